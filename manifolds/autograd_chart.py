@@ -1,0 +1,88 @@
+"""A chart of one's own from two functions, differentiated by autograd."""
+
+from collections.abc import Callable
+from math import inf
+from typing import final
+
+import autograd.numpy as anp
+from array_api_compat import array_namespace, device
+from autograd import grad, make_vjp
+from autograd.differential_operators import make_jvp_reversemode
+
+from manifolds.arrays import Array, PointCache
+from manifolds.charts import Chart, Retraction
+
+
+@final
+class AutogradChart(Chart):
+    """A chart from two functions of a NumPy array, differentiated by autograd.
+
+    Parameters
+    ----------
+    forward, inverse
+        φ and φ⁻¹, written with `autograd.numpy`.
+    origin
+        Coordinates around which random points are drawn: an array, or a number for all entries.
+
+    Notes
+    -----
+    No edge is known: `exit_time` and `edge_distance` are infinite. A step that leads where `inverse` is not finite is refused
+    by the manifold all the same.
+    """
+
+    def __init__(
+        self, forward: Callable[[Array], Array], inverse: Callable[[Array], Array], origin: Array | float = 0.0
+    ) -> None:
+        self._forward = forward
+        self._inverse = inverse
+        self._origin = origin
+        # Per point: the coordinates and the two vector–Jacobian products, each traced once.
+        self._at = PointCache(self._trace)
+
+    def _trace(self, point: Array) -> tuple[Array, Callable[[Array], Array], Callable[[Array], Array]]:
+        pull_forward, coordinates = make_vjp(self._forward)(point)
+        pull_inverse, _ = make_vjp(self._inverse)(coordinates)
+        return coordinates, pull_forward, pull_inverse
+
+    def value(self, point: Array) -> Array:
+        return self._at(point)[0]
+
+    def inverse(self, coordinates: Array) -> Array:
+        return self._inverse(coordinates)
+
+    def differential(self, point: Array, vector: Array) -> Array:
+        return make_jvp_reversemode(self._forward)(point)(vector)
+
+    def adjoint(self, point: Array, coordinates: Array) -> Array:
+        return self._at(point)[1](coordinates)
+
+    def inverse_differential(self, point: Array, coordinates: Array) -> Array:
+        return make_jvp_reversemode(self._inverse)(self.value(point))(coordinates)
+
+    def inverse_adjoint(self, point: Array, covector: Array) -> Array:
+        return self._at(point)[2](covector)
+
+    def inverse_adjoint_derivative(self, point: Array, vector: Array, covector: Array) -> Array:
+        # (Dφ*)⁻¹[U] is the gradient of Z ↦ ⟨U, φ⁻¹(Z)⟩, so its derivative is a Hessian–vector product of that function.
+        velocity = self.differential(point, vector)
+        pairing = grad(lambda coordinates: anp.sum(covector * self._inverse(coordinates)))
+        return grad(lambda coordinates: anp.sum(pairing(coordinates) * velocity))(self.value(point))
+
+    def exponential(self, point: Array, vector: Array) -> Array:
+        return self._inverse(self.value(point) + self.differential(point, vector))
+
+    def difference(self, point: Array, other: Array) -> Array:
+        return self.value(other) - self.value(point)
+
+    def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
+        return inf
+
+    def exit_time_bound(self, point: Array, vector: Array) -> float:
+        return inf
+
+    def edge_distance(self, point: Array) -> float:
+        return inf
+
+    def origin(self, like: Array) -> Array:
+        xp = array_namespace(like)
+        return xp.zeros_like(like) + xp.asarray(self._origin, dtype=like.dtype, device=device(like))

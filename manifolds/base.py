@@ -1,0 +1,118 @@
+"""The pymanopt contract for an open set of matrices, with a generator of its own and checked arguments."""
+
+from abc import abstractmethod
+from math import prod, sqrt
+
+import numpy as np
+from array_api_compat import array_namespace, device
+from pymanopt.manifolds.manifold import Manifold
+
+from manifolds.arrays import Array, all_finite
+from manifolds.errors import InvalidArrayError
+
+
+class WeightManifold(Manifold):
+    """An open set of matrices: every matrix of the point's shape is a tangent vector.
+
+    Parameters
+    ----------
+    name
+        What it is called in messages and tables.
+    shape
+        Shape of points, tangent vectors and gradients.
+    seed
+        Seed or generator for random points and vectors; the global NumPy state is never touched.
+    like
+        An array whose namespace, dtype and device random points take. Default: NumPy, float64.
+    validate
+        Also refuse points and vectors that hold NaN or infinity, at the cost of a pass over each argument.
+
+    Raises
+    ------
+    InvalidArrayError
+        From every method, for an argument of the wrong shape or dtype.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, int],
+        *,
+        seed: int | np.random.Generator | None = None,
+        like: Array | None = None,
+        validate: bool = False,
+    ) -> None:
+        super().__init__(name, prod(shape))
+        self.shape = shape
+        self.generator = np.random.default_rng(seed)
+        self._like = np.empty(0) if like is None else like
+        self._validate = validate
+
+    @property
+    def typical_dist(self) -> float:
+        """Norm of the identity, √n: the scale of both W and A, hence of a trust region."""
+        return sqrt(max(self.shape))
+
+    def norm(self, point: Array, tangent_vector: Array) -> float:
+        """Return √g_W(V, V)."""
+        return sqrt(max(self.inner_product(point, tangent_vector, tangent_vector), 0.0))
+
+    def projection(self, point: Array, vector: Array) -> Array:
+        """Return `vector`: in an open set every matrix is tangent."""
+        self.check(point, vector)
+        return vector
+
+    def to_tangent_space(self, point: Array, vector: Array) -> Array:
+        """Return `vector`, which is tangent already."""
+        return self.projection(point, vector)
+
+    def zero_vector(self, point: Array) -> Array:
+        """Return the zero tangent vector, with the namespace, dtype and device of `point`."""
+        return array_namespace(point).zeros_like(point)
+
+    def random_tangent_vector(self, point: Array) -> Array:
+        """Return a tangent vector of unit norm in a random direction."""
+        vector = self.normal(point)
+        return vector / self.norm(point, vector)
+
+    def pair_mean(self, point_a: Array, point_b: Array) -> Array:
+        """Return the middle of the geodesic between two points."""
+        return self.exp(point_a, self.log(point_a, point_b) / 2)
+
+    def normal(self, like: Array | None = None) -> Array:
+        """Return a matrix of independent standard normal entries, kind and dtype of `like`."""
+        like = self._like if like is None else like
+        sample = self.generator.standard_normal(self.shape)
+        return array_namespace(like).asarray(sample, dtype=like.dtype, device=device(like))
+
+    def check(self, point: Array, *vectors: Array) -> None:
+        """Refuse arguments of the wrong shape or dtype, and under `validate` those that are not finite.
+
+        Raises
+        ------
+        InvalidArrayError
+            Naming the argument's shape, dtype or entry, and what was expected.
+        """
+        for name, array in (("point", point), *(("tangent vector", vector) for vector in vectors)):
+            if array.shape != self.shape:
+                raise InvalidArrayError(
+                    f"{name} of shape {tuple(array.shape)}", f"{self} has shape {self.shape}", "Pass one matrix of that shape"
+                )
+            if not array_namespace(array).isdtype(array.dtype, "real floating") or array.dtype != point.dtype:
+                raise InvalidArrayError(
+                    f"{name} of dtype {array.dtype}",
+                    f"points and vectors are real floating-point numbers of one dtype (the point's: {point.dtype})",
+                    "Convert it with astype",
+                )
+            if self._validate and not all_finite(array):
+                raise InvalidArrayError(
+                    f"{name} holds NaN or infinity", "no metric is defined there", "Find the step that produced it"
+                )
+
+    @abstractmethod
+    def exit_time(self, point: Array, tangent_vector: Array) -> float:
+        """Return the t > 0 at which the geodesic exp_W(t V) leaves the manifold (infinity: never)."""
+
+    @abstractmethod
+    def edge_distance(self, point: Array) -> float:
+        """Return the distance to the nearest edge that a geodesic can reach (infinity: none can)."""

@@ -1,0 +1,149 @@
+"""Flat manifolds: the whole of their geometry in closed form, through a chart (DESIGN: pullback metrics)."""
+
+from typing import final, get_args
+
+import numpy as np
+
+from manifolds.arrays import Array, all_finite, frobenius_norm, inner
+from manifolds.base import WeightManifold
+from manifolds.charts import Chart, Retraction
+from manifolds.errors import OutsideManifoldError
+
+EDGE_MARGIN = 0.9
+"""The retraction goes at most this fraction of the way to the edge."""
+
+
+@final
+class PullbackManifold(WeightManifold):
+    """Weight space under the metric g_W(U, V) = ⟨Dφ_W[U], Dφ_W[V]⟩ of a chart φ.
+
+    The metric is flat: geodesics are straight lines in the coordinates φ(W), and parallel transport leaves coordinates alone.
+
+    Parameters
+    ----------
+    chart
+        The chart φ.
+    n
+        Number of rows and columns, or the shape of a rectangular point.
+    retraction
+        What `retraction` does: "geodesic" is the exponential map, "additive" is W + V.
+    seed, like, validate
+        See `WeightManifold`.
+
+    Examples
+    --------
+    >>> from manifolds import PullbackManifold, Resolvent
+    >>> m = PullbackManifold(Resolvent(), 3, seed=0)
+    >>> W = m.random_point()
+    >>> V = m.random_tangent_vector(W) / 10
+    >>> round(m.dist(W, m.exp(W, V)), 12)
+    0.1
+    """
+
+    def __init__(
+        self,
+        chart: Chart,
+        n: int | tuple[int, int],
+        retraction: Retraction = "geodesic",
+        *,
+        seed: int | np.random.Generator | None = None,
+        like: Array | None = None,
+        validate: bool = False,
+    ) -> None:
+        if retraction not in get_args(Retraction):
+            raise ValueError(f"retraction = {retraction!r} is unknown; choose one of {get_args(Retraction)}")
+        shape = (n, n) if isinstance(n, int) else n
+        name = f"{type(chart).__name__} manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
+        super().__init__(name, shape, seed=seed, like=like, validate=validate)
+        self.chart = chart
+        self.retraction_kind = retraction
+
+    def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return g_W(U, V) = ⟨Dφ[U], Dφ[V]⟩."""
+        self.check(point, tangent_vector_a, tangent_vector_b)
+        a = self.chart.differential(point, tangent_vector_a)
+        b = a if tangent_vector_b is tangent_vector_a else self.chart.differential(point, tangent_vector_b)
+        return inner(a, b)
+
+    def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
+        """Return grad = Dφ⁻¹ Dφ⁻* ∇; in the resolvent chart B Bᵀ ∇ Bᵀ B, which takes no inverse."""
+        self.check(point, euclidean_gradient)
+        return self.chart.inverse_differential(point, self.chart.inverse_adjoint(point, euclidean_gradient))
+
+    def euclidean_to_riemannian_hessian(
+        self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
+    ) -> Array:
+        """Return Hess[V] = Dφ⁻¹ D_V(Dφ⁻* ∇J), where `euclidean_hessian` is the Euclidean Hessian along V."""
+        self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
+        change = self.chart.inverse_adjoint_derivative(point, tangent_vector, euclidean_gradient)
+        return self.chart.inverse_differential(point, change + self.chart.inverse_adjoint(point, euclidean_hessian))
+
+    def exp(self, point: Array, tangent_vector: Array) -> Array:
+        """Return exp_W(V) = φ⁻¹(φ(W) + Dφ[V]).
+
+        Raises
+        ------
+        OutsideManifoldError
+            If the geodesic meets the edge at a time t* ≤ 1.
+        """
+        self.check(point, tangent_vector)
+        if self.chart.exit_time_bound(point, tangent_vector) <= 1:
+            exit_time = self.exit_time(point, tangent_vector)
+            if exit_time <= 1:
+                raise OutsideManifoldError(
+                    f"exit time t* = {exit_time:.3g}",
+                    "the geodesic meets the edge of the manifold before t = 1",
+                    "Shorten the step below t* V, for instance with a smaller learning rate",
+                )
+        return self._arrived(self.chart.exponential(point, tangent_vector))
+
+    def retraction(self, point: Array, tangent_vector: Array) -> Array:
+        """Return the point reached by the chosen retraction, kept inside the manifold.
+
+        A step that would meet the edge is shortened to `EDGE_MARGIN` of the way to it, so that a line search that knows
+        nothing of edges never crosses one. Near the zero vector nothing is shortened.
+        """
+        self.check(point, tangent_vector)
+        if self.chart.exit_time_bound(point, tangent_vector) * EDGE_MARGIN < 1:
+            reach = EDGE_MARGIN * self.chart.exit_time(point, tangent_vector, self.retraction_kind)
+            tangent_vector = tangent_vector * min(1.0, reach)
+        if self.retraction_kind == "additive":
+            return self._arrived(point + tangent_vector)
+        return self._arrived(self.chart.exponential(point, tangent_vector))
+
+    def log(self, point_a: Array, point_b: Array) -> Array:
+        """Return the tangent vector V at W with exp_W(V) = W′: Dφ⁻¹(φ(W′) − φ(W))."""
+        self.check(point_a, point_b)
+        return self.chart.inverse_differential(point_a, self.chart.difference(point_a, point_b))
+
+    def dist(self, point_a: Array, point_b: Array) -> float:
+        """Return ‖φ(W′) − φ(W)‖, the length of the straight line between the coordinates."""
+        self.check(point_a, point_b)
+        return frobenius_norm(self.chart.difference(point_a, point_b))
+
+    def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
+        """Return the parallel transport Dφ(W′)⁻¹ Dφ(W) V, the same along every path since the metric is flat."""
+        self.check(point_a, point_b, tangent_vector_a)
+        return self.chart.inverse_differential(point_b, self.chart.differential(point_a, tangent_vector_a))
+
+    def random_point(self) -> Array:
+        """Return a point whose coordinates are normal, of standard deviation 0.5/√n, about the origin of the chart."""
+        sample = self.normal()
+        return self.chart.inverse(self.chart.origin(sample) + 0.5 / max(self.shape) ** 0.5 * sample)
+
+    def exit_time(self, point: Array, tangent_vector: Array) -> float:
+        self.check(point, tangent_vector)
+        return self.chart.exit_time(point, tangent_vector, "geodesic")
+
+    def edge_distance(self, point: Array) -> float:
+        self.check(point)
+        return self.chart.edge_distance(point)
+
+    def _arrived(self, point: Array) -> Array:
+        if not all_finite(point):
+            raise OutsideManifoldError(
+                "the step ends in NaN or infinity",
+                "it left the domain of the chart, or the step or the point was not finite",
+                "Shorten the step, and pass validate=True to find the argument that is not finite",
+            )
+        return point

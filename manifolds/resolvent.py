@@ -1,0 +1,154 @@
+"""The chart of the paper: W ↦ A = (I − W)⁻¹, with or without gains."""
+
+from functools import cached_property
+from math import inf
+from typing import final
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, machine_epsilon, to_numpy
+from manifolds.charts import Chart, Retraction
+from manifolds.errors import InvalidArrayError, SingularPointError
+
+
+@final
+class Resolvent(Chart):
+    """The chart of the paper, φ(W) = (I − W)⁻¹ = A; with gains g, φ(W) = (G − G W G)⁻¹, G = diag g.
+
+    With L = I − W G and R = I − G W (both B = I − W without gains), Dφ_W[V] = L⁻¹ V R⁻¹, so grad = L Lᵀ ∇ Rᵀ R takes no
+    inverse, and exp_W(V) = (I + K G)⁻¹ (W + K) with K = V R⁻¹ takes one solve. The singular set det(I − W G) = 0 is infinitely
+    far away; the edge that a geodesic can reach is where A becomes singular, that is W → ∞.
+
+    Parameters
+    ----------
+    gain
+        Gains g, shape (n,), none of them zero, in the array namespace of the points. Default: all one.
+
+    Raises
+    ------
+    SingularPointError
+        From whatever needs (I − G W)⁻¹, where that matrix is singular to working precision.
+
+    References
+    ----------
+    Zhu and Rosenbaum, Neural Computation 36(8), 2024, section "Reparameterizing"; arXiv 2307.06732.
+    """
+
+    def __init__(self, gain: Array | None = None) -> None:
+        if gain is not None and not bool(array_namespace(gain).all(gain != 0)):
+            raise InvalidArrayError(
+                "gain has a zero entry", "the chart (G − G W G)⁻¹ needs every gain", "Bound the gains away from zero"
+            )
+        self._gain = gain
+        self._at = PointCache(self._prepare)
+
+    def _prepare(self, point: Array) -> "_ResolventPoint":
+        return _ResolventPoint(point, self._gain)
+
+    def value(self, point: Array) -> Array:
+        inverse = self._at(point).right_inverse
+        return inverse if self._gain is None else inverse / self._gain[:, None]
+
+    def inverse(self, coordinates: Array) -> Array:
+        complement = array_namespace(coordinates).linalg.inv(coordinates)
+        if self._gain is None:
+            return identity_like(coordinates) - complement
+        return (identity_like(coordinates) - complement / self._gain) / self._gain[:, None]
+
+    def differential(self, point: Array, vector: Array) -> Array:
+        at = self._at(point)
+        return at.left_inverse @ (vector @ at.right_inverse)
+
+    def adjoint(self, point: Array, coordinates: Array) -> Array:
+        at = self._at(point)
+        return at.left_inverse.T @ (coordinates @ at.right_inverse.T)
+
+    def inverse_differential(self, point: Array, coordinates: Array) -> Array:
+        at = self._at(point)
+        return at.left @ (coordinates @ at.right)
+
+    def inverse_adjoint(self, point: Array, covector: Array) -> Array:
+        at = self._at(point)
+        return at.left.T @ (covector @ at.right.T)
+
+    def inverse_adjoint_derivative(self, point: Array, vector: Array, covector: Array) -> Array:
+        at = self._at(point)
+        if self._gain is None:
+            left_change, right_change = vector, vector
+        else:
+            left_change, right_change = vector * self._gain, self._gain[:, None] * vector
+        return -(left_change.T @ (covector @ at.right.T) + at.left.T @ (covector @ right_change.T))
+
+    def exponential(self, point: Array, vector: Array) -> Array:
+        step = vector @ self._at(point).right_inverse
+        scaled = step if self._gain is None else step * self._gain
+        return array_namespace(point).linalg.solve(identity_like(point) + scaled, point + step)
+
+    def difference(self, point: Array, other: Array) -> Array:
+        # A′ − A = L′⁻¹ (W′ − W) R⁻¹: the second resolvent identity, free of the cancellation in A′ − A.
+        return self._at(other).left_inverse @ ((other - point) @ self._at(point).right_inverse)
+
+    def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
+        # Both paths leave where I + t V R⁻¹ G (geodesic) or I − t V R⁻¹ G (straight line) is singular.
+        rates = np.linalg.eigvals(to_numpy(self._relative_velocity(point, vector)))
+        rates = rates if retraction == "additive" else -rates
+        tolerance = machine_epsilon(point) ** 0.5 * np.abs(rates)
+        fastest = float(np.max(rates.real, where=np.abs(rates.imag) <= tolerance, initial=0.0))
+        return 1 / fastest if fastest > machine_epsilon(point) * float(np.max(np.abs(rates))) else inf
+
+    def exit_time_bound(self, point: Array, vector: Array) -> float:
+        size = frobenius_norm(self._relative_velocity(point, vector))
+        return 1 / size if size > 0 else inf
+
+    def edge_distance(self, point: Array) -> float:
+        complement = self._at(point).right if self._gain is None else self._at(point).right * self._gain
+        return 1 / float(array_namespace(point).max(array_namespace(point).linalg.svdvals(complement)))
+
+    def origin(self, like: Array) -> Array:
+        identity = identity_like(like)
+        return identity if self._gain is None else identity / self._gain
+
+    def _relative_velocity(self, point: Array, vector: Array) -> Array:
+        velocity = vector @ self._at(point).right_inverse
+        return velocity if self._gain is None else velocity * self._gain
+
+
+class _ResolventPoint:
+    """L = I − W G, R = I − G W and their inverses at one point, each formed when first needed."""
+
+    def __init__(self, point: Array, gain: Array | None) -> None:
+        identity = identity_like(point)
+        self._gain = gain
+        self.left = identity - (point if gain is None else point * gain)
+        self.right = self.left if gain is None else identity - gain[:, None] * point
+
+    @cached_property
+    def right_inverse(self) -> Array:
+        return _inverse(self.right)
+
+    @cached_property
+    def left_inverse(self) -> Array:
+        # L = G⁻¹ R G, so its inverse costs no second factorisation.
+        if self._gain is None:
+            return self.right_inverse
+        return self.right_inverse * self._gain / self._gain[:, None]
+
+
+def _inverse(matrix: Array) -> Array:
+    xp = array_namespace(matrix)
+    if not all_finite(matrix):
+        raise InvalidArrayError("the point holds NaN or infinity", "it has no coordinates", "Check where the weights come from")
+    try:
+        inverse = xp.linalg.inv(matrix)
+        condition = float(xp.linalg.matrix_norm(matrix, ord=1) * xp.linalg.matrix_norm(inverse, ord=1))
+    except np.linalg.LinAlgError:
+        condition = inf
+    if not condition < 1 / machine_epsilon(matrix):
+        smallest = float(xp.min(xp.linalg.svdvals(matrix)))
+        raise SingularPointError(
+            f"σ_min(I − G W) = {smallest:.3g}",
+            "the point lies on the singular set det(I − G W) = 0 to working precision",
+            "Start from weights whose spectrum keeps away from 1, or use a chart that is regular there",
+        )
+    return inverse

@@ -1,0 +1,45 @@
+"""Training the fixed points of recurrent networks as Riemannian optimisation."""
+
+from riemannrnn.equilibrium import (
+    Anderson,
+    FixedPointError,
+    FixedPoints,
+    Newton,
+    Picard,
+    differentiable_fixed_points,
+    solve_fixed_points,
+)
+from riemannrnn.learning import (
+    AutogradLoss,
+    CrossEntropy,
+    FixedPointCost,
+    History,
+    Loss,
+    SquaredError,
+    rules,
+    train,
+)
+from riemannrnn.network import Activation, power_law, register_activation
+from riemannrnn.rate_network import RateNetwork
+
+__all__ = [
+    "Activation",
+    "Anderson",
+    "AutogradLoss",
+    "CrossEntropy",
+    "FixedPointCost",
+    "FixedPointError",
+    "FixedPoints",
+    "History",
+    "Loss",
+    "Newton",
+    "Picard",
+    "RateNetwork",
+    "SquaredError",
+    "differentiable_fixed_points",
+    "power_law",
+    "register_activation",
+    "rules",
+    "solve_fixed_points",
+    "train",
+]

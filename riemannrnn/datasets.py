@@ -1,0 +1,347 @@
+"""Labelled stimuli: scikit-learn's bundled digits, and MNIST from local IDX files.
+
+Nothing here trusts a file: the header of an IDX file is checked against what is
+expected and against what its compressed size can hold before its body is read, and the
+body is read in blocks, never further than one byte past the announced size.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from sklearn import datasets as sklearn_datasets
+
+__all__ = ["Dataset", "DatasetError", "fetch_mnist", "load_digits", "load_mnist", "read_idx"]
+
+DATA_VARIABLE = "RIEMANNRNN_DATA"
+_UNSIGNED_BYTE = 0x08
+_MOST_DIMENSIONS = 8
+_LARGEST_BODY = 2**30  # bytes; MNIST's largest file holds 47 million
+_DEFLATE_RATIO = 1032  # no byte of a deflate stream stands for more than this many
+_BLOCK = 2**20  # bytes read at a time
+_PIXELS = (28, 28)
+_MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}  # in OpenML's order of rows
+_WHERE = (
+    "put the four MNIST files (train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
+    "t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz) in one folder and name it with "
+    f"--data or the environment variable {DATA_VARIABLE}; where there is a network, "
+    "riemannrnn.datasets.fetch_mnist(folder) downloads them"
+)
+
+
+class DatasetError(ValueError):
+    """A data set is missing, damaged or not what it should be; says which, why, and the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Static stimuli with a class label each.
+
+    Parameters
+    ----------
+    name : str
+        What messages and figures call it.
+    stimuli : ndarray of float, shape (n_stimuli, n_inputs)
+        One stimulus a row, in the dimensionless units of the network's input.
+    labels : ndarray of int64, shape (n_stimuli,)
+        Class of each stimulus, from 0.
+    n_classes : int, optional
+        Number of classes; when 0, one more than the largest label. A subset keeps the
+        number of the set that it was taken from, whichever labels it happens to hold.
+
+    Raises
+    ------
+    DatasetError
+        If shapes or types differ from the above, or a label lies outside the classes.
+    """
+
+    name: str
+    stimuli: NDArray[np.floating[Any]]
+    labels: NDArray[np.int64]
+    n_classes: int = 0
+
+    def __post_init__(self) -> None:
+        """Check shapes, types and labels, and count the classes where that is left to us."""
+        stimuli, labels = self.stimuli, self.labels
+        if stimuli.ndim != 2 or not np.issubdtype(stimuli.dtype, np.floating):
+            raise DatasetError(
+                f"{self.name}: stimuli have shape {stimuli.shape} and type {stimuli.dtype}, "
+                "since they must be floats of shape (n_stimuli, n_inputs): reshape or convert them"
+            )
+        if labels.dtype != np.int64 or labels.shape != stimuli.shape[:1] or labels.size == 0:
+            raise DatasetError(
+                f"{self.name}: labels have shape {labels.shape} and type {labels.dtype}, since "
+                f"there must be one int64 label for each of {stimuli.shape[0]} stimuli, and at "
+                "least one: check that stimuli and labels belong together"
+            )
+        smallest, largest = int(labels.min()), int(labels.max())
+        n_classes = self.n_classes or largest + 1
+        if smallest < 0 or largest >= n_classes:
+            raise DatasetError(
+                f"{self.name}: labels run from {smallest} to {largest}, since they must lie in "
+                f"0 .. {n_classes - 1}: renumber them, or give n_classes={largest + 1}"
+            )
+        object.__setattr__(self, "n_classes", n_classes)
+
+    def split(self, *sizes: int, seed: int | np.random.Generator) -> tuple[Dataset, ...]:
+        """Draw disjoint random subsets of the given sizes.
+
+        Parameters
+        ----------
+        *sizes : int
+            Number of stimuli of each subset; together at most ``n_stimuli``.
+        seed : int or numpy.random.Generator
+            Source of the permutation; the classes are not balanced.
+
+        Returns
+        -------
+        tuple of Dataset
+            One for each size, in the same order.
+
+        Raises
+        ------
+        DatasetError
+            If a size is below 1 or the sizes exceed the set together.
+        """
+        n_stimuli = len(self.labels)
+        if not sizes or min(sizes) < 1 or sum(sizes) > n_stimuli:
+            raise DatasetError(
+                f"{self.name}: sizes {sizes} cannot be drawn, since each must be at least 1 and "
+                f"their sum at most the {n_stimuli} stimuli there are: ask for fewer"
+            )
+        order = np.random.default_rng(seed).permutation(n_stimuli)
+        pieces = np.split(order, np.cumsum(sizes))[: len(sizes)]
+        return tuple(replace(self, stimuli=self.stimuli[piece], labels=self.labels[piece]) for piece in pieces)
+
+
+def load_digits(dtype: DTypeLike = np.float64) -> Dataset:
+    """Return the 1,797 digits of 8 x 8 pixels that come with scikit-learn.
+
+    Parameters
+    ----------
+    dtype : dtype, optional
+        Floating type of the stimuli.
+
+    Returns
+    -------
+    Dataset
+        Stimuli of shape (1797, 64), pixels divided by 16 and so in [0, 1].
+    """
+    pixels, labels = sklearn_datasets.load_digits(return_X_y=True)
+    return Dataset("digits", (pixels / 16).astype(dtype), labels.astype(np.int64))
+
+
+def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDArray[np.uint8]:
+    """Read a gzip-compressed IDX file of unsigned bytes.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    shape : sequence of int or None, optional
+        What the header must announce, with None for a size that may be any, such as
+        ``(None, 28, 28)`` for images and ``(None,)`` for labels. Anything goes by default.
+
+    Returns
+    -------
+    ndarray of uint8
+        In the shape that the header announces.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, not gzip, damaged, truncated or too long, or its header is
+        not that of an IDX file of unsigned bytes with the expected shape.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f"{path} cannot be read, since there is no such file: {_WHERE}")
+    try:
+        with gzip.open(path) as file:
+            sizes = _read_header(path, file, shape)
+            expected = math.prod(sizes)
+            body = _read_at_most(file, expected + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(
+            f"{path} cannot be decompressed ({error}), since it is not a gzip file or is damaged: copy or download it again"
+        ) from error
+    if len(body) != expected:
+        held = "more" if len(body) > expected else f"only {len(body)}"
+        raise DatasetError(
+            f"{path} announces {sizes}, {expected} bytes, but holds {held}, since it is "
+            f"{'truncated' if len(body) < expected else 'followed by something else'}: "
+            "copy or download it again"
+        )
+    return np.frombuffer(body, dtype=np.uint8).reshape(sizes)
+
+
+def _read_header(path: Path, file: gzip.GzipFile, shape: Sequence[int | None] | None) -> tuple[int, ...]:
+    """Return the sizes that an IDX header announces, once they are known to be plausible."""
+    magic = _read_at_most(file, 4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise DatasetError(
+            f"{path} begins with 0x{magic.hex()}, since it is not an IDX file (two zero bytes, a "
+            "type code and a number of dimensions): check that it is the file its name says"
+        )
+    code, n_dimensions = magic[2], magic[3]
+    if code != _UNSIGNED_BYTE:
+        raise DatasetError(
+            f"{path} has type code 0x{code:02x}, since only unsigned bytes (0x{_UNSIGNED_BYTE:02x}) are supported: convert it"
+        )
+    if not 1 <= n_dimensions <= _MOST_DIMENSIONS:
+        raise DatasetError(
+            f"{path} announces {n_dimensions} dimensions, since an IDX file here has 1 to "
+            f"{_MOST_DIMENSIONS}: copy or download it again"
+        )
+    header = _read_at_most(file, 4 * n_dimensions)
+    if len(header) < 4 * n_dimensions:
+        raise DatasetError(
+            f"{path} ends after {len(header)} of the {4 * n_dimensions} bytes that give its "
+            "sizes, since it is truncated: copy or download it again"
+        )
+    sizes = tuple(int(size) for size in np.frombuffer(header, dtype=">u4"))
+    if shape is not None and (
+        len(shape) != len(sizes) or any(want not in (None, size) for want, size in zip(shape, sizes, strict=True))
+    ):
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise DatasetError(
+            f"{path} announces sizes {sizes}, since ({wanted}) was expected here and this is "
+            "another kind of file: check that images and labels are not exchanged"
+        )
+    most = min(_LARGEST_BODY, _DEFLATE_RATIO * path.stat().st_size)
+    if not 0 < math.prod(sizes) <= most:
+        raise DatasetError(
+            f"{path} announces sizes {sizes}, {math.prod(sizes)} bytes, since its header is "
+            f"wrong (a file of this size can hold 1 to {most}): copy or download it again"
+        )
+    return sizes
+
+
+def _read_at_most(file: gzip.GzipFile, size: int) -> bytearray:
+    """Return the next `size` bytes, or all there are, holding no memory for what is not there."""
+    content = bytearray()
+    while block := file.read(min(_BLOCK, size - len(content))):
+        content += block
+    return content
+
+
+def load_mnist(folder: Path | str | None = None, dtype: DTypeLike = np.float32) -> tuple[Dataset, Dataset]:
+    """Return MNIST's training and test sets from its four IDX files.
+
+    Parameters
+    ----------
+    folder : Path or str, optional
+        Where the files are; the environment variable RIEMANNRNN_DATA by default.
+    dtype : dtype, optional
+        Floating type of the stimuli.
+
+    Returns
+    -------
+    train, test : Dataset
+        Stimuli of shape (n_stimuli, 784), pixels divided by 255 and so in [0, 1].
+
+    Raises
+    ------
+    DatasetError
+        If no folder is named, a file is missing or damaged, images are not 28 x 28, labels
+        are not 0 to 9, or the number of labels is not that of the images.
+    """
+    chosen = folder if folder is not None else os.environ.get(DATA_VARIABLE)
+    if not chosen:
+        raise DatasetError(f"MNIST cannot be found, since no folder is given and {DATA_VARIABLE} is not set: {_WHERE}")
+    return _read_mnist(Path(chosen), "train", dtype), _read_mnist(Path(chosen), "t10k", dtype)
+
+
+def _read_mnist(folder: Path, part: str, dtype: DTypeLike) -> Dataset:
+    """Return the ``train`` or the ``t10k`` part of MNIST."""
+    images_path, labels_path = _mnist_paths(folder, part)
+    labels = read_idx(labels_path, (None,))
+    images = read_idx(images_path, (None, *_PIXELS))
+    if len(labels) != len(images):
+        raise DatasetError(
+            f"{labels_path} holds {len(labels)} labels but {images_path} {len(images)} images, "
+            "since they do not belong together: copy or download both again"
+        )
+    if labels.max() > 9:
+        raise DatasetError(
+            f"{labels_path} holds the label {labels.max()}, since it is not MNIST's (labels 0 to 9): copy or download it again"
+        )
+    scale = np.dtype(dtype).type(255)
+    stimuli = images.reshape(len(images), -1).astype(dtype) / scale
+    return Dataset(f"mnist-{part}", stimuli, labels.astype(np.int64), n_classes=10)
+
+
+def _mnist_paths(folder: Path, part: str) -> tuple[Path, Path]:
+    """Return where the images and the labels of a part are."""
+    return folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
+
+
+def fetch_mnist(folder: Path | str) -> None:
+    """Download MNIST from OpenML and write the IDX files that `load_mnist` reads.
+
+    Files that exist are left as they are; where all four do, nothing is downloaded.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where to write; made if need be.
+
+    Raises
+    ------
+    DatasetError
+        If the download fails, or what comes is not MNIST.
+    """
+    folder = Path(folder)
+    if all(path.exists() for part in _MNIST_COUNTS for path in _mnist_paths(folder, part)):
+        return
+    try:
+        bunch = sklearn_datasets.fetch_openml("mnist_784", version=1, as_frame=False, parser="auto")
+    except OSError as error:
+        raise DatasetError(
+            f"MNIST cannot be downloaded ({error}), since OpenML did not answer: try again, or {_WHERE}"
+        ) from error
+    pixels, labels = np.asarray(bunch.data), np.asarray(bunch.target).astype(np.int64)
+    total = sum(_MNIST_COUNTS.values())
+    if pixels.shape != (total, math.prod(_PIXELS)) or labels.shape != (total,):
+        raise DatasetError(
+            f"OpenML sent images {pixels.shape} and labels {labels.shape}, since MNIST should be "
+            f"({total}, {math.prod(_PIXELS)}) and ({total},): try again, or {_WHERE}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    start = 0
+    for part, count in _MNIST_COUNTS.items():
+        images_path, labels_path = _mnist_paths(folder, part)
+        rows = slice(start, start + count)
+        _write_idx(images_path, pixels[rows].reshape(count, *_PIXELS))
+        _write_idx(labels_path, labels[rows])
+        start += count
+
+
+def _write_idx(path: Path, values: NDArray[Any]) -> None:
+    """Write whole numbers from 0 to 255 as a gzip IDX file, unless there is one already."""
+    if path.exists():
+        return
+    content = values.astype(np.uint8)
+    if not np.array_equal(content, values):
+        raise DatasetError(
+            f"{path} cannot be written, since its values ({values.min()} to {values.max()}) are "
+            "not whole numbers from 0 to 255: download them again"
+        )
+    header = bytes([0, 0, _UNSIGNED_BYTE, values.ndim])
+    header += np.array(values.shape, dtype=">u4").tobytes()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # no name and no time in the header: the same digits give the same file
+        temporary.write_bytes(gzip.compress(header + content.tobytes(), mtime=0))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

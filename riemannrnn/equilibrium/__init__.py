@@ -1,0 +1,24 @@
+"""Fixed points of a network, their stability, and their derivatives to second order."""
+
+from riemannrnn.equilibrium.anderson import Anderson
+from riemannrnn.equilibrium.autodiff import differentiable_fixed_points
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, solve_fixed_points
+from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.newton import Newton
+from riemannrnn.equilibrium.picard import Picard
+from riemannrnn.equilibrium.stability import spectral_abscissa
+
+__all__ = [
+    "Anderson",
+    "FixedPointError",
+    "FixedPoints",
+    "Implicit",
+    "Newton",
+    "OnFailure",
+    "Picard",
+    "Solver",
+    "differentiable_fixed_points",
+    "solve_fixed_points",
+    "spectral_abscissa",
+]

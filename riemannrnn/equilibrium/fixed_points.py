@@ -1,0 +1,216 @@
+"""Fixed points of a whole batch of stimuli, with a residual, a verdict and a stability for each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds import Array
+from riemannrnn.equilibrium.auto import solve_equation
+from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms
+from riemannrnn.equilibrium.iteration import Solver, is_converged
+from riemannrnn.equilibrium.stability import spectral_abscissa
+from riemannrnn.network.activations import Activation, as_activation
+from riemannrnn.network.connectivity import Connectivity, Dense
+
+OnFailure: TypeAlias = Literal["raise", "mask", "inf"]
+"""What becomes of stimuli without a fixed point: an error; a mark in `converged`; or that, and infinite rates."""
+
+
+class FixedPointError(ArithmeticError):
+    """Some stimuli have no fixed point to the tolerance, or a linear system at one of them was not solved.
+
+    Parameters
+    ----------
+    message
+        How many, which first, how far off, and what to do.
+    fixed_points
+        What was computed nevertheless; None where it was a linear system that failed.
+    """
+
+    def __init__(self, message: str, fixed_points: "FixedPoints | None" = None) -> None:
+        super().__init__(message, fixed_points)
+        self.fixed_points = fixed_points
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class FixedPoints:
+    """Fixed points r = f(W r + x) of a batch of stimuli.
+
+    Attributes
+    ----------
+    weights
+        W, shape (n, n).
+    rates
+        r, shape (batch, n).
+    inputs
+        z = W r + x, shape (batch, n).
+    gains
+        g = f′(z), shape (batch, n).
+    residual
+        ‖f(W r + x) − r‖₂ recomputed at the rates returned, shape (batch,).
+    converged
+        Whether the residual is at most the tolerance (or 4 machine epsilons times ‖r‖, where that is larger), shape (batch,).
+    iterations
+        Iterations that each stimulus took, shape (batch,).
+    solver
+        The solver asked for.
+    tolerance
+        The tolerance asked for.
+    """
+
+    weights: Array
+    rates: Array
+    inputs: Array
+    gains: Array
+    residual: Array
+    converged: Array
+    iterations: Array
+    solver: str
+    tolerance: float
+    activation: Activation
+    connectivity: Connectivity
+
+    @property
+    def status(self) -> list[str]:
+        """A sentence for each stimulus."""
+        rows = zip(self.residual, self.converged, self.iterations, strict=True)
+        return [_sentence(float(residual), bool(good), int(count), self.tolerance) for residual, good, count in rows]
+
+    def stability(self) -> Array:
+        """Return the spectral abscissa of −I + G W for each stimulus, shape (batch,): stable where it is negative.
+
+        It is the growth rate of the slowest perturbation of τ ṙ = −r + f(W r + x), in units of 1/τ; NaN where there is no
+        fixed point.
+        """
+        xp = array_namespace(self.rates)
+        abscissa = spectral_abscissa(self.connectivity, self.weights, xp.where(self.converged[:, None], self.gains, 0.0))
+        return xp.where(self.converged, abscissa, xp.nan)
+
+
+def _sentence(residual: float, converged: bool, iterations: int, tolerance: float) -> str:
+    if converged:
+        return f"Converged in {iterations} iterations to a residual of {residual:.1e}."
+    if not np.isfinite(residual):
+        return f"Diverged within {iterations} iterations: the rates are not finite."
+    return f"Not converged in {iterations} iterations: the residual is {residual:.1e}, asked for was {tolerance:.1e}."
+
+
+def solve_fixed_points(
+    weights: Array,
+    drive: Array,
+    activation: str | Activation | Callable[[Array], Array] = "tanh",
+    *,
+    solver: str | Solver = "auto",
+    initial_rates: Array | None = None,
+    tolerance: float | None = None,
+    max_iterations: int = 1000,
+    on_failure: OnFailure = "raise",
+    connectivity: Connectivity | None = None,
+) -> FixedPoints:
+    """Solve r = f(W r + x) for a batch of stimuli, each row of `drive` on its own.
+
+    Parameters
+    ----------
+    weights
+        W, shape (n, n), or the parameters of `connectivity`.
+    drive
+        The external drive x of each unit, shape (batch, n).
+    activation
+        f: a name, an `Activation`, or a function written with `autograd.numpy`.
+    solver
+        "auto", "picard", "anderson", "newton", or a `Solver` with options of its own.
+    initial_rates
+        Where to start, shape (batch, n). Default: f(x).
+    tolerance
+        Largest ‖f(W r + x) − r‖₂ per stimulus. Default: 1e-10 in float64, 1e-5 in float32.
+    max_iterations
+        Iterations at most.
+    on_failure
+        "raise" raises; "mask" returns all, with `converged` false where it failed; "inf" also sets those rates to infinity, so
+        that no cost of them is finite.
+    connectivity
+        How the parameters act. Default: dense.
+
+    Returns
+    -------
+    FixedPoints
+        Rates, gains and a verdict for each stimulus. A stimulus that fails harms no other.
+
+    Raises
+    ------
+    FixedPointError
+        Under "raise", if a stimulus did not converge; carries the result.
+    ValueError
+        For arrays whose shapes or dtypes do not fit, NaN in the weights or the drive, or an unknown solver or policy.
+    """
+    f = as_activation(activation)
+    connectivity = connectivity or Dense()
+    if on_failure not in get_args(OnFailure):
+        raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
+    _check_arrays(weights, drive, initial_rates)
+    tolerance = default_tolerance(drive) if tolerance is None else tolerance
+    equation = FixedPointEquation(lambda rates: connectivity.apply(weights, rates), drive, f)
+    start = f.function(drive) if initial_rates is None else initial_rates
+    outcome = solve_equation(equation, start, solver, tolerance, max_iterations)
+    with np.errstate(over="ignore", invalid="ignore"):
+        inputs = equation.inputs(outcome.state)
+        image = f.function(inputs)
+        residual = row_norms(image - outcome.state)
+        gains = f.derivative(inputs, image)
+    result = FixedPoints(
+        weights=weights,
+        rates=outcome.state,
+        inputs=inputs,
+        gains=gains,
+        residual=residual,
+        converged=is_converged(outcome.state, residual, tolerance),
+        iterations=outcome.iterations,
+        solver=solver if isinstance(solver, str) else solver.name,
+        tolerance=tolerance,
+        activation=f,
+        connectivity=connectivity,
+    )
+    return _apply_policy(result, on_failure)
+
+
+def _check_arrays(weights: Array, drive: Array, initial_rates: Array | None) -> None:
+    xp = array_namespace(weights, drive)
+    if drive.ndim != 2:
+        raise ValueError(f"the drive has shape {tuple(drive.shape)}; pass one row a stimulus, shape (batch, n)")
+    if initial_rates is not None and initial_rates.shape != drive.shape:
+        raise ValueError(
+            f"initial_rates has shape {tuple(initial_rates.shape)}, the drive {tuple(drive.shape)}; make them equal"
+        )
+    for name, array in (("weights", weights), ("drive", drive)):
+        if not xp.isdtype(array.dtype, "real floating"):
+            raise ValueError(f"the {name} has dtype {array.dtype}; convert it to a real floating-point dtype")
+    if weights.dtype != drive.dtype:
+        raise ValueError(f"the weights are {weights.dtype}, the drive is {drive.dtype}; convert one, dtypes are never mixed")
+    if not bool(xp.all(xp.isfinite(weights))):
+        raise ValueError("the weights hold NaN or infinity; find the step that produced it")
+
+
+def _apply_policy(result: FixedPoints, on_failure: OnFailure) -> FixedPoints:
+    xp = array_namespace(result.rates)
+    failed = xp.nonzero(~result.converged)[0]
+    if on_failure == "mask" or failed.shape[0] == 0:
+        return result
+    if on_failure == "inf":
+        return replace(result, rates=xp.where(result.converged[:, None], result.rates, xp.inf))
+    first = int(failed[0])
+    raise FixedPointError(
+        f"{failed.shape[0]} of {result.rates.shape[0]} stimuli have no fixed point to the tolerance; the first is stimulus "
+        f"{first}: {result.status[first]} Raise max_iterations, choose another solver, shrink the weights, or pass on_failure='mask'.",
+        result,
+    )
+
+
+def default_tolerance(array: Array) -> float:
+    """Return the residual asked for by default: 1e-10 in float64, 1e-5 in float32."""
+    return 1e-10 if float(array_namespace(array).finfo(array.dtype).eps) < 1e-10 else 1e-5

@@ -1,0 +1,129 @@
+"""Implicit derivatives of fixed points to second order; no matrix is formed for any stimulus.
+
+Notation, rows of a batch: R rates, z = W r + x, G = diag f′(z), ℓ = ∂L/∂r, u the adjoint, V a change of W.
+Source: Zhu & Rosenbaum (2024), equation for ΔW1; second order by differentiating it once more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds import Array
+from riemannrnn.equilibrium.auto import solve_equation
+from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.equilibrium.iteration import Solver, is_converged
+
+
+@dataclass(frozen=True)
+class Implicit:
+    """Linear systems at the fixed points of a batch, all solved by the machinery that found the fixed points.
+
+    Parameters
+    ----------
+    fixed_points
+        Where to differentiate.
+    solver, tolerance, max_iterations
+        As for `solve_fixed_points`; the residual is that of s = g ∘ (T s + d), relative to the norm of g ∘ d where that
+        exceeds 1.
+
+    Raises
+    ------
+    FixedPointError
+        From every method, if the system of some converged stimulus is not solved to the tolerance: I − G W is close to singular
+        there.
+    """
+
+    fixed_points: FixedPoints
+    solver: str | Solver = "auto"
+    tolerance: float | None = None
+    max_iterations: int = 1000
+
+    def adjoint(self, errors: Array) -> Array:
+        """Return u = G (ℓ + Wᵀ u), shape (batch, n), for errors ℓ of that shape."""
+        return self._solve(self._apply_transpose, errors, "adjoint")
+
+    def tangent(self, vector: Array) -> Array:
+        """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
+        fixed_points = self.fixed_points
+        return self._solve(self._apply, fixed_points.connectivity.apply(vector, fixed_points.rates), "tangent")
+
+    def gradient(self, adjoint: Array) -> Array:
+        """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters."""
+        return self.fixed_points.connectivity.accumulate(adjoint, self.fixed_points.rates)
+
+    def hessian(self, errors: Array, adjoint: Array, vector: Array, loss_hessian: Callable[[Array], Array]) -> Array:
+        """Return D∇J[V] = Σ (δu rᵀ + u δrᵀ).
+
+        Parameters
+        ----------
+        errors, adjoint
+            ℓ and its adjoint u, shape (batch, n).
+        vector
+            V, with the shape of the parameters.
+        loss_hessian
+            δr ↦ ∇²L δr on rows, shape (batch, n).
+        """
+        fixed_points, connectivity = self.fixed_points, self.fixed_points.connectivity
+        rates_change = self.tangent(vector)
+        inputs_change = connectivity.apply(vector, fixed_points.rates) + self._apply(rates_change)
+        curvature = fixed_points.activation.second_derivative(fixed_points.inputs, fixed_points.rates)
+        # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
+        direct = curvature * inputs_change * (errors + self._apply_transpose(adjoint))
+        drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self._apply_transpose(direct)
+        adjoint_change = direct + self.adjoint(drive)
+        return connectivity.accumulate(adjoint_change, fixed_points.rates) + connectivity.accumulate(adjoint, rates_change)
+
+    def _apply(self, rates: Array) -> Array:
+        return self.fixed_points.connectivity.apply(self.fixed_points.weights, rates)
+
+    def _apply_transpose(self, adjoints: Array) -> Array:
+        return self.fixed_points.connectivity.apply_transpose(self.fixed_points.weights, adjoints)
+
+    def _solve(self, operator: Callable[[Array], Array], drive: Array, what: str) -> Array:
+        fixed_points = self.fixed_points
+        xp = array_namespace(drive)
+        # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
+        there = fixed_points.converged[:, None]
+        tolerance = fixed_points.tolerance if self.tolerance is None else self.tolerance
+        return solve_linear(
+            operator,
+            xp.where(there, drive, 0.0),
+            xp.where(there, fixed_points.gains, 0.0),
+            what,
+            solver=self.solver,
+            tolerance=tolerance,
+            max_iterations=self.max_iterations,
+        )
+
+
+def solve_linear(
+    operator: Callable[[Array], Array],
+    drive: Array,
+    gains: Array,
+    what: str,
+    *,
+    solver: str | Solver,
+    tolerance: float,
+    max_iterations: int,
+) -> Array:
+    """Return s = g ∘ (T s + d) for every row, or raise `FixedPointError`; `what` names the system in the message."""
+    xp = array_namespace(drive)
+    # Solved for a drive of norm at most 1: the tolerance is relative to large drives, absolute for small ones.
+    scale = xp.maximum(row_norms(gains * drive), xp.ones_like(drive[:, 0]))[:, None]
+    equation = FixedPointEquation(operator, drive / scale, gains)
+    outcome = solve_equation(equation, equation.respond(equation.drive), solver, tolerance, max_iterations)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+        residual = row_norms(equation.image(outcome.state) - outcome.state)
+    solved = is_converged(outcome.state, residual, tolerance)
+    if bool(xp.all(solved)):
+        return outcome.state * scale
+    failed = xp.nonzero(~solved)[0]
+    first = int(failed[0])
+    raise FixedPointError(
+        f"the {what} of {failed.shape[0]} of {drive.shape[0]} stimuli is not solved; the first is stimulus {first} with a "
+        f"residual of {float(residual[first]):.1e} where {tolerance:.1e} was asked for: I − G W is close to singular there. "
+        "Shorten the step that led here, or raise max_iterations."
+    )

@@ -1,0 +1,112 @@
+"""The loop that every solver shares: residuals, convergence of each stimulus, and leaving the batch when done."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from manifolds import Array
+from riemannrnn.equilibrium.equation import FixedPointMap, row_norms, take_rows
+
+COMPACTION_SHARE = 0.125
+"""Converged rows leave the batch once they are this share of it: copying costs a pass through memory, so not one by one."""
+
+ROUNDING = 4
+"""A residual below this many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """What one update sees and returns: the state s and whatever the solver remembers, one row a stimulus.
+
+    Parameters
+    ----------
+    state
+        s, shape (batch, n).
+    memory
+        The solver's own arrays, each with the batch as first axis.
+    """
+
+    state: Array
+    memory: tuple[Array, ...] = ()
+
+    def take(self, rows: Array) -> "Iterate":
+        """Return some of the rows."""
+        return Iterate(take_rows(self.state, rows), tuple(take_rows(array, rows) for array in self.memory))
+
+
+class Solver(ABC):
+    """A way to a fixed point: an update of a batch of states that knows nothing of convergence or of other rows."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the solver is called in results and on the command line."""
+
+    @abstractmethod
+    def start(self, state: Array) -> Iterate:
+        """Return the first iterate."""
+
+    @abstractmethod
+    def update(self, equation: FixedPointMap, iterate: Iterate, image: Array, tolerance: float) -> Iterate:
+        """Return the next iterate, given the map's value at this one and the residual that is aimed at."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """States with the iterations each took and whether its residual came below tolerance, one row a stimulus."""
+
+    state: Array
+    iterations: Array
+    converged: Array
+
+    def completed(self, rest: "Outcome") -> "Outcome":
+        """Return this outcome with its unconverged rows, in order, replaced by those of `rest`; their iterations add up."""
+        xp = array_namespace(self.state)
+        count = xp.arange(self.converged.shape[0], device=device(self.state))
+        behind = count.shape[0] - 1 + xp.cumulative_sum(xp.astype(~self.converged, count.dtype))
+        source = xp.where(self.converged, count, behind)
+        earlier = take_rows(self.iterations, xp.nonzero(~self.converged)[0])
+        return Outcome(
+            take_rows(xp.concat([self.state, rest.state]), source),
+            take_rows(xp.concat([self.iterations, earlier + rest.iterations]), source),
+            take_rows(xp.concat([self.converged, rest.converged]), source),
+        )
+
+
+def iterate_rows(solver: Solver, equation: FixedPointMap, state: Array, tolerance: float, max_iterations: int) -> Outcome:
+    """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up."""
+    xp = array_namespace(state)
+    rows = xp.arange(state.shape[0], device=device(state))
+    iterate = solver.start(state)
+    finished: list[tuple[Array, Array, Array, int]] = []
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging row is reported by its status, not by a warning
+        for iteration in range(max_iterations + 1):
+            image = equation.image(iterate.state)
+            residual = row_norms(image - iterate.state)
+            converged = is_converged(iterate.state, residual, tolerance)
+            stopped = converged | ~xp.isfinite(residual)
+            count = int(xp.count_nonzero(stopped))
+            if count == rows.shape[0] or iteration == max_iterations:
+                finished.append((rows, iterate.state, converged, iteration))
+                break
+            if count >= COMPACTION_SHARE * rows.shape[0] and count > 0:
+                done, going = xp.nonzero(stopped)[0], xp.nonzero(~stopped)[0]
+                finished.append((take_rows(rows, done), take_rows(iterate.state, done), take_rows(converged, done), iteration))
+                rows, iterate, equation = take_rows(rows, going), iterate.take(going), equation.take(going)
+                image = take_rows(image, going)
+            iterate = solver.update(equation, iterate, image, tolerance)
+    order = xp.argsort(xp.concat([rows for rows, _, _, _ in finished]))
+    counts = [xp.full(rows.shape, number, dtype=order.dtype, device=device(state)) for rows, _, _, number in finished]
+    return Outcome(
+        take_rows(xp.concat([states for _, states, _, _ in finished]), order),
+        take_rows(xp.concat(counts), order),
+        take_rows(xp.concat([converged for _, _, converged, _ in finished]), order),
+    )
+
+
+def is_converged(state: Array, residual: Array, tolerance: float) -> Array:
+    """Tell for each row whether its residual is at most the tolerance, or at the rounding of the state."""
+    epsilon = float(array_namespace(state).finfo(state.dtype).eps)
+    return residual <= tolerance + ROUNDING * epsilon * row_norms(state)

@@ -1,0 +1,55 @@
+"""Krylov solution of one linear system a row, all rows in lock-step."""
+
+from collections.abc import Callable
+
+from array_api_compat import array_namespace
+
+from manifolds import Array
+from riemannrnn.equilibrium.equation import row_norms
+
+
+def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, tolerance: Array, max_iterations: int) -> Array:
+    """Solve (A x = b) for every row by GCR, the form of GMRES that keeps its residual in sight.
+
+    Parameters
+    ----------
+    operator
+        The map X ↦ A X on rows, shape (batch, n) to (batch, n).
+    right_hand_side
+        b, shape (batch, n).
+    tolerance
+        Norm of the residual to reach, shape (batch,).
+    max_iterations
+        Products with the operator at most; also the number of directions kept.
+
+    Returns
+    -------
+    Array
+        x, shape (batch, n). Rows that did not reach the tolerance hold their best approximation.
+
+    References
+    ----------
+    Eisenstat, Elman & Schultz, SIAM J. Numer. Anal. 20, 1983.
+    """
+    xp = array_namespace(right_hand_side)
+    solution = xp.zeros_like(right_hand_side)
+    residual = right_hand_side
+    directions: list[Array] = []
+    images: list[Array] = []
+    for _ in range(max_iterations):
+        if not bool(xp.any(row_norms(residual) > tolerance)):  # rows of NaN, too, have nothing to gain
+            break
+        direction, image = residual, operator(residual)
+        for known_direction, known_image in zip(directions, images, strict=True):
+            overlap = xp.vecdot(known_image, image)[:, None]
+            image = image - overlap * known_image
+            direction = direction - overlap * known_direction
+        size = row_norms(image)[:, None]
+        scale = xp.where(size > 0, 1 / xp.where(size > 0, size, 1.0), 0.0)
+        direction, image = direction * scale, image * scale
+        step = xp.vecdot(image, residual)[:, None]
+        solution = solution + step * direction
+        residual = residual - step * image
+        directions.append(direction)
+        images.append(image)
+    return solution

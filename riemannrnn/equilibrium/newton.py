@@ -1,0 +1,61 @@
+"""Newton–Krylov: r ← r + (I − G W)⁻¹ (f(W r + x) − r), the linear systems solved without forming a matrix."""
+
+from dataclasses import dataclass
+from typing import final
+
+from array_api_compat import array_namespace
+
+from manifolds import Array
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms
+from riemannrnn.equilibrium.iteration import Iterate, Solver
+from riemannrnn.equilibrium.krylov import solve_rows
+
+FORCING = 0.1
+"""The inner systems are solved to this fraction of the residual, tighter as it falls (Eisenstat & Walker 1996)."""
+
+
+@final
+@dataclass(frozen=True)
+class Newton(Solver):
+    """Newton's method with Krylov inner solves and a line search on the residual of each stimulus.
+
+    Finds unstable fixed points as readily as stable ones: ask `stability()` which it is.
+
+    Parameters
+    ----------
+    max_krylov
+        Inner products with G W per Newton step at most; n of them solve exactly.
+    """
+
+    max_krylov: int = 60
+
+    @property
+    def name(self) -> str:
+        return "newton"
+
+    def start(self, state: Array) -> Iterate:
+        return Iterate(state)
+
+    def update(self, equation: FixedPointMap, iterate: Iterate, image: Array, tolerance: float) -> Iterate:
+        xp = array_namespace(image)
+        if not isinstance(equation, FixedPointEquation):
+            raise TypeError(f"Newton needs the gains of a FixedPointEquation; {type(equation).__name__} has none")
+        gain = equation.gain(equation.inputs(iterate.state))
+        residual = image - iterate.state
+        size = row_norms(residual)
+        aim = xp.maximum(size * xp.minimum(size, FORCING * xp.ones_like(size)), 0.5 * tolerance * xp.ones_like(size))
+        step = solve_rows(lambda rows: rows - gain * equation.operator(rows), residual, aim, self.max_krylov)
+        return Iterate(_backtracked(equation, iterate.state, step, size))
+
+
+def _backtracked(equation: FixedPointEquation, state: Array, step: Array, size: Array, halvings: int = 6) -> Array:
+    """Halve the step of every row until its residual falls (Armijo on the residual norm)."""
+    xp = array_namespace(state)
+    length = xp.ones_like(size)
+    for _ in range(halvings):
+        trial = state + length[:, None] * step
+        accepted = row_norms(equation.image(trial) - trial) <= (1 - 1e-4 * length) * size
+        if bool(xp.all(accepted)):
+            return trial
+        length = xp.where(accepted, length, 0.5 * length)
+    return state + length[:, None] * step

@@ -1,0 +1,70 @@
+"""Stability of fixed points: the spectral abscissa of −I + G W for every stimulus."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from array_api_compat import array_namespace, device
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from threadpoolctl import threadpool_limits
+
+from manifolds import Array
+from manifolds.arrays import to_numpy
+from riemannrnn.network.connectivity import Connectivity
+
+DENSE_LIMIT = 256
+"""Up to this many units all eigenvalues are computed, beyond it ARPACK finds the rightmost."""
+
+
+def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
+    """Return the largest real part of the eigenvalues of −I + G W for each stimulus.
+
+    Parameters
+    ----------
+    connectivity, weights
+        The recurrent weights W on n units.
+    gains
+        g, shape (batch, n).
+
+    Returns
+    -------
+    Array
+        Shape (batch,), in units of 1/τ; negative: the fixed point is stable.
+    """
+    xp = array_namespace(gains)
+    host_gains = to_numpy(gains)
+    n = host_gains.shape[1]
+    if n <= DENSE_LIMIT:
+        matrix = to_numpy(connectivity.apply(weights, xp.eye(n, dtype=gains.dtype, device=device(gains)))).T
+        rightmost = _dense(matrix, host_gains)
+    else:
+        rightmost = np.array([_arpack(connectivity, weights, gains[row, :]) for row in range(host_gains.shape[0])])
+    return xp.asarray(rightmost - 1, dtype=gains.dtype, device=device(gains))
+
+
+def _dense(matrix: Array, gains: Array) -> Array:
+    """All eigenvalues of G W, stimuli shared among the cores (LAPACK releases the interpreter lock)."""
+    cores = os.cpu_count() or 1
+    chunks = np.array_split(gains, max(cores, gains.size * gains.shape[1] // 2**24 + 1))
+    # With BLAS threads of its own in every worker they would fight for the cores.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores) as pool:
+        parts = list(pool.map(lambda chunk: np.linalg.eigvals(chunk[:, :, None] * matrix).real.max(axis=1), chunks))
+    return np.concatenate(parts)
+
+
+def _arpack(connectivity: Connectivity, weights: Array, gains: Array) -> float:
+    xp = array_namespace(gains)
+    n = gains.shape[0]
+
+    def product(vector: Array) -> Array:
+        row = xp.asarray(vector.reshape(1, n), dtype=gains.dtype, device=device(gains))
+        return to_numpy(gains * connectivity.apply(weights, row)[0, :])
+
+    operator = LinearOperator((n, n), matvec=product, dtype=to_numpy(gains).dtype)
+    # A seeded start: ARPACK draws a random one otherwise, and two runs would differ in the last digits.
+    start = np.random.default_rng(0).standard_normal(n)
+    try:
+        return float(eigs(operator, k=1, which="LR", v0=start, return_eigenvectors=False).real.max())
+    except ArpackNoConvergence:
+        matrix = to_numpy(connectivity.apply(weights, xp.eye(n, dtype=gains.dtype, device=device(gains)))).T
+        return float(np.linalg.eigvals(to_numpy(gains)[:, None] * matrix).real.max())

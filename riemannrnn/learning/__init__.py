@@ -1,0 +1,25 @@
+"""Learning as optimisation on a manifold: losses, the fixed-point cost, rules, and training."""
+
+from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
+from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
+from riemannrnn.learning.rules import DeltaW3, DeltaW4, MetricRule, ParallelTransport, Rule, make_rule
+from riemannrnn.learning.training import History, accuracy, train
+
+__all__ = [
+    "AutogradLoss",
+    "CrossEntropy",
+    "DeltaW3",
+    "DeltaW4",
+    "Evaluation",
+    "Evaluations",
+    "FixedPointCost",
+    "History",
+    "Loss",
+    "MetricRule",
+    "ParallelTransport",
+    "Rule",
+    "SquaredError",
+    "accuracy",
+    "make_rule",
+    "train",
+]

@@ -1,0 +1,264 @@
+"""The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives, warm starts and honest counts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf, isnan
+from typing import Literal, TypeAlias
+
+import pymanopt
+from array_api_compat import array_namespace
+
+from manifolds import Array, PointCache, WeightManifold
+from riemannrnn.equilibrium.equation import take_rows
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure
+from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.learning.losses import Loss
+from riemannrnn.rate_network import RateNetwork
+
+Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
+
+
+@dataclass
+class Evaluations:
+    """What a cost has computed so far; a value that was remembered is not counted again.
+
+    Attributes
+    ----------
+    cost, gradient, hessian
+        Numbers of evaluations of J, of ∇J, and of products with its Hessian.
+    iterations
+        Fixed-point iterations: for each evaluation of J, those of the slowest stimulus.
+    """
+
+    cost: int = 0
+    gradient: int = 0
+    hessian: int = 0
+    iterations: int = 0
+
+    @property
+    def total(self) -> int:
+        """Evaluations of any kind."""
+        return self.cost + self.gradient + self.hessian
+
+
+class FixedPointCost:
+    """J(W) = (1/m) Σ L(W_out r), where r = f(W r + x) for each of m stimuli.
+
+    What the cost, its gradient and its Hessian share at a point is computed once. Fixed points start from those at the last
+    point whose gradient was asked for, that is the last accepted weights of an optimiser.
+
+    Parameters
+    ----------
+    network
+        The network.
+    stimuli
+        Shape (m, n_inputs).
+    loss
+        Loss of the outputs.
+    solver, tolerance, max_iterations
+        As for `solve_fixed_points`.
+    on_failure
+        What J is where a stimulus has no fixed point: "inf" makes it +∞, which every line search backs away from; "mask" leaves
+        the stimulus out of the mean; "raise" raises.
+    observer
+        Called after each new evaluation with its kind, the weights and the value of J there; for recording.
+
+    Attributes
+    ----------
+    evaluations
+        The counts so far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from manifolds import PullbackManifold, Resolvent
+    >>> from pymanopt.optimizers import ConjugateGradient
+    >>> from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
+    >>> net = RateNetwork(n_units=10, n_inputs=4, n_outputs=2, seed=0)
+    >>> cost = FixedPointCost(net, np.eye(4), CrossEntropy(np.array([0, 1, 0, 1])))
+    >>> start = net.initial_weights()
+    >>> problem = cost.problem(PullbackManifold(Resolvent(), 10))
+    >>> result = ConjugateGradient(verbosity=0, max_iterations=20).run(problem, initial_point=start)
+    >>> result.cost < cost(start)
+    True
+    """
+
+    def __init__(
+        self,
+        network: RateNetwork,
+        stimuli: Array,
+        loss: Loss,
+        *,
+        solver: str | Solver = "auto",
+        tolerance: float | None = None,
+        max_iterations: int = 1000,
+        on_failure: OnFailure = "inf",
+        observer: Callable[[Kind, Array, float], None] | None = None,
+    ) -> None:
+        self.network = network
+        self.loss = loss
+        self.evaluations = Evaluations()
+        self.observer = observer
+        self._drive = network.drive(stimuli)
+        self._solver = solver
+        self._tolerance = tolerance
+        self._max_iterations = max_iterations
+        self._on_failure: OnFailure = on_failure
+        self._accepted_rates: Array | None = None
+        self._at = PointCache(self._evaluate)
+
+    def __call__(self, weights: Array) -> float:
+        """Return J(W), a Python float; +∞ where the policy says so, never NaN."""
+        return self.at(weights).cost
+
+    def gradient(self, weights: Array) -> Array:
+        """Return the Euclidean gradient ∇J, with the shape of W.
+
+        Raises
+        ------
+        FixedPointError
+            Where J is infinite, or an adjoint cannot be solved.
+        """
+        return self.at(weights).gradient
+
+    def hessian(self, weights: Array, vector: Array) -> Array:
+        """Return the Euclidean Hessian along V, D∇J[V], with the shape of W; raises as `gradient` does."""
+        return self.at(weights).hessian(vector)
+
+    def at(self, weights: Array) -> "Evaluation":
+        """Return everything about the point W: fixed points, outputs, and what is derived from them when it is asked for."""
+        return self._at(weights)
+
+    def take(self, rows: Array, initial_rates: Array | None = None) -> "FixedPointCost":
+        """Return the cost of some of the stimuli, for mini-batches, started from given rates of shape (len(rows), n)."""
+        part = object.__new__(FixedPointCost)
+        part.__dict__.update(self.__dict__)
+        part.loss = self.loss.take(rows)
+        part._drive = take_rows(self._drive, rows)
+        part._accepted_rates = initial_rates
+        part._at = PointCache(part._evaluate)
+        return part
+
+    def problem(self, manifold: WeightManifold) -> pymanopt.Problem:
+        """Return the problem of minimising J on a manifold, for any optimiser of pymanopt."""
+        decorate = pymanopt.function.numpy(manifold)
+        return pymanopt.Problem(
+            manifold,
+            decorate(self.__call__),
+            euclidean_gradient=decorate(self.gradient),
+            euclidean_hessian=decorate(self.hessian),
+        )
+
+    def _evaluate(self, weights: Array) -> "Evaluation":
+        policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
+        fixed_points = self.network.solve(
+            weights,
+            self._drive,
+            solver=self._solver,
+            initial_rates=self._accepted_rates,
+            tolerance=self._tolerance,
+            max_iterations=self._max_iterations,
+            on_failure=policy,
+        )
+        self.evaluations.iterations += int(array_namespace(weights).max(fixed_points.iterations))
+        evaluation = Evaluation(self, fixed_points, self._drive)
+        self._count("cost", evaluation)
+        return evaluation
+
+    def _count(self, kind: Kind, evaluation: "Evaluation") -> None:
+        setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
+        if kind == "gradient":
+            self._accepted_rates = evaluation.fixed_points.rates
+        if self.observer is not None:
+            self.observer(kind, evaluation.weights, evaluation.cost)
+
+
+class Evaluation:
+    """A cost at one point W: what learning rules and derivatives need of it, each computed once and when asked for.
+
+    Attributes
+    ----------
+    fixed_points
+        The fixed points of the stimuli.
+    drive
+        Their external drive, shape (batch, n).
+    included
+        1/m for the stimuli in the mean, 0 for those left out by the policy "mask", shape (batch, 1).
+    """
+
+    def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array) -> None:
+        self._cost = cost
+        self.fixed_points = fixed_points
+        self.drive = drive
+        xp = array_namespace(drive)
+        converged = fixed_points.converged
+        everything = bool(xp.all(converged))
+        self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(converged)))
+        count = max(int(xp.count_nonzero(converged)), 1)
+        self.included = xp.astype(converged, drive.dtype)[:, None] / count
+        # Rates that are not finite would turn the products of the whole batch into NaN.
+        self.rates = fixed_points.rates if everything else xp.where(converged[:, None], fixed_points.rates, 0.0)
+
+    @property
+    def weights(self) -> Array:
+        """W."""
+        return self.fixed_points.weights
+
+    @cached_property
+    def outputs(self) -> Array:
+        """y = W_out r, shape (batch, n_outputs)."""
+        return self._cost.network.outputs(self.rates)
+
+    @cached_property
+    def cost(self) -> float:
+        """J(W)."""
+        if not self.valid:
+            return inf
+        xp = array_namespace(self.drive)
+        value = float(xp.sum(self._cost.loss.value(self.outputs) * self.included[:, 0]))
+        return inf if isnan(value) else value
+
+    @cached_property
+    def errors(self) -> Array:
+        """ℓ = ∂J/∂r, that is (1/m) ∂L/∂r, a row a stimulus, shape (batch, n)."""
+        if not self.valid:
+            self._refuse()
+        return self._cost.network.pull_back_outputs(self._cost.loss.gradient(self.outputs)) * self.included
+
+    @cached_property
+    def adjoint(self) -> Array:
+        """u = G (ℓ + Wᵀ u), shape (batch, n)."""
+        return self._implicit.adjoint(self.errors)
+
+    @cached_property
+    def gradient(self) -> Array:
+        """∇J = Σ u rᵀ, with the shape of W."""
+        gradient = self._cost.network.connectivity.accumulate(self.adjoint, self.rates)
+        self._cost._count("gradient", self)
+        return gradient
+
+    def hessian(self, vector: Array) -> Array:
+        """Return D∇J[V], with the shape of W."""
+        network, loss = self._cost.network, self._cost.loss
+
+        def loss_hessian(rates_change: Array) -> Array:
+            return network.pull_back_outputs(loss.hessian(self.outputs, network.outputs(rates_change))) * self.included
+
+        product = self._implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
+        self._cost._count("hessian", self)
+        return product
+
+    @cached_property
+    def _implicit(self) -> Implicit:
+        cost = self._cost
+        return Implicit(self.fixed_points, cost._solver, cost._tolerance, cost._max_iterations)
+
+    def _refuse(self) -> None:
+        failed = int(array_namespace(self.drive).count_nonzero(~self.fixed_points.converged))
+        raise FixedPointError(
+            f"there is no gradient here: {failed} of {self.drive.shape[0]} stimuli have no fixed point and J is infinite. "
+            "Start from smaller weights, shorten the step, or pass on_failure='mask'.",
+            self.fixed_points,
+        )

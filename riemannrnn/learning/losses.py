@@ -1,0 +1,132 @@
+"""Losses of the outputs of a network, one number a stimulus, with first and second derivatives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import final
+
+import autograd.numpy as anp
+from array_api_compat import array_namespace
+from autograd import grad
+
+from manifolds import Array
+
+
+class Loss(ABC):
+    """L(y) of the outputs y of each stimulus; the cost is its mean over stimuli. Outputs have shape (batch, k)."""
+
+    @abstractmethod
+    def value(self, outputs: Array) -> Array:
+        """Return L for each stimulus, shape (batch,)."""
+
+    @abstractmethod
+    def gradient(self, outputs: Array) -> Array:
+        """Return ∂L/∂y, shape (batch, k)."""
+
+    @abstractmethod
+    def hessian(self, outputs: Array, vectors: Array) -> Array:
+        """Return ∇²L v for a vector v a stimulus, shape (batch, k)."""
+
+    @abstractmethod
+    def take(self, rows: Array) -> "Loss":
+        """Return the loss of some of the stimuli, by their indices."""
+
+
+@final
+class SquaredError(Loss):
+    """L(y) = ½ ‖y − t‖².
+
+    Parameters
+    ----------
+    targets
+        t, shape (batch, k).
+    """
+
+    def __init__(self, targets: Array) -> None:
+        self.targets = targets
+
+    def value(self, outputs: Array) -> Array:
+        difference = outputs - self.targets
+        return 0.5 * array_namespace(outputs).vecdot(difference, difference)
+
+    def gradient(self, outputs: Array) -> Array:
+        return outputs - self.targets
+
+    def hessian(self, outputs: Array, vectors: Array) -> Array:
+        return vectors
+
+    def take(self, rows: Array) -> "SquaredError":
+        return SquaredError(array_namespace(self.targets).take(self.targets, rows, axis=0))
+
+
+@final
+class CrossEntropy(Loss):
+    """L(y) = −log softmax(y)_label, in nats.
+
+    Parameters
+    ----------
+    labels
+        Index of the right output for each stimulus, integers of shape (batch,).
+    """
+
+    def __init__(self, labels: Array) -> None:
+        if labels.ndim != 1 or not array_namespace(labels).isdtype(labels.dtype, "integral"):
+            raise ValueError(
+                f"the labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; pass one integer a stimulus"
+            )
+        self.labels = labels
+
+    def value(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        shifted = outputs - xp.max(outputs, axis=1, keepdims=True)
+        return xp.log(xp.sum(xp.exp(shifted), axis=1)) - xp.sum(xp.where(self._target(outputs), shifted, 0.0), axis=1)
+
+    def gradient(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        return _softmax(outputs) - xp.astype(self._target(outputs), outputs.dtype)
+
+    def hessian(self, outputs: Array, vectors: Array) -> Array:
+        probabilities = _softmax(outputs)
+        return probabilities * (vectors - array_namespace(outputs).vecdot(probabilities, vectors)[:, None])
+
+    def take(self, rows: Array) -> "CrossEntropy":
+        return CrossEntropy(array_namespace(self.labels).take(self.labels, rows, axis=0))
+
+    def _target(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        return self.labels[:, None] == xp.arange(outputs.shape[1], dtype=self.labels.dtype)[None, :]
+
+
+@final
+class AutogradLoss(Loss):
+    """A loss of one's own, differentiated by autograd.
+
+    Parameters
+    ----------
+    function
+        (outputs, targets) ↦ L of shape (batch,), each stimulus on its own, written with `autograd.numpy`.
+    targets
+        Whatever belongs to the stimuli, first axis batch.
+    """
+
+    def __init__(self, function: Callable[[Array, Array], Array], targets: Array) -> None:
+        self._function = function
+        self.targets = targets
+        self._gradient = grad(lambda outputs: anp.sum(function(outputs, self.targets)))
+
+    def value(self, outputs: Array) -> Array:
+        return self._function(outputs, self.targets)
+
+    def gradient(self, outputs: Array) -> Array:
+        return self._gradient(outputs)
+
+    def hessian(self, outputs: Array, vectors: Array) -> Array:
+        return grad(lambda moved: anp.sum(self._gradient(moved) * vectors))(outputs)
+
+    def take(self, rows: Array) -> "AutogradLoss":
+        return AutogradLoss(self._function, self.targets[rows])
+
+
+def _softmax(outputs: Array) -> Array:
+    xp = array_namespace(outputs)
+    weights = xp.exp(outputs - xp.max(outputs, axis=1, keepdims=True))
+    return weights / xp.sum(weights, axis=1, keepdims=True)

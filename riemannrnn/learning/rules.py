@@ -1,0 +1,196 @@
+"""Learning rules: a metric with a retraction, the per-stimulus rules of the paper, and momentum by parallel transport.
+
+The formulas of Zhu & Rosenbaum (2024) stand here under their own names. Rows are stimuli: R rates, G gains, E = ∂L/∂r.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final
+
+from array_api_compat import array_namespace
+
+from manifolds import Array, Identity, PullbackManifold, Resolvent, WeightManifold
+from riemannrnn.learning.cost import Evaluation
+
+Memory: TypeAlias = Any
+"""What a rule carries from step to step; None before the first."""
+
+
+def delta_w1(rates: Array, adjoints: Array) -> Array:
+    """Return ΔW1 / η = −Σ u rᵀ with u = (I − G Wᵀ)⁻¹ G ℓ: the negative Euclidean gradient, shape (n, n)."""
+    return -(adjoints.T @ rates)
+
+
+def delta_w3(weights: Array, rates: Array, gains: Array, errors: Array, recurrent: Array | None = None) -> Array:
+    """Return ΔW3 / η = −Σ (I − W G) G ℓ [(I − G W)ᵀ (I − G W) r]ᵀ, four matrix products and no linear solve.
+
+    Parameters
+    ----------
+    weights
+        W, shape (n, n).
+    rates, gains, errors
+        r, g and ℓ, shape (batch, n); ℓ holds the factor 1/m of the mean.
+    recurrent
+        R Wᵀ where it is known (at a fixed point it is z − x), which saves a product.
+
+    Returns
+    -------
+    Array
+        Shape (n, n).
+    """
+    recurrent = rates @ weights.T if recurrent is None else recurrent
+    scaled = errors * gains
+    left = scaled - (scaled * gains) @ weights.T
+    residual = rates - recurrent * gains
+    right = residual - (residual * gains) @ weights
+    return -(left.T @ right)
+
+
+def delta_w4(weights: Array, rates: Array, gains: Array, errors: Array) -> Array:
+    """Return ΔW4 / η = −Σ (I − W G) ℓ [(I − W G)ᵀ (I − W G) r]ᵀ, arguments as for `delta_w3`."""
+    left = errors - (errors * gains) @ weights.T
+    residual = rates - (rates * gains) @ weights.T
+    right = residual - (residual @ weights) * gains
+    return -(left.T @ right)
+
+
+class Rule(ABC):
+    """One step of learning from what is known at W."""
+
+    @abstractmethod
+    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
+        """Return the next W and what to remember.
+
+        Parameters
+        ----------
+        evaluation
+            The cost at W.
+        learning_rate
+            η.
+        memory
+            What the step before returned.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class MetricRule(Rule):
+    """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J.
+
+    Parameters
+    ----------
+    manifold
+        The metric.
+    retraction
+        "geodesic" or "additive".
+    """
+
+    manifold: WeightManifold
+    retraction: str = "geodesic"
+
+    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
+        W = evaluation.weights
+        step = -learning_rate * self.manifold.euclidean_to_riemannian_gradient(W, evaluation.gradient)
+        return (self.manifold.exp(W, step) if self.retraction == "geodesic" else W + step), None
+
+
+@final
+class DeltaW3(Rule):
+    """ΔW3: each stimulus' natural gradient under its own gain metric, summed. In a linear network W − η grad J (resolvent)."""
+
+    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
+        fixed_points = evaluation.fixed_points
+        recurrent = fixed_points.inputs - evaluation.drive
+        delta = delta_w3(evaluation.weights, evaluation.rates, fixed_points.gains, evaluation.errors, recurrent)
+        return evaluation.weights + learning_rate * delta, None
+
+
+@final
+class DeltaW4(Rule):
+    """ΔW4: as ΔW3, with fewer gains; the same in a linear network."""
+
+    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
+        delta = delta_w4(evaluation.weights, evaluation.rates, evaluation.fixed_points.gains, evaluation.errors)
+        return evaluation.weights + learning_rate * delta, None
+
+
+@final
+@dataclass(frozen=True)
+class ParallelTransport(Rule):
+    """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport from the point before.
+
+    Parameters
+    ----------
+    manifold
+        The metric.
+    momentum
+        β, between 0 and 1.
+    """
+
+    manifold: WeightManifold
+    momentum: float = 0.9
+
+    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
+        W = evaluation.weights
+        velocity = -learning_rate * self.manifold.euclidean_to_riemannian_gradient(W, evaluation.gradient)
+        if memory is not None:
+            before, old_velocity = memory
+            velocity = velocity + self.momentum * self.manifold.transport(before, W, old_velocity)
+        return self.manifold.exp(W, velocity), (W, velocity)
+
+
+def _euclidean(n: int) -> WeightManifold:
+    return PullbackManifold(Identity(), n)
+
+
+def _resolvent(n: int) -> WeightManifold:
+    return PullbackManifold(Resolvent(), n)
+
+
+RULES: tuple[str, ...] = ("dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport")
+"""The rules known by name; the last two take a manifold."""
+
+
+def make_rule(name: "str | Rule", n: int, manifold: WeightManifold | None = None) -> Rule:
+    """Return the rule of that name for a network of n units.
+
+    Parameters
+    ----------
+    name
+        One of `RULES`, or a rule, which is returned.
+    n
+        Number of units.
+    manifold
+        The metric of "geodesic_flow" and "parallel_transport"; default: the resolvent metric. No other rule takes one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a manifold given to a rule that has its own.
+    """
+    if isinstance(name, Rule):
+        return name
+    if name not in RULES:
+        raise ValueError(f"rule {name!r} is unknown; choose one of {', '.join(RULES)}")
+    if name.startswith("dW") and manifold is not None:
+        raise ValueError(f"rule {name!r} has a metric of its own; use 'geodesic_flow' to choose the manifold")
+    if name == "dW1":
+        return MetricRule(_euclidean(n), "additive")
+    if name == "dW2":
+        return MetricRule(_resolvent(n))
+    if name == "dW3":
+        return DeltaW3()
+    if name == "dW4":
+        return DeltaW4()
+    chosen = manifold or _resolvent(n)
+    return MetricRule(chosen) if name == "geodesic_flow" else ParallelTransport(chosen)
+
+
+def descent_cosine(step: Array, gradient: Array) -> float:
+    """Return the cosine between a step and −∇J in the Euclidean inner product; positive: the step descends.
+
+    ΔW3 and ΔW4 sum natural gradients under a different metric for each stimulus, so that the sum need not be one.
+    """
+    xp = array_namespace(step, gradient)
+    norm = xp.linalg.vector_norm
+    return -float(xp.sum(step * gradient) / (norm(step) * norm(gradient)))

@@ -1,0 +1,155 @@
+"""Activation functions f of a rate network with their first and second derivatives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace
+from autograd import elementwise_grad
+
+from manifolds import Array
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise function r = f(z) with what the implicit derivatives need of it.
+
+    Parameters
+    ----------
+    name
+        What it is called on the command line and in messages.
+    function
+        f(z), on arrays of any shape and namespace.
+    derivative
+        f′, as a function of z and of r = f(z): where it is cheaper to reuse r it does (tanh: 1 − r²).
+    second_derivative
+        f″, as a function of z and r.
+    """
+
+    name: str
+    function: Callable[[Array], Array]
+    derivative: Callable[[Array, Array], Array]
+    second_derivative: Callable[[Array, Array], Array]
+
+    @classmethod
+    def from_function(cls, function: Callable[[Array], Array], name: str | None = None) -> "Activation":
+        """Make an activation from an elementwise function written with `autograd.numpy`; its derivatives are autograd's.
+
+        Examples
+        --------
+        >>> import autograd.numpy as anp, numpy as np
+        >>> swish = Activation.from_function(lambda z: z / (1 + anp.exp(-z)), "swish")
+        >>> round(float(swish.derivative(np.zeros(1), np.zeros(1))[0]), 6)
+        0.5
+        """
+        first = elementwise_grad(function)
+        second = elementwise_grad(first)
+        label = name or str(getattr(function, "__name__", "custom"))
+        return cls(label, function, lambda z, r: first(z), lambda z, r: second(z))
+
+
+def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
+    """Return the supralinear power law f(z) = scale · max(z, 0)^exponent (Ahmadian, Rubin & Miller, Neural Comput. 2013).
+
+    Raises
+    ------
+    ValueError
+        For an exponent below 1: the gain would be infinite at threshold.
+    """
+    if not exponent >= 1:
+        raise ValueError(f"exponent = {exponent} is below 1, where the gain at threshold is infinite; choose 1 or more")
+
+    def rectified(z: Array) -> Array:
+        return array_namespace(z).where(z > 0, z, 0)
+
+    return Activation(
+        "power-law",
+        lambda z: scale * rectified(z) ** exponent,
+        lambda z, r: _where_positive(z, scale * exponent * rectified(z) ** (exponent - 1)),
+        lambda z, r: _where_positive(z, scale * exponent * (exponent - 1) * _positive_power(z, exponent - 2)),
+    )
+
+
+def _where_positive(z: Array, values: Array) -> Array:
+    return array_namespace(z).where(z > 0, values, 0)
+
+
+def _positive_power(z: Array, exponent: float) -> Array:
+    # Raised only where z > 0, so that a negative exponent meets no zero.
+    return array_namespace(z).where(z > 0, z, 1) ** exponent
+
+
+def _sigmoid(z: Array) -> Array:
+    # tanh saturates without overflow, exp does not.
+    return 0.5 * (1 + array_namespace(z).tanh(0.5 * z))
+
+
+def _softplus(z: Array) -> Array:
+    xp = array_namespace(z)
+    return xp.logaddexp(xp.zeros_like(z), z)
+
+
+def _identity_derivative(z: Array, r: Array) -> Array:
+    return array_namespace(z).ones_like(z)
+
+
+def _zero(z: Array, r: Array) -> Array:
+    return array_namespace(z).zeros_like(z)
+
+
+def _step(z: Array, r: Array) -> Array:
+    xp = array_namespace(z)
+    return xp.astype(z > 0, z.dtype)
+
+
+def _sigmoid_derivative(z: Array, r: Array) -> Array:
+    return r * (1 - r)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    activation.name: activation
+    for activation in (
+        Activation("identity", lambda z: z, _identity_derivative, _zero),
+        Activation("tanh", lambda z: array_namespace(z).tanh(z), lambda z, r: 1 - r * r, lambda z, r: -2 * r * (1 - r * r)),
+        Activation("relu", lambda z: array_namespace(z).where(z > 0, z, 0), _step, _zero),
+        Activation(
+            "softplus",
+            _softplus,
+            lambda z, r: _sigmoid(z),
+            lambda z, r: _sigmoid_derivative(z, _sigmoid(z)),
+        ),
+        Activation("sigmoid", _sigmoid, _sigmoid_derivative, lambda z, r: _sigmoid_derivative(z, r) * (1 - 2 * r)),
+        power_law(),
+    )
+}
+"""The activations known by name; `register_activation` adds to them."""
+
+
+def register_activation(activation: Activation) -> Activation:
+    """Make an activation known by its name, on the command line too, and return it.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if activation.name in ACTIVATIONS:
+        raise ValueError(f"activation {activation.name!r} exists already; give yours another name")
+    ACTIVATIONS[activation.name] = activation
+    return activation
+
+
+def as_activation(activation: "str | Activation | Callable[[Array], Array]") -> Activation:
+    """Return the activation of that name, the activation itself, or one made from an autograd function.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, listing those known.
+    """
+    if isinstance(activation, Activation):
+        return activation
+    if callable(activation):
+        return Activation.from_function(activation)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is unknown; choose one of {', '.join(sorted(ACTIVATIONS))}")
+    return ACTIVATIONS[activation]

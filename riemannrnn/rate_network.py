@@ -1,0 +1,103 @@
+"""A recurrent network of rate units with a fixed read-in and readout; its recurrent weights are the point that learns."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from manifolds import Array
+from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
+from riemannrnn.network.activations import Activation, as_activation
+from riemannrnn.network.connectivity import Connectivity, Dense
+
+
+class RateNetwork:
+    """τ ṙ = −r + f(W r + W_in s) with outputs W_out r; W is not part of the network but passed to its methods.
+
+    Parameters
+    ----------
+    n_units
+        Number n of recurrent units.
+    n_inputs
+        Length of a stimulus s. None: stimuli drive the units directly, one number a unit.
+    n_outputs
+        Number of outputs. None: the rates themselves are the outputs.
+    activation
+        f: a name, an `Activation`, or a function written with `autograd.numpy`.
+    seed
+        Seed of the read-in, the readout and the initial weights, each drawn from a stream of its own.
+    dtype
+        Dtype of all weights.
+
+    Attributes
+    ----------
+    input_weights
+        W_in, shape (n_units, n_inputs), entries of variance 1/n_inputs; None where stimuli drive the units directly.
+    readout
+        W_out, shape (n_outputs, n_units), entries of variance 1/n_units; None where the rates are the outputs.
+
+    Examples
+    --------
+    >>> net = RateNetwork(n_units=20, n_inputs=5, n_outputs=3, seed=0)
+    >>> W = net.initial_weights(radius=0.5)
+    >>> fixed_points = net.fixed_points(W, np.ones((4, 5)))
+    >>> fixed_points.rates.shape, bool(fixed_points.converged.all()), bool((fixed_points.stability() < 0).all())
+    ((4, 20), True, True)
+    """
+
+    def __init__(
+        self,
+        n_units: int,
+        n_inputs: int | None = None,
+        n_outputs: int | None = None,
+        activation: str | Activation | Callable[[Array], Array] = "tanh",
+        seed: int | None = None,
+        dtype: Any = np.float64,
+    ) -> None:
+        for name, size in (("n_units", n_units), ("n_inputs", n_inputs), ("n_outputs", n_outputs)):
+            if size is not None and size < 1:
+                raise ValueError(f"{name} = {size} is not positive; a network needs at least one")
+        self.n_units = n_units
+        self.activation = as_activation(activation)
+        self.connectivity: Connectivity = Dense()
+        self.dtype = np.dtype(dtype)
+        input_stream, readout_stream, self._weight_stream = np.random.SeedSequence(seed).spawn(3)
+        self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
+        self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)
+
+    def initial_weights(self, radius: float = 0.5) -> Array:
+        """Return random recurrent weights of spectral radius about `radius`, shape (n, n); the same at every call."""
+        return (radius * self._normal(self._weight_stream, self.n_units, self.n_units)).astype(self.dtype)
+
+    def drive(self, stimuli: Array) -> Array:
+        """Return the external drive x = W_in s of each unit, shape (batch, n), for stimuli of shape (batch, n_inputs).
+
+        Raises
+        ------
+        ValueError
+            For stimuli of another shape, or that hold NaN.
+        """
+        width = self.n_units if self.input_weights is None else self.input_weights.shape[1]
+        if stimuli.ndim != 2 or stimuli.shape[1] != width:
+            raise ValueError(f"the stimuli have shape {tuple(stimuli.shape)}; this network takes (batch, {width})")
+        return stimuli if self.input_weights is None else stimuli @ self.input_weights.T
+
+    def fixed_points(self, weights: Array, stimuli: Array, **options: Any) -> FixedPoints:
+        """Return the fixed points for stimuli of shape (batch, n_inputs); options as for `solve_fixed_points`."""
+        return self.solve(weights, self.drive(stimuli), **options)
+
+    def solve(self, weights: Array, drive: Array, **options: Any) -> FixedPoints:
+        """Return the fixed points for an external drive of shape (batch, n); options as for `solve_fixed_points`."""
+        return solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)
+
+    def outputs(self, rates: Array) -> Array:
+        """Return the outputs W_out r, shape (batch, n_outputs)."""
+        return rates if self.readout is None else rates @ self.readout.T
+
+    def pull_back_outputs(self, output_gradient: Array) -> Array:
+        """Return ∂L/∂r from ∂L/∂y, shape (batch, n)."""
+        return output_gradient if self.readout is None else output_gradient @ self.readout
+
+    def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int) -> Array:
+        sample = np.random.default_rng(stream).standard_normal((rows, columns))
+        return (sample / columns**0.5).astype(self.dtype)
