@@ -70,8 +70,8 @@ class PointCache(Generic[Work]):
             if _same(known, point):
                 self._entries.insert(0, self._entries.pop(index))
                 return work
-        work = self._prepare(point)
         copy = array_namespace(point).asarray(point, copy=True)
+        work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
         self._entries = [(copy, work), *self._entries[: self._size - 1]]
         return work
 

@@ -31,6 +31,8 @@ class WeightManifold(Manifold):
     ------
     InvalidArrayError
         From every method, for an argument of the wrong shape or dtype.
+    ValueError
+        For a shape that is not two positive integers.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class WeightManifold(Manifold):
         like: Array | None = None,
         validate: bool = False,
     ) -> None:
+        if len(shape) != 2 or min(shape) < 1:
+            raise ValueError(f"shape = {shape} is no shape of a matrix; pass two positive integers")
         super().__init__(name, prod(shape))
         self.shape = shape
         self.generator = np.random.default_rng(seed)

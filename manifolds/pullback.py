@@ -52,7 +52,7 @@ class PullbackManifold(WeightManifold):
     ) -> None:
         if retraction not in get_args(Retraction):
             raise ValueError(f"retraction = {retraction!r} is unknown; choose one of {get_args(Retraction)}")
-        shape = (n, n) if isinstance(n, int) else n
+        shape = n if isinstance(n, tuple) else (int(n), int(n))
         name = f"{type(chart).__name__} manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
         super().__init__(name, shape, seed=seed, like=like, validate=validate)
         self.chart = chart

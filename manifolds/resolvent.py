@@ -23,12 +23,14 @@ class Resolvent(Chart):
     Parameters
     ----------
     gain
-        Gains g, shape (n,), none of them zero, in the array namespace of the points. Default: all one.
+        Gains g, shape (n,), finite, none of them zero, in the array namespace and dtype of the points. Default: all one.
 
     Raises
     ------
     SingularPointError
         From whatever needs (I − G W)⁻¹, where that matrix is singular to working precision.
+    InvalidArrayError
+        For a gain that is zero or not finite, or points that are not square or do not fit the gains.
 
     References
     ----------
@@ -36,9 +38,11 @@ class Resolvent(Chart):
     """
 
     def __init__(self, gain: Array | None = None) -> None:
-        if gain is not None and not bool(array_namespace(gain).all(gain != 0)):
+        if gain is not None and not (all_finite(gain) and bool(array_namespace(gain).all(gain != 0))):
             raise InvalidArrayError(
-                "gain has a zero entry", "the chart (G − G W G)⁻¹ needs every gain", "Bound the gains away from zero"
+                "gain has an entry that is zero or not finite",
+                "the chart (G − G W G)⁻¹ needs every gain",
+                "Bound the gains away from zero",
             )
         self._gain = gain
         self._at = PointCache(self._prepare)
@@ -91,7 +95,12 @@ class Resolvent(Chart):
 
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
         # Both paths leave where I + t V R⁻¹ G (geodesic) or I − t V R⁻¹ G (straight line) is singular.
-        rates = np.linalg.eigvals(to_numpy(self._relative_velocity(point, vector)))
+        velocity = self._relative_velocity(point, vector)
+        if not all_finite(velocity):
+            raise InvalidArrayError(
+                "the tangent vector holds NaN or infinity", "it has no exit time", "Find the step that produced it"
+            )
+        rates = np.linalg.eigvals(to_numpy(velocity))
         rates = rates if retraction == "additive" else -rates
         tolerance = machine_epsilon(point) ** 0.5 * np.abs(rates)
         fastest = float(np.max(rates.real, where=np.abs(rates.imag) <= tolerance, initial=0.0))
@@ -118,6 +127,19 @@ class _ResolventPoint:
     """L = I − W G, R = I − G W and their inverses at one point, each formed when first needed."""
 
     def __init__(self, point: Array, gain: Array | None) -> None:
+        if point.shape[0] != point.shape[1] or (gain is not None and gain.shape != point.shape[:1]):
+            shape = None if gain is None else tuple(gain.shape)
+            raise InvalidArrayError(
+                f"a point of shape {tuple(point.shape)} with gains of shape {shape}",
+                "I − G W needs a square point and one gain a row",
+                "Make them fit",
+            )
+        if gain is not None and gain.dtype != point.dtype:
+            raise InvalidArrayError(
+                f"gains of dtype {gain.dtype} at a point of dtype {point.dtype}",
+                "dtypes are never mixed",
+                "Convert one of them",
+            )
         identity = identity_like(point)
         self._gain = gain
         self.left = identity - (point if gain is None else point * gain)

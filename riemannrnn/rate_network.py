@@ -29,6 +29,11 @@ class RateNetwork:
     dtype
         Dtype of all weights.
 
+    Raises
+    ------
+    ValueError
+        For a size below one, a dtype that is not real floating-point, or an unknown activation.
+
     Attributes
     ----------
     input_weights
@@ -61,6 +66,8 @@ class RateNetwork:
         self.activation = as_activation(activation)
         self.connectivity: Connectivity = Dense()
         self.dtype = np.dtype(dtype)
+        if self.dtype.kind != "f":
+            raise ValueError(f"dtype = {self.dtype} is not real floating-point; choose float32 or float64")
         input_stream, readout_stream, self._weight_stream = np.random.SeedSequence(seed).spawn(3)
         self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
         self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)
@@ -75,7 +82,7 @@ class RateNetwork:
         Raises
         ------
         ValueError
-            For stimuli of another shape, or that hold NaN.
+            For stimuli of another shape.
         """
         width = self.n_units if self.input_weights is None else self.input_weights.shape[1]
         if stimuli.ndim != 2 or stimuli.shape[1] != width:

@@ -27,10 +27,19 @@ class Anderson(Solver):
     Parameters
     ----------
     memory
-        Number of differences kept for each stimulus.
+        Number of differences kept for each stimulus, at least 1.
+
+    Raises
+    ------
+    ValueError
+        For a smaller memory.
     """
 
     memory: int = 4
+
+    def __post_init__(self) -> None:
+        if self.memory < 1:
+            raise ValueError(f"memory = {self.memory} is below 1; without any, use Picard")
 
     @property
     def name(self) -> str:
@@ -80,7 +89,9 @@ def _solve_regularised(gram: Array, projections: Array) -> Array:
     size = gram.shape[1]
     trace = xp.sum(xp.linalg.diagonal(gram), axis=1)[:, None, None]
     epsilon = float(xp.finfo(gram.dtype).eps)
-    weight = xp.where(trace > 0, REGULARISATION * epsilon**0.5 * trace, 1.0)
+    weight = REGULARISATION * epsilon**0.5 * trace
+    # A weight that underflows would leave the matrix singular; so little history is none.
+    weight = xp.where(weight > float(xp.finfo(gram.dtype).smallest_normal), weight, 1.0)
     # A row that is not finite would make the factorisation of the whole batch fail.
     finite = xp.isfinite(trace)
     identity = xp.eye(size, dtype=gram.dtype, device=device(gram))

@@ -1,30 +1,36 @@
 """Choosing a solver: the automatic strategy, cheap iterations first and sturdier ones for the stimuli that they leave."""
 
+from collections.abc import Callable
+
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms, take_rows
 from riemannrnn.equilibrium.iteration import Outcome, Solver, is_converged, iterate_rows
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
+from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
 
 SOLVERS: dict[str, Solver] = {"picard": Picard(), "anderson": Anderson(), "newton": Newton()}
 """The solvers known by name, besides "auto"."""
 
-TRIAL_ITERATIONS = 8
-"""Plain iterations before the automatic strategy judges: enough to see the contraction and the mean gain."""
+PLAIN_ITERATIONS = 8
+"""Plain iterations before anything is factored: what contracts fast needs no more, and the rest shows its mean gain."""
 
-CHORD_ITERATIONS = 60
-"""Iterations of the chord map before what is left goes to Newton: where it has not converged by then it seldom will."""
+TRIAL_ROWS, TRIAL_ITERATIONS = 32, 10
+"""The accelerated maps compete on about this many rows for this many iterations; the better goes first."""
 
-NEWTON_ITERATIONS = 20
-"""Newton steps at most: it converges within a dozen or wanders."""
+ACCELERATED_ITERATIONS = 60
+"""Iterations of each accelerated map."""
 
-CHORD_MARGIN = 0.2
-"""The chord map is iterated to this fraction of the tolerance, its residual being that of the inputs, not of the rates."""
+INPUT_MARGIN = 0.2
+"""Maps of the inputs are iterated to this fraction of the tolerance, their residual being that of inputs, not of rates."""
+
+CERTIFICATIONS = 3
+"""How often a map of the inputs is taken up again, to a tighter residual, for rows that missed the tolerance in the rates."""
 
 
 def solve_equation(
@@ -47,39 +53,96 @@ def solve_equation(
 
 
 def _solve_automatically(equation: FixedPointEquation, start: Array, tolerance: float, budget: int) -> Outcome:
-    """Picard first; then the chord map with Anderson acceleration; then Newton, each for the rows the one before left."""
-    outcome = iterate_rows(Picard(), equation, start, tolerance, min(TRIAL_ITERATIONS, budget))
-    for stage in (_chord, _newton):
-        left = array_namespace(start).nonzero(~outcome.converged)[0]
-        spent = TRIAL_ITERATIONS if stage is _chord else TRIAL_ITERATIONS + CHORD_ITERATIONS
+    """Plain iterations first; then the accelerated maps, the better of the two first; then a last resort.
+
+    The chord map is quickest where all stimuli have similar gains, splitting where the weights are large. The last resort for
+    fixed points is averaged splitting, slow but sturdy; for a linear equation it is the direct solution by Krylov steps. A
+    later stage gets the rows that the one before left, from where they started: no stimulus changes branch by a detour.
+    """
+    xp = array_namespace(start)
+    outcome = iterate_rows(Picard(), equation, start, tolerance, min(PLAIN_ITERATIONS, budget))
+    if budget <= PLAIN_ITERATIONS or bool(xp.all(outcome.converged)):
+        return outcome
+    with np.errstate(over="ignore", invalid="ignore"):
+        inputs = equation.inputs(_closer(equation, outcome.state, start))
+    maps = _ranked_maps(equation, inputs, tolerance)
+    stages: list[tuple[Solver, FixedPointMap | None]] = [(Anderson(), fixed_point_map) for fixed_point_map in maps]
+    splitting = [fixed_point_map for fixed_point_map in maps if isinstance(fixed_point_map, PeacemanRachfordMap)]
+    last_resort = (Picard(0.5), splitting[0]) if splitting and equation.nonlinear else (Newton(start.shape[1]), None)
+    spent = PLAIN_ITERATIONS
+    for solver, fixed_point_map in (*stages, last_resort):
+        left = xp.nonzero(~outcome.converged)[0]
         if left.shape[0] == 0 or budget <= spent:
             break
-        state = _finite_or(take_rows(outcome.state, left), take_rows(start, left))
-        outcome = outcome.completed(stage(equation.take(left), state, tolerance, budget - spent))
+        final = (solver, fixed_point_map) == last_resort
+        allowed = budget - spent if final else min(ACCELERATED_ITERATIONS, budget - spent)
+        rest = equation.take(left)
+        if fixed_point_map is None:
+            part = iterate_rows(solver, rest, take_rows(start, left), tolerance, allowed)
+        else:
+            part = _iterate_inputs(solver, fixed_point_map.take(left), rest, take_rows(inputs, left), tolerance, allowed)
+        outcome = outcome.completed(part)
+        spent += ACCELERATED_ITERATIONS
     return outcome
 
 
-def _chord(equation: FixedPointEquation, state: Array, tolerance: float, budget: int) -> Outcome:
-    xp = array_namespace(state)
+def _ranked_maps(equation: FixedPointEquation, inputs: Array, tolerance: float) -> list[FixedPointMap]:
+    """Return the chord and the splitting map, the one first that gets further on a sample of the rows."""
+    xp = array_namespace(inputs)
+    gains = equation.gain(inputs)
+    gain = xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
+    builders: list[Callable[[], FixedPointMap]] = [
+        lambda: ChordMap.build(equation, gain),
+        lambda: PeacemanRachfordMap.build(equation),
+    ]
+    maps: list[FixedPointMap] = []
+    for build in builders:
+        try:
+            maps.append(build())
+        except np.linalg.LinAlgError:  # a factor that does not exist
+            continue
+    sample = xp.arange(0, inputs.shape[0], 1 + (inputs.shape[0] - 1) // TRIAL_ROWS, device=device(inputs))
+    rest, begin = equation.take(sample), take_rows(inputs, sample)
+
+    def progress(fixed_point_map: FixedPointMap) -> float:
+        part = _iterate_inputs(Anderson(), fixed_point_map.take(sample), rest, begin, tolerance, TRIAL_ITERATIONS)
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = row_norms(rest.image(part.state) - part.state)
+        digits = xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * tolerance)
+        return float(xp.mean(digits))
+
+    return sorted(maps, key=progress)
+
+
+def _iterate_inputs(
+    solver: Solver,
+    fixed_point_map: FixedPointMap,
+    equation: FixedPointEquation,
+    inputs: Array,
+    tolerance: float,
+    budget: int,
+) -> Outcome:
+    """Iterate a map of the inputs, and certify the states φ(inputs) that it ends in by the equation's own residual."""
+    xp = array_namespace(inputs)
+    aim = INPUT_MARGIN * tolerance
+    iterations = xp.zeros(inputs.shape[0], dtype=xp.int64, device=device(inputs))
     with np.errstate(over="ignore", invalid="ignore"):
-        inputs = equation.inputs(state)
-        gain = xp.mean(equation.gain(inputs), axis=0)
-    try:
-        chord = ChordMap.build(equation, gain)
-    except np.linalg.LinAlgError:
-        return Outcome(state, xp.zeros(state.shape[0], dtype=xp.int64), xp.zeros(state.shape[0], dtype=xp.bool))
-    inner = iterate_rows(Anderson(), chord, inputs, CHORD_MARGIN * tolerance, min(CHORD_ITERATIONS, budget))
+        for _ in range(CERTIFICATIONS):
+            inner = iterate_rows(solver, fixed_point_map, inputs, aim, budget)
+            inputs, iterations = inner.state, iterations + inner.iterations
+            state = equation.respond(inputs)
+            residual = row_norms(equation.image(state) - state)
+            converged = is_converged(state, residual, tolerance)
+            missed = inner.converged & ~converged
+            budget -= int(xp.max(inner.iterations))
+            if budget <= 0 or not bool(xp.any(missed)):
+                break
+            aim = aim * 0.5 * tolerance / float(xp.max(xp.where(missed, residual, tolerance)))
+    return Outcome(state, iterations, converged)
+
+
+def _closer(equation: FixedPointEquation, state: Array, start: Array) -> Array:
+    """Return for each row the state of smaller residual, the start where the other is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        solution = equation.respond(inner.state)
-        residual = row_norms(equation.image(solution) - solution)
-    # The chord's own residual bounds that of the equation only up to a factor, so it is measured, and rows that miss go on.
-    return Outcome(solution, inner.iterations, is_converged(solution, residual, tolerance))
-
-
-def _newton(equation: FixedPointEquation, state: Array, tolerance: float, budget: int) -> Outcome:
-    return iterate_rows(Newton(), equation, state, tolerance, min(NEWTON_ITERATIONS, budget))
-
-
-def _finite_or(state: Array, fallback: Array) -> Array:
-    xp = array_namespace(state)
-    return xp.where(xp.isfinite(row_norms(state))[:, None], state, fallback)
+        before, after = (row_norms(equation.image(rows) - rows) for rows in (start, state))
+    return array_namespace(start).where((after < before)[:, None], state, start)

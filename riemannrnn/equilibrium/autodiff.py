@@ -1,7 +1,6 @@
 """Fixed points as a primitive of autograd, twice differentiable, for costs of the rates that a user writes."""
 
 from collections.abc import Callable
-from typing import Any
 
 import autograd.numpy as anp
 from autograd.extend import defvjp, primitive
@@ -9,11 +8,16 @@ from autograd.extend import defvjp, primitive
 from manifolds import Array
 from riemannrnn.equilibrium.fixed_points import default_tolerance, solve_fixed_points
 from riemannrnn.equilibrium.implicit import solve_linear
+from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.network.activations import Activation, as_activation
 
 
 def differentiable_fixed_points(
-    activation: str | Activation | Callable[[Array], Array] = "tanh", **options: Any
+    activation: str | Activation | Callable[[Array], Array] = "tanh",
+    *,
+    solver: str | Solver = "auto",
+    tolerance: float | None = None,
+    max_iterations: int = 1000,
 ) -> Callable[[Array, Array], Array]:
     """Return the function (W, x) ↦ r = f(W r + x) for autograd, differentiated implicitly, to second order.
 
@@ -21,7 +25,7 @@ def differentiable_fixed_points(
     ----------
     activation
         f: a name, an `Activation`, or a function written with `autograd.numpy`.
-    **options
+    solver, tolerance, max_iterations
         As for `solve_fixed_points`.
 
     Returns
@@ -47,14 +51,14 @@ def differentiable_fixed_points(
             right_hand_side,
             f.derivative(inputs, f.function(inputs)),
             what,
-            solver=options.get("solver", "auto"),
-            tolerance=options.get("tolerance") or default_tolerance(inputs),
-            max_iterations=options.get("max_iterations", 1000),
+            solver=solver,
+            tolerance=default_tolerance(inputs) if tolerance is None else tolerance,
+            max_iterations=max_iterations,
         )
 
     @primitive  # type: ignore[untyped-decorator]
     def rates(weights: Array, drive: Array) -> Array:
-        return solve_fixed_points(weights, drive, f, **options).rates
+        return solve_fixed_points(weights, drive, f, solver=solver, tolerance=tolerance, max_iterations=max_iterations).rates
 
     @primitive  # type: ignore[untyped-decorator]
     def adjoint(weights: Array, inputs: Array, errors: Array) -> Array:

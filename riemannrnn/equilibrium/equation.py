@@ -43,6 +43,11 @@ class FixedPointEquation(FixedPointMap):
     drive: Array
     activation: Activation | Array
 
+    @property
+    def nonlinear(self) -> bool:
+        """Whether φ is an activation rather than a multiplication by gains."""
+        return isinstance(self.activation, Activation)
+
     def inputs(self, state: Array) -> Array:
         """Return T s + d, shape (batch, n)."""
         inputs = self.operator(state)

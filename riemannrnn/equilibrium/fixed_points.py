@@ -147,29 +147,37 @@ def solve_fixed_points(
     FixedPointError
         Under "raise", if a stimulus did not converge; carries the result.
     ValueError
-        For arrays whose shapes or dtypes do not fit, NaN in the weights or the drive, or an unknown solver or policy.
+        For arrays whose shapes or dtypes do not fit, weights that are not finite, a negative tolerance or number of iterations,
+        or an unknown solver or policy. (NaN in the drive is the failure of that stimulus alone.)
     """
     f = as_activation(activation)
     connectivity = connectivity or Dense()
     if on_failure not in get_args(OnFailure):
         raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
     _check_arrays(weights, drive, initial_rates)
+    if isinstance(connectivity, Dense) and weights.shape != (drive.shape[1], drive.shape[1]):
+        raise ValueError(
+            f"the weights have shape {tuple(weights.shape)}, the drive {tuple(drive.shape)}; pass (n, n), (batch, n)"
+        )
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
+    if not tolerance >= 0 or max_iterations < 0:
+        raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
     equation = FixedPointEquation(lambda rates: connectivity.apply(weights, rates), drive, f)
-    start = f.function(drive) if initial_rates is None else initial_rates
-    outcome = solve_equation(equation, start, solver, tolerance, max_iterations)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a row that is not finite is reported by its status, not by a warning
+        start = f.function(drive) if initial_rates is None else initial_rates
+        outcome = solve_equation(equation, start, solver, tolerance, max_iterations)
         inputs = equation.inputs(outcome.state)
         image = f.function(inputs)
         residual = row_norms(image - outcome.state)
         gains = f.derivative(inputs, image)
+        converged = is_converged(outcome.state, residual, tolerance)
     result = FixedPoints(
         weights=weights,
         rates=outcome.state,
         inputs=inputs,
         gains=gains,
         residual=residual,
-        converged=is_converged(outcome.state, residual, tolerance),
+        converged=converged,
         iterations=outcome.iterations,
         solver=solver if isinstance(solver, str) else solver.name,
         tolerance=tolerance,
@@ -192,6 +200,8 @@ def _check_arrays(weights: Array, drive: Array, initial_rates: Array | None) -> 
             raise ValueError(f"the {name} has dtype {array.dtype}; convert it to a real floating-point dtype")
     if weights.dtype != drive.dtype:
         raise ValueError(f"the weights are {weights.dtype}, the drive is {drive.dtype}; convert one, dtypes are never mixed")
+    if initial_rates is not None and initial_rates.dtype != drive.dtype:
+        raise ValueError(f"initial_rates is {initial_rates.dtype}, the drive is {drive.dtype}; convert one")
     if not bool(xp.all(xp.isfinite(weights))):
         raise ValueError("the weights hold NaN or infinity; find the step that produced it")
 
@@ -206,7 +216,8 @@ def _apply_policy(result: FixedPoints, on_failure: OnFailure) -> FixedPoints:
     first = int(failed[0])
     raise FixedPointError(
         f"{failed.shape[0]} of {result.rates.shape[0]} stimuli have no fixed point to the tolerance; the first is stimulus "
-        f"{first}: {result.status[first]} Raise max_iterations, choose another solver, shrink the weights, or pass on_failure='mask'.",
+        f"{first}: {result.status[first]} "
+        "Raise max_iterations, choose another solver, shrink the weights, or pass on_failure='mask'.",
         result,
     )
 

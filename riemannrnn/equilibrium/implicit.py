@@ -117,7 +117,7 @@ def solve_linear(
     outcome = solve_equation(equation, equation.respond(equation.drive), solver, tolerance, max_iterations)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
         residual = row_norms(equation.image(outcome.state) - outcome.state)
-    solved = is_converged(outcome.state, residual, tolerance)
+        solved = is_converged(outcome.state, residual, tolerance)
     if bool(xp.all(solved)):
         return outcome.state * scale
     failed = xp.nonzero(~solved)[0]

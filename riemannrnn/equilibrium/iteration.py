@@ -109,4 +109,6 @@ def iterate_rows(solver: Solver, equation: FixedPointMap, state: Array, toleranc
 def is_converged(state: Array, residual: Array, tolerance: float) -> Array:
     """Tell for each row whether its residual is at most the tolerance, or at the rounding of the state."""
     epsilon = float(array_namespace(state).finfo(state.dtype).eps)
-    return residual <= tolerance + ROUNDING * epsilon * row_norms(state)
+    bound = tolerance + ROUNDING * epsilon * row_norms(state)
+    # The norm of a state that runs away overflows before the state does, and infinity would certify any residual.
+    return (residual <= bound) & array_namespace(state).isfinite(bound)

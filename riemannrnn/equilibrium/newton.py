@@ -24,10 +24,19 @@ class Newton(Solver):
     Parameters
     ----------
     max_krylov
-        Inner products with G W per Newton step at most; n of them solve exactly.
+        Inner products with G W per Newton step at most, at least 1; n of them solve exactly.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 1.
     """
 
     max_krylov: int = 60
+
+    def __post_init__(self) -> None:
+        if self.max_krylov < 1:
+            raise ValueError(f"max_krylov = {self.max_krylov} is below 1, which takes no step; 60 suits most networks")
 
     @property
     def name(self) -> str:
@@ -44,7 +53,8 @@ class Newton(Solver):
         residual = image - iterate.state
         size = row_norms(residual)
         aim = xp.maximum(size * xp.minimum(size, FORCING * xp.ones_like(size)), 0.5 * tolerance * xp.ones_like(size))
-        step = solve_rows(lambda rows: rows - gain * equation.operator(rows), residual, aim, self.max_krylov)
+        products = min(self.max_krylov, residual.shape[1])
+        step = solve_rows(lambda rows: rows - gain * equation.operator(rows), residual, aim, products)
         return Iterate(_backtracked(equation, iterate.state, step, size))
 
 

@@ -18,10 +18,19 @@ class Picard(Solver):
     Parameters
     ----------
     damping
-        α, between 0 and 1. Smaller reaches every stable fixed point, more slowly.
+        α, above 0 and at most 1. Smaller reaches every stable fixed point, more slowly.
+
+    Raises
+    ------
+    ValueError
+        For a damping outside that range.
     """
 
     damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.damping <= 1:
+            raise ValueError(f"damping = {self.damping} is not in (0, 1]; 1 is the plain iteration, smaller is sturdier")
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from array_api_compat import array_namespace, device
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 from threadpoolctl import threadpool_limits
 
 from manifolds import Array
@@ -14,6 +14,9 @@ from riemannrnn.network.connectivity import Connectivity
 
 DENSE_LIMIT = 256
 """Up to this many units all eigenvalues are computed, beyond it ARPACK finds the rightmost."""
+
+WANTED, SUBSPACE = 4, 40
+"""Eigenvalues asked of ARPACK, and its subspace: asked for the rightmost alone it may settle on the second."""
 
 
 def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
@@ -64,7 +67,8 @@ def _arpack(connectivity: Connectivity, weights: Array, gains: Array) -> float:
     # A seeded start: ARPACK draws a random one otherwise, and two runs would differ in the last digits.
     start = np.random.default_rng(0).standard_normal(n)
     try:
-        return float(eigs(operator, k=1, which="LR", v0=start, return_eigenvectors=False).real.max())
-    except ArpackNoConvergence:
+        found = eigs(operator, k=min(WANTED, n - 2), ncv=min(SUBSPACE, n), which="LR", v0=start, return_eigenvectors=False)
+        return float(found.real.max())
+    except ArpackError:  # not converged, or G W = 0
         matrix = to_numpy(connectivity.apply(weights, xp.eye(n, dtype=gains.dtype, device=device(gains)))).T
         return float(np.linalg.eigvals(to_numpy(gains)[:, None] * matrix).real.max())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isnan
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import pymanopt
 from array_api_compat import array_namespace
@@ -70,6 +70,11 @@ class FixedPointCost:
     evaluations
         The counts so far.
 
+    Raises
+    ------
+    ValueError
+        For an unknown policy, or stimuli that do not fit the network.
+
     Examples
     --------
     >>> import numpy as np
@@ -97,6 +102,8 @@ class FixedPointCost:
         on_failure: OnFailure = "inf",
         observer: Callable[[Kind, Array, float], None] | None = None,
     ) -> None:
+        if on_failure not in get_args(OnFailure):
+            raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
         self.network = network
         self.loss = loss
         self.evaluations = Evaluations()
@@ -170,7 +177,7 @@ class FixedPointCost:
     def _count(self, kind: Kind, evaluation: "Evaluation") -> None:
         setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
         if kind == "gradient":
-            self._accepted_rates = evaluation.fixed_points.rates
+            self._accepted_rates = evaluation.rates
         if self.observer is not None:
             self.observer(kind, evaluation.weights, evaluation.cost)
 
@@ -186,6 +193,8 @@ class Evaluation:
         Their external drive, shape (batch, n).
     included
         1/m for the stimuli in the mean, 0 for those left out by the policy "mask", shape (batch, 1).
+    rates, gains, recurrent
+        r, f′(z) and R Wᵀ = z − x, shape (batch, n), zero for the stimuli left out.
     """
 
     def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array) -> None:
@@ -199,7 +208,10 @@ class Evaluation:
         count = max(int(xp.count_nonzero(converged)), 1)
         self.included = xp.astype(converged, drive.dtype)[:, None] / count
         # Rates that are not finite would turn the products of the whole batch into NaN.
-        self.rates = fixed_points.rates if everything else xp.where(converged[:, None], fixed_points.rates, 0.0)
+        rates, gains, recurrent = fixed_points.rates, fixed_points.gains, fixed_points.inputs - drive
+        if not everything:
+            rates, gains, recurrent = (xp.where(converged[:, None], array, 0.0) for array in (rates, gains, recurrent))
+        self.rates, self.gains, self.recurrent = rates, gains, recurrent
 
     @property
     def weights(self) -> Array:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import final
 
 import autograd.numpy as anp
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from autograd import grad
 
 from manifolds import Array
+from manifolds.autograd_chart import vanishing_derivatives
 
 
 class Loss(ABC):
@@ -39,16 +40,26 @@ class SquaredError(Loss):
     ----------
     targets
         t, shape (batch, k).
+
+    Raises
+    ------
+    ValueError
+        For outputs of another shape or dtype than the targets.
     """
 
     def __init__(self, targets: Array) -> None:
         self.targets = targets
 
     def value(self, outputs: Array) -> Array:
-        difference = outputs - self.targets
+        difference = self.gradient(outputs)
         return 0.5 * array_namespace(outputs).vecdot(difference, difference)
 
     def gradient(self, outputs: Array) -> Array:
+        if self.targets.shape != outputs.shape or self.targets.dtype != outputs.dtype:
+            raise ValueError(
+                f"the targets have shape {tuple(self.targets.shape)} and dtype {self.targets.dtype}, the outputs "
+                f"{tuple(outputs.shape)} and {outputs.dtype}; make them equal"
+            )
         return outputs - self.targets
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:
@@ -66,6 +77,11 @@ class CrossEntropy(Loss):
     ----------
     labels
         Index of the right output for each stimulus, integers of shape (batch,).
+
+    Raises
+    ------
+    ValueError
+        For labels that are not integers of shape (batch,), or outputs that a label does not point to.
     """
 
     def __init__(self, labels: Array) -> None:
@@ -93,7 +109,13 @@ class CrossEntropy(Loss):
 
     def _target(self, outputs: Array) -> Array:
         xp = array_namespace(outputs)
-        return self.labels[:, None] == xp.arange(outputs.shape[1], dtype=self.labels.dtype)[None, :]
+        count, width = outputs.shape
+        if self.labels.shape[0] != count or not bool(xp.all((self.labels >= 0) & (self.labels < width))):
+            raise ValueError(
+                f"{self.labels.shape[0]} labels do not fit outputs of shape {(count, width)}; pass one label a stimulus, "
+                f"each between 0 and {width - 1}"
+            )
+        return self.labels[:, None] == xp.arange(width, dtype=self.labels.dtype, device=device(outputs))[None, :]
 
 
 @final
@@ -106,6 +128,11 @@ class AutogradLoss(Loss):
         (outputs, targets) ↦ L of shape (batch,), each stimulus on its own, written with `autograd.numpy`.
     targets
         Whatever belongs to the stimuli, first axis batch.
+
+    Raises
+    ------
+    ValueError
+        For a function that does not return one number a stimulus.
     """
 
     def __init__(self, function: Callable[[Array, Array], Array], targets: Array) -> None:
@@ -114,13 +141,17 @@ class AutogradLoss(Loss):
         self._gradient = grad(lambda outputs: anp.sum(function(outputs, self.targets)))
 
     def value(self, outputs: Array) -> Array:
-        return self._function(outputs, self.targets)
+        value = self._function(outputs, self.targets)
+        if value.shape != outputs.shape[:1]:
+            raise ValueError(f"the loss returned shape {tuple(value.shape)}; return one number a stimulus, {outputs.shape[:1]}")
+        return value
 
     def gradient(self, outputs: Array) -> Array:
         return self._gradient(outputs)
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:
-        return grad(lambda moved: anp.sum(self._gradient(moved) * vectors))(outputs)
+        with vanishing_derivatives():
+            return grad(lambda moved: anp.sum(self._gradient(moved) * vectors))(outputs)
 
     def take(self, rows: Array) -> "AutogradLoss":
         return AutogradLoss(self._function, self.targets[rows])

@@ -5,11 +5,11 @@ The formulas of Zhu & Rosenbaum (2024) stand here under their own names. Rows ar
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, TypeAlias, final
+from typing import Any, TypeAlias, final, get_args
 
 from array_api_compat import array_namespace
 
-from manifolds import Array, Identity, PullbackManifold, Resolvent, WeightManifold
+from manifolds import Array, Identity, PullbackManifold, Resolvent, Retraction, WeightManifold
 from riemannrnn.learning.cost import Evaluation
 
 Memory: TypeAlias = Any
@@ -83,10 +83,19 @@ class MetricRule(Rule):
         The metric.
     retraction
         "geodesic" or "additive".
+
+    Raises
+    ------
+    ValueError
+        For an unknown retraction.
     """
 
     manifold: WeightManifold
-    retraction: str = "geodesic"
+    retraction: Retraction = "geodesic"
+
+    def __post_init__(self) -> None:
+        if self.retraction not in get_args(Retraction):
+            raise ValueError(f"retraction = {self.retraction!r} is unknown; choose one of {get_args(Retraction)}")
 
     def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
         W = evaluation.weights
@@ -99,9 +108,7 @@ class DeltaW3(Rule):
     """ΔW3: each stimulus' natural gradient under its own gain metric, summed. In a linear network W − η grad J (resolvent)."""
 
     def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
-        fixed_points = evaluation.fixed_points
-        recurrent = fixed_points.inputs - evaluation.drive
-        delta = delta_w3(evaluation.weights, evaluation.rates, fixed_points.gains, evaluation.errors, recurrent)
+        delta = delta_w3(evaluation.weights, evaluation.rates, evaluation.gains, evaluation.errors, evaluation.recurrent)
         return evaluation.weights + learning_rate * delta, None
 
 
@@ -110,7 +117,7 @@ class DeltaW4(Rule):
     """ΔW4: as ΔW3, with fewer gains; the same in a linear network."""
 
     def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
-        delta = delta_w4(evaluation.weights, evaluation.rates, evaluation.fixed_points.gains, evaluation.errors)
+        delta = delta_w4(evaluation.weights, evaluation.rates, evaluation.gains, evaluation.errors)
         return evaluation.weights + learning_rate * delta, None
 
 

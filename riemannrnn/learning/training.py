@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from manifolds import Array, ManifoldError, WeightManifold
+from manifolds import Array, OutsideManifoldError, SingularPointError, WeightManifold
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.cost import FixedPointCost
@@ -97,9 +97,11 @@ def train(
         For a batch size or shapes that do not fit, or an unknown rule.
     """
     count = stimuli.shape[0]
-    batch_size = batch_size or count
+    batch_size = count if batch_size is None else batch_size
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size = {batch_size} does not fit {count} stimuli; choose 1 to {count}")
+    if not isinstance(labels, Loss) and labels.shape != (count,):
+        raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
     loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)
     cost = FixedPointCost(network, stimuli, loss, solver=solver, tolerance=tolerance, on_failure="raise")
     stepper, memory = make_rule(rule, network.n_units, manifold), None
@@ -121,8 +123,8 @@ def train(
             if callback is not None:
                 callback(step + 1, history)
         history.weights, history.stopped = weights, f"All {epochs} epochs done."
-    except (FixedPointError, ManifoldError) as error:
-        history.stopped = f"Stopped at step {len(history.loss) + 1}: {error}"
+    except (FixedPointError, OutsideManifoldError, SingularPointError) as error:
+        history.stopped = f"Stopped at step {step + 1}: {error}"
     except KeyboardInterrupt:
         history.stopped = f"Interrupted after {len(history.loss)} steps."
     return history

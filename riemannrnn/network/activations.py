@@ -7,6 +7,7 @@ from array_api_compat import array_namespace
 from autograd import elementwise_grad
 
 from manifolds import Array
+from manifolds.autograd_chart import vanishing_derivatives
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,12 @@ class Activation:
         first = elementwise_grad(function)
         second = elementwise_grad(first)
         label = name or str(getattr(function, "__name__", "custom"))
-        return cls(label, function, lambda z, r: first(z), lambda z, r: second(z))
+
+        def curvature(z: Array, r: Array) -> Array:
+            with vanishing_derivatives():
+                return second(z)
+
+        return cls(label, function, lambda z, r: first(z), curvature)
 
 
 def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
@@ -59,7 +65,7 @@ def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
         raise ValueError(f"exponent = {exponent} is below 1, where the gain at threshold is infinite; choose 1 or more")
 
     def rectified(z: Array) -> Array:
-        return array_namespace(z).where(z > 0, z, 0)
+        return array_namespace(z).where(z < 0, 0, z)  # NaN stays NaN
 
     return Activation(
         "power-law",
@@ -74,8 +80,9 @@ def _where_positive(z: Array, values: Array) -> Array:
 
 
 def _positive_power(z: Array, exponent: float) -> Array:
-    # Raised only where z > 0, so that a negative exponent meets no zero.
-    return array_namespace(z).where(z > 0, z, 1) ** exponent
+    # Raised only above the smallest normal number, so that a negative exponent meets nothing whose inverse overflows.
+    xp = array_namespace(z)
+    return xp.where(z > float(xp.finfo(z.dtype).smallest_normal), z, 1) ** exponent
 
 
 def _sigmoid(z: Array) -> Array:
@@ -110,7 +117,7 @@ ACTIVATIONS: dict[str, Activation] = {
     for activation in (
         Activation("identity", lambda z: z, _identity_derivative, _zero),
         Activation("tanh", lambda z: array_namespace(z).tanh(z), lambda z, r: 1 - r * r, lambda z, r: -2 * r * (1 - r * r)),
-        Activation("relu", lambda z: array_namespace(z).where(z > 0, z, 0), _step, _zero),
+        Activation("relu", lambda z: array_namespace(z).where(z < 0, 0, z), _step, _zero),  # NaN stays NaN
         Activation(
             "softplus",
             _softplus,

@@ -1,0 +1,5 @@
+"""`python -m riemannrnn`."""
+
+from riemannrnn.cli import app
+
+app()

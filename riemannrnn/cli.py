@@ -1,0 +1,175 @@
+"""The command line, `riemannrnn`."""
+
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import numpy as np
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from riemannrnn.datasets import load_digits
+from riemannrnn.learning.comparison import Comparison, compare
+from riemannrnn.learning.contenders import Contender, all_contenders, choose_contenders
+from riemannrnn.learning.contest import Entry, Task
+from riemannrnn.network import ACTIVATIONS
+from riemannrnn.plots import comparison_figure, save_figure
+from riemannrnn.rate_network import RateNetwork
+from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
+console = Console()
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+class Precision(StrEnum):
+    """The dtypes of the command line."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.print(version("riemannrnn"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Train the fixed points of recurrent networks as Riemannian optimisation."""
+
+
+@app.command("compare", epilog="Example: riemannrnn compare --contender resolvent --budget 100 --seed 3")
+def compare_command(
+    units: Annotated[int, typer.Option(min=1, help="Recurrent units.")] = 100,
+    radius: Annotated[float, typer.Option(min=0, help="Spectral radius of the initial weights.")] = 0.5,
+    activation: Annotated[str, typer.Option(help=f"One of {', '.join(sorted(ACTIVATIONS))}.")] = "tanh",
+    training_size: Annotated[int, typer.Option(min=10, max=1300, help="Digits to learn, of the 1,797.")] = 500,
+    budget: Annotated[int, typer.Option(min=2, help="Cost, gradient and Hessian evaluations for each contender.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
+    dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
+    contender: Annotated[
+        list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
+    list_contenders: Annotated[bool, typer.Option("--list", help="List the contenders and leave.")] = False,
+) -> None:
+    """Compare metrics, retractions and solvers on scikit-learn's handwritten digits."""
+    if list_contenders:
+        for each in all_contenders():
+            console.print(each.name)
+        return
+    try:
+        chosen = choose_contenders(contender or [])
+        task = digits_task(units, radius, activation, training_size, seed, dtype)
+        folder = create_run_folder(output, "compare")
+    except (ValueError, RunFolderError) as error:
+        _refuse(error)
+    settings = {
+        "units": units, "radius": radius, "activation": activation, "training_size": training_size, "budget": budget,
+        "seed": seed, "dtype": dtype.value, "contenders": [each.name for each in chosen],
+    }  # fmt: skip
+    write_toml(folder / "config.toml", {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
+    comparison = _with_progress(task, chosen, budget)
+    try:
+        write_comparison(
+            comparison, folder, f"{training_size} digits, {units} {activation} units, radius {radius:g}, seed {seed}"
+        )
+    except RunFolderError as error:
+        _refuse(error)
+    console.print(table(comparison))
+    _print_reasons(comparison)
+    console.print(f"Written to {folder}: config.toml, history.nc, summary.csv, comparison.png", soft_wrap=True)
+    if comparison.interrupted:
+        console.print(f"Interrupted: {len(comparison.entries)} of {len(chosen)} contenders had finished and are kept.")
+        raise typer.Exit(INTERRUPTED)
+
+
+def digits_task(units: int, radius: float, activation: str, training_size: int, seed: int, dtype: str) -> Task:
+    """Return the task of the command line: digits split into training, 297 for validation, 200 to 500 for test."""
+    digits = load_digits(np.dtype(dtype))
+    training, validation, test = digits.split(training_size, 297, min(500, 1500 - training_size), seed=seed)
+    network = RateNetwork(units, digits.stimuli.shape[1], digits.n_classes, activation, seed, np.dtype(dtype))
+    return Task(network, network.initial_weights(radius), training, validation, test)
+
+
+def write_comparison(comparison: Comparison, folder: Path, title: str) -> None:
+    """Write history.nc, summary.csv and comparison.png into the run folder."""
+    write_netcdf(folder / "history.nc", comparison.to_dataset())
+    write_csv(folder / "summary.csv", [entry.as_row() for entry in comparison.entries])
+    if comparison.entries:
+        save_figure(comparison_figure(comparison, title), folder / "comparison.png")
+
+
+def table(comparison: Comparison) -> Table:
+    """Return the table of a comparison, best training loss first."""
+    result = Table(
+        title=f"{comparison.budget} evaluations for each contender",
+        caption="J+∇J+H: evaluations of cost, gradient and Hessian; iterations: of fixed points; abscissa: the worst over all "
+        "stimuli, stable below 0; lost: stimuli without a stable fixed point",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    result.add_column("contender", overflow="fold")
+    for heading in ("rate", "loss", "test %", "J+∇J+H", "iterations", "s", "abscissa", "lost"):
+        result.add_column(heading, justify="right", no_wrap=True)
+    for entry in sorted(comparison.entries, key=lambda each: (not each.training_loss < np.inf, each.training_loss)):
+        result.add_row(*_cells(entry))
+    return result
+
+
+def _cells(entry: Entry) -> list[str]:
+    return [
+        entry.contender.name,
+        f"{entry.learning_rate:g}" if np.isfinite(entry.learning_rate) else "",
+        f"{entry.training_loss:.3f}",
+        f"{100 * entry.test_accuracy:.1f}",
+        f"{entry.cost_evaluations}+{entry.gradient_evaluations}+{entry.hessian_evaluations}",
+        str(entry.iterations),
+        f"{entry.seconds:.1f}",
+        f"{entry.worst_abscissa:+.2f}",
+        str(entry.without_stable_fixed_point),
+    ]
+
+
+def _print_reasons(comparison: Comparison) -> None:
+    """Say why each run stopped, contenders with the same reason together."""
+    for reason in dict.fromkeys(entry.stopped for entry in comparison.entries):
+        names = ", ".join(entry.contender.name for entry in comparison.entries if entry.stopped == reason)
+        console.print(f"[bold]{escape(reason)}[/bold] {names}", highlight=False)
+
+
+def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int) -> Comparison:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        overall = progress.add_task("all contenders", total=len(contenders))
+        bars: dict[Contender, TaskID] = {}
+
+        def show(contender: Contender, share: float) -> None:
+            if contender not in bars:
+                for finished in bars.values():
+                    progress.update(finished, visible=False)
+                bars[contender] = progress.add_task(contender.name, total=1.0)
+                progress.update(overall, completed=len(bars) - 1)
+            progress.update(bars[contender], completed=share)
+
+        comparison = compare(task, contenders, budget, progress=show)
+        progress.update(overall, completed=len(comparison.entries))
+    return comparison
+
+
+def _refuse(error: Exception) -> NoReturn:
+    Console(stderr=True).print(f"[red]Error:[/red] {error}", soft_wrap=True)
+    raise typer.Exit(2)

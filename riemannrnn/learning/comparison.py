@@ -1,0 +1,100 @@
+"""The main job: every metric × retraction × solver on one task from one starting point, within one budget of evaluations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from riemannrnn.learning.contenders import Contender, all_contenders
+from riemannrnn.learning.contest import Entry, Progress, Task, run_contender
+
+LEARNING_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""
+
+SINGLE_THREAD_UNITS = 256
+"""Up to this many units a matrix product is too small to share: BLAS threads would wait for each other, not work."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of all contenders that finished, and whether the comparison was interrupted."""
+
+    entries: tuple[Entry, ...]
+    budget: int
+    interrupted: bool = False
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return the histories as `loss`, `seconds` and `test_accuracy` over contender × evaluation.
+
+        At each evaluation stands what the last accepted point had reached by then; NaN before the first and, for the
+        accuracy, where it was not measured.
+        """
+        evaluations = np.arange(self.budget + 1)
+        shape = (len(self.entries), evaluations.size)
+        values = {name: np.full(shape, nan) for name in ("seconds", "loss", "test_accuracy")}
+        for row, entry in enumerate(self.entries):
+            for point in entry.history:
+                place = min(point.evaluations, self.budget)
+                values["seconds"][row, place:] = point.seconds
+                values["loss"][row, place:] = point.loss
+                values["test_accuracy"][row, place] = point.test_accuracy
+        dims = ("contender", "evaluation")
+        dataset = xr.Dataset(
+            {name: (dims, array) for name, array in values.items()},
+            coords={"contender": [entry.contender.name for entry in self.entries], "evaluation": evaluations},
+        )
+        dataset["seconds"].attrs["units"] = "s"
+        dataset["loss"].attrs.update(long_name="training loss", units="nat")
+        return dataset
+
+
+def compare(
+    task: Task,
+    contenders: Sequence[Contender] | None = None,
+    budget: int = 60,
+    learning_rates: Sequence[float] = LEARNING_RATES,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run every contender on the task and report how far it came, at what price, and how stable its fixed points are.
+
+    Parameters
+    ----------
+    task
+        The network, the starting point and the data.
+    contenders
+        Default: all.
+    budget
+        Evaluations of the training cost, its gradient and its Hessian that each contender may use, by our own count.
+    learning_rates
+        The grid for fixed-step rules; each rate is tried for a third of the budget, which is not counted against it.
+    progress
+        Called as a run proceeds.
+
+    Returns
+    -------
+    Comparison
+        A contender that fails is a row with its reason. After Ctrl-C: the rows of those that had finished.
+
+    Raises
+    ------
+    ValueError
+        For a budget below 2, or an empty grid.
+    """
+    if budget < 2:
+        raise ValueError(f"budget = {budget} is too small: a step takes a cost and a gradient; choose at least 2")
+    if not learning_rates:
+        raise ValueError("learning_rates is empty; give at least one")
+    entries: list[Entry] = []
+    report: Progress = progress or (lambda contender, share: None)
+    threads = 1 if task.network.n_units <= SINGLE_THREAD_UNITS else None
+    try:
+        with threadpool_limits(threads, "blas"):
+            for contender in all_contenders() if contenders is None else contenders:
+                entries.append(run_contender(contender, task, budget, learning_rates, report))
+                report(contender, 1.0)
+    except KeyboardInterrupt:
+        return Comparison(tuple(entries), budget, interrupted=True)
+    return Comparison(tuple(entries), budget)

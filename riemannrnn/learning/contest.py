@@ -1,0 +1,246 @@
+"""One contender's run in a comparison: the task, the budget, and the honest record of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite, nan
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds import Array, ManifoldError
+from riemannrnn.datasets import Dataset
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.learning.contenders import Contender
+from riemannrnn.learning.cost import FixedPointCost, Kind
+from riemannrnn.learning.losses import CrossEntropy
+from riemannrnn.rate_network import RateNetwork
+
+TRIAL_SHARE = 3
+"""A learning rate is tried for this part, one in three, of the budget."""
+
+FAILURES = (FixedPointError, ManifoldError, ArithmeticError, np.linalg.LinAlgError)
+"""What ends a run with a reason instead of the program."""
+
+Progress = Callable[[Contender, float], None]
+"""Called with a contender and the share of its work that is done."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all contenders learn, and from where.
+
+    Attributes
+    ----------
+    network
+        The network.
+    weights
+        W to start from.
+    training, validation, test
+        The data: what is learned, what learning rates are chosen on, and what accuracy is reported on.
+    tolerance
+        Residual asked of fixed points; None: the default of the dtype.
+    max_iterations
+        Fixed-point iterations at most.
+    """
+
+    network: RateNetwork
+    weights: Array
+    training: Dataset
+    validation: Dataset
+    test: Dataset
+    tolerance: float | None = None
+    max_iterations: int = 300
+
+    def cost(self, data: Dataset) -> FixedPointCost:
+        """Return the cross-entropy on one of the splits; +∞ where a stimulus has no fixed point."""
+        return FixedPointCost(
+            self.network,
+            data.stimuli,
+            CrossEntropy(data.labels),
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+        )
+
+
+@dataclass
+class Entry:
+    """A row of the table: how one contender did. Attributes that a failed run never reached are NaN."""
+
+    contender: Contender
+    learning_rate: float = nan
+    training_loss: float = nan
+    test_accuracy: float = nan
+    cost_evaluations: int = 0
+    gradient_evaluations: int = 0
+    hessian_evaluations: int = 0
+    iterations: int = 0
+    seconds: float = nan
+    worst_abscissa: float = nan
+    without_stable_fixed_point: int = 0
+    stopped: str = ""
+    history: list["Accepted"] = field(default_factory=list)
+
+    def as_row(self) -> dict[str, object]:
+        """Return everything but the history, for a table."""
+        row: dict[str, object] = {"contender": self.contender.name}
+        row.update({name: value for name, value in vars(self).items() if name not in ("contender", "history")})
+        return row
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A point that a run accepted: how much it had used by then, and what it had reached (accuracy NaN: not measured)."""
+
+    evaluations: int
+    seconds: float
+    loss: float
+    test_accuracy: float
+
+
+class BudgetUsedError(Exception):
+    """Ends the run of an optimiser that knows nothing of budgets."""
+
+
+class Recorder:
+    """Counts against the budget and keeps the accepted points of a run, with a clock that stands still while it measures.
+
+    Parameters
+    ----------
+    task
+        The task.
+    budget
+        Evaluations at most; `BudgetUsedError` is raised from the one that would be too many.
+    report
+        Called with the share of the budget that is used.
+    measurements
+        How often to measure the test accuracy in the course of the run; 0: never.
+    """
+
+    def __init__(self, task: Task, budget: int, report: Callable[[float], None], measurements: int = 12) -> None:
+        self.cost = task.cost(task.training)
+        self.cost.observer = self._observe
+        self.weights = task.weights
+        self.history: list[Accepted] = []
+        self._task, self._budget, self._report = task, budget, report
+        self._period = budget / measurements if measurements else inf
+        self._next_measurement = 0.0 if measurements else inf
+        self._started = time.perf_counter()
+
+    def _observe(self, kind: Kind, weights: Array, value: float) -> None:
+        if kind == "gradient":  # pymanopt's solvers ask for a gradient where they have accepted a point
+            self.accept(weights, value)
+        if self.cost.evaluations.total >= self._budget:
+            raise BudgetUsedError
+
+    def accept(self, weights: Array, loss: float) -> None:
+        """Take note of an accepted point."""
+        stopped_at = time.perf_counter()
+        used = self.cost.evaluations.total
+        self.weights = weights
+        measured = nan
+        if used >= self._next_measurement:
+            measured = accuracy_on_test(self._task, weights)
+            self._next_measurement = used + self._period
+        if self.history and self.history[-1].evaluations == used:
+            self.history.pop()
+        self.history.append(Accepted(used, stopped_at - self._started, loss, measured))
+        self._report(min(used / self._budget, 1.0))
+        self._started += time.perf_counter() - stopped_at
+
+
+def run_contender(contender: Contender, task: Task, budget: int, learning_rates: Sequence[float], progress: Progress) -> Entry:
+    """Run one contender and return its row; a failure is a row with its reason."""
+    entry = Entry(contender)
+    recorder = Recorder(task, budget, lambda share: progress(contender, share))
+    try:
+        if contender.optimizer() is None:
+            entry.learning_rate = choose_learning_rate(contender, task, budget // TRIAL_SHARE, learning_rates)
+            entry.stopped = follow_rule(contender, recorder, entry.learning_rate)
+        else:
+            entry.stopped = follow_optimizer(contender, task, recorder)
+    except BudgetUsedError:
+        entry.stopped = f"Used its {budget} evaluations."
+    except FAILURES as error:
+        entry.stopped = f"Failed: {error}"
+    _summarise(entry, task, recorder)
+    return entry
+
+
+def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) -> str:
+    """Take fixed steps by the contender's rule until the budget is used; return the reason for stopping before."""
+    rule = contender.rule(recorder.weights.shape[0])
+    weights, memory = recorder.weights, None
+    while True:
+        evaluation = recorder.cost.at(weights)
+        if not isfinite(evaluation.cost):
+            return f"Failed: a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
+        recorder.accept(weights, evaluation.cost)
+        weights, memory = rule.step(evaluation, learning_rate, memory)
+
+
+def follow_optimizer(contender: Contender, task: Task, recorder: Recorder) -> str:
+    """Run the contender's pymanopt solver until it stops or the budget is used; return its reason."""
+    manifold = contender.manifold(task.weights.shape[0])
+    solver = contender.optimizer(verbosity=0, max_iterations=10**6, max_time=10**6)
+    result = solver.run(recorder.cost.problem(manifold), initial_point=task.weights)
+    recorder.accept(result.point, recorder.cost(result.point))
+    return str(result.stopping_criterion)
+
+
+def choose_learning_rate(contender: Contender, task: Task, budget: int, learning_rates: Sequence[float]) -> float:
+    """Return the rate of the grid whose run ends with the lowest loss on the validation split.
+
+    Raises
+    ------
+    FixedPointError
+        If every rate loses a fixed point.
+    """
+    losses = {rate: _validation_loss(contender, task, budget, rate) for rate in learning_rates}
+    best = min(losses, key=lambda rate: losses[rate])
+    if not isfinite(losses[best]):
+        rates = ", ".join(f"{rate:g}" for rate in learning_rates)
+        raise FixedPointError(f"every learning rate of the grid ({rates}) loses a fixed point; give smaller ones")
+    return best
+
+
+def _validation_loss(contender: Contender, task: Task, budget: int, rate: float) -> float:
+    trial = Recorder(task, max(budget, 2), lambda share: None, measurements=0)
+    try:
+        follow_rule(contender, trial, rate)
+    except BudgetUsedError:
+        return task.cost(task.validation)(trial.weights)
+    except FAILURES:
+        return inf
+    return inf
+
+
+def accuracy_on_test(task: Task, weights: Array) -> float:
+    """Return the accuracy on the test split; a stimulus without a fixed point counts as wrong."""
+    fixed_points = _fixed_points(task, weights, task.test)
+    xp = array_namespace(weights)
+    outputs = task.network.outputs(fixed_points.rates)
+    right = (xp.argmax(outputs, axis=1) == task.test.labels) & fixed_points.converged
+    return float(xp.mean(xp.astype(right, weights.dtype)))
+
+
+def _fixed_points(task: Task, weights: Array, data: Dataset) -> FixedPoints:
+    return task.network.fixed_points(
+        weights, data.stimuli, tolerance=task.tolerance, max_iterations=task.max_iterations, on_failure="mask"
+    )
+
+
+def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
+    evaluations, weights = recorder.cost.evaluations, recorder.weights
+    entry.cost_evaluations, entry.gradient_evaluations = evaluations.cost, evaluations.gradient
+    entry.hessian_evaluations, entry.iterations = evaluations.hessian, evaluations.iterations
+    entry.history = recorder.history
+    if not recorder.history:
+        return
+    entry.training_loss, entry.seconds = recorder.history[-1].loss, recorder.history[-1].seconds
+    entry.test_accuracy = accuracy_on_test(task, weights)
+    xp = array_namespace(weights)
+    for data in (task.training, task.test):
+        abscissa = _fixed_points(task, weights, data).stability()
+        entry.without_stable_fixed_point += int(xp.count_nonzero(~(abscissa < 0)))
+        entry.worst_abscissa = float(np.fmax(entry.worst_abscissa, xp.max(xp.where(xp.isnan(abscissa), -xp.inf, abscissa))))

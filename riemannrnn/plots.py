@@ -1,0 +1,120 @@
+"""Figures. Functions take the axes to draw on, return them, and compute nothing; the only file that imports matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from riemannrnn.learning.comparison import Comparison
+from riemannrnn.learning.contest import Entry
+from riemannrnn.run_folder import write_atomically
+
+GEOMETRY_COLOURS = {
+    "euclidean": "#D55E00",
+    "resolvent/geodesic": "#0072B2",
+    "resolvent/additive": "#56B4E9",
+    "per-stimulus": "#009E73",
+}
+"""Colour-blind safe (Okabe & Ito); the metric and retraction of a contender."""
+
+SOLVER_STYLES: dict[str, tuple[Any, str]] = {
+    "fixed-step": ("-", "o"),
+    "momentum": ((0, (6, 1)), "P"),
+    "steepest-descent": ("--", "s"),
+    "conjugate-gradient": ("-.", "^"),
+    "trust-regions": (":", "D"),
+    "dW3": ("-", "v"),
+    "dW4": ("--", "X"),
+}
+"""Line style and marker of a solver."""
+
+
+def _geometry(entry: Entry) -> str:
+    contender = entry.contender
+    return f"resolvent/{contender.retraction}" if contender.metric == "resolvent" else contender.metric
+
+
+def _style(entry: Entry) -> dict[str, Any]:
+    line, marker = SOLVER_STYLES[entry.contender.solver]
+    return {
+        "color": GEOMETRY_COLOURS[_geometry(entry)],
+        "linestyle": line,
+        "marker": marker,
+        "markevery": [-1],
+        "lw": 1.4,
+        "ms": 5,
+    }
+
+
+def plot_losses(entries: Sequence[Entry], against: str, ax: Axes | None = None) -> Axes:
+    """Draw the training loss of each contender against "evaluations" or "seconds", on a logarithmic axis of loss."""
+    ax = Figure().add_subplot() if ax is None else ax
+    for entry in entries:
+        ax.plot([getattr(point, against) for point in entry.history], [point.loss for point in entry.history], **_style(entry))
+    ax.set(yscale="log", ylabel="training loss (nat)")
+    ax.set_xlabel("cost, gradient and Hessian evaluations" if against == "evaluations" else "seconds of computation")
+    return ax
+
+
+def plot_accuracies(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
+    """Draw the test accuracy of each contender against evaluations."""
+    ax = Figure().add_subplot() if ax is None else ax
+    for entry in entries:
+        points = [point for point in entry.history if np.isfinite(point.test_accuracy)]
+        ax.plot([p.evaluations for p in points], [100 * p.test_accuracy for p in points], **_style(entry))
+    ax.set(xlabel="cost, gradient and Hessian evaluations", ylabel="test accuracy (%)")
+    return ax
+
+
+def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
+    """Draw the worst spectral abscissa of each contender, and beside it how many stimuli have no stable fixed point."""
+    ax = Figure().add_subplot() if ax is None else ax
+    places = np.arange(len(entries))[::-1]
+    for place, entry in zip(places, entries, strict=True):
+        style = _style(entry)
+        ax.plot([-1, entry.worst_abscissa], [place, place], color=style["color"], lw=1)
+        ax.plot(entry.worst_abscissa, place, color=style["color"], marker=style["marker"], ms=5)
+        if entry.without_stable_fixed_point:
+            ax.annotate(
+                f" {entry.without_stable_fixed_point} unstable", (max(entry.worst_abscissa, 0), place), va="center", fontsize=7
+            )
+    ax.axvline(0, color="black", lw=0.8, ls=":")
+    ax.set_yticks(places, [entry.contender.name for entry in entries], fontsize=7)
+    ax.set_xlabel("worst spectral abscissa of −I + G W (1/τ); stable below 0")
+    ax.margins(x=0.12)
+    return ax
+
+
+def comparison_figure(comparison: Comparison, title: str) -> Figure:
+    """Return the figure of a comparison: loss against evaluations and seconds, accuracy, stability."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    upper_left, upper_right, lower_left, lower_right = figure.subplots(2, 2).flat
+    plot_losses(comparison.entries, "evaluations", upper_left)
+    plot_losses(comparison.entries, "seconds", upper_right)
+    plot_accuracies(comparison.entries, lower_left)
+    plot_stability(comparison.entries, lower_right)
+    for letter, ax in zip("abcd", (upper_left, upper_right, lower_left, lower_right), strict=True):
+        ax.set_title(letter, loc="left", fontweight="bold")
+        ax.spines[["top", "right"]].set_visible(False)
+    present = {_geometry(entry) for entry in comparison.entries}
+    solvers = {entry.contender.solver for entry in comparison.entries}
+    handles = [Line2D([], [], color=c, lw=3, label=name) for name, c in GEOMETRY_COLOURS.items() if name in present]
+    handles += [
+        Line2D([], [], color="0.3", ls=line, marker=marker, ms=5, label=name)
+        for name, (line, marker) in SOLVER_STYLES.items()
+        if name in solvers
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG at 200 dots per inch, atomically and the same to the byte for the same figure."""
+    with mpl.rc_context({"svg.hashsalt": "riemannrnn"}):
+        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=200, metadata={"Software": None}))

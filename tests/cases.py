@@ -1,0 +1,84 @@
+"""The table of manifolds that the conformance suite runs over: to test a new one, add it here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import autograd.numpy as anp
+import numpy as np
+
+from manifolds import AutogradChart, Chart, Composition, Identity, PullbackManifold, Resolvent, Retraction
+
+N = 4
+"""Rows and columns of a point."""
+
+
+def resolvent_twin(dtype: type = np.float64, n: int = N) -> AutogradChart:
+    """Return the resolvent chart as a user would write it."""
+    identity = np.eye(n, dtype=dtype)
+    return AutogradChart(lambda W: anp.linalg.inv(identity - W), lambda A: identity - anp.linalg.inv(A), origin=identity)
+
+
+def arcsinh_chart() -> AutogradChart:
+    """Return an elementwise chart, which has no edge."""
+    return AutogradChart(anp.arcsinh, anp.sinh)
+
+
+def gains(dtype: type = np.float64, n: int = N) -> np.ndarray:
+    """Return gains that differ from unit to unit."""
+    return np.linspace(0.5, 1.5, n).astype(dtype)
+
+
+CHARTS: dict[str, Callable[[type], Chart]] = {
+    "identity": lambda dtype: Identity(),
+    "resolvent": lambda dtype: Resolvent(),
+    "resolvent with gains": lambda dtype: Resolvent(gains(dtype)),
+    "resolvent by autograd": resolvent_twin,
+    "arcsinh by autograd": lambda dtype: arcsinh_chart(),
+    "linear by autograd": lambda dtype: AutogradChart(lambda W: 2 * W.T, lambda Z: Z.T / 2),
+    "resolvent after arcsinh": lambda dtype: Composition(Resolvent(), arcsinh_chart()),
+    "arcsinh after resolvent": lambda dtype: Composition(arcsinh_chart(), Resolvent()),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table."""
+
+    chart: str
+    retraction: Retraction
+    dtype: type
+
+    def __str__(self) -> str:
+        return f"{self.chart}, {self.retraction}, {self.dtype.__name__}"
+
+    def manifold(self, seed: int = 0) -> PullbackManifold:
+        """Return a fresh manifold, its random numbers from the seed."""
+        return PullbackManifold(CHARTS[self.chart](self.dtype), N, self.retraction, seed=seed, like=np.empty(0, self.dtype))
+
+
+CASES = [
+    Case(chart, retraction, dtype)
+    for chart in CHARTS
+    for retraction in ("geodesic", "additive")
+    for dtype in (np.float64, np.float32)
+]
+
+GEOMETRIES = [case for case in CASES if case.retraction == "geodesic" and case.dtype is np.float64]
+"""One case for each metric, for tests that depend on neither retraction nor dtype."""
+
+
+def short_vector(manifold: PullbackManifold, point: np.ndarray) -> np.ndarray:
+    """Return a tangent vector whose geodesic stays well inside the manifold."""
+    vector = manifold.random_tangent_vector(point)
+    return vector * min(0.1, 0.3 * manifold.exit_time(point, vector))
+
+
+TWINS = {
+    "identity": lambda z: z,
+    "tanh": anp.tanh,
+    "relu": lambda z: anp.maximum(z, 0.0),
+    "softplus": lambda z: anp.log(1 + anp.exp(z)),
+    "sigmoid": lambda z: 1 / (1 + anp.exp(-z)),
+    "power-law": lambda z: anp.where(z > 0, z, 0.0) ** 2,
+}
+"""The activations known by name, written for autograd."""

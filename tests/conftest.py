@@ -1,0 +1,31 @@
+"""Fixtures of the whole suite."""
+
+import numpy as np
+import pytest
+from cases import CASES, GEOMETRIES, Case
+
+from manifolds import PullbackManifold
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    """Return the test's own source of random numbers."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Run the test on every row of the table."""
+    return request.param
+
+
+@pytest.fixture
+def manifold(case: Case) -> PullbackManifold:
+    """Return the manifold of every row of the table."""
+    return case.manifold()
+
+
+@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.chart)
+def geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+    """Return a manifold for every metric of the table, in float64."""
+    return request.param.manifold()

@@ -1,0 +1,207 @@
+"""The checks find every single formula that is broken on purpose, and say which."""
+
+import numpy as np
+import pytest
+
+from manifolds import PullbackManifold, Resolvent, check_manifold
+from manifolds.checks import check_equal, check_gradient, check_hessian, check_numbers, check_slope
+
+Q = np.array([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
+"""A rotation."""
+
+BREAKS = {
+    "gradient too long": (
+        "euclidean_to_riemannian_gradient",
+        lambda m, f: lambda W, G: 1.01 * f(W, G),
+        {"gradient duality", "gradient slope"},
+    ),
+    "gradient turned": (
+        "euclidean_to_riemannian_gradient",
+        lambda m, f: lambda W, G: f(W, G).T,
+        {"gradient duality", "gradient slope"},
+    ),
+    "Euclidean gradient": (
+        "euclidean_to_riemannian_gradient",
+        lambda m, f: lambda W, G: G,
+        {"gradient duality", "gradient slope"},
+    ),
+    "exp too fast": (
+        "exp",
+        lambda m, f: lambda W, V: f(W, 1.01 * V),
+        {"velocity of exp", "log inverts exp", "distance is length"},
+    ),
+    "exp not geodesic": (
+        "exp",
+        lambda m, f: lambda W, V: W + V,
+        {"Hessian slope", "log inverts exp", "distance is length"},
+    ),
+    "exp shifted": ("exp", lambda m, f: lambda W, V: f(W, V) + 1e-3, {"exp of zero", "velocity of exp"}),
+    "log too long": ("log", lambda m, f: lambda W, X: 1.01 * f(W, X), {"log inverts exp", "exp inverts log"}),
+    "distance too long": ("dist", lambda m, f: lambda W, X: 1.01 * f(W, X), {"distance is length"}),
+    "distance not symmetric": (
+        "dist",
+        lambda m, f: lambda W, X: f(W, X) * (1 + 0.01 * float(np.sum(X - W))),
+        {"distance is length"},
+    ),
+    "middle off": ("pair_mean", lambda m, f: lambda W, X: m.exp(W, 0.45 * m.log(W, X)), {"middle is half way"}),
+    "transport not parallel": (
+        "transport",
+        lambda m, f: lambda W, X, V: V,
+        {"transport isometry", "transport of the velocity"},
+    ),
+    "transport turns": (
+        "transport",
+        lambda m, f: lambda W, X, V: m.chart.inverse_differential(X, m.chart.differential(W, V) @ Q),
+        {"transport to itself", "transport of the velocity"},
+    ),
+    "transport one-way": (
+        "transport",
+        lambda m, f: lambda W, X, V: f(W, X, V) * (1 if np.array_equal(W, X) else 1.01),
+        {"transport isometry", "transport there and back"},
+    ),
+    "Hessian without connection": (
+        "euclidean_to_riemannian_hessian",
+        lambda m, f: lambda W, G, H, V: m.euclidean_to_riemannian_gradient(W, H),
+        {"Hessian slope"},
+    ),
+    "Hessian too long": (
+        "euclidean_to_riemannian_hessian",
+        lambda m, f: lambda W, G, H, V: 1.01 * f(W, G, H, V),
+        {"Hessian slope"},
+    ),
+    "Hessian not symmetric": (
+        "euclidean_to_riemannian_hessian",
+        lambda m, f: lambda W, G, H, V: f(W, G, H, V) + 0.1 * V @ Q,
+        {"Hessian symmetry"},
+    ),
+    "retraction too fast": ("retraction", lambda m, f: lambda W, V: f(W, 1.01 * V), {"retraction slope"}),
+    "retraction shifted": ("retraction", lambda m, f: lambda W, V: f(W, V) + 1e-3, {"retraction of zero"}),
+    "metric not symmetric": (
+        "inner_product",
+        lambda m, f: lambda W, U, V: f(W, U, V) + 0.01 * float(U[0, 1] * V[1, 0]),
+        {"metric symmetry"},
+    ),
+    "metric not linear": ("inner_product", lambda m, f: lambda W, U, V: f(W, U, V) ** 3, {"metric linearity"}),
+    "metric negative": (
+        "inner_product",
+        lambda m, f: lambda W, U, V: -f(W, U, V),
+        {"metric positivity"},
+    ),
+    "another metric": (
+        "inner_product",
+        lambda m, f: lambda W, U, V: float(np.sum(U * V)),
+        {"gradient duality", "distance is length", "transport isometry"},
+    ),
+    "norm off": ("norm", lambda m, f: lambda W, V: 1.01 * f(W, V), {"metric linearity", "distance is length"}),
+    "zero vector not zero": ("zero_vector", lambda m, f: lambda W: f(W) + 1e-2, {"exp of zero", "retraction of zero"}),
+}
+"""What is broken: the method, what takes its place, and the checks that must fail."""
+
+
+GROSS = ("gradient turned", "exp not geodesic", "transport not parallel", "Hessian without connection")
+"""What shows in single precision too."""
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a broken metric may give a vector of norm zero
+@pytest.mark.parametrize(("what", "dtype"), [*((what, np.float64) for what in BREAKS), *((what, np.float32) for what in GROSS)])
+def test_a_broken_formula_is_found_and_named(what, dtype, monkeypatch):
+    method, broken, culprits = BREAKS[what]
+    manifold = PullbackManifold(Resolvent(), 3, seed=1, like=np.empty(0, dtype))
+    assert check_manifold(manifold)
+    monkeypatch.setattr(manifold, method, broken(manifold, getattr(manifold, method)))
+    report = check_manifold(manifold)
+    assert not report
+    assert culprits <= {result.name for result in report if not result}, str(report)
+    for culprit in culprits:
+        assert f"FAIL  {culprit}: {report[culprit].reason}" in str(report)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["differential", "inverse_differential", "inverse_adjoint", "inverse_adjoint_derivative", "exponential", "difference"],
+)
+def test_a_broken_chart_is_found(method, monkeypatch):
+    chart = Resolvent()
+    formula = getattr(chart, method)
+    monkeypatch.setattr(chart, method, lambda *arguments: 1.01 * formula(*arguments))
+    assert not check_manifold(PullbackManifold(chart, 3, seed=1))
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no such thing"), ValueError("bad"), ZeroDivisionError("zero")])
+def test_a_formula_that_raises_is_a_failed_check(error, monkeypatch):
+    manifold = PullbackManifold(Resolvent(), 3, seed=1)
+
+    def raise_error(*arguments):
+        raise error
+
+    monkeypatch.setattr(manifold, "transport", raise_error)
+    report = check_manifold(manifold)
+    assert not report
+    failed = [result for result in report if not result]
+    assert [result.name for result in failed] == ["transport checks"]
+    assert failed[0].reason == f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "passed", "reason"),
+    [
+        (lambda t: 3 * t**2, 2, True, "slope 2.00, expected 2"),
+        (lambda t: 3 * abs(t) ** 2.1, 2, True, "slope 2.1"),
+        (lambda t: 1e-3 * abs(t) + 3 * t**2, 2, False, "slope 1.0"),
+        (lambda t: 3 * t**2, 3, False, "slope 2.00, expected 3"),
+        (lambda t: abs(t**3 + t**4), 3, True, "slope 3"),
+        (lambda t: 0.0, 2, True, "the error stays at rounding"),
+        (lambda t: np.nan if t < -0.1 else t**2, 2, False, "not finite at t = 1.6e-01"),
+    ],
+)
+def test_slopes_are_found(error, expected, passed, reason):
+    result = check_slope("name", error, expected, 1.0, np.finfo(float).eps)
+    assert bool(result) is passed
+    assert reason in result.reason
+
+
+@pytest.mark.parametrize("epsilon", [np.finfo(np.float32).eps, np.finfo(float).eps])
+def test_the_range_of_steps_is_found(epsilon):
+    """Rounding covers the small steps; the slope is that of the others."""
+    noise = np.random.default_rng(0)
+    result = check_slope("name", lambda t: t**2 + 10 * epsilon * abs(noise.standard_normal()), 2, 1.0, epsilon)
+    assert result, str(result)
+
+
+def test_numbers_and_arrays():
+    assert check_numbers("name", 1.0, 1.0 + 1e-12, 1e-11)
+    assert not check_numbers("name", 1.0, 1.1, 1e-2)
+    assert check_numbers("name", 0.0, 0.0, 1e-12)
+    assert not check_numbers("name", np.nan, 0.0, 1.0)
+    assert check_equal("name", np.ones(2), np.ones(2), 0.0)
+    assert not check_equal("name", np.full(2, np.nan), np.ones(2), 1.0)
+    assert check_equal("name", np.full(2, 1e-13), np.zeros(2), 1e-12)
+
+
+@pytest.mark.parametrize("broken", ["nothing", "gradient", "hessian"])
+def test_the_derivatives_of_a_users_cost(broken, generator):
+    manifold = PullbackManifold(Resolvent(), 3, seed=1)
+    W = manifold.random_point()
+    V = 0.1 * manifold.random_tangent_vector(W)
+    target = generator.standard_normal((3, 3))
+    longer = {name: 1.01 if name == broken else 1.0 for name in ("gradient", "hessian")}
+
+    def cost(W):
+        return float(np.sum((W - target) ** 4))
+
+    def gradient(W):
+        return longer["gradient"] * 4 * (W - target) ** 3
+
+    def hessian(W, V):
+        return longer["hessian"] * 12 * (W - target) ** 2 * V
+
+    assert bool(check_gradient(manifold, cost, gradient, W, V)) is (broken != "gradient")
+    assert bool(check_hessian(manifold, cost, gradient, hessian, W, V)) is (broken == "nothing")
+
+
+def test_a_given_point_is_the_one_checked():
+    manifold = PullbackManifold(Resolvent(), 3, seed=1)
+    assert check_manifold(manifold, 0.5 * np.eye(3))
+    report = check_manifold(manifold, np.eye(3))
+    assert not report
+    assert "σ_min" in str(report)

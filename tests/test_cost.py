@@ -1,0 +1,200 @@
+"""The fixed-point cost: what it computes, how often, from where it starts, and what it does where there is no fixed point."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
+
+from manifolds import Identity, PullbackManifold, Resolvent
+from riemannrnn import CrossEntropy, FixedPointCost, FixedPointError, RateNetwork, SquaredError
+from riemannrnn.learning.rules import DeltaW3, DeltaW4
+
+N = 6
+
+
+@pytest.fixture
+def network():
+    return RateNetwork(N, 4, 3, seed=0)
+
+
+@pytest.fixture
+def stimuli(generator):
+    return generator.standard_normal((5, 4))
+
+
+@pytest.fixture
+def cost(network, stimuli):
+    return FixedPointCost(network, stimuli, CrossEntropy(np.array([0, 1, 2, 0, 1])))
+
+
+def counts(cost):
+    evaluations = cost.evaluations
+    assert evaluations.total == evaluations.cost + evaluations.gradient + evaluations.hessian
+    return evaluations.cost, evaluations.gradient, evaluations.hessian
+
+
+def supralinear(on_failure, drive=(0.1, 5.0), solver="auto"):
+    """Return a cost over two stimuli of one supralinear unit; the second has no fixed point at W = 0.5, both have at 0."""
+    network = RateNetwork(1, activation="power-law", dtype=np.float64)
+    x = np.array(drive)[:, None]
+    loss = SquaredError(np.zeros((len(x), 1)))
+    return FixedPointCost(network, x, loss, solver=solver, on_failure=on_failure, max_iterations=100)
+
+
+def test_the_value_is_the_mean_loss(network, stimuli, cost):
+    W = network.initial_weights()
+    outputs = network.outputs(network.fixed_points(W, stimuli).rates)
+    assert cost(W) == pytest.approx(np.mean(cost.loss.value(outputs)), rel=1e-12)
+    assert type(cost(W)) is float
+
+
+def test_what_is_remembered_is_not_counted_again(network, cost):
+    W = network.initial_weights()
+    assert counts(cost) == (0, 0, 0)
+    first = cost(W)
+    iterations = cost.evaluations.iterations
+    assert iterations > 0
+    assert (cost(W.copy()), counts(cost)) == (first, (1, 0, 0))
+    gradient = cost.gradient(W)
+    np.testing.assert_array_equal(cost.gradient(W), gradient)
+    assert counts(cost) == (1, 1, 0)
+    cost.hessian(W, gradient)
+    cost.hessian(W, gradient)
+    assert counts(cost) == (1, 1, 2)
+    assert cost.evaluations.iterations == iterations
+    cost.gradient(W + 0.01)
+    assert counts(cost) == (2, 2, 2)
+
+
+def test_the_observer_sees_every_evaluation_with_its_value(network, stimuli):
+    seen = []
+    cost = FixedPointCost(
+        network,
+        stimuli,
+        CrossEntropy(np.array([0, 1, 2, 0, 1])),
+        observer=lambda kind, weights, value: seen.append((kind, weights.copy(), value)),
+    )
+    W = network.initial_weights()
+    cost.gradient(W)
+    cost.hessian(W, W)
+    cost(W)
+    cost(2 * W)
+    assert [kind for kind, _, _ in seen] == ["cost", "gradient", "hessian", "cost"]
+    for _, weights, value in seen:
+        assert cost(weights) == value
+
+
+def test_weights_changed_in_place_are_new_weights(network, cost):
+    W = network.initial_weights()
+    before, value = W.copy(), cost(W)
+    W += 0.1
+    assert cost(W) != value
+    assert cost(before) == value
+    gradient = cost.gradient(before)
+    fresh = FixedPointCost(network, np.eye(4), cost.loss)
+    fresh._drive = cost._drive
+    np.testing.assert_allclose(gradient, fresh.gradient(before), rtol=1e-12)
+
+
+def test_fixed_points_start_from_those_last_accepted(network, cost):
+    """Only a gradient accepts a point: the trial points of a line search leave the start alone."""
+    W = network.initial_weights(0.9)
+    cost(W)
+    cold = cost.evaluations.iterations
+    cost.gradient(W)
+    accepted = cost.at(W).rates
+    cost(0.1 * W)
+    np.testing.assert_array_equal(cost._accepted_rates, accepted)
+    before = cost.evaluations.iterations
+    cost(W * (1 + 1e-9))
+    assert cost.evaluations.iterations - before < cold / 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, 5.0])
+def test_a_failed_stimulus_makes_the_cost_infinite(bad):
+    cost = supralinear("inf", (0.1, bad))
+    W = np.array([[0.5]])
+    assert cost(W) == inf
+    with pytest.raises(FixedPointError, match="1 of 2 stimuli have no fixed point and J is infinite"):
+        cost.gradient(W)
+    with pytest.raises(FixedPointError):
+        cost.hessian(W, W)
+
+
+@pytest.mark.parametrize("loss", [1e200, inf, np.nan])
+def test_a_loss_that_is_not_a_number_is_infinite(network, stimuli, loss):
+    targets = np.full((5, 3), loss)
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert FixedPointCost(network, stimuli, SquaredError(targets))(network.initial_weights()) == inf
+
+
+def test_raise():
+    with pytest.raises(FixedPointError, match="stimulus 1"):
+        supralinear("raise")(np.array([[0.5]]))
+
+
+def test_mask_leaves_the_failed_stimulus_out():
+    W = np.array([[0.5]])
+    masked, alone = supralinear("mask"), supralinear("raise", (0.1,))
+    assert masked(W) == pytest.approx(alone(W), rel=1e-9)
+    np.testing.assert_allclose(masked.gradient(W), alone.gradient(W), rtol=1e-7)
+    np.testing.assert_allclose(masked.hessian(W, W), alone.hessian(W, W), rtol=1e-7)
+    assert supralinear("mask", (5.0, 6.0))(W) == inf
+
+
+@pytest.mark.parametrize("bad", [np.nan, 5.0])
+@pytest.mark.parametrize("rule", [DeltaW3(), DeltaW4()])
+def test_rules_leave_the_failed_stimulus_out(rule, bad):
+    W = np.array([[0.5]])
+    masked, _ = rule.step(supralinear("mask", (0.1, bad)).at(W), 0.1)
+    alone, _ = rule.step(supralinear("raise", (0.1,)).at(W), 0.1)
+    np.testing.assert_allclose(masked, alone, rtol=1e-9)
+
+
+def test_a_failed_stimulus_may_recover():
+    """Its rates, beyond all bounds by then, are no start for the next weights."""
+    cost = supralinear("mask", solver="picard")
+    cost.gradient(np.array([[0.5]]))
+    assert cost.at(np.array([[0.5]])).fixed_points.rates.max() > 1e50
+    assert cost.at(np.array([[0.01]])).fixed_points.converged.all()
+
+
+def test_take_is_the_cost_of_those_stimuli(network, stimuli, cost):
+    W, rows = network.initial_weights(), np.array([3, 0])
+    part = cost.take(rows)
+    expected = FixedPointCost(network, stimuli[rows], CrossEntropy(np.array([0, 0])))
+    assert part(W) == pytest.approx(expected(W), rel=1e-12)
+    np.testing.assert_allclose(part.gradient(W), expected.gradient(W), rtol=1e-9)
+    assert counts(cost) == (1, 1, 0)
+    assert cost.at(W).rates.shape == (5, N)
+    started = cost.take(rows, part.at(W).rates)
+    assert int(started.at(W).fixed_points.iterations.max()) == 0
+
+
+@pytest.mark.parametrize("optimizer", [SteepestDescent, ConjugateGradient, TrustRegions])
+@pytest.mark.parametrize("chart", [Identity(), Resolvent()], ids=["Euclidean", "resolvent"])
+@pytest.mark.parametrize("retraction", ["geodesic", "additive"])
+def test_pymanopt_decreases_the_cost(network, cost, optimizer, chart, retraction):
+    W = network.initial_weights()
+    start = cost(W)
+    problem = cost.problem(PullbackManifold(chart, N, retraction))
+    result = optimizer(verbosity=0, max_iterations=8).run(problem, initial_point=W)
+    assert result.cost < 0.8 * start
+    assert result.cost == cost(result.point)
+    evaluations = counts(cost)
+    assert min(evaluations[:2]) > 1
+    assert (evaluations[2] > 0) is (optimizer is TrustRegions)
+
+
+def test_line_searches_back_away_from_infinity():
+    """The minimum of a supralinear unit lies at W = 0.493, the fold where the fixed point is lost at W = 0.5."""
+    network = RateNetwork(1, activation="power-law")
+    cost = FixedPointCost(network, np.array([[0.5]]), SquaredError(np.array([[0.8]])), max_iterations=100)
+    seen = []
+    cost.observer = lambda kind, weights, value: seen.append(value)
+    problem = cost.problem(PullbackManifold(Identity(), 1))
+    result = SteepestDescent(verbosity=0, max_iterations=20).run(problem, initial_point=np.array([[0.1]]))
+    assert result.cost < 1e-3
+    assert inf in seen
+    assert not np.any(np.isnan(seen))

@@ -1,0 +1,120 @@
+"""Who may import whom, read from the source: nothing imports upwards, and every dependency has its place."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(path for package in ("manifolds", "riemannrnn") for path in (ROOT / package).rglob("*.py"))
+
+LAYERS = {
+    "riemannrnn.backend": 0,
+    "riemannrnn.datasets": 0,
+    "riemannrnn.network": 1,
+    "riemannrnn.equilibrium": 2,
+    "riemannrnn.rate_network": 3,
+    "riemannrnn.learning": 4,
+    "riemannrnn.analysis": 5,
+    "riemannrnn.plots": 6,
+    "riemannrnn.run_folder": 6,
+    "riemannrnn.estimator": 6,
+    "riemannrnn.paper": 7,
+    "riemannrnn.cli": 8,
+    "riemannrnn": 9,  # the table of contents
+    "riemannrnn.__main__": 10,
+}
+"""The higher may import the lower; a module belongs to the longest prefix of its name."""
+
+GLOBAL_RANDOMNESS = {"seed", "rand", "randn", "randint", "random", "normal", "uniform", "choice", "shuffle", "permutation"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> set[str]:
+    """Return every module or name that a file imports, dotted, wherever in the file it does."""
+    package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+            origin = base if node.level else node.module
+            found |= {f"{origin}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer(name: str) -> int | None:
+    """Return the layer of a module or of a name imported from one; None outside riemannrnn."""
+    parts = name.split(".")
+    prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return next((LAYERS[prefix] for prefix in prefixes if prefix in LAYERS), None)
+
+
+def upward_imports(path: Path) -> set[str]:
+    own = layer(module_name(path))
+    return set() if own is None else {name for name in imports(path) if (layer(name) or 0) > own}
+
+
+@pytest.fixture(params=FILES, ids=module_name)
+def path(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def test_manifolds_knows_nothing_of_networks(path):
+    if module_name(path).split(".")[0] == "manifolds":
+        allowed = {"manifolds", "numpy", "scipy", "autograd", "array_api_compat", "pymanopt", *sys.stdlib_module_names}
+        assert {name.split(".")[0] for name in imports(path)} <= allowed
+
+
+def test_every_module_has_a_layer(path):
+    if module_name(path) not in ("riemannrnn", "riemannrnn.__main__") and module_name(path).startswith("riemannrnn."):
+        assert layer(module_name(path)) < LAYERS["riemannrnn"], "give it a layer"
+
+
+def test_nothing_imports_upwards(path):
+    assert not upward_imports(path)
+
+
+def test_matplotlib_is_for_plots_and_cupy_for_the_backend(path):
+    roots = {name.split(".")[0] for name in imports(path)}
+    assert "matplotlib" not in roots or module_name(path) == "riemannrnn.plots"
+    assert not any("cupy" in name for name in imports(path) - {"array_api_compat.is_cupy_array"}) or path.name == "backend.py"
+
+
+def test_nothing_uses_pickle(path):
+    assert not {"pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"} & {name.split(".")[0] for name in imports(path)}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant)
+            assert node.value.value is False
+
+
+def test_nothing_uses_global_randomness(path):
+    names = {ast.unparse(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)} | imports(path)
+    for prefix in ("np.random", "numpy.random"):
+        assert not {f"{prefix}.{function}" for function in GLOBAL_RANDOMNESS} & names
+    assert "random" not in {name.split(".")[0] for name in imports(path)}
+
+
+def test_nothing_validates_by_assert(path):
+    """`python -O` would remove the check."""
+    assert not [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+
+
+def test_a_file_that_imports_upwards_is_seen(tmp_path, monkeypatch):
+    offender = tmp_path / "riemannrnn" / "network" / "bad.py"
+    offender.parent.mkdir(parents=True)
+    offender.write_text("from ..learning import cost\nimport cupy.linalg\nfrom riemannrnn.plots import figure\nimport numpy\n")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert imports(offender) == {"riemannrnn.learning.cost", "cupy.linalg", "riemannrnn.plots.figure", "numpy"}
+    assert upward_imports(offender) == {"riemannrnn.learning.cost", "riemannrnn.plots.figure"}

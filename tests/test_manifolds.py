@@ -1,0 +1,205 @@
+"""The conformance suite of manifolds, over the table in cases.py."""
+
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+import pymanopt
+import pytest
+from cases import CASES, CHARTS, GEOMETRIES, N, short_vector
+from pymanopt.manifolds.manifold import Manifold
+from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
+
+from manifolds import PointCache, check_manifold
+from manifolds.arrays import inner
+from manifolds.checks import check_equal, check_numbers, check_slope
+
+CALLS = {
+    "dim": lambda m, W, W2, V: m.dim,
+    "point_layout": lambda m, W, W2, V: m.point_layout,
+    "num_values": lambda m, W, W2, V: m.num_values,
+    "typical_dist": lambda m, W, W2, V: m.typical_dist,
+    "inner_product": lambda m, W, W2, V: m.inner_product(W, V, V),
+    "norm": lambda m, W, W2, V: m.norm(W, V),
+    "dist": lambda m, W, W2, V: m.dist(W, W2),
+    "projection": lambda m, W, W2, V: m.projection(W, V),
+    "to_tangent_space": lambda m, W, W2, V: m.to_tangent_space(W, V),
+    "embedding": lambda m, W, W2, V: m.embedding(W, V),
+    "zero_vector": lambda m, W, W2, V: m.zero_vector(W),
+    "random_point": lambda m, W, W2, V: m.random_point(),
+    "random_tangent_vector": lambda m, W, W2, V: m.random_tangent_vector(W),
+    "euclidean_to_riemannian_gradient": lambda m, W, W2, V: m.euclidean_to_riemannian_gradient(W, V),
+    "euclidean_to_riemannian_hessian": lambda m, W, W2, V: m.euclidean_to_riemannian_hessian(W, V, V, V),
+    "retraction": lambda m, W, W2, V: m.retraction(W, V),
+    "exp": lambda m, W, W2, V: m.exp(W, V),
+    "log": lambda m, W, W2, V: m.log(W, W2),
+    "transport": lambda m, W, W2, V: m.transport(W, W2, V),
+    "pair_mean": lambda m, W, W2, V: m.pair_mean(W, W2),
+}
+"""A call of everything that pymanopt asks of a manifold."""
+
+NUMBERS = {"typical_dist", "inner_product", "norm", "dist"}
+COUNTS = {"dim": N * N, "point_layout": 1, "num_values": 1}
+
+
+def test_the_calls_are_the_whole_contract():
+    assert set(CALLS) == {name for name in vars(Manifold) if not name.startswith("_")}
+
+
+def test_check_manifold_passes(manifold):
+    report = check_manifold(manifold)
+    assert report, str(report)
+
+
+def test_contract(case, manifold):
+    W = manifold.random_point()
+    V = short_vector(manifold, W)
+    W2 = manifold.exp(W, V)
+    before = [array.copy() for array in (W, W2, V)]
+    for name, call in CALLS.items():
+        result = call(manifold, W, W2, V)
+        if name in COUNTS:
+            assert result == COUNTS[name], name
+        elif name in NUMBERS:
+            assert type(result) is float, name
+            assert 0 < result < inf, name
+        else:
+            assert (result.shape, result.dtype) == ((N, N), case.dtype), name
+            assert np.all(np.isfinite(result)), name
+        np.testing.assert_array_equal([W, W2, V], before, err_msg=f"{name} changed an argument")
+
+
+def test_random_tangent_vectors_have_unit_norm(geometry):
+    W = geometry.random_point()
+    assert geometry.norm(W, geometry.random_tangent_vector(W)) == pytest.approx(1)
+    assert geometry.typical_dist == pytest.approx(N**0.5)
+
+
+def test_random_numbers_come_from_the_seed_alone(case):
+    def draw(seed):
+        manifold = case.manifold(seed)
+        W = manifold.random_point()
+        return np.stack([W, manifold.random_tangent_vector(W)])
+
+    np.testing.assert_array_equal(draw(1), draw(1))
+    assert not np.any(draw(1) == draw(2))
+
+
+def test_the_middle_is_half_way_from_both_ends(geometry):
+    W = geometry.random_point()
+    other = geometry.exp(W, short_vector(geometry, W))
+    np.testing.assert_allclose(geometry.pair_mean(W, other), geometry.pair_mean(other, W), rtol=1e-9, atol=1e-12)
+    assert geometry.dist(W, geometry.pair_mean(W, other)) == pytest.approx(geometry.dist(W, other) / 2)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_chart_identities(chart, generator):
+    """What the manifold does not use of a chart is checked here: every operation against φ and against its adjoint."""
+    phi = CHARTS[chart](np.float64)
+    W = phi.inverse(phi.origin(np.empty((N, N))) + 0.2 * generator.standard_normal((N, N)))
+    V, U, Z = generator.standard_normal((3, N, N))
+    step = 1e-6
+
+    def change(function):
+        return (function(W + step * V) - function(W - step * V)) / (2 * step)
+
+    along = phi.differential(W, V)
+    results = [
+        check_equal("inverse", phi.inverse(phi.value(W)), W, 1e-11),
+        check_equal("differential", along, change(phi.value), 1e-7),
+        check_numbers("adjoint", inner(phi.adjoint(W, Z), V), inner(Z, along), 1e-11, 1.0),
+        check_equal("inverse differential", phi.inverse_differential(W, along), V, 1e-11),
+        check_equal("inverse adjoint", phi.inverse_adjoint(W, phi.adjoint(W, Z)), Z, 1e-11),
+        check_equal(
+            "derivative of the inverse adjoint",
+            phi.inverse_adjoint_derivative(W, V, U),
+            change(lambda point: phi.inverse_adjoint(point, U)),
+            1e-6 if chart != "identity" else 1e-9,
+        ),
+        check_equal("difference", phi.difference(W, W + 0.01 * V), phi.value(W + 0.01 * V) - phi.value(W), 1e-10),
+        check_equal("exponential", phi.value(phi.exponential(W, 0.01 * V)), phi.value(W) + 0.01 * along, 1e-10),
+    ]
+    assert all(results), "\n".join(map(str, results))
+
+
+@pytest.mark.parametrize("optimizer", [SteepestDescent, ConjugateGradient, TrustRegions])
+@pytest.mark.parametrize("case", [case for case in CASES if case.dtype is np.float64], ids=str)
+def test_pymanopt_solvers_run(case, optimizer):
+    manifold = case.manifold(seed=3)
+    target, start = manifold.random_point(), manifold.random_point()
+    decorate = pymanopt.function.numpy(manifold)
+    problem = pymanopt.Problem(
+        manifold,
+        decorate(lambda W: float(np.sum(np.log(np.cosh(W - target))))),
+        euclidean_gradient=decorate(lambda W: np.tanh(W - target)),
+        euclidean_hessian=decorate(lambda W, V: V / np.cosh(W - target) ** 2),
+    )
+    result = optimizer(verbosity=0, max_iterations=30, min_gradient_norm=1e-4).run(problem, initial_point=start)
+    assert 0 <= result.cost < 0.1 * problem.cost(start)
+    assert result.cost == pytest.approx(problem.cost(result.point))
+
+
+@pytest.mark.parametrize("case", GEOMETRIES, ids=lambda case: case.chart)
+def test_geodesics_are_shortest_and_of_constant_speed(case):
+    manifold = case.manifold()
+    W = manifold.random_point()
+    V = short_vector(manifold, W)
+    end = manifold.exp(W, V)
+    points = [manifold.exp(W, t * V) for t in np.linspace(0, 1, 5)]
+    pieces = [manifold.dist(a, b) for a, b in pairwise(points)]
+    np.testing.assert_allclose(pieces, manifold.norm(W, V) / 4, rtol=1e-8)
+    detour = manifold.exp(W, 0.5 * V + 0.1 * short_vector(manifold, W))
+    assert manifold.dist(W, detour) + manifold.dist(detour, end) > manifold.dist(W, end)
+
+
+def test_the_distance_is_the_length_of_a_path_by_the_metric(geometry):
+    """The chart's distance against the metric alone: speeds along the straight line in W, summed finely."""
+    W = geometry.random_point()
+    V = geometry.log(W, geometry.exp(W, 0.01 * short_vector(geometry, W)))
+
+    def excess(step):
+        return abs(geometry.dist(W, W + step * V) - geometry.norm(W + 0.5 * step * V, step * V))
+
+    result = check_slope("distance by the metric", excess, 3, geometry.norm(W, V), np.finfo(float).eps * 1e3)
+    assert result, str(result)
+
+
+def test_point_cache_does_the_work_once_per_point():
+    calls = []
+    cache = PointCache(lambda point: calls.append(1) or 2 * point)
+    a, b = np.zeros(3), np.ones(3)
+    for point in (a, b, a.copy(), b, a):
+        np.testing.assert_array_equal(cache(point), 2 * point)
+    assert len(calls) == 2
+    cache(np.full(3, 2.0))
+    cache(a)
+    assert len(calls) == 3
+    cache(b)
+    assert len(calls) == 4
+
+
+def test_point_cache_notices_changes_in_place():
+    cache = PointCache(lambda point: point)  # work that is a view of the point
+    point = np.zeros(3)
+    cache(point)
+    point += 1
+    np.testing.assert_array_equal(cache(point), 1)
+    point += 1
+    np.testing.assert_array_equal(cache(np.ones(3)), 1)
+
+
+def test_point_cache_tells_dtypes_and_shapes_apart():
+    cache = PointCache(lambda point: point.dtype)
+    assert cache(np.zeros(2)) == np.float64
+    assert cache(np.zeros(2, np.float32)) == np.float32
+
+
+def test_a_changed_point_gets_fresh_geometry(geometry):
+    W = geometry.random_point()
+    V = short_vector(geometry, W)
+    geometry.norm(W, V)
+    W *= 0.5
+    fresh = type(geometry)(geometry.chart, N, seed=0)
+    fresh.norm(W + 1e-3, V)  # pushes what is remembered out of the shared chart
+    expected = fresh.norm(W.copy(), V)
+    assert geometry.norm(W, V) == expected

@@ -1,0 +1,183 @@
+"""The resolvent chart against its formulas (DESIGN 2.2), written here independently with explicit inverses."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from cases import gains, resolvent_twin, short_vector
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manifolds import OutsideManifoldError, PullbackManifold, Resolvent, SingularPointError
+
+N = 5
+
+
+@pytest.fixture
+def manifold():
+    return PullbackManifold(Resolvent(), N, seed=0)
+
+
+@pytest.fixture(name="W")
+def point(manifold):
+    return manifold.random_point()
+
+
+@pytest.fixture(name="V")
+def vector(manifold, W):
+    return short_vector(manifold, W)
+
+
+def resolvent(W):
+    return np.linalg.inv(np.eye(len(W)) - W)
+
+
+def test_metric(manifold, W, V):
+    A, U = resolvent(W), manifold.normal(W)
+    assert manifold.inner_product(W, U, V) == pytest.approx(np.trace((A @ U @ A).T @ (A @ V @ A)))
+
+
+def test_gradient_takes_no_inverse(manifold, W):
+    B, G = np.eye(N) - W, manifold.normal(W)
+    np.testing.assert_allclose(manifold.euclidean_to_riemannian_gradient(W, G), B @ B.T @ G @ B.T @ B, rtol=1e-12)
+
+
+def test_exp_log_and_distance(manifold, W, V):
+    A, B = resolvent(W), np.eye(N) - W
+    other = manifold.exp(W, V)
+    np.testing.assert_allclose(other, np.eye(N) - np.linalg.inv(np.eye(N) + V @ A) @ B, rtol=1e-12)
+    np.testing.assert_allclose(resolvent(other), A + A @ V @ A, rtol=1e-12)
+    np.testing.assert_allclose(manifold.log(W, other), B @ resolvent(other) @ B - B, rtol=1e-9, atol=1e-12)
+    assert manifold.dist(W, other) == pytest.approx(np.linalg.norm(resolvent(other) - A))
+
+
+def test_transport(manifold, W, V):
+    other, U = manifold.exp(W, V), manifold.normal(W)
+    A, B = resolvent(W), np.eye(N) - other
+    np.testing.assert_allclose(manifold.transport(W, other, U), B @ A @ U @ A @ B, rtol=1e-9, atol=1e-12)
+
+
+def test_hessian(manifold, W, V):
+    A, B = resolvent(W), np.eye(N) - W
+    G, H = manifold.normal(W), manifold.normal(W)
+    dA = A @ V @ A
+    in_coordinates = -B.T @ dA.T @ B.T @ G @ B.T + B.T @ H @ B.T - B.T @ G @ B.T @ dA.T @ B.T
+    expected = B @ in_coordinates @ B
+    np.testing.assert_allclose(manifold.euclidean_to_riemannian_hessian(W, G, H, V), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_gains_make_the_resolvent_of_the_gained_weights():
+    g = gains(n=N)
+    manifold = PullbackManifold(Resolvent(g), N, seed=0)
+    W, G = manifold.random_point(), np.diag(g)
+    L, R = np.eye(N) - W @ G, np.eye(N) - G @ W
+    gradient, V = manifold.normal(W), manifold.normal(W)
+    np.testing.assert_allclose(manifold.chart.value(W), np.linalg.inv(G - G @ W @ G), rtol=1e-10)
+    np.testing.assert_allclose(manifold.euclidean_to_riemannian_gradient(W, gradient), L @ L.T @ gradient @ R.T @ R, rtol=1e-10)
+    assert manifold.norm(W, V) == pytest.approx(np.linalg.norm(np.linalg.inv(L) @ V @ np.linalg.inv(R)))
+    assert manifold.edge_distance(W) == pytest.approx(np.linalg.svd(manifold.chart.value(W))[1].min())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, W, W2, V: m.inner_product(W, V, W),
+        lambda m, W, W2, V: m.euclidean_to_riemannian_gradient(W, V),
+        lambda m, W, W2, V: m.euclidean_to_riemannian_hessian(W, V, W2, V),
+        lambda m, W, W2, V: m.exp(W, V),
+        lambda m, W, W2, V: m.retraction(W, V),
+        lambda m, W, W2, V: m.log(W, W2),
+        lambda m, W, W2, V: m.dist(W, W2),
+        lambda m, W, W2, V: m.transport(W, W2, V),
+        lambda m, W, W2, V: m.pair_mean(W, W2),
+    ],
+)
+@pytest.mark.parametrize("retraction", ["geodesic", "additive"])
+def test_autograd_twin_agrees(call, retraction):
+    twin = PullbackManifold(resolvent_twin(n=N), N, retraction, seed=1)
+    closed = PullbackManifold(Resolvent(), N, retraction, seed=1)
+    W, W2 = twin.random_point(), twin.random_point()
+    np.testing.assert_array_equal(W, closed.random_point())
+    V = short_vector(closed, W)
+    np.testing.assert_allclose(call(closed, W, W2, V), call(twin, W, W2, V), rtol=1e-8, atol=1e-11)
+
+
+def test_exit_time_is_where_the_coordinates_become_singular(manifold, W):
+    A, V = resolvent(W), manifold.normal(W)
+    t = manifold.exit_time(W, V)
+    rates = np.linalg.eigvals(V @ A)
+    assert t == pytest.approx(min(-1 / rates.real[(rates.imag == 0) & (rates.real < 0)]))
+    assert np.linalg.svd(A + t * A @ V @ A)[1].min() < 1e-10
+    signs = [np.sign(np.linalg.det(np.eye(N) + s * V @ A)) for s in np.linspace(0, t * (1 - 1e-9), 50)]
+    assert set(signs) == {1.0}
+    np.testing.assert_allclose(resolvent(manifold.exp(W, 0.99 * t * V)), A + 0.99 * t * A @ V @ A, rtol=1e-6)
+
+
+@pytest.mark.parametrize("direction", [np.eye(2), np.array([[0.0, 1.0], [-1.0, 0.0]]), np.zeros((2, 2))])
+def test_some_geodesics_never_leave(direction):
+    manifold = PullbackManifold(Resolvent(), 2)
+    W = 0.5 * np.eye(2)
+    assert manifold.exit_time(W, direction) == inf
+    assert np.all(np.isfinite(manifold.exp(W, 100 * direction)))
+
+
+def test_exp_refuses_to_cross_the_edge_and_retraction_stops_short(manifold, W):
+    V = manifold.normal(W)
+    V *= 2 * manifold.exit_time(W, V)
+    assert manifold.exit_time(W, V) == pytest.approx(0.5)
+    with pytest.raises(OutsideManifoldError, match=r"t\* = 0\.5"):
+        manifold.exp(W, V)
+    np.testing.assert_allclose(manifold.retraction(W, V), manifold.exp(W, 0.45 * V), rtol=1e-9)
+
+
+def test_additive_steps_stop_short_of_the_singular_set(W):
+    manifold = PullbackManifold(Resolvent(), N, "additive")
+    V = np.eye(N)  # leads through det(I − W) = 0, at the first eigenvalue of I − W
+    rates = np.linalg.eigvals(np.eye(N) - W)
+    t = min(rates.real[np.abs(rates.imag) < 1e-9])
+    np.testing.assert_allclose(manifold.retraction(W, 10 * V), W + 0.9 * t * V, rtol=1e-9)
+    np.testing.assert_allclose(manifold.retraction(W, 0.01 * V), W + 0.01 * V, rtol=1e-14)
+
+
+def test_edge_distance_is_reached_and_not_undercut(manifold, W):
+    """At distance σ_min(A) = 1/‖I − W‖₂ there is a singular A, in the direction of its last singular vectors."""
+    distance = manifold.edge_distance(W)
+    assert distance == pytest.approx(1 / np.linalg.norm(np.eye(N) - W, 2))
+    u, _, v = np.linalg.svd(resolvent(W))
+    towards = manifold.chart.inverse_differential(W, -np.outer(u[:, -1], v[-1]))
+    assert manifold.norm(W, towards) == pytest.approx(1)
+    assert manifold.exit_time(W, towards) == pytest.approx(distance)
+    for _ in range(20):
+        assert manifold.exit_time(W, manifold.random_tangent_vector(W)) >= distance
+
+
+def test_the_singular_set_is_infinitely_far_away(manifold):
+    Q = np.linalg.qr(manifold.normal())[0]
+    distances = [manifold.dist(0.5 * Q @ Q.T, Q @ np.diag([*np.full(N - 1, 0.5), 1 - gap]) @ Q.T) for gap in (1e-2, 1e-4, 1e-6)]
+    np.testing.assert_allclose(distances, [1e2, 1e4, 1e6], rtol=0.05)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 6),
+    dtype=st.sampled_from([np.float64, np.float32]),
+    exponent=st.integers(0, 20),
+    seed=st.integers(0, 2**31),
+)
+def test_near_singular_points_are_exact_or_refused(n, dtype, exponent, seed):
+    """At σ_min(I − W) = 10^-exponent the answer is right to the conditioning, or the point is refused: never garbage."""
+    generator = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(generator.standard_normal((n, n)))[0] for _ in range(2))
+    smallest = 10.0**-exponent
+    values = np.ones(n)
+    values[-1] = smallest
+    W = (np.eye(n) - left @ np.diag(values) @ right).astype(dtype)
+    epsilon = np.finfo(dtype).eps
+    manifold = PullbackManifold(Resolvent(), n)
+    if smallest < epsilon / (100 * n):
+        with pytest.raises(SingularPointError, match="σ_min"):
+            manifold.norm(W, np.eye(n, dtype=dtype))
+    elif smallest > 1e4 * n * epsilon:
+        A = right.T @ np.diag(1 / values) @ left.T
+        expected = pytest.approx(np.linalg.norm(A @ A), rel=float(1e3 * n * epsilon / smallest))
+        assert manifold.norm(W, np.eye(n, dtype=dtype)) == expected

@@ -1,0 +1,153 @@
+"""The training loop: reproducible, honest about why it ended, and it learns."""
+
+import numpy as np
+import pytest
+
+from manifolds import Identity, PullbackManifold, Resolvent
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from riemannrnn.datasets import load_digits
+from riemannrnn.learning.training import accuracy
+
+RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().split(100, seed=0)[0]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return RateNetwork(20, 64, 10, seed=0)
+
+
+def run(network, digits, rule="dW3", **options):
+    settings = {"learning_rate": 1.0, "batch_size": 25, "epochs": 2, "seed": 0} | options
+    return train(network, network.initial_weights(0.3), digits.stimuli, digits.labels, rule, **settings)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_learning_happens(network, digits, rule):
+    history = run(network, digits, rule, learning_rate={"dW1": 0.1, "parallel_transport": 0.05}.get(rule, 0.3), epochs=8)
+    assert np.mean(history.loss[-4:]) < 0.95 * np.mean(history.loss[:4])
+    assert np.mean(history.accuracy[-4:]) > np.mean(history.accuracy[:4])
+    assert history.stopped == "All 8 epochs done."
+
+
+def test_a_run_is_reproducible_to_the_bit(network, digits):
+    first, again, other = run(network, digits), run(network, digits), run(network, digits, seed=1)
+    np.testing.assert_array_equal(first.weights, again.weights)
+    assert (first.loss, first.accuracy, first.iterations) == (again.loss, again.accuracy, again.iterations)
+    assert first.loss != other.loss
+    generator = np.random.default_rng(0)
+    assert run(network, digits, seed=generator).loss == first.loss
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(25, 8), (30, 6), (100, 2), (None, 2), (1, 200)])
+def test_history_has_an_entry_a_step(network, digits, batch_size, steps):
+    seen = []
+    history = run(
+        network,
+        digits,
+        batch_size=batch_size,
+        learning_rate=1e-3,
+        callback=lambda step, history: seen.append((step, len(history.loss))),
+    )
+    assert len(history.loss) == len(history.accuracy) == len(history.iterations) == steps
+    assert seen == [(step, step) for step in range(1, steps + 1)]
+    assert all(count > 0 for count in history.iterations)
+
+
+def test_every_stimulus_is_seen_once_an_epoch(network, digits):
+    """With a learning rate of 0 the losses of an epoch average to that of all stimuli."""
+    history = run(network, digits, learning_rate=0.0)
+    whole = run(network, digits, learning_rate=0.0, batch_size=None, epochs=1)
+    assert np.mean(history.loss[:4]) == pytest.approx(whole.loss[0])
+    assert np.mean(history.accuracy[4:]) == pytest.approx(whole.accuracy[0])
+    assert history.loss[:4] != history.loss[4:]
+    np.testing.assert_array_equal(history.weights, network.initial_weights(0.3))
+
+
+def test_one_full_batch_is_one_gradient_step(network, digits):
+    weights = network.initial_weights(0.3)
+    before = weights.copy(), digits.stimuli.copy()
+    history = train(network, weights, digits.stimuli, digits.labels, "dW1", 0.5)
+    np.testing.assert_array_equal(weights, before[0])
+    np.testing.assert_array_equal(digits.stimuli, before[1])
+    assert not np.any(history.weights == weights)
+    cost = FixedPointCost(network, digits.stimuli, CrossEntropy(digits.labels))
+    np.testing.assert_allclose(history.weights, weights - 0.5 * cost.gradient(weights), atol=1e-8)
+    assert history.loss == [pytest.approx(cost(weights))]
+
+
+def test_another_loss_has_no_accuracy(network, digits):
+    targets = np.eye(10)[digits.labels]
+    history = train(network, network.initial_weights(0.3), digits.stimuli, SquaredError(targets), batch_size=50, seed=0)
+    assert len(history.loss) == 2
+    assert history.accuracy == []
+
+
+def test_a_lost_fixed_point_stops_the_run_and_keeps_the_weights(digits):
+    network = RateNetwork(20, 64, 10, "power-law", seed=0)
+    history = run(network, digits, learning_rate=1e3)
+    assert history.stopped.startswith(f"Stopped at step {len(history.loss) + 1}: ")
+    assert "have no fixed point to the tolerance" in history.stopped
+    assert 1 <= len(history.loss) < 8
+    fixed_points = network.fixed_points(history.weights, digits.stimuli, on_failure="mask")
+    assert np.all(np.isfinite(history.weights))
+    assert fixed_points.converged.any()
+
+
+def test_a_step_over_the_edge_stops_the_run(network, digits):
+    history = run(network, digits, "dW2", learning_rate=1e6)
+    assert history.stopped.startswith(f"Stopped at step {len(history.loss)}: exit time t* = ")
+    np.testing.assert_array_equal(history.weights, network.initial_weights(0.3))
+
+
+def test_ctrl_c_keeps_what_was_reached(network, digits):
+    kept = []
+
+    def interrupt(step, history):
+        kept.append(history.weights)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    history = run(network, digits, callback=interrupt)
+    assert history.stopped == "Interrupted after 3 steps."
+    assert len(history.loss) == 3
+    np.testing.assert_array_equal(history.weights, kept[-1])
+    assert not np.any(history.weights == network.initial_weights(0.3))
+    complete = run(network, digits)
+    assert complete.loss[:3] == history.loss
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 101])
+def test_batch_sizes_that_do_not_fit(network, digits, batch_size):
+    with pytest.raises(ValueError, match=f"batch_size = {batch_size} does not fit 100 stimuli; choose 1 to 100"):
+        run(network, digits, batch_size=batch_size)
+
+
+def test_a_manifold_of_another_size_is_an_error_not_a_stop(network, digits):
+    with pytest.raises(ValueError, match=r"shape \(20, 20\)"):
+        run(network, digits, "geodesic_flow", manifold=PullbackManifold(Identity(), 19))
+
+
+def test_the_metric_may_be_chosen(network, digits):
+    euclidean = run(network, digits, "geodesic_flow", manifold=PullbackManifold(Identity(), 20))
+    np.testing.assert_array_equal(euclidean.weights, run(network, digits, "dW1").weights)
+    resolvent = run(network, digits, "geodesic_flow", manifold=PullbackManifold(Resolvent(), 20))
+    np.testing.assert_array_equal(resolvent.weights, run(network, digits, "dW2").weights)
+
+
+def test_float32_stays_float32(digits):
+    network = RateNetwork(20, 64, 10, seed=0, dtype=np.float32)
+    stimuli = digits.stimuli.astype(np.float32)
+    for rule in RULES:
+        history = train(network, network.initial_weights(0.3), stimuli, digits.labels, rule, 0.1, batch_size=50, seed=0)
+        assert history.weights.dtype == np.float32
+        assert history.stopped == "All 1 epochs done."
+
+
+def test_accuracy():
+    outputs = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+    assert accuracy(outputs, np.array([1, 0, 0, 0])) == 0.75
