@@ -26,6 +26,9 @@ TRIAL_ROWS, TRIAL_ITERATIONS = 32, 10
 ACCELERATED_ITERATIONS = 60
 """Iterations of each accelerated map."""
 
+CLOSE = 0.3
+"""A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
+
 INPUT_MARGIN = 0.2
 """Maps of the inputs are iterated to this fraction of the tolerance, their residual being that of inputs, not of rates."""
 
@@ -63,8 +66,7 @@ def _solve_automatically(equation: FixedPointEquation, start: Array, tolerance: 
     outcome = iterate_rows(Picard(), equation, start, tolerance, min(PLAIN_ITERATIONS, budget))
     if budget <= PLAIN_ITERATIONS or bool(xp.all(outcome.converged)):
         return outcome
-    with np.errstate(over="ignore", invalid="ignore"):
-        inputs = equation.inputs(_closer(equation, outcome.state, start))
+    inputs = _initial_inputs(equation, outcome.state, start)
     maps = _ranked_maps(equation, inputs, tolerance)
     stages: list[tuple[Solver, FixedPointMap | None]] = [(Anderson(), fixed_point_map) for fixed_point_map in maps]
     splitting = [fixed_point_map for fixed_point_map in maps if isinstance(fixed_point_map, PeacemanRachfordMap)]
@@ -141,8 +143,19 @@ def _iterate_inputs(
     return Outcome(state, iterations, converged)
 
 
-def _closer(equation: FixedPointEquation, state: Array, start: Array) -> Array:
-    """Return for each row the state of smaller residual, the start where the other is not finite."""
+def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> Array:
+    """Return where the maps of the inputs begin: at those of the state or the start, whichever is closer.
+
+    Where neither is close, large weights would turn its error into inputs that saturate every unit, and the drive alone is the
+    better beginning.
+    """
+    xp = array_namespace(start)
+    inputs, misfit = equation.drive, xp.full_like(start[:, 0], CLOSE)
     with np.errstate(over="ignore", invalid="ignore"):
-        before, after = (row_norms(equation.image(rows) - rows) for rows in (start, state))
-    return array_namespace(start).where((after < before)[:, None], state, start)
+        for candidate in (start, state):
+            candidate_inputs = equation.inputs(candidate)
+            residual = row_norms(equation.respond(candidate_inputs) - candidate) / row_norms(candidate)
+            closer = residual < misfit
+            inputs = xp.where(closer[:, None], candidate_inputs, inputs)
+            misfit = xp.where(closer, residual, misfit)
+    return inputs
