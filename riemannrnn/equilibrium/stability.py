@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from manifolds import Array
 from manifolds.arrays import to_numpy
+from riemannrnn.equilibrium.equation import row_norms, take_rows
 from riemannrnn.network.connectivity import Connectivity
 
 DENSE_LIMIT = 256
@@ -17,6 +18,12 @@ DENSE_LIMIT = 256
 
 WANTED, SUBSPACE = 4, 40
 """Eigenvalues asked of ARPACK, and its subspace: asked for the rightmost alone it may settle on the second."""
+
+SCREENING_STEPS = 24
+"""Arnoldi steps with which a survey looks at every stimulus before it computes eigenvalues exactly for those that matter."""
+
+DOUBT_FACTOR, FINALISTS = 3.0, 16
+"""A survey is exact for stimuli whose estimate is within so many times its residual of 0, and for so many of the largest."""
 
 
 def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
@@ -43,6 +50,52 @@ def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) 
     else:
         rightmost = np.array([_arpack(connectivity, weights, gains[row, :]) for row in range(host_gains.shape[0])])
     return xp.asarray(rightmost - 1, dtype=gains.dtype, device=device(gains))
+
+
+def survey_stability(connectivity: Connectivity, weights: Array, gains: Array) -> tuple[float, int]:
+    """Return the largest spectral abscissa of −I + G W over all stimuli, and how many stimuli are not stable.
+
+    Every stimulus is screened by a few Arnoldi steps, all stimuli in lock-step, which find the outlying eigenvalues; the exact
+    eigenvalues are then computed for those that decide the answer. Several times faster than all eigenvalues of all stimuli.
+
+    Parameters
+    ----------
+    connectivity, weights, gains
+        As for `spectral_abscissa`; at least one stimulus.
+    """
+    xp = array_namespace(gains)
+    if gains.shape[1] <= 2 * SCREENING_STEPS:
+        abscissa = to_numpy(spectral_abscissa(connectivity, weights, gains))
+    else:
+        abscissa, doubt = _screen(connectivity, weights, gains)
+        unsure = np.abs(abscissa) < DOUBT_FACTOR * doubt
+        unsure[np.argsort(abscissa)[-FINALISTS:]] = True
+        rows = xp.asarray(np.flatnonzero(unsure), device=device(gains))
+        abscissa[unsure] = to_numpy(spectral_abscissa(connectivity, weights, take_rows(gains, rows)))
+    return float(abscissa.max()), int(np.count_nonzero(abscissa >= 0))
+
+
+def _screen(connectivity: Connectivity, weights: Array, gains: Array) -> tuple[Array, Array]:
+    """Rightmost Ritz values of −I + G W and their residuals after a few Arnoldi steps, as NumPy arrays of shape (batch,)."""
+    xp = array_namespace(gains)
+    batch, n = gains.shape
+    start = xp.asarray(np.random.default_rng(0).standard_normal(n), dtype=gains.dtype, device=device(gains))
+    basis = [xp.broadcast_to(start / xp.linalg.vector_norm(start), gains.shape)]
+    hessenberg = np.zeros((batch, SCREENING_STEPS + 1, SCREENING_STEPS))
+    for step in range(SCREENING_STEPS):
+        vector = gains * connectivity.apply(weights, basis[step])
+        for _ in range(2):  # Gram–Schmidt twice is enough (Giraud, Langou & Rozložník 2005)
+            for index, known in enumerate(basis):
+                overlap = xp.vecdot(known, vector)
+                vector = vector - overlap[:, None] * known
+                hessenberg[:, index, step] += to_numpy(overlap)
+        size = row_norms(vector)
+        hessenberg[:, step + 1, step] = to_numpy(size)
+        basis.append(vector / xp.where(size > 0, size, 1.0)[:, None])
+    values, vectors = np.linalg.eig(hessenberg[:, :-1, :])
+    everyone, rightmost = np.arange(batch), values.real.argmax(axis=1)
+    doubt = hessenberg[:, -1, -1] * np.abs(vectors[everyone, -1, rightmost])
+    return values[everyone, rightmost].real - 1, doubt
 
 
 def _dense(matrix: Array, gains: Array) -> Array:

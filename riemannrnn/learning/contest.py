@@ -10,7 +10,9 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, ManifoldError
 from riemannrnn.datasets import Dataset
+from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.learning.contenders import Contender
 from riemannrnn.learning.cost import FixedPointCost, Kind
 from riemannrnn.learning.losses import CrossEntropy
@@ -241,6 +243,11 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
     entry.test_accuracy = accuracy_on_test(task, weights)
     xp = array_namespace(weights)
     for data in (task.training, task.test):
-        abscissa = _fixed_points(task, weights, data).stability()
-        entry.without_stable_fixed_point += int(xp.count_nonzero(~(abscissa < 0)))
-        entry.worst_abscissa = float(np.fmax(entry.worst_abscissa, xp.max(xp.where(xp.isnan(abscissa), -xp.inf, abscissa))))
+        fixed_points = _fixed_points(task, weights, data)
+        there = xp.nonzero(fixed_points.converged)[0]
+        entry.without_stable_fixed_point += data.stimuli.shape[0] - there.shape[0]
+        if there.shape[0]:
+            gains = take_rows(fixed_points.gains, there)
+            worst, unstable = survey_stability(fixed_points.connectivity, weights, gains)
+            entry.without_stable_fixed_point += unstable
+            entry.worst_abscissa = float(np.fmax(entry.worst_abscissa, worst))
