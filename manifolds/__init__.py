@@ -4,7 +4,7 @@ from manifolds.arrays import Array, PointCache
 from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
-from manifolds.checks import CheckReport, CheckResult, check_manifold
+from manifolds.checks import CheckReport, CheckResult, check_chart, check_manifold
 from manifolds.errors import InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
@@ -26,5 +26,6 @@ __all__ = [
     "Retraction",
     "SingularPointError",
     "WeightManifold",
+    "check_chart",
     "check_manifold",
 ]

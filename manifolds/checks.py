@@ -9,7 +9,9 @@ from array_api_compat import array_namespace
 
 from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
 from manifolds.base import WeightManifold
+from manifolds.charts import Chart
 from manifolds.errors import ManifoldError
+from manifolds.pullback import PullbackManifold
 
 SLOPE_TOLERANCE = 0.4
 
@@ -102,13 +104,15 @@ def check_gradient(
 
     Source: Boumal, *An Introduction to Optimization on Smooth Manifolds* (2023), section 4.8.
     """
-    riemannian = manifold.euclidean_to_riemannian_gradient(point, gradient(point))
+    euclidean = gradient(point)
+    riemannian = manifold.euclidean_to_riemannian_gradient(point, euclidean)
     start, slope = cost(point), manifold.inner_product(point, riemannian, vector)
 
     def error(step: float) -> float:
         return float(abs(cost(manifold.exp(point, step * vector)) - start - step * slope))
 
-    return check_slope("gradient slope", error, 2, abs(start) + abs(slope), machine_epsilon(point))
+    scale = abs(start) + abs(slope) + _rounding_of_cost(euclidean, point)
+    return check_slope("gradient slope", error, 2, scale, machine_epsilon(point))
 
 
 def check_hessian(
@@ -131,8 +135,13 @@ def check_hessian(
     def error(step: float) -> float:
         return float(abs(cost(manifold.exp(point, step * vector)) - start - step * slope - step**2 / 2 * curvature))
 
-    scale = abs(start) + abs(slope) + abs(curvature)
+    scale = abs(start) + abs(slope) + abs(curvature) + _rounding_of_cost(euclidean, point)
     return check_slope("Hessian slope", error, 3, scale, machine_epsilon(point))
+
+
+def _rounding_of_cost(gradient: Array, point: Array) -> float:
+    """Return how much J changes, in machine epsilons, when the entries of the point are rounded."""
+    return frobenius_norm(gradient) * (frobenius_norm(point) + 1)
 
 
 def check_retraction(manifold: WeightManifold, point: Array, vector: Array) -> CheckResult:
@@ -161,7 +170,7 @@ def check_manifold(manifold: WeightManifold, point: Array | None = None) -> Chec
     """
     W = manifold.random_point() if point is None else point
     results: list[CheckResult] = []
-    for group in (_metric_checks, _cost_checks, _geodesic_checks, _transport_checks):
+    for group in (_chart_checks, _metric_checks, _cost_checks, _geodesic_checks, _transport_checks):
         try:
             results += group(manifold, W)
         except (ManifoldError, ArithmeticError, np.linalg.LinAlgError, NotImplementedError, ValueError) as error:
@@ -192,6 +201,45 @@ def _metric_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
         CheckResult("metric positivity", manifold.inner_product(W, gradient, gradient) > 0, "⟨V, V⟩ > 0 for a random V"),
         check_numbers("gradient duality", manifold.inner_product(W, riemannian, V), inner(gradient, V), tolerance, scale),
     ]
+
+
+def check_chart(chart: Chart, point: Array, vector: Array, coordinates: Array) -> list[CheckResult]:
+    """Check a chart: its inverse, its differential by the slope of φ, the adjoint identity, and the inverses of both.
+
+    Parameters
+    ----------
+    chart
+        The chart φ.
+    point
+        Where to check.
+    vector
+        A tangent vector along which the point may move by a whole step.
+    coordinates
+        A change of coordinates; any matrix.
+    """
+    tolerance = _tolerance(point)
+    value, image = chart.value(point), chart.differential(point, vector)
+    pulled = chart.adjoint(point, coordinates)
+    scale = frobenius_norm(coordinates) * frobenius_norm(image)
+
+    def error(step: float) -> float:
+        return frobenius_norm(chart.value(point + step * vector) - value - step * image)
+
+    return [
+        check_equal("chart inverse", chart.inverse(value), point, tolerance),
+        check_slope("chart differential", error, 2, frobenius_norm(value) + 1, machine_epsilon(point)),
+        check_numbers("chart adjoint", inner(pulled, vector), inner(coordinates, image), tolerance, scale),
+        check_equal("chart inverse differential", chart.inverse_differential(point, image), vector, tolerance),
+        check_equal("chart inverse adjoint", chart.inverse_adjoint(point, pulled), coordinates, tolerance),
+    ]
+
+
+def _chart_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
+    if not isinstance(manifold, PullbackManifold):
+        return []
+    V = _short_vector(manifold, W)
+    V = V * min(1.0, 0.3 * manifold.chart.exit_time(W, V, "additive"))
+    return check_chart(manifold.chart, W, V, manifold.normal(W))
 
 
 def _cost_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:

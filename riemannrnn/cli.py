@@ -57,7 +57,7 @@ def compare_command(
     radius: Annotated[float, typer.Option(min=0, help="Spectral radius of the initial weights.")] = 0.5,
     activation: Annotated[str, typer.Option(help=f"One of {', '.join(sorted(ACTIVATIONS))}.")] = "tanh",
     training_size: Annotated[int, typer.Option(min=10, max=1300, help="Digits to learn, of the 1,797.")] = 500,
-    budget: Annotated[int, typer.Option(min=2, help="Cost, gradient and Hessian evaluations for each contender.")] = 60,
+    budget: Annotated[int, typer.Option(min=2, help="Cost, gradient and Hessian evaluations for each contender.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
     dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
     contender: Annotated[
@@ -77,21 +77,20 @@ def compare_command(
         folder = create_run_folder(output, "compare")
     except (ValueError, RunFolderError) as error:
         _refuse(error)
+    title = f"{training_size} digits, {units} {activation} units, radius {radius:g}, seed {seed}"
     settings = {
         "units": units, "radius": radius, "activation": activation, "training_size": training_size, "budget": budget,
         "seed": seed, "dtype": dtype.value, "contenders": [each.name for each in chosen],
     }  # fmt: skip
-    write_toml(folder / "config.toml", {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
-    comparison = _with_progress(task, chosen, budget)
     try:
-        write_comparison(
-            comparison, folder, f"{training_size} digits, {units} {activation} units, radius {radius:g}, seed {seed}"
-        )
+        write_toml(folder / "config.toml", {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
+        comparison = _with_progress(task, chosen, budget)
+        written = write_comparison(comparison, folder, title)
     except RunFolderError as error:
         _refuse(error)
     console.print(table(comparison))
     _print_reasons(comparison)
-    console.print(f"Written to {folder}: config.toml, history.nc, summary.csv, comparison.png", soft_wrap=True)
+    console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
     if comparison.interrupted:
         console.print(f"Interrupted: {len(comparison.entries)} of {len(chosen)} contenders had finished and are kept.")
         raise typer.Exit(INTERRUPTED)
@@ -105,12 +104,20 @@ def digits_task(units: int, radius: float, activation: str, training_size: int, 
     return Task(network, network.initial_weights(radius), training, validation, test)
 
 
-def write_comparison(comparison: Comparison, folder: Path, title: str) -> None:
-    """Write history.nc, summary.csv and comparison.png into the run folder."""
+def write_comparison(comparison: Comparison, folder: Path, title: str) -> list[str]:
+    """Write history.nc, summary.csv and comparison.png into the run folder; nothing where no contender finished.
+
+    Returns
+    -------
+    list of str
+        The names of the files.
+    """
+    if not comparison.entries:
+        return []
     write_netcdf(folder / "history.nc", comparison.to_dataset())
     write_csv(folder / "summary.csv", [entry.as_row() for entry in comparison.entries])
-    if comparison.entries:
-        save_figure(comparison_figure(comparison, title), folder / "comparison.png")
+    save_figure(comparison_figure(comparison, title), folder / "comparison.png")
+    return ["history.nc", "summary.csv", "comparison.png"]
 
 
 def table(comparison: Comparison) -> Table:
@@ -171,5 +178,5 @@ def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int) -
 
 
 def _refuse(error: Exception) -> NoReturn:
-    Console(stderr=True).print(f"[red]Error:[/red] {error}", soft_wrap=True)
+    Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
     raise typer.Exit(2)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from riemannrnn.learning.comparison import Comparison
 from riemannrnn.learning.contest import Entry
@@ -57,6 +58,9 @@ def plot_losses(entries: Sequence[Entry], against: str, ax: Axes | None = None) 
     for entry in entries:
         ax.plot([getattr(point, against) for point in entry.history], [point.loss for point in entry.history], **_style(entry))
     ax.set(yscale="log", ylabel="training loss (nat)")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("cost, gradient and Hessian evaluations" if against == "evaluations" else "seconds of computation")
     return ax
 
@@ -81,11 +85,16 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
         ax.plot(entry.worst_abscissa, place, color=style["color"], marker=style["marker"], ms=5)
         if entry.without_stable_fixed_point:
             ax.annotate(
-                f" {entry.without_stable_fixed_point} unstable", (max(entry.worst_abscissa, 0), place), va="center", fontsize=7
+                f"{entry.without_stable_fixed_point} lost",
+                (np.fmax(entry.worst_abscissa, 0), place),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
             )
     ax.axvline(0, color="black", lw=0.8, ls=":")
     ax.set_yticks(places, [entry.contender.name for entry in entries], fontsize=7)
-    ax.set_xlabel("worst spectral abscissa of −I + G W (1/τ); stable below 0")
+    ax.set_xlabel("worst spectral abscissa of −I + G W (1/τ), stable below 0\nlost: stimuli without a stable fixed point")
     ax.margins(x=0.12)
     return ax
 

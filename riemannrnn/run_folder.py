@@ -5,9 +5,17 @@ import io
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import xarray as xr
+
+TOML_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F)} | {
+    ord("\\"): "\\\\",
+    ord('"'): '\\"',
+    ord("\n"): "\\n",
+}
+"""What may not stand in a TOML string as it is: control characters, the backslash and the quote."""
 
 
 class RunFolderError(OSError):
@@ -28,8 +36,8 @@ def create_run_folder(parent: Path, name: str) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=False)
         except FileExistsError:
-            if not folder.is_dir():
-                raise RunFolderError(f"{parent} is a file; name a folder with --output") from None
+            if not parent.is_dir():
+                raise RunFolderError(f"{parent} is not a folder; name one with --output") from None
             continue
         except OSError as error:
             raise RunFolderError(
@@ -56,7 +64,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise RunFolderError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before says more
+            temporary.unlink()
 
 
 def write_toml(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
@@ -84,11 +93,12 @@ def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
+    if isinstance(value, int):
         return repr(value)
+    if isinstance(value, float):
+        return repr(float(value))  # NumPy's float64 is a float that shows its type
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return f'"{value.translate(TOML_ESCAPES)}"'
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
     raise TypeError(f"{value!r} of type {type(value).__name__} has no TOML form here; pass text, numbers or lists")

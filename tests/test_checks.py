@@ -205,3 +205,13 @@ def test_a_given_point_is_the_one_checked():
     report = check_manifold(manifold, np.eye(3))
     assert not report
     assert "σ_min" in str(report)
+
+
+@pytest.mark.parametrize("formula", ["inverse", "differential", "adjoint", "inverse_differential", "inverse_adjoint"])
+def test_a_broken_chart_is_named(formula: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifold = PullbackManifold(Resolvent(), 5, seed=0)
+    right = getattr(manifold.chart, formula)
+    monkeypatch.setattr(manifold.chart, formula, lambda *arguments: 1.001 * right(*arguments))
+    report = check_manifold(manifold)
+    assert not report
+    assert not report[f"chart {formula.replace('_', ' ')}"]

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.contest import Entry, Progress, Task, run_contender
 
-LEARNING_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
 """The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""
 
 SINGLE_THREAD_UNITS = 256
@@ -54,7 +54,7 @@ class Comparison:
 def compare(
     task: Task,
     contenders: Sequence[Contender] | None = None,
-    budget: int = 60,
+    budget: int = 40,
     learning_rates: Sequence[float] = LEARNING_RATES,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -69,7 +69,8 @@ def compare(
     budget
         Evaluations of the training cost, its gradient and its Hessian that each contender may use, by our own count.
     learning_rates
-        The grid for fixed-step rules; each rate is tried for a third of the budget, which is not counted against it.
+        The grid for fixed-step rules; each rate is tried for a third of the budget (4 evaluations at least),
+        which is not counted against it.
     progress
         Called as a run proceeds.
 

@@ -4,10 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from array_api_compat import array_namespace
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
-from manifolds import Identity, PullbackManifold, Resolvent, Retraction, WeightManifold
+from manifolds import Array, Identity, PullbackManifold, Resolvent, Retraction, WeightManifold
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, MetricRule, ParallelTransport, Rule
+
+
+class SameDtypeTrustRegions(TrustRegions):
+    """Trust regions in the dtype of the point: pymanopt's step to the boundary is a NumPy float64, which widens float32."""
+
+    def _truncated_conjugate_gradient(self, problem: Any, x: Array, *args: Any) -> Any:
+        eta, hessian_eta, *reasons = super()._truncated_conjugate_gradient(problem, x, *args)
+        xp = array_namespace(x)
+        return xp.astype(eta, x.dtype, copy=False), xp.astype(hessian_eta, x.dtype, copy=False), *reasons
+
 
 METRICS: dict[str, Callable[[], Any]] = {"euclidean": Identity, "resolvent": Resolvent}
 """Chart of each metric that is compared, by name."""
@@ -15,7 +26,7 @@ METRICS: dict[str, Callable[[], Any]] = {"euclidean": Identity, "resolvent": Res
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "steepest-descent": SteepestDescent,
     "conjugate-gradient": ConjugateGradient,
-    "trust-regions": TrustRegions,
+    "trust-regions": SameDtypeTrustRegions,
 }
 """The solvers of pymanopt, by name."""
 

@@ -18,6 +18,9 @@ from riemannrnn.learning.cost import FixedPointCost, Kind
 from riemannrnn.learning.losses import CrossEntropy
 from riemannrnn.rate_network import RateNetwork
 
+LEAST_TRIAL = 4
+"""Evaluations of a trial at least: cost and gradient at the start, and at the point one step on."""
+
 TRIAL_SHARE = 3
 """A learning rate is tried for this part, one in three, of the budget."""
 
@@ -52,7 +55,7 @@ class Task:
     validation: Dataset
     test: Dataset
     tolerance: float | None = None
-    max_iterations: int = 300
+    max_iterations: int = 200
 
     def cost(self, data: Dataset) -> FixedPointCost:
         """Return the cross-entropy on one of the splits; +∞ where a stimulus has no fixed point."""
@@ -127,6 +130,10 @@ class Recorder:
         self._task, self._budget, self._report = task, budget, report
         self._period = budget / measurements if measurements else inf
         self._next_measurement = 0.0 if measurements else inf
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Set the clock to zero; the search for a learning rate counts neither as evaluations nor as seconds."""
         self._started = time.perf_counter()
 
     def _observe(self, kind: Kind, weights: Array, value: float) -> None:
@@ -141,11 +148,11 @@ class Recorder:
         used = self.cost.evaluations.total
         self.weights = weights
         measured = nan
+        if self.history and self.history[-1].evaluations == used:
+            measured = self.history.pop().test_accuracy
         if used >= self._next_measurement:
             measured = accuracy_on_test(self._task, weights)
             self._next_measurement = used + self._period
-        if self.history and self.history[-1].evaluations == used:
-            self.history.pop()
         self.history.append(Accepted(used, stopped_at - self._started, loss, measured))
         self._report(min(used / self._budget, 1.0))
         self._started += time.perf_counter() - stopped_at
@@ -158,6 +165,7 @@ def run_contender(contender: Contender, task: Task, budget: int, learning_rates:
     try:
         if contender.optimizer() is None:
             entry.learning_rate = choose_learning_rate(contender, task, budget // TRIAL_SHARE, learning_rates)
+            recorder.start_clock()
             entry.stopped = follow_rule(contender, recorder, entry.learning_rate)
         else:
             entry.stopped = follow_optimizer(contender, task, recorder)
@@ -207,7 +215,7 @@ def choose_learning_rate(contender: Contender, task: Task, budget: int, learning
 
 
 def _validation_loss(contender: Contender, task: Task, budget: int, rate: float) -> float:
-    trial = Recorder(task, max(budget, 2), lambda share: None, measurements=0)
+    trial = Recorder(task, max(budget, LEAST_TRIAL), lambda share: None, measurements=0)
     try:
         follow_rule(contender, trial, rate)
     except BudgetUsedError:

@@ -1,0 +1,313 @@
+"""The comparison: a row for everyone, honest counts, reasons instead of crashes, and figures of what was counted."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from manifolds import ManifoldError
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
+from riemannrnn.datasets import load_digits
+from riemannrnn.equilibrium.fixed_points import FixedPointError
+from riemannrnn.learning import contest
+from riemannrnn.learning.comparison import compare
+from riemannrnn.learning.contenders import OPTIMIZERS, all_contenders, choose_contenders
+from riemannrnn.learning.contest import Task
+from riemannrnn.learning.rules import MetricRule
+from riemannrnn.plots import comparison_figure, plot_accuracies, plot_losses, plot_stability
+
+BUDGET = 7
+RATES = (0.3,)
+ONE_OF_EACH_KIND = ["resolvent/geodesic/trust", "euclidean/additive/conjugate", "resolvent/geodesic/momentum", "dW4"]
+
+
+def tiny_task(dtype=np.float64):
+    digits = load_digits(dtype)
+    training, validation, test = digits.split(30, 21, 22, seed=0)
+    network = RateNetwork(8, 64, 10, "tanh", 0, dtype)
+    tolerance = 1e-7 if dtype == np.float64 else None
+    return Task(network, network.initial_weights(0.5), training, validation, test, tolerance)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tiny_task()
+
+
+@pytest.fixture(scope="module")
+def comparison(task):
+    return compare(task, budget=BUDGET, learning_rates=RATES)
+
+
+@pytest.fixture(scope="module")
+def failures(task):
+    """A comparison in which no fixed point is ever good enough."""
+    return compare(replace(task, tolerance=1e-300, max_iterations=2), budget=BUDGET, learning_rates=RATES)
+
+
+def only(task, *patterns, budget=BUDGET, learning_rates=RATES, **options):
+    return compare(task, choose_contenders(list(patterns)), budget, learning_rates, **options)
+
+
+def test_every_contender_has_a_row(comparison):
+    assert [entry.contender for entry in comparison.entries] == list(all_contenders())
+    assert len({entry.contender.name for entry in comparison.entries}) == len(comparison.entries)
+    assert not comparison.interrupted
+    for entry in comparison.entries:
+        assert entry.stopped == f"Used its {BUDGET} evaluations."
+        assert np.isfinite([entry.training_loss, entry.test_accuracy, entry.seconds, entry.worst_abscissa]).all()
+        assert entry.training_loss == entry.history[-1].loss < entry.history[0].loss
+        assert entry.seconds > 0
+        assert entry.iterations > 0
+        assert "history" not in entry.as_row()
+
+
+def test_all_start_from_the_same_point(task, comparison):
+    start = FixedPointCost(task.network, task.training.stimuli, CrossEntropy(task.training.labels))(task.weights)
+    for entry in comparison.entries:
+        assert entry.history[0].loss == pytest.approx(start, rel=1e-7)
+
+
+def test_the_budget_is_kept_and_the_history_moves_forward(comparison):
+    for entry in comparison.entries:
+        assert entry.cost_evaluations + entry.gradient_evaluations + entry.hessian_evaluations == BUDGET
+        used = [point.evaluations for point in entry.history]
+        assert all(before < after for before, after in pairwise(used))
+        assert 1 <= used[0] <= used[-1] <= BUDGET
+        seconds = [point.seconds for point in entry.history]
+        assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize("solver", OPTIMIZERS)
+def test_counts_are_those_of_an_independent_counter(task, monkeypatch, solver):
+    """A cost takes fixed points of the training stimuli, a gradient or a Hessian that of the loss, once each."""
+    seen = Counter()
+    for owner, name in ((RateNetwork, "solve"), (CrossEntropy, "gradient"), (CrossEntropy, "hessian")):
+        method = getattr(owner, name)
+
+        def counted(self, *arguments, name=name, method=method, **options):
+            seen[name] += 1
+            return method(self, *arguments, **options)
+
+        monkeypatch.setattr(owner, name, counted)
+    measure = RateNetwork.fixed_points
+
+    def uncounted(*arguments, **options):  # measurements solve for fixed points too
+        seen["solve"] -= 1
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(RateNetwork, "fixed_points", uncounted)
+    (entry,) = only(task, f"resolvent/geodesic/{solver}", budget=14).entries
+    counts = (entry.cost_evaluations, entry.gradient_evaluations, entry.hessian_evaluations)
+    assert counts == (seen["solve"], seen["gradient"], seen["hessian"])
+    assert sum(counts) == 14
+    assert (entry.hessian_evaluations > 0) == (solver == "trust-regions")
+
+
+def test_accepted_points_of_the_solvers_never_lose_ground(comparison):
+    for entry in comparison.entries:
+        if entry.contender.solver in OPTIMIZERS:
+            losses = [point.loss for point in entry.history]
+            assert all(after <= before for before, after in pairwise(losses)), entry.contender.name
+
+
+def test_a_point_accepted_twice_is_kept_once_with_its_accuracy(task):
+    """So it is with the last point of a solver that stops before its budget is used."""
+    recorder = contest.Recorder(task, 10, lambda share: None, measurements=1)
+    recorder.cost.gradient(task.weights)
+    (first,) = recorder.history
+    recorder.accept(task.weights, recorder.cost(task.weights))
+    (point,) = recorder.history
+    assert (point.evaluations, point.loss) == (2, first.loss)
+    assert point.test_accuracy == first.test_accuracy == contest.accuracy_on_test(task, task.weights)
+
+
+def test_dataset(comparison):
+    dataset = comparison.to_dataset()
+    assert dict(dataset.sizes) == {"contender": len(comparison.entries), "evaluation": BUDGET + 1}
+    assert list(dataset["contender"].values) == [entry.contender.name for entry in comparison.entries]
+    assert dataset["seconds"].attrs["units"] == "s"
+    for entry in comparison.entries:
+        row = dataset.sel(contender=entry.contender.name)
+        for evaluation in range(BUDGET + 1):
+            reached = [point for point in entry.history if point.evaluations <= evaluation]
+            expected = (reached[-1].loss, reached[-1].seconds) if reached else (np.nan, np.nan)
+            here = row.sel(evaluation=evaluation)
+            np.testing.assert_array_equal((here["loss"], here["seconds"]), expected)
+            measured = [point.test_accuracy for point in reached if point.evaluations == evaluation]
+            np.testing.assert_array_equal(here["test_accuracy"], measured[0] if measured else np.nan)
+
+
+def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
+    def broken(*arguments, **options):
+        raise ManifoldError("broken on purpose", "a test wants so", "Do nothing.")
+
+    monkeypatch.setattr(MetricRule, "step", broken)
+    monkeypatch.setattr(OPTIMIZERS["steepest-descent"], "run", broken)
+    rule, descent, healthy = only(task, "euclidean/additive/fixed", "euclidean/additive/steepest", "dW3").entries
+    assert rule.stopped.startswith("Failed: every learning rate of the grid (0.3) loses a fixed point; give smaller ones")
+    assert descent.stopped.startswith("Failed: broken on purpose")
+    assert np.isnan([rule.training_loss, rule.learning_rate, descent.training_loss, descent.seconds]).all()
+    assert rule.history == descent.history == []
+    assert healthy.stopped == f"Used its {BUDGET} evaluations."
+
+
+def test_learning_rates_that_are_all_too_large(task):
+    (entry,) = only(task, "resolvent/geodesic/fixed", learning_rates=(1e9, 1e12)).entries
+    assert entry.stopped.startswith("Failed: every learning rate of the grid (1e+09, 1e+12) loses a fixed point")
+
+
+def test_where_all_fail_there_is_still_a_row_for_each(failures):
+    assert len(failures.entries) == len(all_contenders())
+    assert all(entry.stopped.startswith("Failed: ") for entry in failures.entries)
+    assert np.isnan(failures.to_dataset()["loss"]).all()
+
+
+def test_ctrl_c_keeps_what_was_finished(task):
+    chosen = choose_contenders(["dW", "euclidean/additive/steepest"])
+
+    def progress(contender, share):
+        if contender == chosen[2] and share > 0.5:
+            raise KeyboardInterrupt
+
+    interrupted = compare(task, chosen, BUDGET, RATES, progress)
+    assert interrupted.interrupted
+    assert [entry.contender for entry in interrupted.entries] == list(chosen[:2])
+    assert interrupted.to_dataset().sizes["contender"] == 2
+
+
+def test_progress_reaches_one(task):
+    shares = []
+    only(task, "dW3", progress=lambda contender, share: shares.append(share))
+    assert shares[-1] == 1
+    assert shares == sorted(shares)
+
+
+def test_the_same_seed_gives_the_same_comparison():
+    runs = [only(tiny_task(), *ONE_OF_EACH_KIND) for _ in range(2)]
+    for first, again in zip(*(run.entries for run in runs), strict=True):
+        rows = [{name: value for name, value in entry.as_row().items() if name != "seconds"} for entry in (first, again)]
+        np.testing.assert_equal(*rows)
+        histories = [[(p.evaluations, p.loss, p.test_accuracy) for p in entry.history] for entry in (first, again)]
+        np.testing.assert_equal(*histories)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 1}, "budget = 1 is too small"),
+        ({"learning_rates": ()}, "learning_rates is empty; give at least one"),
+    ],
+)
+def test_arguments_that_make_no_sense(task, options, message):
+    with pytest.raises(ValueError, match=message):
+        compare(task, **options)
+
+
+def test_patterns_choose_contenders():
+    assert choose_contenders([]) == all_contenders()
+    assert [each.name for each in choose_contenders(["dW"])] == ["per-stimulus/additive/dW3", "per-stimulus/additive/dW4"]
+    with pytest.raises(ValueError, match="no contender's name contains 'adam'; the names are euclidean/additive/fixed-step, "):
+        choose_contenders(["dW", "adam"])
+
+
+@pytest.mark.parametrize("budget", [2, 12])
+def test_the_learning_rate_has_the_lowest_validation_loss(task, budget):
+    """Both budgets try each rate for one step of gradient descent."""
+    grid = (0.1, 0.3, 1.0, 3.0, 10.0)
+    training, validation = (
+        FixedPointCost(task.network, data.stimuli, CrossEntropy(data.labels)) for data in (task.training, task.validation)
+    )
+    gradient = training.gradient(task.weights)
+    losses = {rate: validation(task.weights - rate * gradient) for rate in grid}
+    (entry,) = only(task, "euclidean/additive/fixed", budget=budget, learning_rates=grid).entries
+    best = min(losses, key=losses.get)
+    assert entry.learning_rate == best
+    assert best not in (grid[0], grid[-1])
+
+
+def test_float32_stays_float32(monkeypatch):
+    measure, seen = contest.accuracy_on_test, []
+
+    def spy(task, weights):
+        seen.append(weights.dtype)
+        return measure(task, weights)
+
+    monkeypatch.setattr(contest, "accuracy_on_test", spy)
+    entries = only(tiny_task(np.float32), *ONE_OF_EACH_KIND).entries
+    assert set(seen) == {np.dtype(np.float32)}
+    for entry in entries:
+        assert entry.stopped == f"Used its {BUDGET} evaluations.", entry.contender.name
+
+
+@pytest.mark.parametrize(("name", "budget", "lost"), [("resolvent/geodesic/conjugate", 8, True), ("dW3", 4, False)])
+def test_stability_agrees_with_eigenvalues(task, monkeypatch, name, budget, lost):
+    seen = []
+    monkeypatch.setattr(contest, "accuracy_on_test", lambda task, weights: seen.append(weights) or 0.5)
+    (entry,) = only(task, name, budget=budget).entries
+    abscissae = []
+    for data in (task.training, task.test):
+        fixed_points = task.network.fixed_points(seen[-1], data.stimuli, on_failure="mask")
+        for rates, converged in zip(fixed_points.rates, fixed_points.converged, strict=True):
+            jacobian = (1 - rates**2)[:, None] * seen[-1] - np.eye(8)
+            abscissae.append(np.linalg.eigvals(jacobian).real.max() if converged else np.inf)
+    stable = np.array(abscissae) < 0
+    assert entry.without_stable_fixed_point == np.count_nonzero(~stable)
+    assert lost == (not stable.all())
+    assert entry.worst_abscissa == pytest.approx(np.max(abscissae, where=np.isfinite(abscissae), initial=-1), abs=1e-4)
+
+
+PLOTS = {
+    "losses by evaluations": lambda entries, ax=None: plot_losses(entries, "evaluations", ax),
+    "losses by seconds": lambda entries, ax=None: plot_losses(entries, "seconds", ax),
+    "accuracies": plot_accuracies,
+    "stability": plot_stability,
+}
+
+
+@pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
+def test_plots_take_axes_or_make_their_own(comparison, plot):
+    given = Figure().add_subplot()
+    assert plot(comparison.entries, given) is given
+    own = plot(comparison.entries)
+    assert isinstance(own, Axes)
+    assert own is not given
+    for ax in (given, own):
+        assert ax.get_xlabel()
+        assert ax.get_ylabel() or [tick.get_text() for tick in ax.get_yticklabels()] == [
+            entry.contender.name for entry in comparison.entries
+        ]
+        assert len(ax.lines) >= len(comparison.entries)
+
+
+def test_plots_draw_what_was_recorded(comparison):
+    entry = comparison.entries[3]
+    (line,) = plot_losses([entry], "evaluations").lines
+    np.testing.assert_array_equal(line.get_xdata(), [point.evaluations for point in entry.history])
+    np.testing.assert_array_equal(line.get_ydata(), [point.loss for point in entry.history])
+    (line,) = plot_accuracies([entry]).lines
+    assert set(line.get_ydata()) <= {100 * point.test_accuracy for point in entry.history}
+
+
+@pytest.mark.parametrize("which", ["comparison", "failures"])
+def test_figure_has_four_labelled_panels(which, request):
+    figure = comparison_figure(request.getfixturevalue(which), "a title")
+    figure.draw_without_rendering()
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["a", "b", "c", "d"]
+    assert all(ax.get_xlabel() for ax in figure.axes)
+    assert len(figure.legends) == 1
+
+
+def test_an_error_of_the_program_is_not_hidden(task, monkeypatch):
+    def broken(*arguments):
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(MetricRule, "step", broken)
+    with pytest.raises(TypeError, match="a mistake"):
+        only(task, "euclidean/additive/fixed")
+    assert not issubclass(TypeError, contest.FAILURES)
+    assert issubclass(FixedPointError, contest.FAILURES)
