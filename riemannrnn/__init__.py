@@ -16,6 +16,8 @@ from riemannrnn.learning import (
     History,
     Loss,
     SquaredError,
+    Task,
+    compare,
     rules,
     train,
 )
@@ -36,6 +38,8 @@ __all__ = [
     "Picard",
     "RateNetwork",
     "SquaredError",
+    "Task",
+    "compare",
     "differentiable_fixed_points",
     "power_law",
     "register_activation",

@@ -25,6 +25,9 @@ from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
 console = Console()
 
+WIDE = 100
+"""Columns from which the name of a contender fits on a line of the table."""
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -138,8 +141,9 @@ def table(comparison: Comparison) -> Table:
 
 
 def _cells(entry: Entry) -> list[str]:
+    name, solver = entry.contender.name, entry.contender.solver
     return [
-        entry.contender.name,
+        name if console.width >= WIDE else name.replace(f"/{solver}", f"/\n{solver}"),
         f"{entry.learning_rate:g}" if np.isfinite(entry.learning_rate) else "",
         f"{entry.training_loss:.3f}",
         f"{100 * entry.test_accuracy:.1f}",

@@ -6,6 +6,7 @@ import pytest
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
+from riemannrnn.learning.rules import Rule
 from riemannrnn.learning.training import accuracy
 
 RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
@@ -151,3 +152,13 @@ def test_float32_stays_float32(digits):
 def test_accuracy():
     outputs = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
     assert accuracy(outputs, np.array([1, 0, 0, 0])) == 0.75
+
+
+def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):
+    class Explode(Rule):
+        def step(self, evaluation, learning_rate, memory=None):
+            return np.full_like(evaluation.weights, np.inf), None
+
+    history = run(network, digits, Explode())
+    assert "the weights hold NaN or infinity" in history.stopped
+    assert np.isfinite(history.weights).all()

@@ -1,5 +1,8 @@
 """Learning as optimisation on a manifold: losses, the fixed-point cost, rules, and training."""
 
+from riemannrnn.learning.comparison import Comparison, compare
+from riemannrnn.learning.contenders import Contender, all_contenders
+from riemannrnn.learning.contest import Task
 from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
 from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, MetricRule, ParallelTransport, Rule, make_rule
@@ -7,6 +10,8 @@ from riemannrnn.learning.training import History, accuracy, train
 
 __all__ = [
     "AutogradLoss",
+    "Comparison",
+    "Contender",
     "CrossEntropy",
     "DeltaW3",
     "DeltaW4",
@@ -19,7 +24,10 @@ __all__ = [
     "ParallelTransport",
     "Rule",
     "SquaredError",
+    "Task",
     "accuracy",
+    "all_contenders",
+    "compare",
     "make_rule",
     "train",
 ]

@@ -10,6 +10,7 @@ import pymanopt
 from array_api_compat import array_namespace
 
 from manifolds import Array, PointCache, WeightManifold
+from manifolds.arrays import all_finite
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure
 from riemannrnn.equilibrium.implicit import Implicit
@@ -159,6 +160,8 @@ class FixedPointCost:
         )
 
     def _evaluate(self, weights: Array) -> "Evaluation":
+        if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
+            raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
         policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
         fixed_points = self.network.solve(
             weights,

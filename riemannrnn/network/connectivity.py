@@ -12,10 +12,10 @@ class Connectivity(Protocol):
     """
 
     def apply(self, parameters: Array, rates: Array) -> Array:
-        """Return the recurrent drive R Wᵀ, shape (batch, n)."""
+        """Return the recurrent drive R Wᵀ as a new array, shape (batch, n)."""
 
     def apply_transpose(self, parameters: Array, adjoints: Array) -> Array:
-        """Return U W, shape (batch, n)."""
+        """Return U W as a new array, shape (batch, n)."""
 
     def accumulate(self, adjoints: Array, rates: Array) -> Array:
         """Return the gradient of ⟨U, R Wᵀ⟩ in θ, with the shape of θ."""
