@@ -127,13 +127,13 @@ def table(comparison: Comparison) -> Table:
     """Return the table of a comparison, best training loss first."""
     result = Table(
         title=f"{comparison.budget} evaluations for each contender",
-        caption="J+∇J+H: evaluations of cost, gradient and Hessian; iterations: of fixed points; abscissa: the worst over all "
+        caption="test: accuracy in %; J+∇J+H: evaluations of cost, gradient and Hessian; iter: fixed-point iterations; abscissa: the worst over all "
         "stimuli, stable below 0; lost: stimuli without a stable fixed point",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     result.add_column("contender", overflow="fold")
-    for heading in ("rate", "loss", "test %", "J+∇J+H", "iterations", "s", "abscissa", "lost"):
+    for heading in ("rate", "loss", "test", "J+∇J+H", "iter", "s", "abscissa", "lost"):
         result.add_column(heading, justify="right", no_wrap=True)
     for entry in sorted(comparison.entries, key=lambda each: (not each.training_loss < np.inf, each.training_loss)):
         result.add_row(*_cells(entry))
@@ -143,7 +143,7 @@ def table(comparison: Comparison) -> Table:
 def _cells(entry: Entry) -> list[str]:
     name, solver = entry.contender.name, entry.contender.solver
     return [
-        name if console.width >= WIDE else name.replace(f"/{solver}", f"/\n{solver}"),
+        name if console.width >= WIDE else name.replace(f"/{solver}", f"\n/{solver}"),
         f"{entry.learning_rate:g}" if np.isfinite(entry.learning_rate) else "",
         f"{entry.training_loss:.3f}",
         f"{100 * entry.test_accuracy:.1f}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -73,7 +74,7 @@ def train(
     learning_rate
         η, for the mean over the mini-batch.
     batch_size
-        Stimuli a step; default: all. What does not fill a batch at the end of an epoch is left out.
+        Stimuli a step; default: all. The last batch of an epoch holds what is left, if it does not divide them.
     epochs
         Passes through the stimuli, each in an order of its own.
     seed
@@ -109,15 +110,17 @@ def train(
     history = History(weights)
     xp = array_namespace(stimuli)
     try:
-        for step in range(epochs * (count // batch_size)):
-            place = step % (count // batch_size) * batch_size
+        steps_per_epoch = ceil(count / batch_size)
+        for step in range(epochs * steps_per_epoch):
+            place = step % steps_per_epoch * batch_size
             if place == 0:
                 order = xp.asarray(generator.permutation(count), device=device(stimuli))
-            evaluation = cost.take(order[place : place + batch_size]).at(weights)
+            rows = order[place : place + batch_size]
+            evaluation = cost.take(rows).at(weights)
             history.loss.append(evaluation.cost)
             history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
             if isinstance(loss, CrossEntropy):
-                history.accuracy.append(accuracy(evaluation.outputs, loss.labels[order[place : place + batch_size]]))
+                history.accuracy.append(accuracy(evaluation.outputs, xp.take(loss.labels, rows, axis=0)))
             history.weights = weights
             weights, memory = stepper.step(evaluation, learning_rate, memory)
             if callback is not None:
