@@ -127,8 +127,8 @@ def table(comparison: Comparison) -> Table:
     """Return the table of a comparison, best training loss first."""
     result = Table(
         title=f"{comparison.budget} evaluations for each contender",
-        caption="test: accuracy in %; J+∇J+H: evaluations of cost, gradient and Hessian; iter: fixed-point iterations; abscissa: the worst over all "
-        "stimuli, stable below 0; lost: stimuli without a stable fixed point",
+        caption="test: accuracy in %; J+∇J+H: evaluations of cost, gradient and Hessian; iter: fixed-point iterations; "
+        "abscissa: the worst over all stimuli, stable below 0; lost: stimuli without a stable fixed point",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
