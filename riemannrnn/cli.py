@@ -128,7 +128,7 @@ def table(comparison: Comparison) -> Table:
     result = Table(
         title=f"{comparison.budget} evaluations for each contender",
         caption="test: accuracy in %; J+∇J+H: evaluations of cost, gradient and Hessian; iter: fixed-point iterations; "
-        "abscissa: the worst over all stimuli, stable below 0; lost: stimuli without a stable fixed point",
+        "abscissa: the worst over all stimuli, stable below 0; lost: no stable fixed point found",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )

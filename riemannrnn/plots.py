@@ -94,7 +94,7 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
             )
     ax.axvline(0, color="black", lw=0.8, ls=":")
     ax.set_yticks(places, [entry.contender.name for entry in entries], fontsize=7)
-    ax.set_xlabel("worst spectral abscissa of −I + G W (1/τ), stable below 0\nlost: stimuli without a stable fixed point")
+    ax.set_xlabel("worst spectral abscissa of −I + G W (1/τ), stable below 0\nlost: no stable fixed point found")
     ax.margins(x=0.12)
     return ax
 
