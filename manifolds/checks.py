@@ -13,7 +13,7 @@ from manifolds.charts import Chart
 from manifolds.errors import ManifoldError
 from manifolds.pullback import PullbackManifold
 
-SLOPE_TOLERANCE = 0.4
+SLOPE_TOLERANCE = 0.2
 
 
 @dataclass(frozen=True)
