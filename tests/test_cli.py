@@ -112,7 +112,7 @@ def test_the_picture_shows_something(folder):
 
 def test_two_runs_never_overwrite_each_other(tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda form: "now")
-    monkeypatch.setattr(cli, "compare", lambda task, contenders, budget, progress: Comparison((), budget))
+    monkeypatch.setattr("riemannrnn.cli.compare.compare", lambda task, contenders, budget, progress: Comparison((), budget))
     for _ in range(2):
         assert run(*TINY, "--output", tmp_path / "new").exit_code == 0
     assert names(tmp_path / "new") == ["compare-now", "compare-now-1"]
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_up_is_said_so(tmp_path, monkeypatch):
     def full(*arguments):
         raise RunFolderError("cannot write config.toml: No space left on device; free space or choose another folder")
 
-    monkeypatch.setattr(cli, "write_toml", full)
+    monkeypatch.setattr("riemannrnn.cli.compare.write_toml", full)
     assert "No space left on device" in refused(run(*TINY, "--output", tmp_path))
 
 
@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path, monkeypatch, finished):
 
         return compare(task, contenders, budget, progress=press)
 
-    monkeypatch.setattr(cli, "compare", interrupted)
+    monkeypatch.setattr("riemannrnn.cli.compare.compare", interrupted)
     result = run(*TINY, "--output", tmp_path)
     assert result.exit_code == 130, result.output
     assert f"Interrupted: {finished} of 3 contenders had finished and are kept." in result.stdout

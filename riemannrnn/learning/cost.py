@@ -70,6 +70,8 @@ class FixedPointCost:
     ----------
     evaluations
         The counts so far.
+    drive
+        The external drive of the units, shape (m, n).
 
     Raises
     ------
@@ -109,7 +111,7 @@ class FixedPointCost:
         self.loss = loss
         self.evaluations = Evaluations()
         self.observer = observer
-        self._drive = network.drive(stimuli)
+        self.drive = network.drive(stimuli)
         self._solver = solver
         self._tolerance = tolerance
         self._max_iterations = max_iterations
@@ -144,7 +146,7 @@ class FixedPointCost:
         part = object.__new__(FixedPointCost)
         part.__dict__.update(self.__dict__)
         part.loss = self.loss.take(rows)
-        part._drive = take_rows(self._drive, rows)
+        part.drive = take_rows(self.drive, rows)
         part._accepted_rates = initial_rates
         part._at = PointCache(part._evaluate)
         return part
@@ -165,7 +167,7 @@ class FixedPointCost:
         policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
         fixed_points = self.network.solve(
             weights,
-            self._drive,
+            self.drive,
             solver=self._solver,
             initial_rates=self._accepted_rates,
             tolerance=self._tolerance,
@@ -173,7 +175,7 @@ class FixedPointCost:
             on_failure=policy,
         )
         self.evaluations.iterations += int(array_namespace(weights).max(fixed_points.iterations))
-        evaluation = Evaluation(self, fixed_points, self._drive)
+        evaluation = Evaluation(self, fixed_points, self.drive)
         self._count("cost", evaluation)
         return evaluation
 

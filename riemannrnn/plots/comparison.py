@@ -1,10 +1,8 @@
-"""Figures. Functions take the axes to draw on, return them, and compute nothing; the only file that imports matplotlib."""
+"""Figures of a comparison of contenders."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +11,6 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from riemannrnn.learning.comparison import Comparison
 from riemannrnn.learning.contest import Entry
-from riemannrnn.run_folder import write_atomically
 
 GEOMETRY_COLOURS = {
     "euclidean": "#D55E00",
@@ -121,9 +118,3 @@ def comparison_figure(comparison: Comparison, title: str) -> Figure:
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG at 200 dots per inch, atomically and the same to the byte for the same figure."""
-    with mpl.rc_context({"svg.hashsalt": "riemannrnn"}):
-        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=200, metadata={"Software": None}))

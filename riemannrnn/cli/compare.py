@@ -1,18 +1,18 @@
-"""The command line, `riemannrnn`."""
+"""`riemannrnn compare`."""
 
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID
 from rich.table import Table
 
+from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import Contender, all_contenders, choose_contenders
@@ -22,14 +22,8 @@ from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
-console = Console()
-
 WIDE = 100
 """Columns from which the name of a contender fits on a line of the table."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 
 class Precision(StrEnum):
@@ -39,22 +33,6 @@ class Precision(StrEnum):
     FLOAT64 = "float64"
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        console.print(version("riemannrnn"))
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
-) -> None:
-    """Train the fixed points of recurrent networks as Riemannian optimisation."""
-
-
-@app.command("compare", epilog="Example: riemannrnn compare --contender resolvent --budget 100 --seed 3")
 def compare_command(
     units: Annotated[int, typer.Option(min=1, help="Recurrent units.")] = 100,
     radius: Annotated[float, typer.Option(min=0, help="Spectral radius of the initial weights.")] = 0.5,
@@ -79,7 +57,7 @@ def compare_command(
         task = digits_task(units, radius, activation, training_size, seed, dtype)
         folder = create_run_folder(output, "compare")
     except (ValueError, RunFolderError) as error:
-        _refuse(error)
+        refuse(error)
     title = f"{training_size} digits, {units} {activation} units, radius {radius:g}, seed {seed}"
     settings = {
         "units": units, "radius": radius, "activation": activation, "training_size": training_size, "budget": budget,
@@ -90,7 +68,7 @@ def compare_command(
         comparison = _with_progress(task, chosen, budget)
         written = write_comparison(comparison, folder, title)
     except RunFolderError as error:
-        _refuse(error)
+        refuse(error)
     console.print(table(comparison))
     _print_reasons(comparison)
     console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
@@ -163,8 +141,7 @@ def _print_reasons(comparison: Comparison) -> None:
 
 
 def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int) -> Comparison:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with progress_bars() as progress:
         overall = progress.add_task("all contenders", total=len(contenders))
         bars: dict[Contender, TaskID] = {}
 
@@ -179,8 +156,3 @@ def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int) -
         comparison = compare(task, contenders, budget, progress=show)
         progress.update(overall, completed=len(comparison.entries))
     return comparison
-
-
-def _refuse(error: Exception) -> NoReturn:
-    Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
-    raise typer.Exit(2)

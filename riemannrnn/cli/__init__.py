@@ -1,0 +1,31 @@
+"""The command line, `riemannrnn`: a module a command."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from riemannrnn.cli.common import console
+from riemannrnn.cli.compare import compare_command
+from riemannrnn.cli.reproduce import reproduce_command
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.print(version("riemannrnn"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Train the fixed points of recurrent networks as Riemannian optimisation."""
+
+
+app.command("compare", epilog="Example: riemannrnn compare --contender resolvent --budget 100 --seed 3")(compare_command)
+app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output runs")(reproduce_command)

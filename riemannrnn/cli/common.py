@@ -1,0 +1,28 @@
+"""What the commands share: the console, progress bars, and how a command refuses."""
+
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console()
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def progress_bars() -> Progress:
+    """Return progress bars with a description, the share done, and the time gone and left."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    return Progress(*columns, console=console)
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Print an error as a sentence and leave with status 2."""
+    Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
+    raise typer.Exit(2)

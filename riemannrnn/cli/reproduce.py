@@ -1,0 +1,121 @@
+"""`riemannrnn reproduce`."""
+
+import os
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+
+from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
+from riemannrnn.datasets import DATA_VARIABLE, Dataset, DatasetError, fetch_mnist, load_mnist
+from riemannrnn.paper import FIGURES, Reproduction, Settings, write_numbers, write_paper, write_reproduction
+from riemannrnn.run_folder import RunFolderError, create_run_folder, write_toml
+
+COLOURS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
+"""Of the verdicts."""
+
+
+def reproduce_command(
+    name: Annotated[str | None, typer.Argument(help=f"One of {', '.join(FIGURES)}, or all.", show_default=False)] = None,
+    output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
+    as_released: Annotated[
+        bool,
+        typer.Option(
+            "--as-released/--corrected",
+            help="mnist: 500 Euler steps and updates from test batches, as in the authors' code; or exact fixed points.",
+        ),
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="mnist: number of seeds, from 0.")] = 3,
+    data: Annotated[
+        Path | None, typer.Option(help="mnist: folder of the four IDX files.", show_default=f"${DATA_VARIABLE}")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="mnist: fetch what is missing from OpenML first.")] = False,
+    list_figures: Annotated[bool, typer.Option("--list", help="List the figures and leave.")] = False,
+) -> None:
+    """Reproduce a figure of Zhu & Rosenbaum (2024): the figure, the numbers behind it, and a verdict."""
+    if list_figures:
+        for each, figure in FIGURES.items():
+            console.print(f"[bold]{each:12}[/bold]{figure.summary}", highlight=False)
+        console.print(f"[bold]{'all':12}[/bold]all of them, and paper.md: a line for every claim", highlight=False)
+        return
+    try:
+        names = _names(name)
+        mnist = _load(data, download) if "mnist" in names else None
+        folder = create_run_folder(output, f"reproduce-{name}")
+        settings = {"figures": names, "as_released": as_released, "seeds": seeds}
+        write_toml(folder / "config.toml", {"reproduce": settings, "versions": {"riemannrnn": version("riemannrnn")}})
+        finished = _reproduce(names, folder, mnist, Settings(as_released, tuple(range(seeds))))
+    except (ValueError, RunFolderError) as error:
+        refuse(error)
+    console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
+    if len(finished) < len(names) or finished[-1].interrupted:
+        console.print("Interrupted: what was finished is kept.")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _names(name: str | None) -> list[str]:
+    if name == "all":
+        return list(FIGURES)
+    if name is None or name not in FIGURES:
+        what = "no figure is named" if name is None else f"figure {name!r} is unknown"
+        raise ValueError(f"{what}; choose one of {', '.join(FIGURES)}, or all")
+    return [name]
+
+
+def _load(folder: Path | None, download: bool) -> tuple[Dataset, Dataset]:
+    """Return MNIST, or refuse before anything is computed."""
+    named = os.environ.get(DATA_VARIABLE)
+    chosen = folder or (Path(named) if named else None)
+    try:
+        if download and chosen is not None:
+            console.print(f"Looking for MNIST in {escape(str(chosen))}, and at OpenML for what is missing.", soft_wrap=True)
+            fetch_mnist(chosen)
+        return load_mnist(chosen)
+    except DatasetError as error:
+        raise DatasetError(f"{error}. With --data FOLDER --download it is fetched from OpenML") from error
+
+
+def _reproduce(names: list[str], folder: Path, mnist: tuple[Dataset, Dataset] | None, settings: Settings) -> list[Reproduction]:
+    """Compute and write the figures one by one; after Ctrl-C return those that there are."""
+    finished: list[Reproduction] = []
+    with progress_bars() as progress:
+        for name in names:
+            where = folder if len(names) == 1 else folder / name
+            where.mkdir(exist_ok=True)
+            try:
+                finished.append(_reproduce_one(name, where, mnist, settings, progress))
+            except KeyboardInterrupt:
+                break
+            _print_verdict(finished[-1], progress)
+            if len(names) > 1:
+                write_paper(finished, folder)
+            if finished[-1].interrupted:
+                break
+    return finished
+
+
+def _reproduce_one(
+    name: str, folder: Path, mnist: tuple[Dataset, Dataset] | None, settings: Settings, progress: Progress
+) -> Reproduction:
+    bar = progress.add_task(name, total=1.0)
+    compute = FIGURES[name].reproduce
+    if name == "mnist" and mnist is not None:
+        compute = partial(compute, *mnist, settings, keep=partial(write_numbers, folder=folder))
+    reproduction = compute(progress=lambda share: progress.update(bar, completed=share))
+    write_reproduction(reproduction, folder)
+    progress.update(bar, completed=1.0)
+    return reproduction
+
+
+def _print_verdict(reproduction: Reproduction, progress: Progress) -> None:
+    for claim in reproduction.claims:
+        colour = COLOURS[claim.verdict]
+        progress.console.print(
+            f"[{colour}]{claim.verdict:13}[/{colour}] {escape(claim.paper)}: {escape(claim.measured)}",
+            soft_wrap=True,
+            highlight=False,
+        )

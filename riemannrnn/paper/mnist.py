@@ -1,0 +1,248 @@
+"""MNIST: ΔW1, ΔW3 and ΔW4 at the authors' learning rates, beside the curves that they recorded."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import Event
+
+import numpy as np
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from riemannrnn.datasets import Dataset
+from riemannrnn.paper.mnist_experiment import LAST, Curve, Experiment, Settings
+from riemannrnn.paper.recorded import load_recorded
+from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
+
+POINTS = 0.03
+"""A recorded accuracy counts as reproduced within so much."""
+
+FALL = 0.1
+"""A fall of the loss counts as reproduced within this share."""
+
+COLLAPSE = 0.03
+"""A recorded curve that ends so far below its best stretch of 20 steps collapses."""
+
+Keep = Callable[[Reproduction], None]
+"""Called with what there is after each curve."""
+
+
+def reproduce(
+    training: Dataset,
+    test: Dataset,
+    settings: Settings | None = None,
+    progress: Progress = ignore,
+    keep: Keep = lambda reproduction: None,
+) -> Reproduction:
+    """Train every curve for every seed, two or more at a time where there are cores.
+
+    Parameters
+    ----------
+    training, test
+        MNIST, as `load_mnist` returns it.
+    settings
+        The paper's with exact fixed points by default.
+    progress
+        Called as training proceeds.
+    keep
+        Called with the reproduction so far after each curve, so that hours of work survive a crash.
+
+    Returns
+    -------
+    Reproduction
+        `loss` and `accuracy` over seed, rule, learning_rate, part (training, test) and step, and what `Experiment.run` returns
+        besides; the recorded curves as `recorded_loss` and `recorded_accuracy`. After Ctrl-C: what there is.
+    """
+    settings = settings or Settings()
+    records: list[xr.Dataset] = []
+    notes: list[str] = []
+    interrupted = False
+    try:
+        for (seed, rule, rate), record in _train(settings, training, test, progress):
+            if "stopped" in record.attrs:
+                notes.append(f"{rule} at rate {rate:g}, seed {seed}, stopped early: {record.attrs.pop('stopped')}")
+            records.append(record.expand_dims(seed=[seed], rule=[rule], learning_rate=[rate]))
+            keep(_report(records, settings, notes, interrupted=len(records) < len(settings.seeds) * len(settings.curves)))
+    except KeyboardInterrupt:
+        interrupted = True
+    if not records:
+        raise KeyboardInterrupt
+    return _report(records, settings, notes, interrupted)
+
+
+def _train(
+    settings: Settings, training: Dataset, test: Dataset, progress: Progress
+) -> Iterator[tuple[tuple[int, str, float], xr.Dataset]]:
+    """Yield what each curve recorded as it is finished; after Ctrl-C those under way end at their next step and are lost."""
+    jobs = [(seed, *curve) for seed in settings.seeds for curve in settings.curves]
+    experiments = {seed: Experiment(settings, seed, training, test) for seed in settings.seeds}
+    total, done, stop = len(jobs) * experiments[settings.seeds[0]].steps, iter(range(1, 10**9)), Event()
+
+    def after_step() -> bool:
+        progress(min(next(done) / total, 1.0))
+        return stop.is_set()
+
+    # A curve a core, BLAS held to one thread each: matrices of this size are too small to share.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = {pool.submit(experiments[job[0]].run, job[1], job[2], after_step): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _report(records: Iterable[xr.Dataset], settings: Settings, notes: Iterable[str], interrupted: bool) -> Reproduction:
+    data = xr.merge([*records, _recorded(settings.curves)], join="outer", compat="no_conflicts", combine_attrs="drop")
+    mode = "as released: 5 τ of Euler steps, updates from test batches" if settings.as_released else "exact fixed points"
+    data.attrs = {
+        "title": f"MNIST, {mode}",
+        "seeds": ", ".join(str(seed) for seed in settings.seeds),
+        "units": settings.n_units,
+        "batch size": settings.batch_size,
+        "epochs": settings.epochs,
+    }
+    data["loss"].attrs["units"] = "nat"
+    data["seconds"].attrs["units"] = "s"
+    summary = _summary(data)
+    claims = [_ranking(summary), _lost(summary, settings.as_released)]
+    if settings.as_released:
+        claims[:0] = [_matches(summary), _falls(summary), _residual(data)]
+    return Reproduction("mnist", data, tuple(claims), _details(summary), tuple(notes), interrupted)
+
+
+def _recorded(curves: Iterable[Curve]) -> xr.Dataset:
+    """Return the authors' numbers for these curves, over rule, learning_rate, part and recorded_step."""
+    recorded = load_recorded("mnist")
+    parts = []
+    for rule, rate in curves:
+        rows = recorded["rules"][rule]
+        place = rows["learning_rates"].index(rate)
+        accuracy = [[np.nan] * len(recorded["steps"]), rows["test_accuracy"][place]]
+        final, best = rows["test_accuracy_mean_last20"][place], rows["best_test_accuracy_mean20"][place]
+        values = {
+            "recorded_loss": (("part", "recorded_step"), [rows["train_loss"][place], rows["test_loss"][place]]),
+            "recorded_accuracy": (("part", "recorded_step"), accuracy),
+            "recorded_last": final,
+            "recorded_fall": rows["test_loss"][place][0] - rows["test_loss_mean_last20"][place],
+            "recorded_collapses": float(final < best - COLLAPSE),
+            "recorded_largest_real_part": rows["max_real_eigenvalue_of_W_after"][place],
+            "recorded_seconds": rows["authors_wall_seconds"] / len(rows["learning_rates"]) / (recorded["steps"][-1] + 1),
+        }
+        coordinates = {"part": ["training", "test"], "recorded_step": recorded["steps"]}
+        parts.append(xr.Dataset(values, coords=coordinates).expand_dims(rule=[rule], learning_rate=[rate]))
+    return xr.merge(parts, join="outer", compat="no_conflicts")
+
+
+def _summary(data: xr.Dataset) -> xr.Dataset:
+    """One row a curve: means and spreads over seeds of what is quoted."""
+    last = data["accuracy"].sel(part="test").isel(step=slice(-LAST, None)).mean("step", skipna=False)
+    loss = data["loss"].sel(part="test")
+    fall = loss.isel(step=0) - loss.isel(step=slice(-LAST, None)).mean("step", skipna=False)
+    several = data.sizes["seed"] > 1
+    summary = xr.Dataset(
+        {
+            "last": last.mean("seed"),
+            "spread": last.std("seed", ddof=1) if several else xr.full_like(last.mean("seed"), np.nan),
+            "fall": fall.mean("seed"),
+            "lost_steps": (data["lost"] > 0).sum("step").max("seed"),
+            "seconds": data["seconds"].median(("seed", "step")),
+            **{name: data[name].mean("seed") for name in ("final_accuracy", "largest_real_part")},
+            **{name: data[name].max("seed") for name in ("final_lost", "final_unstable", "worst_abscissa")},
+            **{name: value for name, value in data.items() if value.dims == ("rule", "learning_rate")},
+        }
+    )
+    rows = summary.stack(curve=("rule", "learning_rate"))
+    return rows.isel(curve=np.flatnonzero(np.isfinite(rows["recorded_last"])))
+
+
+def _label(row: xr.Dataset) -> str:
+    return f"{row['rule'].item()} at {row['learning_rate'].item():g}"
+
+
+def _matches(summary: xr.Dataset) -> Claim:
+    steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & np.isfinite(summary["last"])))
+    deviation = abs(steady["last"] - steady["recorded_last"])
+    off = [
+        f"{_label(row)} by {100 * abs(float(row['last'] - row['recorded_last'])):.1f}"
+        for row in _rows(steady, deviation > POINTS)
+    ]
+    count = steady.sizes["curve"]
+    measured = f"{count - len(off)} of {count} curves that do not collapse are within 3 points" + (
+        f"; further off: {', '.join(off)}" if off else ""
+    )
+    paper = f"Mean test accuracy of the last {LAST} steps"
+    return Claim(paper, "the curves of all three rules", measured, not off if count else None)
+
+
+def _falls(summary: xr.Dataset) -> Claim:
+    """Curves that hardly learn keep the accuracy that their random network starts with; how far the loss falls says more."""
+    steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & np.isfinite(summary["fall"])))
+    ratio = steady["fall"] / steady["recorded_fall"]
+    off = [f"{_label(row)} × {float(row['fall'] / row['recorded_fall']):.2f}" for row in _rows(steady, abs(ratio - 1) > FALL)]
+    count = steady.sizes["curve"]
+    measured = f"{count - len(off)} of {count} curves that do not collapse fall as far within {FALL:.0%}" + (
+        f"; others: {', '.join(off)}" if off else ""
+    )
+    return Claim("Fall of the test loss over training", "the curves of all three rules", measured, not off if count else None)
+
+
+def _rows(summary: xr.Dataset, where: xr.DataArray) -> list[xr.Dataset]:
+    return [summary.isel(curve=place) for place in np.flatnonzero(where)]
+
+
+def _residual(data: xr.Dataset) -> Claim:
+    typical, worst = float(data["residual"].median()), float(data["residual"].max())
+    measured = f"relative residual {typical:.1%} (median of all steps), {worst:.1%} (worst step)"
+    return Claim("Rates after 5 τ are taken for fixed points", "not recorded", measured, worst < 1e-3)
+
+
+def _ranking(summary: xr.Dataset) -> Claim:
+    best = {rule: rows.max() for rule, rows in summary["last"].groupby("rule") if np.isfinite(rows).any()}
+    theirs = {rule: rows.max() for rule, rows in summary["recorded_last"].groupby("rule")}
+    order = sorted(theirs, key=lambda rule: -float(theirs[rule]))
+    complete = len(best) == len(theirs) > 1 and bool(np.isfinite(summary["last"]).any())
+    return Claim(
+        "At their best rates ΔW3 learns most and ΔW1 least",
+        "best rates: " + ", ".join(f"{rule} {float(theirs[rule]):.1%}" for rule in order),
+        "best rates: " + ", ".join(f"{rule} {float(best[rule]):.1%}" for rule in order if rule in best),
+        sorted(best, key=lambda rule: -float(best[rule])) == order if complete else None,
+    )
+
+
+def _lost(summary: xr.Dataset, as_released: bool) -> Claim:
+    """In a released run there is always something to go on with: only the trained networks are judged."""
+    during = summary["lost_steps"] * (not as_released)
+    gone = _rows(summary, (summary["final_lost"] > 0) | (summary["final_unstable"] > 0) | (during > 0))
+    words = [
+        f"{_label(row)} ({int(row['lost_steps'])} steps; at the end {int(row['final_lost'])} test stimuli without, "
+        f"{int(row['final_unstable'])} with an unstable one)"
+        for row in gone
+    ]
+    measured = f"lost in {', '.join(words)}" if words else "every stimulus has a stable fixed point on every curve"
+    return Claim("Networks keep their stable fixed points while they learn", "not recorded", measured, not words)
+
+
+def _details(summary: xr.Dataset) -> tuple[Row, ...]:
+    return tuple(_detail(row) for row in _rows(summary, summary["final_accuracy"].notnull()))
+
+
+def _detail(row: xr.Dataset) -> Row:
+    number = {name: float(value) for name, value in row.items()}
+    spread = f" ± {100 * number['spread']:.1f}" if np.isfinite(number["spread"]) else ""
+    return {
+        "curve": _label(row),
+        f"test accuracy, last {LAST} steps (%)": f"{100 * number['last']:.1f}{spread}",
+        "recorded (%)": f"{100 * number['recorded_last']:.1f}{' (collapses)' if number['recorded_collapses'] else ''}",
+        "fall of test loss (nat)": f"{number['fall']:.3f}",
+        "recorded fall": f"{number['recorded_fall']:.3f}",
+        "whole test set, exact (%)": f"{100 * number['final_accuracy']:.1f}",
+        "steps with lost stimuli": f"{number['lost_steps']:.0f}",
+        "test stimuli lost / unstable": f"{number['final_lost']:.0f} / {number['final_unstable']:.0f}",
+        "worst abscissa (1/τ)": f"{number['worst_abscissa']:+.3f}",
+        "largest Re λ(W)": f"{number['largest_real_part']:.3f}",
+        "recorded Re λ(W)": f"{number['recorded_largest_real_part']:.3f}",
+        "s/step": f"{number['seconds']:.3f}",
+        "authors' s/step": f"{number['recorded_seconds']:.2f}",
+    }
