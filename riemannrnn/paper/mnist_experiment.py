@@ -82,8 +82,8 @@ def euler_rates(weights: Array, drive: Array, steps: int = EULER_STEPS, step: fl
     """Return the rates after so many Euler steps r ← r + h v(r), v(r) = tanh(W r + x) − r, from r = 0, shape (batch, n).
 
     After the first few steps, `STRIDE` are taken at once: v is extrapolated along the path by the cubic through its last four
-    values, and summed over the steps. That is the explicit multistep method of Adams with sums in the place of integrals; it
-    agrees with single steps to the rounding of float32 and takes a fifth of their matrix products.
+    values, and summed over the steps. That is the explicit multistep method of Adams with sums in the place of integrals; after
+    5 τ it agrees with single steps to the rounding of float32, and it takes a fifth of their matrix products.
 
     Parameters
     ----------

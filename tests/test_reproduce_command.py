@@ -1,0 +1,125 @@
+"""`riemannrnn reproduce`: what it writes, what it refuses, and how it stops."""
+
+import dataclasses
+import os
+import tomllib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from test_cli import names, refused, run
+
+from riemannrnn.cli import reproduce
+from riemannrnn.datasets import Dataset, load_digits
+from riemannrnn.paper import FIGURES, Settings
+
+SMALL = {
+    "one-neuron": {"steps": 30},
+    "landscape": {"n_units": 10, "n_samples": 5, "segments": 2, "segment_points": 11, "plane_points": 5},
+    "linear": {"n_units": 10, "n_samples": 5, "steps": 10},
+    "angles": {"n_units": 10, "n_samples": 5, "steps": 10},
+    "mnist": {},
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Every figure at a reduced size, and digits in the place of MNIST."""
+    figures = {
+        name: dataclasses.replace(figure, reproduce=partial(figure.reproduce, **SMALL[name]))
+        for name, figure in FIGURES.items()
+    }
+    monkeypatch.setattr(reproduce, "FIGURES", figures)
+    monkeypatch.setattr(reproduce, "load_mnist", lambda folder: load_digits(np.float32).split(120, 60, seed=0))
+    tiny = partial(Settings, n_units=10, batch_size=60, epochs=1, curves=(("dW3", 0.25),))
+    monkeypatch.setattr(reproduce, "Settings", tiny)
+    return figures
+
+
+def test_the_list_names_every_figure():
+    result = run("reproduce", "--list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [*FIGURES, "all"]
+
+
+def test_all_writes_a_folder_for_each_and_the_claims_of_all(small, tmp_path):
+    result = run("reproduce", "all", "--output", tmp_path, "--seeds", "2")
+    assert result.exit_code == 0, result.output
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith("reproduce-all-")
+    assert names(folder) == sorted([*FIGURES, "config.toml", "paper.md"])
+    for name in FIGURES:
+        assert names(folder / name) == sorted([f"{name}.png", "data.nc", "verdict.md"])
+    paper = (folder / "paper.md").read_text()
+    assert all(f"| {name} |" in paper for name in FIGURES)
+    config = tomllib.loads((folder / "config.toml").read_text())
+    assert config["reproduce"] == {"figures": list(FIGURES), "as_released": False, "seeds": 2}
+    with xr.open_dataset(folder / "mnist" / "data.nc", engine="h5netcdf") as data:
+        assert data["seed"].values.tolist() == [0, 1]
+    assert "holds" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--as-released", "--corrected"])
+def test_the_mode_of_mnist_is_an_option(small, tmp_path, option):
+    result = run("reproduce", "mnist", option, "--output", tmp_path, "--seeds", "1")
+    assert result.exit_code == 0, result.output
+    (folder,) = tmp_path.iterdir()
+    assert names(folder) == ["config.toml", "data.nc", "mnist.png", "verdict.md"]
+    assert ("5 τ" in (folder / "verdict.md").read_text()) == (option == "--as-released")
+
+
+def test_what_is_not_there_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("RIEMANNRNN_DATA", raising=False)
+    assert "no figure is named; choose one of one-neuron" in refused(run("reproduce"))
+    assert "'mnits' is unknown; choose one of one-neuron" in refused(run("reproduce", "mnits"))
+    for command in (["all"], ["mnist", "--data", tmp_path / "nowhere"]):
+        sentence = refused(run("reproduce", *command, "--output", tmp_path / "runs"))
+        assert "RIEMANNRNN_DATA" in sentence
+        assert "--download" in sentence
+    assert not (tmp_path / "runs").exists()
+
+
+def test_download_fetches_into_the_folder_that_is_named(small, tmp_path, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(reproduce, "fetch_mnist", fetched.append)
+    monkeypatch.setenv("RIEMANNRNN_DATA", "elsewhere")
+    for arguments in (["--data", tmp_path / "data"], []):
+        assert run("reproduce", "mnist", "--download", *arguments, "--output", tmp_path / "runs", "--seeds", "1").exit_code == 0
+    assert fetched == [tmp_path / "data", Path("elsewhere")]
+
+
+def test_ctrl_c_keeps_the_figures_that_are_finished(small, tmp_path, monkeypatch):
+    def interrupted(progress):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(small, "linear", dataclasses.replace(small["linear"], reproduce=interrupted))
+    result = run("reproduce", "all", "--output", tmp_path)
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stdout
+    (folder,) = tmp_path.iterdir()
+    assert names(folder / "landscape") == ["data.nc", "landscape.png", "verdict.md"]
+    assert "| landscape |" in (folder / "paper.md").read_text()
+    assert names(folder / "linear") == []
+
+
+def test_mnist_itself(tmp_path):
+    """Twenty-six steps of the fastest curve: near the authors' own by then, as near as one seed is to another."""
+    where = os.environ.get("RIEMANNRNN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+    if not (Path(where) / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("MNIST is not here: name its folder in RIEMANNRNN_DATA")
+    from riemannrnn.datasets import load_mnist
+    from riemannrnn.paper.mnist_experiment import Experiment
+    from riemannrnn.paper.recorded import load_recorded
+
+    training, test = load_mnist(where)
+    few = [
+        Dataset(part.name, part.stimuli[:count], part.labels[:count], 10)
+        for part, count in ((training, 26 * 512), (test, 2000))
+    ]
+    run = Experiment(Settings(seeds=(0,), epochs=1), 0, *few).run("dW3", 0.25)
+    recorded = load_recorded("mnist")
+    theirs = recorded["rules"]["dW3"]["test_accuracy"][4][recorded["steps"].index(25)]
+    assert float(run["accuracy"].sel(part="test", step=25)) == pytest.approx(theirs, abs=0.1)
+    assert float(run["final_lost"]) == float(run["final_unstable"]) == 0
