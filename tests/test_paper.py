@@ -14,7 +14,18 @@ from riemannrnn import plots
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning.rules import delta_w1 as rule_w1
 from riemannrnn.learning.rules import delta_w3 as rule_w3
-from riemannrnn.paper import FIGURES, Claim, Reproduction, Settings, angles, landscape, linear, mnist, one_neuron
+from riemannrnn.paper import (
+    FIGURES,
+    Claim,
+    Reproduction,
+    Settings,
+    angles,
+    landscape,
+    linear,
+    mnist,
+    mnist_experiment,
+    one_neuron,
+)
 from riemannrnn.paper import linear_network as network
 from riemannrnn.paper.mnist_experiment import Experiment, adams_sums, euler_rates
 from riemannrnn.paper.recorded import load_recorded
@@ -296,6 +307,41 @@ def test_lost_stimuli_are_counted(digits):
     claim = mnist._lost(mnist._summary(wild), as_released=False)
     assert not claim.holds
     assert "dW4 at 0.1 (1 steps; at the end 0 test stimuli without, 2 with an unstable one)" in claim.measured
+
+
+def test_a_stimulus_without_a_fixed_point_counts_as_wrong(digits, monkeypatch):
+    """Labels are what the network says, so that it errs nowhere but where every fourth fixed point is taken away."""
+    training, test = digits
+    network = Experiment(settings(), 0, *digits).network
+    W = network.initial_weights()
+    said = np.argmax(network.outputs(network.fixed_points(W, test.stimuli).rates), axis=1)
+
+    def lossy(network, weights, drive):
+        fixed_points = network.solve(weights, drive)
+        return dataclasses.replace(fixed_points, converged=np.arange(drive.shape[0]) % 4 > 0)
+
+    monkeypatch.setattr(mnist_experiment, "exact_rates", lossy)
+    experiment = Experiment(settings(), 0, training, dataclasses.replace(test, labels=said))
+    judged = experiment.judge(W)
+    assert (float(judged["final_accuracy"]), float(judged["final_lost"])) == (0.75, 25)
+    _, accuracy = experiment._evaluate("test", W, np.arange(100))
+    assert accuracy == 0.75
+
+
+def test_a_network_that_lost_its_fixed_points_is_named(trained):
+    reproduction, released = trained
+    data = reproduction.data.copy(deep=True)
+    data["final_lost"].loc[0, "dW3", 0.25] = 1
+    assert not mnist._lost(mnist._summary(data), released).holds
+    assert mnist._lost(mnist._summary(reproduction.data), released).holds
+
+
+def test_what_is_quoted_is_the_mean_of_the_last_steps(digits):
+    long = settings(seeds=(0,), batch_size=12, curves=(("dW3", 0.25),))
+    data = mnist.reproduce(*digits, long).data
+    test_accuracy = data["accuracy"].sel(part="test", rule="dW3", seed=0).values.ravel()
+    assert test_accuracy.size == 50
+    assert float(mnist._summary(data)["last"][0]) == pytest.approx(test_accuracy[-20:].mean())
 
 
 def test_weights_that_run_away_end_the_curve_with_a_reason(digits):

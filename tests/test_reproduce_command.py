@@ -104,6 +104,17 @@ def test_ctrl_c_keeps_the_figures_that_are_finished(small, tmp_path, monkeypatch
     assert names(folder / "linear") == []
 
 
+def test_ctrl_c_within_a_figure_keeps_it_and_stops(small, tmp_path, monkeypatch):
+    compute = small["landscape"].reproduce
+    partly = dataclasses.replace(
+        small["landscape"], reproduce=lambda progress: dataclasses.replace(compute(), interrupted=True)
+    )
+    monkeypatch.setitem(small, "landscape", partly)
+    assert run("reproduce", "all", "--output", tmp_path).exit_code == 130
+    (folder,) = tmp_path.iterdir()
+    assert names(folder) == ["config.toml", "landscape", "one-neuron", "paper.md"]
+
+
 def test_mnist_itself(tmp_path):
     """Twenty-six steps of the fastest curve: near the authors' own by then, as near as one seed is to another."""
     where = os.environ.get("RIEMANNRNN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"

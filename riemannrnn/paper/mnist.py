@@ -106,7 +106,7 @@ def _report(records: Iterable[xr.Dataset], settings: Settings, notes: Iterable[s
     data["loss"].attrs["units"] = "nat"
     data["seconds"].attrs["units"] = "s"
     summary = _summary(data)
-    claims = [_ranking(summary), _lost(summary, settings.as_released)]
+    claims = [_ranking(summary), _collapse(summary), _lost(summary, settings.as_released)]
     if settings.as_released:
         claims[:0] = [_matches(summary), _falls(summary), _residual(data)]
     return Reproduction("mnist", data, tuple(claims), _details(summary), tuple(notes), interrupted)
@@ -125,6 +125,7 @@ def _recorded(curves: Iterable[Curve]) -> xr.Dataset:
             "recorded_loss": (("part", "recorded_step"), [rows["train_loss"][place], rows["test_loss"][place]]),
             "recorded_accuracy": (("part", "recorded_step"), accuracy),
             "recorded_last": final,
+            "recorded_best": best,
             "recorded_fall": rows["test_loss"][place][0] - rows["test_loss_mean_last20"][place],
             "recorded_collapses": float(final < best - COLLAPSE),
             "recorded_largest_real_part": rows["max_real_eigenvalue_of_W_after"][place],
@@ -208,6 +209,22 @@ def _ranking(summary: xr.Dataset) -> Claim:
         "best rates: " + ", ".join(f"{rule} {float(theirs[rule]):.1%}" for rule in order),
         "best rates: " + ", ".join(f"{rule} {float(best[rule]):.1%}" for rule in order if rule in best),
         sorted(best, key=lambda rule: -float(best[rule])) == order if complete else None,
+    )
+
+
+def _collapse(summary: xr.Dataset) -> Claim:
+    """Whether what the authors saw collapse collapses here, before it is asked whether there were fixed points."""
+    curves = [row for row in _rows(summary, summary["recorded_collapses"] == 1) if np.isfinite(row["last"])]
+    recorded = [
+        f"{_label(row)} ends at {float(row['recorded_last']):.1%} after {float(row['recorded_best']):.1%}" for row in curves
+    ]
+    measured = [f"{_label(row)} ends at {float(row['last']):.1%}" for row in curves]
+    lower = [bool(row["last"] < row["recorded_best"] - COLLAPSE) for row in curves]
+    return Claim(
+        "At its largest rate ΔW1 collapses",
+        ", ".join(recorded) or "no such curve here",
+        ", ".join(measured) or "not run",
+        all(lower) if curves else None,
     )
 
 

@@ -243,7 +243,7 @@ def mnist_figure(data: xr.Dataset) -> Figure:
             plot_curves(curves, ax, recorded, spread=True)
         column[0].set(title=RULE_LABELS[rule], ylabel="test accuracy (%)", ylim=(0, 100))
         column[1].set(ylabel="training loss (nat)", ylim=(0, min(4.0, max(2.6, float(chosen["loss"].quantile(0.98))))))
-        column[0].legend(title="η", frameon=False, fontsize=7, title_fontsize=7, loc="upper left", ncols=2)
+        column[0].legend(title="η", frameon=False, fontsize=7, title_fontsize=7, loc="lower right", ncols=2)
         if "eigenvalue" in chosen:
             plot_eigenvalues(chosen["eigenvalue"].sel(seed=seed), column[2])
     handles = [
