@@ -1,6 +1,9 @@
-"""Choosing a solver: the automatic strategy, cheap iterations first and sturdier ones for the stimuli that they leave."""
+"""Choosing a solver: a sample of the batch is iterated, its contraction measured, and a plan made that all rows follow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf, log
+from threading import Lock
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -14,17 +17,26 @@ from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
 
-SOLVERS: dict[str, Solver] = {"picard": Picard(), "anderson": Anderson(), "newton": Newton()}
-"""The solvers known by name, besides "auto"."""
+SAMPLE_ROWS, SAMPLE_ITERATIONS = 32, 6
+"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain."""
 
-PLAIN_ITERATIONS = 8
-"""Plain iterations before anything is factored: what contracts fast needs no more, and the rest shows its mean gain."""
+CHORD_ITERATIONS = 10
+"""Plain iterations that take as long as the accelerated ones of a problem that contracts well."""
 
-TRIAL_ROWS, TRIAL_ITERATIONS = 32, 10
-"""The accelerated maps compete on about this many rows for this many iterations; the better goes first."""
+FACTOR_PRODUCTS = 3.0
+"""The factor of the chord map takes as long as so many products of an n × n matrix with itself."""
+
+TRIAL_ITERATIONS = 10
+"""Where the sample does not contract, the accelerated maps compete on it for so many iterations; the better goes first."""
 
 ACCELERATED_ITERATIONS = 60
 """Iterations of each accelerated map."""
+
+FAST, UNACCELERATED_ITERATIONS = 0.6, 15
+"""Where the plain iteration contracts faster than this the chord map needs no acceleration, and no more iterations."""
+
+MEMORY = 2
+"""Differences that Anderson acceleration keeps on a map that contracts; on others, as many as by default."""
 
 CLOSE = 0.3
 """A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
@@ -36,84 +48,138 @@ CERTIFICATIONS = 3
 """How often a map of the inputs is taken up again, to a tighter residual, for rows that missed the tolerance in the rates."""
 
 
-def solve_equation(
-    equation: FixedPointEquation, start: Array, solver: str | Solver, tolerance: float, max_iterations: int
-) -> Outcome:
-    """Solve s = φ(T s + d) by one solver, or for "auto" by the strategy of this module.
+@dataclass(frozen=True)
+class _Stage:
+    """One solver, on the equation itself or on a map of its inputs, for so many iterations."""
 
-    Raises
-    ------
-    ValueError
-        For an unknown solver, naming those known.
-    """
-    if solver == "auto":
-        return _solve_automatically(equation, start, tolerance, max_iterations)
-    if isinstance(solver, str):
-        if solver not in SOLVERS:
-            raise ValueError(f"solver {solver!r} is unknown; choose one of auto, {', '.join(SOLVERS)}")
-        solver = SOLVERS[solver]
-    return iterate_rows(solver, equation, start, tolerance, max_iterations)
+    solver: Solver
+    fixed_point_map: FixedPointMap | None
+    iterations: int
 
 
-def _solve_automatically(equation: FixedPointEquation, start: Array, tolerance: float, budget: int) -> Outcome:
-    """Plain iterations first; then the accelerated maps, the better of the two first; then a last resort.
+class Plan:
+    """What a sample of the batch says should be done, and the doing of it for any rows.
 
-    The chord map is quickest where all stimuli have similar gains, splitting where the weights are large. The last resort for
+    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map with Anderson acceleration
+    is quickest. Where it does not, the chord map and Peaceman–Rachford splitting compete on the sample. The last resort for
     fixed points is averaged splitting, slow but sturdy; for a linear equation it is the direct solution by Krylov steps. A
-    later stage gets the rows that the one before left, from where they started: no stimulus changes branch by a detour.
+    later stage gets the rows that the one before left, from where they started: no row changes branch by a detour.
     """
-    xp = array_namespace(start)
-    outcome = iterate_rows(Picard(), equation, start, tolerance, min(PLAIN_ITERATIONS, budget))
-    if budget <= PLAIN_ITERATIONS or bool(xp.all(outcome.converged)):
+
+    def __init__(self, equation: FixedPointEquation, start: Array | None, tolerance: float, budget: int) -> None:
+        self.equation, self.tolerance, self.budget = equation, tolerance, budget
+        self.cold = start is None
+        self.start = start = equation.respond(equation.drive) if start is None else start
+        xp = array_namespace(start)
+        self._lock, self._maps = Lock(), dict[str, FixedPointMap | None]()
+        self.sample = xp.arange(0, start.shape[0], 1 + (start.shape[0] - 1) // SAMPLE_ROWS, device=device(start))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self.rate, self.left = self._contraction()
+        worthwhile = CHORD_ITERATIONS + FACTOR_PRODUCTS * start.shape[1] / max(start.shape[0], 1)
+        self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.left <= worthwhile else 0
+
+    def solve(self, rows: Array) -> Outcome:
+        """Return the outcome for some of the rows."""
+        xp = array_namespace(self.start)
+        equation, start = self.equation.take(rows), take_rows(self.start, rows)
+        outcome = iterate_rows(Picard(), equation, start, self.tolerance, min(self.plain, self.budget))
+        spent = self.plain
+        if spent >= self.budget or bool(xp.all(outcome.converged)):
+            return outcome
+        inputs = equation.drive if self.cold else _initial_inputs(equation, outcome.state, start)
+        stages = self._stages()
+        while spent < self.budget and not bool(xp.all(outcome.converged)):
+            stage = next(stages, None)
+            if stage is None:
+                break
+            left = xp.nonzero(~outcome.converged)[0]
+            allowed = min(stage.iterations, self.budget - spent)
+            rest = equation.take(left)
+            if stage.fixed_point_map is None:
+                part = iterate_rows(stage.solver, rest, take_rows(start, left), self.tolerance, allowed)
+            else:
+                chosen = stage.fixed_point_map.take(take_rows(rows, left))
+                part = _iterate_inputs(stage.solver, chosen, rest, take_rows(inputs, left), self.tolerance, allowed)
+            outcome = outcome.completed(part)
+            spent += stage.iterations
         return outcome
-    inputs = _initial_inputs(equation, outcome.state, start)
-    maps = _ranked_maps(equation, inputs, tolerance)
-    stages: list[tuple[Solver, FixedPointMap | None]] = [(Anderson(), fixed_point_map) for fixed_point_map in maps]
-    splitting = [fixed_point_map for fixed_point_map in maps if isinstance(fixed_point_map, PeacemanRachfordMap)]
-    last_resort = (Picard(0.5), splitting[0]) if splitting and equation.nonlinear else (Newton(start.shape[1]), None)
-    spent = PLAIN_ITERATIONS
-    for solver, fixed_point_map in (*stages, last_resort):
-        left = xp.nonzero(~outcome.converged)[0]
-        if left.shape[0] == 0 or budget <= spent:
-            break
-        final = (solver, fixed_point_map) == last_resort
-        allowed = budget - spent if final else min(ACCELERATED_ITERATIONS, budget - spent)
-        rest = equation.take(left)
-        if fixed_point_map is None:
-            part = iterate_rows(solver, rest, take_rows(start, left), tolerance, allowed)
+
+    def _stages(self) -> Iterator[_Stage]:
+        """Yield what follows the plain iteration, each factor formed when its turn comes."""
+        order = [self._chord, self._splitting]
+        if self.rate < FAST and self._chord() is not None:
+            yield _Stage(Picard(), self._chord(), UNACCELERATED_ITERATIONS)
+        elif self.rate < 1 and self._chord() is not None:
+            yield _Stage(Anderson(MEMORY), self._chord(), ACCELERATED_ITERATIONS)
+            order = [self._splitting]
         else:
-            part = _iterate_inputs(solver, fixed_point_map.take(left), rest, take_rows(inputs, left), tolerance, allowed)
-        outcome = outcome.completed(part)
-        spent += ACCELERATED_ITERATIONS
-    return outcome
+            order = sorted(order, key=self._progress)
+        for build in order:
+            fixed_point_map = build()
+            if fixed_point_map is not None:
+                yield _Stage(Anderson(), fixed_point_map, ACCELERATED_ITERATIONS)
+        splitting = self._splitting() if self.equation.nonlinear else None
+        if splitting is None:
+            yield _Stage(Newton(self.start.shape[1]), None, self.budget)
+        else:
+            yield _Stage(Picard(0.5), splitting, self.budget)
 
+    def _chord(self) -> FixedPointMap | None:
+        return self._built("chord", lambda: ChordMap.build(self.equation, self.gain))
 
-def _ranked_maps(equation: FixedPointEquation, inputs: Array, tolerance: float) -> list[FixedPointMap]:
-    """Return the chord and the splitting map, the one first that gets further on a sample of the rows."""
-    xp = array_namespace(inputs)
-    gains = equation.gain(inputs)
-    gain = xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
-    builders: list[Callable[[], FixedPointMap]] = [
-        lambda: ChordMap.build(equation, gain),
-        lambda: PeacemanRachfordMap.build(equation),
-    ]
-    maps: list[FixedPointMap] = []
-    for build in builders:
-        try:
-            maps.append(build())
-        except np.linalg.LinAlgError:  # a factor that does not exist
-            continue
-    sample = xp.arange(0, inputs.shape[0], 1 + (inputs.shape[0] - 1) // TRIAL_ROWS, device=device(inputs))
-    rest, begin = equation.take(sample), take_rows(inputs, sample)
+    def _splitting(self) -> FixedPointMap | None:
+        return self._built("splitting", lambda: PeacemanRachfordMap.build(self.equation))
 
-    def progress(fixed_point_map: FixedPointMap) -> float:
-        part = _iterate_inputs(Anderson(), fixed_point_map.take(sample), rest, begin, tolerance, TRIAL_ITERATIONS)
+    def _built(self, name: str, build: Callable[[], FixedPointMap]) -> FixedPointMap | None:
+        """Return a map, formed once for all threads; None if its factor does not exist."""
+        with self._lock:
+            if name not in self._maps:
+                try:
+                    self._maps[name] = build()
+                except np.linalg.LinAlgError:
+                    self._maps[name] = None
+            return self._maps[name]
+
+    def _contraction(self) -> tuple[float, float]:
+        """Rate at which the plain iteration of the sample contracts, of the slowest row, and how many more it would need."""
+        xp = array_namespace(self.start)
+        equation, state = self.equation.take(self.sample), take_rows(self.start, self.sample)
+        sizes = []
+        for _ in range(SAMPLE_ITERATIONS):
+            image = equation.image(state)
+            sizes.append(row_norms(image - state))
+            state = image
+        self.gain = _mean_gain(equation, state)
+        before, after = sizes[-3], sizes[-1]
+        wanted = after > self.tolerance
+        if not bool(xp.any(wanted)):
+            return 0.0, 0.0
+        rate = float(xp.max(xp.where(wanted, after / before, 0.0))) ** 0.5
+        if not rate < 1:
+            return inf, inf
+        return rate, log(float(xp.max(after)) / max(self.tolerance, 1e-300)) / -log(max(rate, 1e-3))
+
+    def _progress(self, build: Callable[[], FixedPointMap | None]) -> float:
+        """Return the mean logarithm of the residual that a map reaches on the sample."""
+        xp = array_namespace(self.start)
+        fixed_point_map = build()
+        if fixed_point_map is None:
+            return inf
+        rest, start = self.equation.take(self.sample), take_rows(self.start, self.sample)
+        inputs = _initial_inputs(rest, start, start)
+        part = _iterate_inputs(Anderson(), fixed_point_map.take(self.sample), rest, inputs, self.tolerance, TRIAL_ITERATIONS)
         with np.errstate(over="ignore", invalid="ignore"):
             residual = row_norms(rest.image(part.state) - part.state)
-        digits = xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * tolerance)
-        return float(xp.mean(digits))
+        return float(xp.mean(xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * self.tolerance)))
 
-    return sorted(maps, key=progress)
+
+def _mean_gain(equation: FixedPointEquation, state: Array) -> Array:
+    """Return the mean of φ′ over rows, shape (n,)."""
+    xp = array_namespace(state)
+    with np.errstate(over="ignore", invalid="ignore"):
+        inputs = equation.inputs(state)
+        gains = equation.slope(inputs, equation.respond(inputs))
+    return xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
 
 
 def _iterate_inputs(
@@ -151,8 +217,9 @@ def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) ->
     """
     xp = array_namespace(start)
     inputs, misfit = equation.drive, xp.full_like(start[:, 0], CLOSE)
+    candidates = (start,) if state is start else (start, state)
     with np.errstate(over="ignore", invalid="ignore"):
-        for candidate in (start, state):
+        for candidate in candidates:
             candidate_inputs = equation.inputs(candidate)
             residual = row_norms(equation.respond(candidate_inputs) - candidate) / row_norms(candidate)
             closer = residual < misfit

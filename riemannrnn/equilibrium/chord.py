@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
+from manifolds.arrays import inverse
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, take_rows
 
 
 @dataclass(frozen=True)
 class ChordMap(FixedPointMap):
-    """z ↦ (I − T Ḡ)⁻¹ (T (φ(z) − ḡ ∘ z) + d), whose fixed points are z = T φ(z) + d, the inputs at s = φ(z).
+    """z ↦ d + M (φ(z) − ḡ ∘ (z − d)) with M = (I − T Ḡ)⁻¹ T, whose fixed points are z = T φ(z) + d, the inputs at s = φ(z).
 
-    ḡ is the mean gain of the batch. The map contracts as fast as the gains of a stimulus are close to the mean, and costs one
-    product, like the plain iteration, because M = (I − T Ḡ)⁻¹ T and (I − T Ḡ)⁻¹ d are formed once for all iterations.
+    ḡ is a gain that all rows share. The map contracts as fast as the gains of a row are close to it, and costs one product,
+    like the plain iteration, because M is formed once for all rows and all iterations. From z = d its first image is the
+    linear response to the drive.
 
     Parameters
     ----------
@@ -23,35 +25,37 @@ class ChordMap(FixedPointMap):
         ḡ, shape (n,).
     propagator
         Mᵀ, shape (n, n).
-    drive
-        (I − T Ḡ)⁻¹ d for each row, shape (batch, n).
+    offset
+        ḡ ∘ d, shape (batch, n).
     """
 
     equation: FixedPointEquation
     gain: Array
     propagator: Array
-    drive: Array
+    offset: Array
 
     @classmethod
     def build(cls, equation: FixedPointEquation, gain: Array) -> "ChordMap":
-        """Factor I − T Ḡ, which costs about n/batch products, and prepare the drives.
+        """Factor I − T Ḡ.
 
         Raises
         ------
         numpy.linalg.LinAlgError
-            If I − T Ḡ is exactly singular.
+            If it is exactly singular.
         """
         xp = array_namespace(gain)
         identity = xp.eye(gain.shape[0], dtype=gain.dtype, device=device(gain))
         transposed = equation.operator(identity)  # Tᵀ: the rows of the identity mapped by T
-        # (I − T Ḡ)⁻ᵀ applied from the right to Tᵀ and to the drives, by one factorisation.
-        inverse = xp.linalg.inv(identity - gain[:, None] * transposed)
-        return cls(equation, gain, transposed @ inverse, equation.drive @ inverse)
+        propagator = transposed @ inverse(identity - gain[:, None] * transposed)
+        return cls(equation, gain, propagator, gain * equation.drive)
 
     def image(self, state: Array) -> Array:
-        image = (self.equation.respond(state) - self.gain * state) @ self.propagator
-        image += self.drive
+        change = self.equation.respond(state)
+        change = change - self.gain * state
+        change += self.offset
+        image = change @ self.propagator
+        image += self.equation.drive
         return image
 
     def take(self, rows: Array) -> "ChordMap":
-        return replace(self, equation=self.equation.take(rows), drive=take_rows(self.drive, rows))
+        return replace(self, equation=self.equation.take(rows), offset=take_rows(self.offset, rows))

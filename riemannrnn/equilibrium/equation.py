@@ -63,11 +63,9 @@ class FixedPointEquation(FixedPointMap):
             return self.activation.function(inputs)
         return self.activation * inputs
 
-    def gain(self, inputs: Array) -> Array:
-        """Return φ′ at the inputs, shape (batch, n)."""
-        if isinstance(self.activation, Activation):
-            return self.activation.derivative(inputs, self.activation.function(inputs))
-        return self.activation
+    def slope(self, inputs: Array, image: Array) -> Array:
+        """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
+        return self.activation.derivative(inputs, image) if isinstance(self.activation, Activation) else self.activation
 
     def take(self, rows: Array) -> "FixedPointEquation":
         linear = not isinstance(self.activation, Activation)

@@ -8,9 +8,9 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from riemannrnn.equilibrium.auto import solve_equation
-from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms
-from riemannrnn.equilibrium.iteration import Solver, is_converged
+from riemannrnn.equilibrium.equation import FixedPointEquation
+from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.solving import solve_equation
 from riemannrnn.equilibrium.stability import spectral_abscissa
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity, Dense
@@ -163,22 +163,15 @@ def solve_fixed_points(
     if not tolerance >= 0 or max_iterations < 0:
         raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
     equation = FixedPointEquation(lambda rates: connectivity.apply(weights, rates), drive, f)
-    with np.errstate(over="ignore", invalid="ignore"):  # a row that is not finite is reported by its status, not by a warning
-        start = f.function(drive) if initial_rates is None else initial_rates
-        outcome = solve_equation(equation, start, solver, tolerance, max_iterations)
-        inputs = equation.inputs(outcome.state)
-        image = f.function(inputs)
-        residual = row_norms(image - outcome.state)
-        gains = f.derivative(inputs, image)
-        converged = is_converged(outcome.state, residual, tolerance)
+    solution = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
     result = FixedPoints(
         weights=weights,
-        rates=outcome.state,
-        inputs=inputs,
-        gains=gains,
-        residual=residual,
-        converged=converged,
-        iterations=outcome.iterations,
+        rates=solution.state,
+        inputs=solution.inputs,
+        gains=solution.gains,
+        residual=solution.residual,
+        converged=solution.converged,
+        iterations=solution.iterations,
         solver=solver if isinstance(solver, str) else solver.name,
         tolerance=tolerance,
         activation=f,

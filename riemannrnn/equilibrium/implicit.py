@@ -7,14 +7,13 @@ Source: Zhu & Rosenbaum (2024), equation for ΔW1; second order by differentiati
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from riemannrnn.equilibrium.auto import solve_equation
 from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
-from riemannrnn.equilibrium.iteration import Solver, is_converged
+from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.solving import solve_equation
 
 
 @dataclass(frozen=True)
@@ -114,16 +113,14 @@ def solve_linear(
     # Solved for a drive of norm at most 1: the tolerance is relative to large drives, absolute for small ones.
     scale = xp.maximum(row_norms(gains * drive), xp.ones_like(drive[:, 0]))[:, None]
     equation = FixedPointEquation(operator, drive / scale, gains)
-    outcome = solve_equation(equation, equation.respond(equation.drive), solver, tolerance, max_iterations)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
-        residual = row_norms(equation.image(outcome.state) - outcome.state)
-        solved = is_converged(outcome.state, residual, tolerance)
-    if bool(xp.all(solved)):
-        return outcome.state * scale
-    failed = xp.nonzero(~solved)[0]
+    solution = solve_equation(equation, None, solver, tolerance, max_iterations)
+    if bool(xp.all(solution.converged)):
+        return solution.state * scale
+    failed = xp.nonzero(~solution.converged)[0]
     first = int(failed[0])
     raise FixedPointError(
         f"the {what} of {failed.shape[0]} of {drive.shape[0]} stimuli is not solved; the first is stimulus {first} with a "
-        f"residual of {float(residual[first]):.1e} where {tolerance:.1e} was asked for: I − G W is close to singular there. "
+        f"residual of {float(solution.residual[first]):.1e} where {tolerance:.1e} was asked for: I − G W is close to singular "
+        "there. "
         "Shorten the step that led here, or raise max_iterations."
     )

@@ -49,7 +49,7 @@ class Newton(Solver):
         xp = array_namespace(image)
         if not isinstance(equation, FixedPointEquation):
             raise TypeError(f"Newton needs the gains of a FixedPointEquation; {type(equation).__name__} has none")
-        gain = equation.gain(equation.inputs(iterate.state))
+        gain = equation.slope(equation.inputs(iterate.state), image)
         residual = image - iterate.state
         size = row_norms(residual)
         aim = xp.maximum(size * xp.minimum(size, FORCING * xp.ones_like(size)), 0.5 * tolerance * xp.ones_like(size))

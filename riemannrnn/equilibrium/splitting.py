@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
+from manifolds.arrays import inverse
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap
 
 
@@ -38,7 +39,7 @@ class PeacemanRachfordMap(FixedPointMap):
         xp = array_namespace(equation.drive)
         n = equation.drive.shape[1]
         identity = xp.eye(n, dtype=equation.drive.dtype, device=device(equation.drive))
-        return cls(equation, xp.linalg.inv(2 * identity - equation.operator(identity)))
+        return cls(equation, inverse(2 * identity - equation.operator(identity)))
 
     def image(self, state: Array) -> Array:
         reflected = 2 * self.equation.respond(state) - state
