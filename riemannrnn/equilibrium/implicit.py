@@ -25,8 +25,8 @@ class Implicit:
     fixed_points
         Where to differentiate.
     solver, tolerance, max_iterations
-        As for `solve_fixed_points`; the residual is that of s = g ∘ (T s + d), relative to the norm of g ∘ d where that
-        exceeds 1.
+        As for `solve_fixed_points`; the residual is that of s = g ∘ (T s + d), relative to the largest norm of g ∘ d in the
+        batch.
 
     Raises
     ------
@@ -110,8 +110,10 @@ def solve_linear(
 ) -> Array:
     """Return s = g ∘ (T s + d) for every row, or raise `FixedPointError`; `what` names the system in the message."""
     xp = array_namespace(drive)
-    # Solved for a drive of norm at most 1: the tolerance is relative to large drives, absolute for small ones.
-    scale = xp.maximum(row_norms(gains * drive), xp.ones_like(drive[:, 0]))[:, None]
+    # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
+    sizes = row_norms(gains * drive)
+    largest = float(xp.max(xp.where(xp.isfinite(sizes), sizes, 0.0)))
+    scale = largest if largest > 0 else 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
     solution = solve_equation(equation, None, solver, tolerance, max_iterations)
     if bool(xp.all(solution.converged)):
@@ -121,6 +123,5 @@ def solve_linear(
     raise FixedPointError(
         f"the {what} of {failed.shape[0]} of {drive.shape[0]} stimuli is not solved; the first is stimulus {first} with a "
         f"residual of {float(solution.residual[first]):.1e} where {tolerance:.1e} was asked for: I − G W is close to singular "
-        "there. "
-        "Shorten the step that led here, or raise max_iterations."
+        "there. Shorten the step that led here, or raise max_iterations."
     )
