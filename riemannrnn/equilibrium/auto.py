@@ -1,7 +1,6 @@
 """Choosing a solver: a sample of the batch is iterated, its contraction measured, and a plan made that all rows follow."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import inf, log
 from threading import Lock
 
@@ -12,10 +11,12 @@ from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms, take_rows
-from riemannrnn.equilibrium.iteration import Outcome, Solver, is_converged, iterate_rows
+from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
+from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
+from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Stage
 
 SAMPLE_ROWS, SAMPLE_ITERATIONS = 32, 6
 """Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain."""
@@ -32,29 +33,14 @@ TRIAL_ITERATIONS = 10
 ACCELERATED_ITERATIONS = 60
 """Iterations of each accelerated map."""
 
-FAST, UNACCELERATED_ITERATIONS = 0.6, 15
-"""Where the plain iteration contracts faster than this the chord map needs no acceleration, and no more iterations."""
+FAST = 0.6
+"""Where the plain iteration contracts faster than this the chord map needs no acceleration."""
 
 MEMORY = 2
 """Differences that Anderson acceleration keeps on a map that contracts; on others, as many as by default."""
 
 CLOSE = 0.3
 """A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
-
-INPUT_MARGIN = 0.2
-"""Maps of the inputs are iterated to this fraction of the tolerance, their residual being that of inputs, not of rates."""
-
-CERTIFICATIONS = 3
-"""How often a map of the inputs is taken up again, to a tighter residual, for rows that missed the tolerance in the rates."""
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """One solver, on the equation itself or on a map of its inputs, for so many iterations."""
-
-    solver: Solver
-    fixed_point_map: FixedPointMap | None
-    iterations: int
 
 
 class Plan:
@@ -73,56 +59,76 @@ class Plan:
         xp = array_namespace(start)
         self._lock, self._maps = Lock(), dict[str, FixedPointMap | None]()
         self.sample = xp.arange(0, start.shape[0], 1 + (start.shape[0] - 1) // SAMPLE_ROWS, device=device(start))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with quiet():
             self.rate, self.left = self._contraction()
         worthwhile = CHORD_ITERATIONS + FACTOR_PRODUCTS * start.shape[1] / max(start.shape[0], 1)
         self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.left <= worthwhile else 0
 
-    def solve(self, rows: Array) -> Outcome:
-        """Return the outcome for some of the rows."""
+    def solve(self, rows: Array) -> Solution:
+        """Return the solution for some of the rows."""
         xp = array_namespace(self.start)
         equation, start = self.equation.take(rows), take_rows(self.start, rows)
-        outcome = iterate_rows(Picard(), equation, start, self.tolerance, min(self.plain, self.budget))
-        spent = self.plain
-        if spent >= self.budget or bool(xp.all(outcome.converged)):
-            return outcome
-        inputs = equation.drive if self.cold else _initial_inputs(equation, outcome.state, start)
+        solution: Solution | None = None
+        inputs: Array | None = None
+        state, left, spent = start, rows, 0
         stages = self._stages()
-        while spent < self.budget and not bool(xp.all(outcome.converged)):
-            stage = next(stages, None)
-            if stage is None:
-                break
-            left = xp.nonzero(~outcome.converged)[0]
-            allowed = min(stage.iterations, self.budget - spent)
-            rest = equation.take(left)
-            if stage.fixed_point_map is None:
-                part = iterate_rows(stage.solver, rest, take_rows(start, left), self.tolerance, allowed)
-            else:
-                chosen = stage.fixed_point_map.take(take_rows(rows, left))
-                part = _iterate_inputs(stage.solver, chosen, rest, take_rows(inputs, left), self.tolerance, allowed)
-            outcome = outcome.completed(part)
+        while spent < self.budget and (stage := next(stages, None)) is not None:
+            if inputs is None and not isinstance(stage, DirectStage):
+                cold = self.cold and solution is None
+                inputs = equation.drive if cold else _initial_inputs(equation, state, start)
+            part = stage.run(equation, left, start, inputs, self.tolerance, min(stage.iterations, self.budget - spent))
+            solution = part if solution is None else solution.completed(part)
             spent += stage.iterations
-        return outcome
+            again = xp.nonzero(~part.converged)[0]
+            if again.shape[0] == 0:
+                return solution
+            equation = equation.take(again)
+            left, start, state = (take_rows(array, again) for array in (left, start, part.state))
+            inputs = None if inputs is None else take_rows(inputs, again)
+        return solution or certified(equation, start, xp.zeros_like(rows), self.tolerance)
 
-    def _stages(self) -> Iterator[_Stage]:
-        """Yield what follows the plain iteration, each factor formed when its turn comes."""
+    @property
+    def description(self) -> str:
+        """What goes first."""
+        if self.plain:
+            return "plain iteration"
+        if not self.rate < 1:
+            return "chord or splitting map, accelerated"
+        accelerated = "" if self.rate < FAST else ", accelerated"
+        return f"chord map{accelerated}" + (", float32 corrected in float64" if self.equation.single() else "")
+
+    def _stages(self) -> Iterator[Stage]:
+        """Yield the stages in order, each factor formed when its turn comes."""
+        if self.plain:
+            yield DirectStage(self.plain, Picard())
         order = [self._chord, self._splitting]
-        if self.rate < FAST and self._chord() is not None:
-            yield _Stage(Picard(), self._chord(), UNACCELERATED_ITERATIONS)
-        elif self.rate < 1 and self._chord() is not None:
-            yield _Stage(Anderson(MEMORY), self._chord(), ACCELERATED_ITERATIONS)
-            order = [self._splitting]
+        if self.rate < 1 and (single := self._single_chord()) is not None:
+            yield MixedStage(ACCELERATED_ITERATIONS, self._accelerator(), single)
+        elif self.rate < 1 and (chord := self._chord()) is not None:
+            yield MapStage(ACCELERATED_ITERATIONS, self._accelerator(), chord)
         else:
             order = sorted(order, key=self._progress)
         for build in order:
             fixed_point_map = build()
             if fixed_point_map is not None:
-                yield _Stage(Anderson(), fixed_point_map, ACCELERATED_ITERATIONS)
+                yield MapStage(ACCELERATED_ITERATIONS, Anderson(), fixed_point_map)
         splitting = self._splitting() if self.equation.nonlinear else None
         if splitting is None:
-            yield _Stage(Newton(self.start.shape[1]), None, self.budget)
+            yield DirectStage(self.budget, Newton(self.start.shape[1]))
         else:
-            yield _Stage(Picard(0.5), splitting, self.budget)
+            yield MapStage(self.budget, Picard(0.5), splitting)
+
+    def _accelerator(self) -> Solver:
+        return Picard() if self.rate < FAST else Anderson(MEMORY)
+
+    def _single_chord(self) -> ChordMap | None:
+        """Return the chord map in float32, if there is such a precision below that of the equation."""
+        single = self.equation.single()
+        if single is None:
+            return None
+        gain = array_namespace(self.gain).astype(self.gain, single.drive.dtype)
+        built = self._built("single", lambda: ChordMap.build(single, gain))
+        return built if isinstance(built, ChordMap) else None
 
     def _chord(self) -> FixedPointMap | None:
         return self._built("chord", lambda: ChordMap.build(self.equation, self.gain))
@@ -167,46 +173,19 @@ class Plan:
             return inf
         rest, start = self.equation.take(self.sample), take_rows(self.start, self.sample)
         inputs = _initial_inputs(rest, start, start)
-        part = _iterate_inputs(Anderson(), fixed_point_map.take(self.sample), rest, inputs, self.tolerance, TRIAL_ITERATIONS)
-        with np.errstate(over="ignore", invalid="ignore"):
-            residual = row_norms(rest.image(part.state) - part.state)
+        trial = MapStage(TRIAL_ITERATIONS, Anderson(), fixed_point_map)
+        with quiet():
+            residual = trial.run(rest, self.sample, start, inputs, self.tolerance, TRIAL_ITERATIONS).residual
         return float(xp.mean(xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * self.tolerance)))
 
 
 def _mean_gain(equation: FixedPointEquation, state: Array) -> Array:
     """Return the mean of φ′ over rows, shape (n,)."""
     xp = array_namespace(state)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with quiet():
         inputs = equation.inputs(state)
         gains = equation.slope(inputs, equation.respond(inputs))
     return xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
-
-
-def _iterate_inputs(
-    solver: Solver,
-    fixed_point_map: FixedPointMap,
-    equation: FixedPointEquation,
-    inputs: Array,
-    tolerance: float,
-    budget: int,
-) -> Outcome:
-    """Iterate a map of the inputs, and certify the states φ(inputs) that it ends in by the equation's own residual."""
-    xp = array_namespace(inputs)
-    aim = INPUT_MARGIN * tolerance
-    iterations = xp.zeros(inputs.shape[0], dtype=xp.int64, device=device(inputs))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(CERTIFICATIONS):
-            inner = iterate_rows(solver, fixed_point_map, inputs, aim, budget)
-            inputs, iterations = inner.state, iterations + inner.iterations
-            state = equation.respond(inputs)
-            residual = row_norms(equation.image(state) - state)
-            converged = is_converged(state, residual, tolerance)
-            missed = inner.converged & ~converged
-            budget -= int(xp.max(inner.iterations))
-            if budget <= 0 or not bool(xp.any(missed)):
-                break
-            aim = aim * 0.5 * tolerance / float(xp.max(xp.where(missed, residual, tolerance)))
-    return Outcome(state, iterations, converged)
 
 
 def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> Array:
@@ -218,7 +197,7 @@ def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) ->
     xp = array_namespace(start)
     inputs, misfit = equation.drive, xp.full_like(start[:, 0], CLOSE)
     candidates = (start,) if state is start else (start, state)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with quiet():
         for candidate in candidates:
             candidate_inputs = equation.inputs(candidate)
             residual = row_norms(equation.respond(candidate_inputs) - candidate) / row_norms(candidate)

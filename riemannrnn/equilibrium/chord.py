@@ -57,5 +57,9 @@ class ChordMap(FixedPointMap):
         image += self.equation.drive
         return image
 
+    def at(self, equation: FixedPointEquation) -> "ChordMap":
+        """Return the map of another equation with the same T, its factor unchanged."""
+        return replace(self, equation=equation, offset=self.gain * equation.drive)
+
     def take(self, rows: Array) -> "ChordMap":
         return replace(self, equation=self.equation.take(rows), offset=take_rows(self.offset, rows))

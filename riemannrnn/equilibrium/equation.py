@@ -23,6 +23,26 @@ class FixedPointMap(ABC):
 
 
 @dataclass(frozen=True)
+class Operator:
+    """The map S ↦ T S on rows that a connectivity makes of parameters.
+
+    Parameters
+    ----------
+    function
+        Of the parameters and the rows.
+    parameters
+        Those of the connectivity.
+    """
+
+    function: Callable[[Array, Array], Array]
+    parameters: Array
+
+    def __call__(self, rows: Array) -> Array:
+        """Return T S, shape (batch, n)."""
+        return self.function(self.parameters, rows)
+
+
+@dataclass(frozen=True)
 class FixedPointEquation(FixedPointMap):
     """s = f(T s + d) for a batch of independent rows, or with gains g in place of f, the linear s = g ∘ (T s + d).
 
@@ -42,6 +62,15 @@ class FixedPointEquation(FixedPointMap):
     operator: Callable[[Array], Array]
     drive: Array
     activation: Activation | Array
+
+    def single(self) -> "FixedPointEquation | None":
+        """Return the equation in float32, or None where it is in float32 already or its operator is a mere function."""
+        xp = array_namespace(self.drive)
+        if not isinstance(self.operator, Operator) or self.drive.dtype == xp.float32:
+            return None
+        activation = self.activation if isinstance(self.activation, Activation) else xp.astype(self.activation, xp.float32)
+        operator = Operator(self.operator.function, xp.astype(self.operator.parameters, xp.float32))
+        return FixedPointEquation(operator, xp.astype(self.drive, xp.float32), activation)
 
     @property
     def nonlinear(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointEquation
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.solving import solve_equation
 from riemannrnn.equilibrium.stability import spectral_abscissa
@@ -59,7 +59,7 @@ class FixedPoints:
     iterations
         Iterations that each stimulus took, shape (batch,).
     solver
-        The solver asked for.
+        The solver, and where it was chosen automatically what was chosen.
     tolerance
         The tolerance asked for.
     """
@@ -162,8 +162,8 @@ def solve_fixed_points(
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
     if not tolerance >= 0 or max_iterations < 0:
         raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
-    equation = FixedPointEquation(lambda rates: connectivity.apply(weights, rates), drive, f)
-    solution = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
+    equation = FixedPointEquation(Operator(connectivity.apply, weights), drive, f)
+    solution, name = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
     result = FixedPoints(
         weights=weights,
         rates=solution.state,
@@ -172,7 +172,7 @@ def solve_fixed_points(
         residual=solution.residual,
         converged=solution.converged,
         iterations=solution.iterations,
-        solver=solver if isinstance(solver, str) else solver.name,
+        solver=name,
         tolerance=tolerance,
         activation=f,
         connectivity=connectivity,

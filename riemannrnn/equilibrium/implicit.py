@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, row_norms
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.solving import solve_equation
@@ -42,12 +42,14 @@ class Implicit:
 
     def adjoint(self, errors: Array) -> Array:
         """Return u = G (ℓ + Wᵀ u), shape (batch, n), for errors ℓ of that shape."""
-        return self._solve(self._apply_transpose, errors, "adjoint")
+        return self._solve(self.fixed_points.connectivity.apply_transpose, errors, "adjoint")
 
     def tangent(self, vector: Array) -> Array:
         """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
         fixed_points = self.fixed_points
-        return self._solve(self._apply, fixed_points.connectivity.apply(vector, fixed_points.rates), "tangent")
+        return self._solve(
+            fixed_points.connectivity.apply, fixed_points.connectivity.apply(vector, fixed_points.rates), "tangent"
+        )
 
     def gradient(self, adjoint: Array) -> Array:
         """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters."""
@@ -81,14 +83,14 @@ class Implicit:
     def _apply_transpose(self, adjoints: Array) -> Array:
         return self.fixed_points.connectivity.apply_transpose(self.fixed_points.weights, adjoints)
 
-    def _solve(self, operator: Callable[[Array], Array], drive: Array, what: str) -> Array:
+    def _solve(self, function: Callable[[Array, Array], Array], drive: Array, what: str) -> Array:
         fixed_points = self.fixed_points
         xp = array_namespace(drive)
         # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
         there = fixed_points.converged[:, None]
         tolerance = fixed_points.tolerance if self.tolerance is None else self.tolerance
         return solve_linear(
-            operator,
+            Operator(function, fixed_points.weights),
             xp.where(there, drive, 0.0),
             xp.where(there, fixed_points.gains, 0.0),
             what,
@@ -115,7 +117,7 @@ def solve_linear(
     largest = float(xp.max(xp.where(xp.isfinite(sizes), sizes, 0.0)))
     scale = largest if largest > 0 else 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
-    solution = solve_equation(equation, None, solver, tolerance, max_iterations)
+    solution, _ = solve_equation(equation, None, solver, tolerance, max_iterations)
     if bool(xp.all(solution.converged)):
         return solution.state * scale
     failed = xp.nonzero(~solution.converged)[0]

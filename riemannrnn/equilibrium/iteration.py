@@ -61,19 +61,6 @@ class Outcome:
     iterations: Array
     converged: Array
 
-    def completed(self, rest: "Outcome") -> "Outcome":
-        """Return this outcome with its unconverged rows, in order, replaced by those of `rest`; their iterations add up."""
-        xp = array_namespace(self.state)
-        count = xp.arange(self.converged.shape[0], device=device(self.state))
-        behind = count.shape[0] - 1 + xp.cumulative_sum(xp.astype(~self.converged, count.dtype))
-        source = xp.where(self.converged, count, behind)
-        earlier = take_rows(self.iterations, xp.nonzero(~self.converged)[0])
-        return Outcome(
-            take_rows(xp.concat([self.state, rest.state]), source),
-            take_rows(xp.concat([self.iterations, earlier + rest.iterations]), source),
-            take_rows(xp.concat([self.converged, rest.converged]), source),
-        )
-
 
 def iterate_rows(solver: Solver, equation: FixedPointMap, state: Array, tolerance: float, max_iterations: int) -> Outcome:
     """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up."""

@@ -1,0 +1,73 @@
+"""Certified solutions of the equation, a row each, and how parts of a batch are put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from manifolds import Array
+from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms, take_rows
+from riemannrnn.equilibrium.iteration import is_converged
+
+CERTIFICATE_MARGIN = 0.8
+"""States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """States of s = φ(T s + d), certified.
+
+    Attributes
+    ----------
+    state, inputs, gains
+        s, T s + d, and φ′ there, shape (batch, n).
+    residual, converged, iterations
+        ‖φ(T s + d) − s‖, whether it is at most the tolerance or at rounding, and the iterations it took, shape (batch,).
+    """
+
+    state: Array
+    inputs: Array
+    gains: Array
+    residual: Array
+    converged: Array
+    iterations: Array
+
+    def completed(self, rest: "Solution") -> "Solution":
+        """Return this solution with its unconverged rows, in order, replaced by those of `rest`; their iterations add up."""
+        xp = array_namespace(self.state)
+        count = xp.arange(self.converged.shape[0], device=device(self.state))
+        behind = count.shape[0] - 1 + xp.cumulative_sum(xp.astype(~self.converged, count.dtype))
+        source = xp.where(self.converged, count, behind)
+        merged = {
+            field.name: take_rows(xp.concat([getattr(self, field.name), getattr(rest, field.name)]), source)
+            for field in fields(Solution)
+        }
+        merged["iterations"] = merged["iterations"] + xp.where(self.converged, 0, self.iterations)
+        return Solution(**merged)
+
+
+def joined(parts: Sequence[Solution]) -> Solution:
+    """Return the solution of all rows from those of consecutive chunks."""
+    if len(parts) == 1:
+        return parts[0]
+    xp = array_namespace(parts[0].state)
+    return Solution(*(xp.concat([getattr(part, field.name) for part in parts]) for field in fields(Solution)))
+
+
+def certified(equation: FixedPointEquation, state: Array, iterations: Array, tolerance: float) -> Solution:
+    """Compute the residual, undamped, at states that are to be returned."""
+    return judged(equation, state, equation.inputs(state), iterations, tolerance)
+
+
+def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations: Array, tolerance: float) -> Solution:
+    """Return the solution whose states are these, the inputs T s + d there being known."""
+    image = equation.respond(inputs)
+    residual = row_norms(image - state)
+    converged = is_converged(state, residual, tolerance)
+    return Solution(state, inputs, equation.slope(inputs, image), residual, converged, iterations)
+
+
+def quiet() -> np.errstate:
+    """Return the context in which what is not finite is reported by its status, not by a warning."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -1,0 +1,168 @@
+"""The engine behind "auto": inverse by blocks, chunks in threads, mixed precision, the plan, and its safeguards."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
+
+from manifolds.arrays import inverse
+from riemannrnn import RateNetwork, solve_fixed_points
+from riemannrnn.equilibrium import chunks
+from riemannrnn.equilibrium.chord import ChordMap
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.equilibrium.stages import MixedStage
+from riemannrnn.network.activations import as_activation
+from riemannrnn.network.connectivity import Dense
+
+
+def problem(n=40, batch=200, radius=0.9, dtype=np.float64, seed=0, drive=1.0):
+    generator = np.random.default_rng(seed)
+    weights = radius * generator.standard_normal((n, n)) / n**0.5
+    return weights.astype(dtype), (drive * generator.standard_normal((batch, n))).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 64, 65, 150, 301])
+def test_the_inverse_by_blocks_is_the_inverse(n, dtype, generator):
+    matrix = (np.eye(n) - 0.9 * generator.standard_normal((n, n)) / n**0.5).astype(dtype)
+    result = inverse(matrix)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, np.linalg.inv(matrix), rtol=0, atol=2e3 * np.finfo(dtype).eps)
+
+
+def test_a_singular_leading_block_does_not_matter(generator):
+    matrix = generator.standard_normal((200, 200))
+    matrix[:100, :100] = 0
+    np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
+    matrix[:100, :100] = 1e-14 * generator.standard_normal((100, 100))
+    np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
+    with pytest.raises(np.linalg.LinAlgError):
+        inverse(np.zeros((200, 200)))
+
+
+def test_chunks_are_all_rows_in_order(monkeypatch):
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    parts = chunks.map_chunks(lambda rows: rows, np.empty((1000, 3)))
+    assert len(parts) > 2
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(1000))
+    assert len(chunks.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
+
+
+def test_blas_has_its_threads_back_whoever_leaves_last(monkeypatch):
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+    def threads():
+        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+    before = threads()
+    seen = []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: chunks.map_chunks(lambda rows: seen.append(max(threads())), np.empty((300, 3))), range(20)))
+    assert set(seen) == {1}
+    assert threads() == before
+
+
+def test_an_error_in_a_thread_arrives(monkeypatch):
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with pytest.raises(ZeroDivisionError):
+        chunks.map_chunks(lambda rows: 1 // 0, np.empty((300, 3)))
+
+
+@pytest.mark.parametrize("solver", ["auto", "picard", "anderson", "newton"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_change_nothing(solver, dtype, monkeypatch):
+    weights, drive = problem(batch=300, dtype=dtype)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(chunks, "WORTHWHILE", np.inf)
+    alone = solve_fixed_points(weights, drive, solver=solver)
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    together = solve_fixed_points(weights, drive, solver=solver)
+    np.testing.assert_allclose(together.rates, alone.rates, atol=20 * alone.tolerance)
+    assert together.converged.all()
+
+
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-10, 1e-13])
+@pytest.mark.parametrize("radius", [0.3, 0.6, 0.9, 1.1])
+def test_float32_inside_is_float64_outside(radius, tolerance):
+    weights, drive = problem(radius=radius)
+    found = solve_fixed_points(weights, drive, tolerance=tolerance)
+    assert found.converged.all()
+    assert found.rates.dtype == np.float64
+    assert np.linalg.norm(np.tanh(found.rates @ weights.T + drive) - found.rates, axis=1).max() <= max(tolerance, 1e-14)
+
+
+@pytest.mark.parametrize("gains", [None, 0.7])
+def test_the_mixed_stage_alone_reaches_float64(gains, generator):
+    """Without the stages after it, which would hide what it misses; nonlinear, and linear with gains."""
+    weights, drive = problem(n=70, batch=30)
+    activation = as_activation("tanh") if gains is None else np.full_like(drive, gains)
+    equation = FixedPointEquation(Operator(Dense().apply, weights), drive, activation)
+    single = equation.single()
+    chord = ChordMap.build(single, np.full(70, 0.6, dtype=np.float32))
+    from riemannrnn.equilibrium.anderson import Anderson
+
+    rows = np.arange(30)
+    solution = MixedStage(60, Anderson(2), chord).run(equation, rows, drive, drive, 1e-12, 60)
+    assert solution.converged.all()
+    np.testing.assert_allclose(equation.image(solution.state), solution.state, atol=2e-12)
+
+
+def test_auto_says_what_it_picked():
+    weights, drive = problem(n=100, batch=400, radius=0.9)
+    network = RateNetwork(100, seed=0)
+    assert network.solve(weights, drive).solver == "auto (chord map, accelerated, float32 corrected in float64)"
+    assert network.solve(0.05 * weights, drive).solver == "auto (plain iteration)"
+    assert network.solve(4 * weights, drive, on_failure="mask").solver == "auto (chord or splitting map, accelerated)"
+    assert network.solve(weights, drive, solver="anderson").solver == "anderson"
+
+
+@settings(max_examples=25, deadline=None)
+@given(radius=st.floats(0, 3), seed=st.integers(0, 1000), single=st.booleans())
+def test_what_is_called_converged_is(radius, seed, single):
+    weights, drive = problem(n=30, batch=64, radius=radius, seed=seed, dtype=np.float32 if single else np.float64)
+    found = solve_fixed_points(weights, drive, on_failure="mask", max_iterations=300)
+    residual = np.linalg.norm(np.tanh(found.rates @ weights.T + drive) - found.rates, axis=1)
+    bound = found.tolerance * 1.01 + 8 * np.finfo(drive.dtype).eps * np.linalg.norm(found.rates, axis=1)
+    assert (residual[found.converged] <= bound[found.converged]).all()
+    assert (found.iterations <= 330).all()
+
+
+@pytest.mark.parametrize("radius", [0.3, 0.7, 0.99, 1.2])
+def test_auto_converges_where_picard_does(radius):
+    weights, drive = problem(n=60, batch=200, radius=radius)
+    picard = solve_fixed_points(weights, drive, solver="picard", on_failure="mask", max_iterations=3000)
+    auto = solve_fixed_points(weights, drive, on_failure="mask")
+    assert auto.converged[picard.converged].all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
+def test_one_bad_stimulus_harms_no_other(bad):
+    weights, drive = problem(n=40, batch=512)
+    clean = solve_fixed_points(weights, drive)
+    for row in (0, 300):  # among the sample or not
+        spoilt = drive.copy()
+        spoilt[row, 3] = bad
+        found = solve_fixed_points(weights, spoilt, on_failure="mask")
+        others = np.arange(512) != row
+        assert found.converged[others].all()
+        np.testing.assert_allclose(found.rates[others], clean.rates[others], atol=1e-9)
+        assert found.converged[row] == np.isfinite(bad)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_adjoint_is_as_accurate_for_a_mean_as_for_a_sum(dtype, generator):
+    weights, drive = problem(dtype=dtype)
+    found = solve_fixed_points(weights, drive)
+    errors = generator.standard_normal(drive.shape).astype(dtype)
+    total = Implicit(found).adjoint(errors)
+    mean = Implicit(found).adjoint(errors / dtype(4096))
+    exact = [np.linalg.solve(np.eye(40) - g[:, None] * weights.T, g * e) for g, e in zip(found.gains, errors, strict=True)]
+    for each in (total, 4096 * mean):
+        np.testing.assert_allclose(each, exact, atol=100 * found.tolerance * np.abs(exact).max())
