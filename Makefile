@@ -15,8 +15,10 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy manifolds riemannrnn
 
-bench: .venv/installed
-	$(BIN)/python -m benchmarks
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks products
+	$(BIN)/python -m benchmarks released
+	$(BIN)/python -m benchmarks peers
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -27,6 +29,10 @@ bench: .venv/installed
 
 .venv/installed-test: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@ .venv/installed
+
+.venv/installed-bench: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@ .venv/installed
 
 clean:

@@ -109,18 +109,20 @@ class MixedStage(Stage):
         chord = self.chord.take(rows)
         size = float(xp.max(row_norms(equation.drive)))
         first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * (inputs.shape[1] ** 0.5 + size), budget)
+        budget -= int(xp.max(first.iterations))
         inputs, iterations = xp.astype(first.state, inputs.dtype), first.iterations
         for correction in range(CORRECTIONS + 1):
             state = equation.respond(inputs)
             reached = equation.inputs(state)
             solution = judged(equation, state, reached, iterations, tolerance)
-            if correction == CORRECTIONS or bool(xp.all(solution.converged | ~first.converged)):
+            if correction == CORRECTIONS or budget <= 0 or bool(xp.all(solution.converged | ~first.converged)):
                 return solution
             residual = reached - inputs
             scale = row_norms(residual)[:, None]
             scale = xp.where((scale > 0) & xp.isfinite(scale), scale, 1.0)
             linear = replace(chord.equation, drive=_single(residual / scale), activation=_single(solution.gains))
             part = iterate_rows(self.solver, chord.at(linear), linear.drive, CORRECTION_AIM, budget)
+            budget -= int(xp.max(part.iterations))
             inputs, iterations = inputs + xp.astype(part.state, inputs.dtype) * scale, iterations + part.iterations
         return solution
 
