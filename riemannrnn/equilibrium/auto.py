@@ -36,9 +36,6 @@ ACCELERATED_ITERATIONS = 60
 FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no acceleration."""
 
-SLOW, SETTLING_ITERATIONS = 0.9, 8
-"""Where it contracts more slowly, so many plain iterations go first: like the dynamics, they choose among fixed points."""
-
 MEMORY = 2
 """Differences that Anderson acceleration keeps on a map that contracts; on others, as many as by default."""
 
@@ -65,9 +62,7 @@ class Plan:
         with quiet():
             self.rate, self.left = self._contraction()
         worthwhile = CHORD_ITERATIONS + FACTOR_PRODUCTS * start.shape[1] / max(start.shape[0], 1)
-        self.fast = self.left <= worthwhile
-        settling = 0 if self.rate < SLOW else SETTLING_ITERATIONS
-        self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.fast else settling
+        self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.left <= worthwhile else 0
 
     def solve(self, rows: Array) -> Solution:
         """Return the solution for some of the rows."""
@@ -95,7 +90,7 @@ class Plan:
     @property
     def description(self) -> str:
         """What goes first."""
-        if self.fast:
+        if self.plain:
             return "plain iteration"
         if not self.rate < 1:
             return "chord or splitting map, accelerated"
