@@ -286,6 +286,17 @@ def test_released_updates_come_from_test_batches(digits):
         assert (learned(training, test) == learned(training, other_test)) != released
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_adjoints_are_solved_even_at_rates_taken_as_they_are(digits, released):
+    experiment = Experiment(settings(as_released=released), 0, *digits)
+    W, rows = experiment.network.initial_weights(0.8), np.arange(50)
+    evaluation, _ = experiment._evaluate("test", W, rows)
+    expected = [
+        np.linalg.solve(np.eye(20) - g[:, None] * W.T, g * e) for g, e in zip(evaluation.gains, evaluation.errors, strict=True)
+    ]
+    np.testing.assert_allclose(evaluation.adjoint, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_runs_are_reproducible(digits):
     first, second = (Experiment(settings(), 1, *digits).run("dW1", 0.05) for _ in range(2))
     xr.testing.assert_identical(first.drop_vars("seconds"), second.drop_vars("seconds"))

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import nan
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ from manifolds import Array
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.equation import row_norms
+from riemannrnn.equilibrium.fixed_points import default_tolerance
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
@@ -161,8 +162,10 @@ class Experiment:
         self.parts = {"training": training, "test": test}
         dtype = training.stimuli.dtype
         self.network = RateNetwork(settings.n_units, training.stimuli.shape[1], training.n_classes, "tanh", seed, dtype)
+        # The tolerance of the adjoints: that of rates taken as they are would take adjoints as they are.
+        options: dict[str, Any] = {"tolerance": default_tolerance(training.stimuli), "on_failure": "mask"}
         self._costs = {
-            name: FixedPointCost(self.network, part.stimuli, CrossEntropy(part.labels), on_failure="mask")
+            name: FixedPointCost(self.network, part.stimuli, CrossEntropy(part.labels), **options)
             for name, part in self.parts.items()
         }
         self._rates = released_rates if settings.as_released else exact_rates
