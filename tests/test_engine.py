@@ -156,6 +156,17 @@ def test_one_bad_stimulus_harms_no_other(bad):
         assert found.converged[row] == np.isfinite(bad)
 
 
+@pytest.mark.parametrize("solver", ["auto", "picard", "anderson", "newton"])
+@pytest.mark.parametrize("batch", [0, 1, 2])
+def test_small_batches(batch, solver):
+    weights, drive = problem(batch=batch)
+    found = solve_fixed_points(weights, drive, solver=solver)
+    assert found.rates.shape == (batch, 40)
+    assert found.converged.all()
+    assert found.stability().shape == (batch,)
+    assert Implicit(found, solver).adjoint(drive).shape == (batch, 40)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_adjoint_is_as_accurate_for_a_mean_as_for_a_sum(dtype, generator):
     weights, drive = problem(dtype=dtype)

@@ -114,8 +114,8 @@ def solve_linear(
     xp = array_namespace(drive)
     # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
     sizes = row_norms(gains * drive)
-    largest = float(xp.max(xp.where(xp.isfinite(sizes), sizes, 0.0)))
-    scale = largest if largest > 0 else 1.0
+    largest = xp.max(xp.where(xp.isfinite(sizes), sizes, 0.0)) if sizes.shape[0] else 0.0
+    scale = float(largest) or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
     solution, _ = solve_equation(equation, None, solver, tolerance, max_iterations)
     if bool(xp.all(solution.converged)):

@@ -56,6 +56,8 @@ def _chosen(
     equation: FixedPointEquation, start: Array | None, solver: str | Solver, tolerance: float, max_iterations: int
 ) -> tuple[Callable[[Array], Solution], str]:
     """Return what solves the equation for some of its rows, and its name."""
+    if solver == "auto" and equation.drive.shape[0] == 0:  # no sample to plan by
+        solver = "picard"
     if solver == "auto":
         plan = Plan(equation, start, tolerance, max_iterations)
         return plan.solve, f"auto ({plan.description})"

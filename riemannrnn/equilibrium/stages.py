@@ -17,7 +17,7 @@ INPUT_MARGIN = 0.2
 CERTIFICATIONS = 3
 """How often a map of the inputs is taken up again, to a tighter residual, for rows that missed the tolerance in the rates."""
 
-SINGLE_AIM = 1e-6
+SINGLE_AIM = 2e-6
 """Residual of an input, root mean square, to which float32 iterates before float64 takes over; ten times its rounding."""
 
 CORRECTION_AIM, CORRECTIONS = 1e-3, 4
@@ -107,8 +107,7 @@ class MixedStage(Stage):
         xp = array_namespace(start)
         inputs = equation.drive if inputs is None else inputs
         chord = self.chord.take(rows)
-        size = float(xp.max(row_norms(equation.drive)))
-        first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * (inputs.shape[1] ** 0.5 + size), budget)
+        first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget)
         budget -= int(xp.max(first.iterations))
         inputs, iterations = xp.astype(first.state, inputs.dtype), first.iterations
         for correction in range(CORRECTIONS + 1):
