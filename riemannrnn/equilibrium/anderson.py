@@ -6,8 +6,8 @@ from typing import final
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointMap, row_norms
-from riemannrnn.equilibrium.iteration import Iterate, Solver
+from riemannrnn.equilibrium.equation import FixedPointMap
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Solver
 
 REGULARISATION = 1e-2
 """Tikhonov weight of the small least-squares problems, in units of the root of machine epsilon times their trace."""
@@ -48,9 +48,8 @@ class Anderson(Solver):
     def start(self, state: Array) -> Iterate:
         return Iterate(state)
 
-    def update(self, equation: FixedPointMap, iterate: Iterate, image: Array, tolerance: float) -> Iterate:
-        residual = image - iterate.state
-        size = row_norms(residual)
+    def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
+        image, residual, size = evaluated
         if not iterate.memory:
             return Iterate(image, (residual, image, size))
         xp = array_namespace(image)

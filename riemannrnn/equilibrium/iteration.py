@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -36,6 +37,26 @@ class Iterate:
         return Iterate(take_rows(self.state, rows), tuple(take_rows(array, rows) for array in self.memory))
 
 
+class Evaluated(NamedTuple):
+    """What the map makes of a batch of states, computed once for the loop and the solver.
+
+    Attributes
+    ----------
+    image
+        The map's values, shape (batch, n).
+    residual, size
+        image − s, and its norm for each row, shape (batch,).
+    """
+
+    image: Array
+    residual: Array
+    size: Array
+
+    def take(self, rows: Array) -> "Evaluated":
+        """Return some of the rows."""
+        return Evaluated(*(take_rows(array, rows) for array in self))
+
+
 class Solver(ABC):
     """A way to a fixed point: an update of a batch of states that knows nothing of convergence or of other rows."""
 
@@ -49,8 +70,8 @@ class Solver(ABC):
         """Return the first iterate."""
 
     @abstractmethod
-    def update(self, equation: FixedPointMap, iterate: Iterate, image: Array, tolerance: float) -> Iterate:
-        """Return the next iterate, given the map's value at this one and the residual that is aimed at."""
+    def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
+        """Return the next iterate, given what the map makes of this one and the residual that is aimed at."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +92,10 @@ def iterate_rows(solver: Solver, equation: FixedPointMap, state: Array, toleranc
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging row is reported by its status, not by a warning
         for iteration in range(max_iterations + 1):
             image = equation.image(iterate.state)
-            residual = row_norms(image - iterate.state)
-            converged = is_converged(iterate.state, residual, tolerance)
-            stopped = converged | ~xp.isfinite(residual)
+            residual = image - iterate.state
+            evaluated = Evaluated(image, residual, row_norms(residual))
+            converged = is_converged(iterate.state, evaluated.size, tolerance)
+            stopped = converged | ~xp.isfinite(evaluated.size)
             count = int(xp.count_nonzero(stopped))
             if count == rows.shape[0] or iteration == max_iterations:
                 finished.append((rows, iterate.state, converged, iteration))
@@ -82,8 +104,8 @@ def iterate_rows(solver: Solver, equation: FixedPointMap, state: Array, toleranc
                 done, going = xp.nonzero(stopped)[0], xp.nonzero(~stopped)[0]
                 finished.append((take_rows(rows, done), take_rows(iterate.state, done), take_rows(converged, done), iteration))
                 rows, iterate, equation = take_rows(rows, going), iterate.take(going), equation.take(going)
-                image = take_rows(image, going)
-            iterate = solver.update(equation, iterate, image, tolerance)
+                evaluated = evaluated.take(going)
+            iterate = solver.update(equation, iterate, evaluated, tolerance)
     order = xp.argsort(xp.concat([rows for rows, _, _, _ in finished]))
     counts = [xp.full(rows.shape, number, dtype=order.dtype, device=device(state)) for rows, _, _, number in finished]
     return Outcome(

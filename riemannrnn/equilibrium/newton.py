@@ -7,7 +7,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms
-from riemannrnn.equilibrium.iteration import Iterate, Solver
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Solver
 from riemannrnn.equilibrium.krylov import solve_rows
 
 FORCING = 0.1
@@ -45,13 +45,12 @@ class Newton(Solver):
     def start(self, state: Array) -> Iterate:
         return Iterate(state)
 
-    def update(self, equation: FixedPointMap, iterate: Iterate, image: Array, tolerance: float) -> Iterate:
+    def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
+        image, residual, size = evaluated
         xp = array_namespace(image)
         if not isinstance(equation, FixedPointEquation):
             raise TypeError(f"Newton needs the gains of a FixedPointEquation; {type(equation).__name__} has none")
         gain = equation.slope(equation.inputs(iterate.state), image)
-        residual = image - iterate.state
-        size = row_norms(residual)
         aim = xp.maximum(size * xp.minimum(size, FORCING * xp.ones_like(size)), 0.5 * tolerance * xp.ones_like(size))
         products = min(self.max_krylov, residual.shape[1])
         step = solve_rows(lambda rows: rows - gain * equation.operator(rows), residual, aim, products)

@@ -5,7 +5,7 @@ from typing import final
 
 from manifolds import Array
 from riemannrnn.equilibrium.equation import FixedPointMap
-from riemannrnn.equilibrium.iteration import Iterate, Solver
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Solver
 
 
 @final
@@ -39,7 +39,7 @@ class Picard(Solver):
     def start(self, state: Array) -> Iterate:
         return Iterate(state)
 
-    def update(self, equation: FixedPointMap, iterate: Iterate, image: Array, tolerance: float) -> Iterate:
+    def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
         if self.damping == 1:
-            return Iterate(image)
-        return Iterate(iterate.state + self.damping * (image - iterate.state))
+            return Iterate(evaluated.image)
+        return Iterate(iterate.state + self.damping * evaluated.residual)
