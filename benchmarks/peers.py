@@ -138,7 +138,7 @@ def jaxopt_step(step: Step, kind: str) -> Callable[[float], Outcome]:
 
     def make(tolerance: float) -> Callable[..., Any]:
         def solver(function: Callable[..., Any]) -> Any:
-            options = {"maxiter": LIMIT, "tol": tolerance, "implicit_diff": False, "jit": True}
+            options = {"maxiter": LIMIT, "tol": tolerance, "implicit_diff": False, "jit": True, "unroll": False}
             if kind == "Anderson":
                 return jaxopt.AndersonAcceleration(
                     function, history_size=5, ridge=1e-8 if tolerance < 1e-6 else 1e-5, **options

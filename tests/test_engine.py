@@ -1,5 +1,7 @@
 """The engine behind "auto": inverse by blocks, chunks in threads, mixed precision, the plan, and its safeguards."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -68,6 +70,32 @@ def test_blas_has_its_threads_back_whoever_leaves_last(monkeypatch):
     assert threads() == before
 
 
+def test_a_forked_child_has_threads_of_its_own():
+    """It would wait for ever for those of its parent."""
+    code = (
+        "import os, numpy as np\n"
+        "from riemannrnn.equilibrium import chunks\n"
+        "chunks.WORTHWHILE, os.cpu_count = 0, lambda: 2\n"
+        "work = lambda: chunks.map_chunks(len, np.empty((300, 3)))\n"
+        "work()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    work()\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+def test_one_slow_row_does_not_use_up_what_others_need(generator):
+    weights = 1.15 * generator.standard_normal((40, 40)) / 40**0.5
+    drive = 1.5 * generator.standard_normal((200, 40))
+    drive[1] = 1e-3 * generator.standard_normal(40)
+    found = solve_fixed_points(weights, drive, on_failure="mask", max_iterations=60)
+    alone = solve_fixed_points(weights, np.delete(drive, 1, axis=0), on_failure="mask", max_iterations=60)
+    assert int(found.converged.sum()) >= int(alone.converged.sum()) - 2 > 100
+
+
 def test_an_error_in_a_thread_arrives(monkeypatch):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -95,7 +123,7 @@ def test_float32_inside_is_float64_outside(radius, tolerance):
     found = solve_fixed_points(weights, drive, tolerance=tolerance)
     assert found.converged.all()
     assert found.rates.dtype == np.float64
-    assert np.linalg.norm(np.tanh(found.rates @ weights.T + drive) - found.rates, axis=1).max() <= max(tolerance, 1e-14)
+    assert np.linalg.norm(np.tanh(found.rates @ weights.T + drive) - found.rates, axis=1).max() <= tolerance + 1e-14
 
 
 @pytest.mark.parametrize("gains", [None, 0.7])

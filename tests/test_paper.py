@@ -172,7 +172,7 @@ def plane():
 
 def test_the_cost_is_convex_in_the_response_alone(plane):
     assert verdicts(plane)["J is convex in A"] == "holds"
-    assert verdicts(plane)["J is not convex in W and has singularities"] == "holds"
+    assert verdicts(plane)["J is not convex in W"] == "holds"
     assert landscape.convex(np.array([[4.0, 1, 0, 1, 4], [0, 1, 0, 1, 0]])).tolist() == [True, False]
     assert not landscape.convex(np.array([1.0, np.inf, 1.0, 0.0, 1.0])).any()
 
@@ -400,8 +400,8 @@ def test_every_figure_is_drawn_from_its_file_alone(name, digits, tmp_path):
     data = digits if name == "mnist" else ()
     shares = []
     reproduction = FIGURES[name].reproduce(*data, **small[name], progress=shares.append)
-    assert shares == sorted(shares)
-    assert shares[-1] == pytest.approx(1)
+    assert max(shares) == pytest.approx(1)
+    assert min(shares) > 0
     reproduction.data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "data.nc", engine="h5netcdf") as again:
         figure = FIGURES[name].draw(again.load())

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import signal
+import time
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -102,6 +104,21 @@ def test_ctrl_c_keeps_the_figures_that_are_finished(small, tmp_path, monkeypatch
     assert names(folder / "landscape") == ["data.nc", "landscape.png", "verdict.md"]
     assert "| landscape |" in (folder / "paper.md").read_text()
     assert names(folder / "linear") == []
+
+
+def test_ctrl_c_ends_threads_that_are_under_way(monkeypatch):
+    """Thirty-five hundred steps of the full size would take minutes."""
+    count = iter(range(10**6))
+
+    def progress(share):
+        if next(count) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        FIGURES["linear"].reproduce(progress)
+    assert next(count) < 200
+    assert time.perf_counter() - began < 60  # it hangs for minutes otherwise
 
 
 def test_ctrl_c_within_a_figure_keeps_it_and_stops(small, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 from rich.progress import Progress
+from threadpoolctl import threadpool_limits
 
 from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
 from riemannrnn.datasets import DATA_VARIABLE, Dataset, DatasetError, fetch_mnist, load_mnist
@@ -48,8 +49,11 @@ def reproduce_command(
         folder = create_run_folder(output, f"reproduce-{name}")
         settings = {"figures": names, "as_released": as_released, "seeds": seeds}
         write_toml(folder / "config.toml", {"reproduce": settings, "versions": {"riemannrnn": version("riemannrnn")}})
-        finished = _reproduce(names, folder, mnist, Settings(as_released, tuple(range(seeds))))
     except (ValueError, RunFolderError) as error:
+        refuse(error)
+    try:
+        finished = _reproduce(names, folder, mnist, Settings(as_released, tuple(range(seeds))))
+    except RunFolderError as error:
         refuse(error)
     console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
     if len(finished) < len(names) or finished[-1].interrupted:
@@ -82,7 +86,7 @@ def _load(folder: Path | None, download: bool) -> tuple[Dataset, Dataset]:
 def _reproduce(names: list[str], folder: Path, mnist: tuple[Dataset, Dataset] | None, settings: Settings) -> list[Reproduction]:
     """Compute and write the figures one by one; after Ctrl-C return those that there are."""
     finished: list[Reproduction] = []
-    with progress_bars() as progress:
+    with progress_bars() as progress, threadpool_limits(1, "blas"):  # its threads would wait for each other, not work
         for name in names:
             where = folder if len(names) == 1 else folder / name
             where.mkdir(exist_ok=True)

@@ -163,7 +163,7 @@ class Plan:
         rate = float(xp.max(xp.where(wanted, after / before, 0.0))) ** 0.5
         if not rate < 1:
             return inf, inf
-        return rate, log(float(xp.max(after)) / max(self.tolerance, 1e-300)) / -log(max(rate, 1e-3))
+        return rate, log(float(xp.max(xp.where(wanted, after, 0.0))) / max(self.tolerance, 1e-300)) / -log(max(rate, 1e-3))
 
     def _progress(self, build: Callable[[], FixedPointMap | None]) -> float:
         """Return the mean logarithm of the residual that a map reaches on the sample."""

@@ -36,7 +36,7 @@ def map_chunks(function: Callable[[Array], Result], like: Array) -> list[Result]
     if not is_numpy_array(like) or cores == 1 or batch * n * n < WORTHWHILE or batch < 2 * FEWEST_ROWS:
         return [function(rows)]
     size = min(MOST_ROWS, max(FEWEST_ROWS, -(-batch // cores)))
-    with _one_blas_thread:
+    with one_blas_thread():
         return list(_pool().map(function, [rows[start : start + size] for start in range(0, batch, size)]))
 
 
@@ -46,25 +46,51 @@ def _pool() -> ThreadPoolExecutor:
 
 
 class _OneBlasThread:
-    """Holds BLAS to one thread while any caller is inside; the limit is global, so that only the last to leave lifts it."""
+    """Holds BLAS to one thread while any caller is inside; the limit is global, so that only the last to leave lifts it.
+
+    threadpoolctl lets only the thread that set a limit lift it. Callers come from many threads, so that one thread does both.
+    """
 
     def __init__(self) -> None:
         self._lock, self._inside = Lock(), 0
-        self._controller: ThreadpoolController | None = None
-        self._limit: Any = None
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="riemannrnn-blas")
+        self._limits: Any = None
 
     def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
-                self._controller = self._controller or ThreadpoolController()
-                self._limit = self._controller.limit(limits=1, user_api="blas")
+                self._keeper.submit(self._limit).result()
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._limit.restore_original_limits()
+                self._keeper.submit(self._lift).result()
+
+    def _limit(self) -> None:
+        self._limits = _controller().limit(limits=1, user_api="blas")
+        self._limits.__enter__()
+
+    def _lift(self) -> None:
+        self._limits.__exit__(None, None, None)
 
 
-_one_blas_thread = _OneBlasThread()
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@cache
+def one_blas_thread() -> _OneBlasThread:
+    """Return the context in which BLAS has one thread, whoever else is inside."""
+    return _OneBlasThread()
+
+
+def _forget_threads() -> None:
+    """Start anew in a forked child, which has none of its parent's threads."""
+    _pool.cache_clear()
+    one_blas_thread.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_threads)

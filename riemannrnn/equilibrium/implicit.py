@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, row_norms
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.solving import solve_equation
@@ -25,8 +25,8 @@ class Implicit:
     fixed_points
         Where to differentiate.
     solver, tolerance, max_iterations
-        As for `solve_fixed_points`; the residual is that of s = g ∘ (T s + d), relative to the largest norm of g ∘ d in the
-        batch.
+        As for `solve_fixed_points`; the residual is that of s = g ∘ (T s + d), relative to the largest entry of g ∘ d in the
+        batch times √n.
 
     Raises
     ------
@@ -113,9 +113,9 @@ def solve_linear(
     """Return s = g ∘ (T s + d) for every row, or raise `FixedPointError`; `what` names the system in the message."""
     xp = array_namespace(drive)
     # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
-    sizes = row_norms(gains * drive)
-    largest = xp.max(xp.where(xp.isfinite(sizes), sizes, 0.0)) if sizes.shape[0] else 0.0
-    scale = float(largest) or 1.0
+    sizes = xp.abs(gains * drive)
+    largest = float(xp.max(xp.where(xp.isfinite(sizes), sizes, 0.0))) if sizes.shape[0] else 0.0
+    scale = largest * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
     solution, _ = solve_equation(equation, None, solver, tolerance, max_iterations)
     if bool(xp.all(solution.converged)):

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from array_api_compat import array_namespace, device
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
-from threadpoolctl import threadpool_limits
 
 from manifolds import Array
 from manifolds.arrays import to_numpy
+from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.equilibrium.equation import row_norms, take_rows
 from riemannrnn.network.connectivity import Connectivity
 
@@ -103,7 +103,7 @@ def _dense(matrix: Array, gains: Array) -> Array:
     cores = os.cpu_count() or 1
     chunks = np.array_split(gains, max(cores, gains.size * gains.shape[1] // 2**24 + 1))
     # With BLAS threads of its own in every worker they would fight for the cores.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(cores) as pool:
         parts = list(pool.map(lambda chunk: np.linalg.eigvals(chunk[:, :, None] * matrix).real.max(axis=1), chunks))
     return np.concatenate(parts)
 

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace, device
 from manifolds import Array
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms
-from riemannrnn.equilibrium.iteration import Solver, iterate_rows
+from riemannrnn.equilibrium.iteration import Outcome, Solver, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
 
 INPUT_MARGIN = 0.2
@@ -81,7 +81,7 @@ class MapStage(Stage):
             inputs, iterations = inner.state, iterations + inner.iterations
             solution = certified(equation, equation.respond(inputs), iterations, tolerance)
             missed = inner.converged & ~solution.converged
-            budget -= int(xp.max(inner.iterations))
+            budget -= _most(inner)
             if budget <= 0 or not bool(xp.any(missed)):
                 break
             aim = aim * 0.5 * tolerance / float(xp.max(xp.where(missed, solution.residual, tolerance)))
@@ -108,7 +108,7 @@ class MixedStage(Stage):
         inputs = equation.drive if inputs is None else inputs
         chord = self.chord.take(rows)
         first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget)
-        budget -= int(xp.max(first.iterations))
+        budget -= _most(first)
         inputs, iterations = xp.astype(first.state, inputs.dtype), first.iterations
         for correction in range(CORRECTIONS + 1):
             state = equation.respond(inputs)
@@ -119,11 +119,20 @@ class MixedStage(Stage):
             residual = reached - inputs
             scale = row_norms(residual)[:, None]
             scale = xp.where((scale > 0) & xp.isfinite(scale), scale, 1.0)
-            linear = replace(chord.equation, drive=_single(residual / scale), activation=_single(solution.gains))
+            going = (first.converged & ~solution.converged)[:, None]
+            drive = xp.where(going, residual / scale, 0.0)
+            linear = replace(chord.equation, drive=_single(drive), activation=_single(solution.gains))
             part = iterate_rows(self.solver, chord.at(linear), linear.drive, CORRECTION_AIM, budget)
-            budget -= int(xp.max(part.iterations))
-            inputs, iterations = inputs + xp.astype(part.state, inputs.dtype) * scale, iterations + part.iterations
+            budget -= _most(part)
+            step = xp.where(going, xp.astype(part.state, inputs.dtype) * scale, 0.0)
+            inputs, iterations = inputs + step, iterations + xp.where(going[:, 0], part.iterations, 0)
         return solution
+
+
+def _most(outcome: Outcome) -> int:
+    """Return the iterations of the slowest row that arrived; those that did not must not use up what the others need."""
+    xp = array_namespace(outcome.iterations)
+    return int(xp.max(xp.where(outcome.converged, outcome.iterations, 0)))
 
 
 def _single(array: Array) -> Array:

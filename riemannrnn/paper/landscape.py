@@ -137,7 +137,7 @@ def _claims(data: xr.Dataset) -> Iterator[Claim]:
     good = {name: convex(data["segment_cost"].sel(coordinates=name).values) for name in COORDINATES}
     highest = {name: float((data["segment_cost"].sel(coordinates=name)).max()) for name in COORDINATES}
     yield Claim(
-        "J is not convex in W and has singularities",
+        "J is not convex in W",
         "no number recorded",
         f"{int(np.sum(~good['W']))} of {count} segments are not convex; the highest cost met on them is "
         f"{highest['W']:.1e}, in A {highest['A']:.1e}",
@@ -153,7 +153,7 @@ def _claims(data: xr.Dataset) -> Iterator[Claim]:
     costliest = np.argsort(-plane["plane_cost"].values, axis=None)[:COSTLIEST]
     near = int(np.sum(plane["abscissa"].values.ravel()[costliest] > -NEAR_BOUNDARY))
     yield Claim(
-        "The singularities of J lie on or beyond the stability boundary",
+        "J is largest near and beyond the stability boundary",
         "no number recorded",
         f"{near} of the {costliest.size} costliest points of the plane in W have an abscissa above −{NEAR_BOUNDARY}",
         near == costliest.size,
@@ -169,7 +169,7 @@ def _distance_claim(data: xr.Dataset) -> Iterator[Claim]:
         distance, cost = plane["distance"].sel(metric=metric).values[inside], plane["plane_cost"].values[inside]
         correlation[metric] = float(spearmanr(distance, cost).statistic)
     yield Claim(
-        "The metric of the reparameterisation measures what matters for the cost better than the Euclidean one",
+        "Distance in the metric of the reparameterisation tells the cost better than Euclidean distance (stimuli are white)",
         "not computed by the authors",
         "rank correlation of cost and distance from the optimum where stable: "
         + ", ".join(f"{metric} {value:.3f}" for metric, value in correlation.items()),

@@ -9,6 +9,7 @@ from manifolds import Array
 from riemannrnn.paper.linear_network import LinearTask, delta_a, delta_w1, delta_w3, fixed_points
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
+from riemannrnn.paper.workers import workers
 
 STEPS = 3500
 """Steps of a curve."""
@@ -83,10 +84,18 @@ def reproduce(
     grid = np.array(recorded["learning_rates"] if learning_rates is None else learning_rates)
     task = LinearTask.draw(n_units, n_samples)
     values = np.empty((len(RULES), grid.size, steps + 1))
-    for number, rule in enumerate(RULES):
-        for step, loss in enumerate(losses(task, rule, grid, steps)):
-            values[number, :, step] = loss
-            progress((number + step / steps) / len(RULES))
+    done, total = iter(range(1, 10**9)), len(RULES) * (steps + 1)
+
+    with workers() as (pool, stop):
+
+        def run(number: int) -> None:
+            for step, loss in enumerate(losses(task, RULES[number], grid, steps)):
+                values[number, :, step] = loss
+                progress(next(done) / total)
+                if stop.is_set():
+                    return
+
+        list(pool.map(run, range(len(RULES))))
     data = xr.Dataset(
         {"loss": (("rule", "learning_rate", "step"), values, {"long_name": "mean squared error"})},
         coords={"rule": list(RULES), "learning_rate": grid, "step": np.arange(steps + 1)},
@@ -119,7 +128,9 @@ def deviation(data: xr.Dataset) -> xr.DataArray:
 
 def _claims(data: xr.Dataset) -> Iterator[Claim]:
     if "recorded_loss" in data:
-        worst = deviation(data).max(("learning_rate", "recorded_step"))
+        # A curve that is not finite where it was run must not pass for one that agrees.
+        run = deviation(data).where(data["recorded_step"] < data.sizes["step"], 0.0)
+        worst = run.fillna(np.inf).where(data["recorded_loss"] > FLOOR, 0.0).max(("learning_rate", "recorded_step"))
         here = {rule: float(worst.sel(rule=rule)) for rule in ("dW1", "dW2 as released", "dW3")}
         yield Claim(
             "The released notebook's loss curves",
@@ -150,8 +161,8 @@ def _claims(data: xr.Dataset) -> Iterator[Claim]:
     released = data["loss"].sel(rule="dW2 as released") / data["loss"].sel(rule="dW2") - 1
     released = abs(released.where(data["loss"].sel(rule="dW2") > FLOOR))
     yield Claim(
-        "ΔW3 approximates ΔW2",
-        "its curves lie on those of ΔW2",
+        "ΔW3 approximates ΔW2 at small rates",
+        _recorded_apart(data),
         f"losses differ by at most {apart:.1g} of themselves at rate {float(data['learning_rate'][0]):g}; "
         f"those of the released ΔW2 differ from the plain ones by up to {float(released.max()):.0%} over all rates",
         apart < 0.1,
@@ -170,6 +181,16 @@ def _recorded_best(data: xr.Dataset) -> str:
         return "not at this size"
     best = data["recorded_loss"].isel(recorded_step=-1).min("learning_rate")
     return ", ".join(f"{name[:3]} {float(best.sel(rule=name)):.1e}" for name in ("dW1", "dW2 as released", "dW3"))
+
+
+def _recorded_apart(data: xr.Dataset) -> str:
+    if "recorded_loss" not in data:
+        return "not at this size"
+    recorded = data["recorded_loss"].where(data["recorded_loss"] > FLOOR)
+    apart = abs(recorded.sel(rule="dW3") / recorded.sel(rule="dW2 as released") - 1).max("recorded_step")
+    return "losses apart by up to " + ", ".join(
+        f"{float(apart.sel(learning_rate=rate)):.1%} at rate {rate:g}" for rate in data["learning_rate"].values
+    )
 
 
 def _recorded_stall(data: xr.Dataset) -> str:

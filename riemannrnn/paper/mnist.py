@@ -1,18 +1,16 @@
 """MNIST: ΔW1, ΔW3 and ΔW4 at the authors' learning rates, beside the curves that they recorded."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from threading import Event
+from concurrent.futures import as_completed
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from riemannrnn.datasets import Dataset
 from riemannrnn.paper.mnist_experiment import LAST, Curve, Experiment, Settings
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
+from riemannrnn.paper.workers import workers
 
 POINTS = 0.03
 """A recorded accuracy counts as reproduced within so much."""
@@ -76,21 +74,16 @@ def _train(
     """Yield what each curve recorded as it is finished; after Ctrl-C those under way end at their next step and are lost."""
     jobs = [(seed, *curve) for seed in settings.seeds for curve in settings.curves]
     experiments = {seed: Experiment(settings, seed, training, test) for seed in settings.seeds}
-    total, done, stop = len(jobs) * experiments[settings.seeds[0]].steps, iter(range(1, 10**9)), Event()
+    total, done = len(jobs) * experiments[settings.seeds[0]].steps, iter(range(1, 10**9))
+    with workers() as (pool, stop):
 
-    def after_step() -> bool:
-        progress(min(next(done) / total, 1.0))
-        return stop.is_set()
+        def after_step() -> bool:
+            progress(min(next(done) / total, 1.0))
+            return stop.is_set()
 
-    # A curve a core, BLAS held to one thread each: matrices of this size are too small to share.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = {pool.submit(experiments[job[0]].run, job[1], job[2], after_step): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def _report(records: Iterable[xr.Dataset], settings: Settings, notes: Iterable[str], interrupted: bool) -> Reproduction:
@@ -144,9 +137,10 @@ def _summary(data: xr.Dataset) -> xr.Dataset:
     several = data.sizes["seed"] > 1
     summary = xr.Dataset(
         {
-            "last": last.mean("seed"),
+            "last": last.mean("seed", skipna=False),
             "spread": last.std("seed", ddof=1) if several else xr.full_like(last.mean("seed"), np.nan),
-            "fall": fall.mean("seed"),
+            "fall": fall.mean("seed", skipna=False),
+            "steps": data["seconds"].notnull().sum("step").max("seed"),
             "lost_steps": (data["lost"] > 0).sum("step").max("seed"),
             "seconds": data["seconds"].median(("seed", "step")),
             **{name: data[name].mean("seed") for name in ("final_accuracy", "largest_real_part")},
@@ -163,8 +157,8 @@ def _label(row: xr.Dataset) -> str:
 
 
 def _matches(summary: xr.Dataset) -> Claim:
-    steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & np.isfinite(summary["last"])))
-    deviation = abs(steady["last"] - steady["recorded_last"])
+    steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & (summary["steps"] > 0)))
+    deviation = abs(steady["last"] - steady["recorded_last"]).fillna(np.inf)  # a curve that stopped is far off
     off = [
         f"{_label(row)} by {100 * abs(float(row['last'] - row['recorded_last'])):.1f}"
         for row in _rows(steady, deviation > POINTS)
@@ -179,8 +173,8 @@ def _matches(summary: xr.Dataset) -> Claim:
 
 def _falls(summary: xr.Dataset) -> Claim:
     """Curves that hardly learn keep the accuracy that their random network starts with; how far the loss falls says more."""
-    steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & np.isfinite(summary["fall"])))
-    ratio = steady["fall"] / steady["recorded_fall"]
+    steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & (summary["steps"] > 0)))
+    ratio = (steady["fall"] / steady["recorded_fall"]).fillna(np.inf)
     off = [f"{_label(row)} × {float(row['fall'] / row['recorded_fall']):.2f}" for row in _rows(steady, abs(ratio - 1) > FALL)]
     count = steady.sizes["curve"]
     measured = f"{count - len(off)} of {count} curves that do not collapse fall as far within {FALL:.0%}" + (
@@ -231,10 +225,11 @@ def _collapse(summary: xr.Dataset) -> Claim:
 def _lost(summary: xr.Dataset, as_released: bool) -> Claim:
     """In a released run there is always something to go on with: only the trained networks are judged."""
     during = summary["lost_steps"] * (not as_released)
-    gone = _rows(summary, (summary["final_lost"] > 0) | (summary["final_unstable"] > 0) | (during > 0))
+    ended = summary["final_lost"].isnull() & (summary["steps"] > 0)
+    gone = _rows(summary, (summary["final_lost"] > 0) | (summary["final_unstable"] > 0) | (during > 0) | ended)
     words = [
-        f"{_label(row)} ({int(row['lost_steps'])} steps; at the end {int(row['final_lost'])} test stimuli without, "
-        f"{int(row['final_unstable'])} with an unstable one)"
+        f"{_label(row)} ({float(row['lost_steps']):.0f} steps; at the end {float(row['final_lost']):.0f} test stimuli without, "
+        f"{float(row['final_unstable']):.0f} with an unstable one)"
         for row in gone
     ]
     measured = f"lost in {', '.join(words)}" if words else "every stimulus has a stable fixed point on every curve"
