@@ -19,6 +19,7 @@ from rich.table import Table
 
 from manifolds import Array
 from riemannrnn import CrossEntropy, RateNetwork
+from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.equilibrium.implicit import Implicit
 
 INPUTS, CLASSES = 784, 10
@@ -83,10 +84,11 @@ def ours(step: Step, solver: str = "auto") -> Callable[[float], Outcome]:
     network = RateNetwork(step.weights.shape[0], None, CLASSES, seed=0, dtype=step.weights.dtype)
 
     def run(tolerance: float) -> Outcome:
-        fixed_points = network.solve(step.weights, step.drive, solver=solver, tolerance=tolerance, on_failure="mask")
-        implicit = Implicit(fixed_points, solver, 0.5 * tolerance)
-        adjoints = implicit.adjoint(step.errors(fixed_points.rates))
-        return fixed_points.rates, adjoints, implicit.gradient(adjoints)
+        with one_blas_thread():  # as in `train`
+            fixed_points = network.solve(step.weights, step.drive, solver=solver, tolerance=tolerance, on_failure="mask")
+            implicit = Implicit(fixed_points, solver, 0.5 * tolerance)
+            adjoints = implicit.adjoint(step.errors(fixed_points.rates))
+            return fixed_points.rates, adjoints, implicit.gradient(adjoints)
 
     return run
 

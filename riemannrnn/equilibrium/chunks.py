@@ -30,14 +30,20 @@ def map_chunks(function: Callable[[Array], Result], like: Array) -> list[Result]
     Arrays that are not NumPy's, and small batches, are one chunk on the calling thread.
     """
     xp = array_namespace(like)
-    batch, n = like.shape
+    batch = like.shape[0]
     rows = xp.arange(batch, device=device(like))
-    cores = os.cpu_count() or 1
-    if not is_numpy_array(like) or cores == 1 or batch * n * n < WORTHWHILE or batch < 2 * FEWEST_ROWS:
+    if not worthwhile(like):
         return [function(rows)]
-    size = min(MOST_ROWS, max(FEWEST_ROWS, -(-batch // cores)))
+    size = min(MOST_ROWS, max(FEWEST_ROWS, -(-batch // (os.cpu_count() or 1))))
     with one_blas_thread():
         return list(_pool().map(function, [rows[start : start + size] for start in range(0, batch, size)]))
+
+
+def worthwhile(like: Array) -> bool:
+    """Tell whether the rows of an array of shape (batch, n) are worth threads."""
+    batch, n = like.shape
+    several = (os.cpu_count() or 1) > 1 and batch >= 2 * FEWEST_ROWS
+    return is_numpy_array(like) and several and batch * n * n >= WORTHWHILE
 
 
 @cache

@@ -1,11 +1,12 @@
 """Solving the equation for a whole batch: by one solver or automatically, on all cores, and certified."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.chunks import map_chunks
+from riemannrnn.equilibrium.chunks import map_chunks, one_blas_thread, worthwhile
 from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
 from riemannrnn.equilibrium.iteration import Solver, iterate_rows
 from riemannrnn.equilibrium.newton import Newton
@@ -42,7 +43,8 @@ def solve_equation(
     ValueError
         For an unknown solver, naming those known.
     """
-    with quiet():
+    # BLAS threads wait for their next product in a busy loop, and would take a core from the chunks that follow.
+    with quiet(), one_blas_thread() if worthwhile(equation.drive) else nullcontext():
         solve, name = _chosen(equation, start, solver, tolerance, max_iterations)
 
     def solve_quietly(rows: Array) -> Solution:

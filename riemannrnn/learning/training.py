@@ -1,13 +1,15 @@
 """Mini-batch training by a learning rule."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
 
 from manifolds import Array, OutsideManifoldError, SingularPointError, WeightManifold
+from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.cost import FixedPointCost
@@ -109,23 +111,26 @@ def train(
     generator = np.random.default_rng(seed)
     history = History(weights)
     xp = array_namespace(stimuli)
+    # BLAS threads spin between products, and would take a core from the threads that iterate the fixed points.
+    held = one_blas_thread() if is_numpy_array(stimuli) else nullcontext()
     try:
-        steps_per_epoch = ceil(count / batch_size)
-        for step in range(epochs * steps_per_epoch):
-            place = step % steps_per_epoch * batch_size
-            if place == 0:
-                order = xp.asarray(generator.permutation(count), device=device(stimuli))
-            rows = order[place : place + batch_size]
-            evaluation = cost.take(rows).at(weights)
-            history.loss.append(evaluation.cost)
-            history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
-            if isinstance(loss, CrossEntropy):
-                history.accuracy.append(accuracy(evaluation.outputs, xp.take(loss.labels, rows, axis=0)))
-            history.weights = weights
-            weights, memory = stepper.step(evaluation, learning_rate, memory)
-            if callback is not None:
-                callback(step + 1, history)
-        history.weights, history.stopped = weights, f"All {epochs} epochs done."
+        with held:
+            steps_per_epoch = ceil(count / batch_size)
+            for step in range(epochs * steps_per_epoch):
+                place = step % steps_per_epoch * batch_size
+                if place == 0:
+                    order = xp.asarray(generator.permutation(count), device=device(stimuli))
+                rows = order[place : place + batch_size]
+                evaluation = cost.take(rows).at(weights)
+                history.loss.append(evaluation.cost)
+                history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
+                if isinstance(loss, CrossEntropy):
+                    history.accuracy.append(accuracy(evaluation.outputs, xp.take(loss.labels, rows, axis=0)))
+                history.weights = weights
+                weights, memory = stepper.step(evaluation, learning_rate, memory)
+                if callback is not None:
+                    callback(step + 1, history)
+            history.weights, history.stopped = weights, f"All {epochs} epochs done."
     except (FixedPointError, OutsideManifoldError, SingularPointError) as error:
         history.stopped = f"Stopped at step {step + 1}: {error}"
     except KeyboardInterrupt:
