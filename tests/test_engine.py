@@ -142,6 +142,13 @@ def test_the_mixed_stage_alone_reaches_float64(gains, generator):
     np.testing.assert_allclose(equation.image(solution.state), solution.state, atol=2e-12)
 
 
+def test_saturated_networks_are_solved_by_plain_iteration():
+    """A line search that runs off to huge weights must still be told what the cost is there."""
+    column = np.ones((20, 1))
+    weights, drive = 1e4 * column @ column.T, np.random.default_rng(0).standard_normal((30, 20)) + 0.5
+    assert solve_fixed_points(weights, drive).converged.all()
+
+
 def test_auto_says_what_it_picked():
     weights, drive = problem(n=100, batch=400, radius=0.9)
     network = RateNetwork(100, seed=0)

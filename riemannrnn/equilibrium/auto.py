@@ -36,6 +36,9 @@ ACCELERATED_ITERATIONS = 60
 FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no acceleration."""
 
+SETTLING_ITERATIONS = 8
+"""Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
+
 MEMORY = 2
 """Differences that Anderson acceleration keeps on a map that contracts; on others, as many as by default."""
 
@@ -62,7 +65,9 @@ class Plan:
         with quiet():
             self.rate, self.left = self._contraction()
         worthwhile = CHORD_ITERATIONS + FACTOR_PRODUCTS * start.shape[1] / max(start.shape[0], 1)
-        self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.left <= worthwhile else 0
+        self.fast = self.left <= worthwhile
+        settling = 0 if self.rate < 1 else SETTLING_ITERATIONS
+        self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.fast else settling
 
     def solve(self, rows: Array) -> Solution:
         """Return the solution for some of the rows."""
@@ -90,7 +95,7 @@ class Plan:
     @property
     def description(self) -> str:
         """What goes first."""
-        if self.plain:
+        if self.fast:
             return "plain iteration"
         if not self.rate < 1:
             return "chord or splitting map, accelerated"
