@@ -23,22 +23,24 @@ def euler(step: Step) -> Array:
     return rates
 
 
+def released_state(step: Step) -> tuple[Array, Array, Array]:
+    """Return rates, gains and errors, each of shape (batch, n)."""
+    rates = euler(step)
+    return rates, 1 - np.tanh(rates @ step.weights.T + step.drive) ** 2, step.errors(rates)
+
+
 def released_w1(step: Step) -> Array:
     """Return ΔW1 by an N × N solve for every stimulus."""
-    rates = euler(step)
-    gains, errors = 1 - np.tanh(rates @ step.weights.T + step.drive) ** 2, step.errors(rates)
-    identity, change = np.eye(UNITS, dtype=rates.dtype), np.zeros_like(step.weights)
-    for r, g, e in zip(rates, gains, errors, strict=True):
+    identity, change = np.eye(UNITS, dtype=step.weights.dtype), np.zeros_like(step.weights)
+    for r, g, e in zip(*released_state(step), strict=True):
         change += np.outer(np.linalg.solve(identity - g[:, None] * step.weights.T, g * e), r)
     return change
 
 
 def released_w3(step: Step) -> Array:
     """Return ΔW3 by products of N × N matrices for every stimulus."""
-    rates = euler(step)
-    gains, errors = 1 - np.tanh(rates @ step.weights.T + step.drive) ** 2, step.errors(rates)
-    identity, change = np.eye(UNITS, dtype=rates.dtype), np.zeros_like(step.weights)
-    for r, g, e in zip(rates, gains, errors, strict=True):
+    identity, change = np.eye(UNITS, dtype=step.weights.dtype), np.zeros_like(step.weights)
+    for r, g, e in zip(*released_state(step), strict=True):
         left, right = identity - step.weights * g, identity - g[:, None] * step.weights
         change += left @ np.outer(g * e, r) @ (right.T @ right)
     return change

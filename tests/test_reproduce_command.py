@@ -83,6 +83,11 @@ def test_what_is_not_there_is_refused_before_anything_is_made(tmp_path, monkeypa
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("options", [["--as-released"], ["--seeds", "2"], ["--data", "here"], ["--download"]])
+def test_options_of_mnist_are_not_ignored_by_others(options):
+    assert "they are options of mnist and all" in refused(run("reproduce", "linear", *options))
+
+
 def test_download_fetches_into_the_folder_that_is_named(small, tmp_path, monkeypatch):
     fetched = []
     monkeypatch.setattr(reproduce, "fetch_mnist", fetched.append)

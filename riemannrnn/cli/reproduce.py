@@ -16,6 +16,9 @@ from riemannrnn.datasets import DATA_VARIABLE, Dataset, DatasetError, fetch_mnis
 from riemannrnn.paper import FIGURES, Reproduction, Settings, write_numbers, write_paper, write_reproduction
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_toml
 
+SEEDS = 3
+"""Of MNIST, by default."""
+
 COLOURS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
 """Of the verdicts."""
 
@@ -30,7 +33,7 @@ def reproduce_command(
             help="mnist: 500 Euler steps and updates from test batches, as in the authors' code; or exact fixed points.",
         ),
     ] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="mnist: number of seeds, from 0.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="mnist: number of seeds, from 0.")] = SEEDS,
     data: Annotated[
         Path | None, typer.Option(help="mnist: folder of the four IDX files.", show_default=f"${DATA_VARIABLE}")
     ] = None,
@@ -45,6 +48,8 @@ def reproduce_command(
         return
     try:
         names = _names(name)
+        if "mnist" not in names and (as_released or data or download or seeds != SEEDS):
+            raise ValueError(f"{name} takes no --as-released, --seeds, --data or --download; they are options of mnist and all")
         mnist = _load(data, download) if "mnist" in names else None
         folder = create_run_folder(output, f"reproduce-{name}")
         settings = {"figures": names, "as_released": as_released, "seeds": seeds}
