@@ -177,7 +177,7 @@ def test_auto_converges_where_picard_does(radius):
     assert auto.converged[picard.converged].all()
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6, 1e200])
 def test_one_bad_stimulus_harms_no_other(bad):
     weights, drive = problem(n=40, batch=512)
     clean = solve_fixed_points(weights, drive)

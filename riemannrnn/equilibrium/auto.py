@@ -121,6 +121,7 @@ class Plan:
         if splitting is None:
             yield DirectStage(self.budget, Newton(self.start.shape[1]))
         else:
+            yield DirectStage(ACCELERATED_ITERATIONS, Picard())  # what it solves must not be lost to the maps, say by overflow
             yield MapStage(self.budget, Picard(0.5), splitting)
 
     def _accelerator(self) -> Solver:

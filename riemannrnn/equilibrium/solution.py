@@ -64,7 +64,9 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     """Return the solution whose states are these, the inputs T s + d there being known."""
     image = equation.respond(inputs)
     residual = row_norms(image - state)
-    converged = is_converged(state, residual, tolerance)
+    # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
+    finite = array_namespace(inputs).all(array_namespace(inputs).isfinite(inputs), axis=1)
+    converged = is_converged(state, residual, tolerance) & finite
     return Solution(state, inputs, equation.slope(inputs, image), residual, converged, iterations)
 
 
