@@ -1,5 +1,6 @@
 """What every module needs of arrays, whichever array-API library they come from."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -51,12 +52,19 @@ def to_numpy(a: Array) -> Array:
     return a.get() if is_cupy_array(a) else np.asarray(a)
 
 
-def inverse(matrix: Array) -> Array:
+def inverse(matrix: Array, product: Callable[[Array, Array], Array] = operator.matmul) -> Array:
     """Return the inverse of a square matrix, shape (n, n).
 
     By blocks, M = [[P, Q], [R, S]] through P⁻¹ and the Schur complement S − R P⁻¹ Q, so that the work is in matrix products:
     several times faster than LAPACK's inverse, which is kept for small blocks. Blocks are not pivoted; where a leading one is
     close to singular the result is found to be inaccurate, on a vector, and LAPACK does the whole.
+
+    Parameters
+    ----------
+    matrix
+        M.
+    product
+        What multiplies two matrices.
 
     Raises
     ------
@@ -73,7 +81,7 @@ def inverse(matrix: Array) -> Array:
         return xp.linalg.inv(matrix)
     try:
         with np.errstate(all="ignore"):  # what overflows is found out below
-            result = _inverse_by_blocks(matrix)
+            result = _inverse_by_blocks(matrix, product)
             signs = np.random.default_rng(0).integers(0, 2, (n, 1)) * 2.0 - 1.0  # rows may sum alike, so not all ones
             probe = xp.asarray(signs, dtype=matrix.dtype, device=device(matrix))
             error = xp.max(xp.abs(matrix @ (result @ probe) - probe)), xp.max(xp.abs((result @ (matrix @ probe)) - probe))
@@ -83,18 +91,18 @@ def inverse(matrix: Array) -> Array:
     return result if accurate else xp.linalg.inv(matrix)
 
 
-def _inverse_by_blocks(matrix: Array) -> Array:
+def _inverse_by_blocks(matrix: Array, product: Callable[[Array, Array], Array]) -> Array:
     xp = array_namespace(matrix)
     n = matrix.shape[0]
     if n <= SMALL_BLOCK:
         return xp.linalg.inv(matrix)
     half = n // 2
     upper_right, lower_left = matrix[:half, half:], matrix[half:, :half]
-    corner = _inverse_by_blocks(matrix[:half, :half])
-    across = corner @ upper_right
-    schur = _inverse_by_blocks(matrix[half:, half:] - lower_left @ across)
-    down = schur @ (lower_left @ corner)
-    top = xp.concat([corner + across @ down, -(across @ schur)], axis=1)
+    corner = _inverse_by_blocks(matrix[:half, :half], product)
+    across = product(corner, upper_right)
+    schur = _inverse_by_blocks(matrix[half:, half:] - product(lower_left, across), product)
+    down = product(schur, product(lower_left, corner))
+    top = xp.concat([corner + product(across, down), -product(across, schur)], axis=1)
     return xp.concat([top, xp.concat([-down, schur], axis=1)], axis=0)
 
 

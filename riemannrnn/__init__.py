@@ -2,6 +2,7 @@
 
 from riemannrnn.equilibrium import (
     Anderson,
+    Automatic,
     FixedPointError,
     FixedPoints,
     Newton,
@@ -28,6 +29,7 @@ __all__ = [
     "Activation",
     "Anderson",
     "AutogradLoss",
+    "Automatic",
     "CrossEntropy",
     "FixedPointCost",
     "FixedPointError",

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from manifolds.arrays import inverse
-from riemannrnn import RateNetwork, solve_fixed_points
-from riemannrnn.equilibrium import chunks
+from riemannrnn import Automatic, RateNetwork, solve_fixed_points
+from riemannrnn.equilibrium import Picard, chunks
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.implicit import Implicit
@@ -51,7 +52,7 @@ def test_chunks_are_all_rows_in_order(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     parts = chunks.map_chunks(lambda rows: rows, np.empty((1000, 3)))
     assert len(parts) > 2
-    np.testing.assert_array_equal(np.concatenate(parts), np.arange(1000))
+    np.testing.assert_array_equal(np.concatenate([np.arange(1000)[rows] for rows in parts]), np.arange(1000))
     assert len(chunks.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
 
 
@@ -76,7 +77,7 @@ def test_a_forked_child_has_threads_of_its_own():
         "import os, numpy as np\n"
         "from riemannrnn.equilibrium import chunks\n"
         "chunks.WORTHWHILE, os.cpu_count = 0, lambda: 2\n"
-        "work = lambda: chunks.map_chunks(len, np.empty((300, 3)))\n"
+        "work = lambda: chunks.map_chunks(lambda rows: rows.stop, np.empty((300, 3)))\n"
         "work()\n"
         "child = os.fork()\n"
         "if child == 0:\n"
@@ -131,7 +132,7 @@ def test_the_mixed_stage_alone_reaches_float64(gains, generator):
     """Without the stages after it, which would hide what it misses; nonlinear, and linear with gains."""
     weights, drive = problem(n=70, batch=30)
     activation = as_activation("tanh") if gains is None else np.full_like(drive, gains)
-    equation = FixedPointEquation(Operator(Dense().apply, weights), drive, activation)
+    equation = FixedPointEquation(Operator(Dense(), weights), drive, activation)
     single = equation.single()
     chord = ChordMap.build(single, np.full(70, 0.6, dtype=np.float32))
     from riemannrnn.equilibrium.anderson import Anderson
@@ -212,3 +213,67 @@ def test_an_adjoint_is_as_accurate_for_a_mean_as_for_a_sum(dtype, generator):
     exact = [np.linalg.solve(np.eye(40) - g[:, None] * weights.T, g * e) for g, e in zip(found.gains, errors, strict=True)]
     for each in (total, 4096 * mean):
         np.testing.assert_allclose(each, exact, atol=100 * found.tolerance * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("solver", ["chord", "splitting", Automatic("chord", "native"), Automatic(precision="native")], ids=str)
+@pytest.mark.parametrize("radius", [0.2, 0.9, 1.1])
+def test_maps_by_name(solver, radius):
+    weights, drive = problem(radius=radius)
+    found = solve_fixed_points(weights, drive, solver=solver, on_failure="mask")
+    plain = solve_fixed_points(weights, drive, on_failure="mask")
+    assert (found.converged == plain.converged).all()
+    good = found.converged
+    assert good.mean() > 0.9
+    if radius < 1:  # beyond, a stimulus may have several
+        np.testing.assert_allclose(found.rates[good], plain.rates[good], atol=1e-8)
+    assert "float32" not in found.solver or solver == "chord"
+    if isinstance(solver, str):
+        assert found.solver.startswith(f"{solver} (")
+
+
+def test_a_wrong_option_of_the_automatic_solver():
+    with pytest.raises(ValueError, match="method = 'newton' is unknown; choose one of any, chord, splitting"):
+        Automatic("newton")
+    with pytest.raises(ValueError, match="precision = 'half' is unknown"):
+        Automatic(precision="half")
+
+
+@pytest.mark.parametrize("precision", ["mixed", "native"])
+def test_one_factor_serves_the_fixed_points_and_every_derivative(precision, monkeypatch, generator):
+    weights, drive = problem()
+    built = []
+    build = ChordMap.build
+    monkeypatch.setattr(ChordMap, "build", lambda *arguments: built.append(1) or build(*arguments))
+    solver = Automatic(precision=precision)
+    found = solve_fixed_points(weights, drive, solver=solver)
+    implicit, errors, vector = (
+        Implicit(found, solver),
+        generator.standard_normal(drive.shape),
+        generator.standard_normal((40, 40)),
+    )
+    adjoint, tangent = implicit.adjoint(errors), implicit.tangent(vector)
+    assert len(built) == 1
+    alone = Implicit(replace(found, plan=None), solver)
+    np.testing.assert_allclose(adjoint, alone.adjoint(errors), atol=1e-8)
+    np.testing.assert_allclose(tangent, alone.tangent(vector), atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["auto", "chord", "splitting", "picard", Picard(0.5), "anderson", "newton"], ids=str)
+@pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
+def test_nothing_of_the_caller_is_overwritten(solver, activation):
+    weights, drive = problem(radius=0.6)
+    start = np.tanh(drive[::-1])
+    copies = [array.copy() for array in (weights, drive, start)]
+    found = solve_fixed_points(weights, drive, activation, solver=solver, initial_rates=start)
+    rates = found.rates.copy()
+    Implicit(found, solver).adjoint(drive)
+    for array, copy in zip((weights, drive, start, found.rates), (*copies, rates), strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_products_in_threads(monkeypatch, generator):
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
+    np.testing.assert_allclose(chunks.product(a, b), a @ b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(chunks.accumulated(Dense(), a, a[:, :20]), a.T @ a[:, :20], rtol=1e-12, atol=1e-12)

@@ -187,7 +187,7 @@ CASES = {
     "solver": (
         lambda: solve_fixed_points(ZERO, EYE, solver="broyden"),
         ValueError,
-        "'broyden' is unknown; choose one of auto, picard",
+        "'broyden' is unknown; choose one of auto, chord",
     ),
     "policy": (
         lambda: solve_fixed_points(ZERO, EYE, on_failure="ignore"),

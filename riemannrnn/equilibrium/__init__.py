@@ -1,6 +1,7 @@
 """Fixed points of a network, their stability, and their derivatives to second order."""
 
 from riemannrnn.equilibrium.anderson import Anderson
+from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.autodiff import differentiable_fixed_points
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, solve_fixed_points
 from riemannrnn.equilibrium.implicit import Implicit
@@ -11,6 +12,7 @@ from riemannrnn.equilibrium.stability import spectral_abscissa
 
 __all__ = [
     "Anderson",
+    "Automatic",
     "FixedPointError",
     "FixedPoints",
     "Implicit",

@@ -1,8 +1,10 @@
 """Choosing a solver: a sample of the batch is iterated, its contraction measured, and a plan made that all rows follow."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import inf, log
-from threading import Lock
+from threading import RLock
+from typing import Literal, final
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -10,7 +12,7 @@ from array_api_compat import array_namespace, device
 from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, row_norms, take_rows
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
@@ -21,10 +23,12 @@ from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Sta
 SAMPLE_ROWS, SAMPLE_ITERATIONS = 32, 6
 """Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain."""
 
-CHORD_ITERATIONS = 10
-"""Plain iterations that take as long as the accelerated ones of a problem that contracts well."""
+METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
 
-FACTOR_PRODUCTS = 3.0
+CHORD_ITERATIONS = 6
+"""Plain iterations that take as long as those of the chord map on a problem that contracts well."""
+
+FACTOR_PRODUCTS = 5.0
 """The factor of the chord map takes as long as so many products of an n × n matrix with itself."""
 
 TRIAL_ITERATIONS = 10
@@ -46,6 +50,39 @@ CLOSE = 0.3
 """A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
 
 
+@final
+@dataclass(frozen=True)
+class Automatic(Solver):
+    """Picks by what a sample of the batch shows, and says in its results what it picked.
+
+    Parameters
+    ----------
+    method
+        "any" of the maps; "chord" or "splitting" (Peaceman–Rachford) for that one alone. What a map leaves unsolved goes on to
+        plain and then to averaged iterations, so that none fails where they would converge.
+    precision
+        Of float64 problems: "mixed" iterates the chord map in float32, and corrects and certifies in float64; "native" does
+        everything in float64.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method or precision.
+    """
+
+    method: Literal["any", "chord", "splitting"] = "any"
+    precision: Literal["mixed", "native"] = "mixed"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("method", self.method, METHODS), ("precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise ValueError(f"{name} = {value!r} is unknown; choose one of {', '.join(known)}")
+
+    @property
+    def name(self) -> str:
+        return "auto" if self.method == "any" else self.method
+
+
 class Plan:
     """What a sample of the batch says should be done, and the doing of it for any rows.
 
@@ -53,79 +90,136 @@ class Plan:
     is quickest. Where it does not, the chord map and Peaceman–Rachford splitting compete on the sample. The last resort for
     fixed points is averaged splitting, slow but sturdy; for a linear equation it is the direct solution by Krylov steps. A
     later stage gets the rows that the one before left, from where they started: no row changes branch by a detour.
+
+    Parameters
+    ----------
+    equation, start, tolerance, budget
+        What is to be solved, from where (None: φ(d)), to what residual and in how many iterations.
+    options
+        The method and the precision.
+    known
+        The plan of another equation with the same T or its transpose, whose sample and factors are used again.
     """
 
-    def __init__(self, equation: FixedPointEquation, start: Array | None, tolerance: float, budget: int) -> None:
-        self.equation, self.tolerance, self.budget = equation, tolerance, budget
-        self.cold = start is None
-        self.start = start = equation.respond(equation.drive) if start is None else start
-        xp = array_namespace(start)
-        self._lock, self._maps = Lock(), dict[str, FixedPointMap | None]()
-        self.sample = xp.arange(0, start.shape[0], 1 + (start.shape[0] - 1) // SAMPLE_ROWS, device=device(start))
+    def __init__(
+        self,
+        equation: FixedPointEquation,
+        start: Array | None,
+        tolerance: float,
+        budget: int,
+        options: Automatic,
+        known: "Plan | None" = None,
+    ) -> None:
+        self.equation, self.tolerance, self.budget, self.options = equation, tolerance, budget, options
+        self.start = start
+        xp, rows = array_namespace(equation.drive), equation.drive.shape[0]
+        self._lock, self._maps = RLock(), dict[str, SharedFactorMap | None]()
+        self.rate: float
+        self.left: float
+        self.gain: Array
+        self._ranked: list[Callable[[], SharedFactorMap | None]] | None = None
+        self.sample = xp.arange(0, rows, 1 + (rows - 1) // SAMPLE_ROWS, device=device(equation.drive))
         with quiet():
-            self.rate, self.left = self._contraction()
-        worthwhile = CHORD_ITERATIONS + FACTOR_PRODUCTS * start.shape[1] / max(start.shape[0], 1)
-        self.fast = self.left <= worthwhile
+            if known is None or not known.rate < 1:
+                self.rate, self.left = self._contraction()
+            else:  # the Jacobians are those at the known fixed points, or their transposes up to similarity
+                self.rate, self.gain, self.left = known.rate, known.gain, _iterations(known.rate, 1.0, tolerance)
+        if known is not None:
+            for name, each in known._maps.items():
+                own = equation.single() if name == "single" else equation
+                self._maps[name] = None if each is None or own is None else each.at(own)
         settling = 0 if self.rate < 1 else SETTLING_ITERATIONS
         self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.fast else settling
 
-    def solve(self, rows: Array) -> Solution:
+    @property
+    def fast(self) -> bool:
+        """Whether plain iteration is done before a factor would pay, or before the accelerated iterations with one known."""
+        if self.options.method != "any":
+            return False
+        batch, n = self.equation.drive.shape
+        factor = FACTOR_PRODUCTS * n / max(batch, 1)
+        return self.left <= CHORD_ITERATIONS + (0 if self._maps else factor)
+
+    def prepare(self) -> "Plan":
+        """Form the factor that every row will need, if there is one, on all cores; return the plan."""
+        if not self.plain:
+            next(self._stages(), None)
+        return self
+
+    def solve(self, rows: slice) -> Solution:
         """Return the solution for some of the rows."""
-        xp = array_namespace(self.start)
-        equation, start = self.equation.take(rows), take_rows(self.start, rows)
+        xp = array_namespace(self.equation.drive)
+        equation, start = self._taken(rows)
         solution: Solution | None = None
         inputs: Array | None = None
-        state, left, spent = start, rows, 0
+        state, left, spent = start, xp.arange(rows.start, rows.stop, device=device(start)), 0
         stages = self._stages()
         while spent < self.budget and (stage := next(stages, None)) is not None:
             if inputs is None and not isinstance(stage, DirectStage):
-                cold = self.cold and solution is None
+                cold = self.start is None and solution is None
                 inputs = equation.drive if cold else _initial_inputs(equation, state, start)
-            part = stage.run(equation, left, start, inputs, self.tolerance, min(stage.iterations, self.budget - spent))
+            chosen = rows if solution is None else left
+            part = stage.run(equation, chosen, start, inputs, self.tolerance, min(stage.iterations, self.budget - spent))
             solution = part if solution is None else solution.completed(part)
             spent += stage.iterations
-            again = xp.nonzero(~part.converged)[0]
-            if again.shape[0] == 0:
+            if bool(xp.all(part.converged)):
                 return solution
+            again = xp.nonzero(~part.converged)[0]
             equation = equation.take(again)
             left, start, state = (take_rows(array, again) for array in (left, start, part.state))
             inputs = None if inputs is None else take_rows(inputs, again)
-        return solution or certified(equation, start, xp.zeros_like(rows), self.tolerance)
+        return solution or certified(equation, start, xp.zeros_like(left), self.tolerance)
 
     @property
     def description(self) -> str:
         """What goes first."""
         if self.fast:
             return "plain iteration"
-        if not self.rate < 1:
+        single = self.equation.single() is not None and self.options.precision == "mixed"
+        corrected = ", float32 corrected in float64" if single else ""
+        if self.options.method == "splitting":
+            return "splitting map, accelerated"
+        if self.options.method == "any" and not self.rate < 1:
             return "chord or splitting map, accelerated"
-        accelerated = "" if self.rate < FAST else ", accelerated"
-        return f"chord map{accelerated}" + (", float32 corrected in float64" if self.equation.single() else "")
+        return "chord map" + ("" if self.rate < FAST else ", accelerated") + (corrected if self.rate < 1 else "")
 
     def _stages(self) -> Iterator[Stage]:
         """Yield the stages in order, each factor formed when its turn comes."""
         if self.plain:
             yield DirectStage(self.plain, Picard())
-        order = [self._chord, self._splitting]
-        if self.rate < 1 and (single := self._single_chord()) is not None:
-            yield MixedStage(ACCELERATED_ITERATIONS, self._accelerator(), single)
-        elif self.rate < 1 and (chord := self._chord()) is not None:
-            yield MapStage(ACCELERATED_ITERATIONS, self._accelerator(), chord)
-        else:
-            order = sorted(order, key=self._progress)
-        for build in order:
+        if self.rate < 1 and self.options.method != "splitting":
+            yield from self._contracting_stages()
+        for build in self._order():
             fixed_point_map = build()
             if fixed_point_map is not None:
                 yield MapStage(ACCELERATED_ITERATIONS, Anderson(), fixed_point_map)
         splitting = self._splitting() if self.equation.nonlinear else None
         if splitting is None:
-            yield DirectStage(self.budget, Newton(self.start.shape[1]))
+            yield DirectStage(self.budget, Newton(self.equation.drive.shape[1]))
         else:
             yield DirectStage(ACCELERATED_ITERATIONS, Picard())  # what it solves must not be lost to the maps, say by overflow
             yield MapStage(self.budget, Picard(0.5), splitting)
 
-    def _accelerator(self) -> Solver:
-        return Picard() if self.rate < FAST else Anderson(MEMORY)
+    def _contracting_stages(self) -> Iterator[Stage]:
+        """Yield the chord map as it suits rows that the plain iteration contracts."""
+        accelerator = Picard() if self.rate < FAST else Anderson(MEMORY)
+        single = self._single_chord() if self.options.precision == "mixed" else None
+        if single is not None:
+            yield MixedStage(ACCELERATED_ITERATIONS, accelerator, single)
+        elif (chord := self._chord()) is not None:
+            yield MapStage(ACCELERATED_ITERATIONS, accelerator, chord)
+
+    def _order(self) -> list[Callable[[], SharedFactorMap | None]]:
+        """Return what builds the maps, the better first."""
+        builds: dict[str, Callable[[], SharedFactorMap | None]] = {"chord": self._chord, "splitting": self._splitting}
+        if self.options.method != "any":
+            return [builds[self.options.method]]
+        if self.rate < 1:
+            return list(builds.values())
+        with self._lock:
+            if self._ranked is None:
+                self._ranked = sorted(builds.values(), key=self._progress)
+            return self._ranked
 
     def _single_chord(self) -> ChordMap | None:
         """Return the chord map in float32, if there is such a precision below that of the equation."""
@@ -136,13 +230,13 @@ class Plan:
         built = self._built("single", lambda: ChordMap.build(single, gain))
         return built if isinstance(built, ChordMap) else None
 
-    def _chord(self) -> FixedPointMap | None:
+    def _chord(self) -> SharedFactorMap | None:
         return self._built("chord", lambda: ChordMap.build(self.equation, self.gain))
 
-    def _splitting(self) -> FixedPointMap | None:
+    def _splitting(self) -> SharedFactorMap | None:
         return self._built("splitting", lambda: PeacemanRachfordMap.build(self.equation))
 
-    def _built(self, name: str, build: Callable[[], FixedPointMap]) -> FixedPointMap | None:
+    def _built(self, name: str, build: Callable[[], SharedFactorMap]) -> SharedFactorMap | None:
         """Return a map, formed once for all threads; None if its factor does not exist."""
         with self._lock:
             if name not in self._maps:
@@ -152,10 +246,15 @@ class Plan:
                     self._maps[name] = None
             return self._maps[name]
 
+    def _taken(self, rows: Rows) -> tuple[FixedPointEquation, Array]:
+        """Return the equation of some rows, and where they start."""
+        equation = self.equation.take(rows)
+        return equation, equation.respond(equation.drive) if self.start is None else take_rows(self.start, rows)
+
     def _contraction(self) -> tuple[float, float]:
         """Rate at which the plain iteration of the sample contracts, of the slowest row, and how many more it would need."""
-        xp = array_namespace(self.start)
-        equation, state = self.equation.take(self.sample), take_rows(self.start, self.sample)
+        xp = array_namespace(self.equation.drive)
+        equation, state = self._taken(self.sample)
         sizes = []
         for _ in range(SAMPLE_ITERATIONS):
             image = equation.image(state)
@@ -169,20 +268,25 @@ class Plan:
         rate = float(xp.max(xp.where(wanted, after / before, 0.0))) ** 0.5
         if not rate < 1:
             return inf, inf
-        return rate, log(float(xp.max(xp.where(wanted, after, 0.0))) / max(self.tolerance, 1e-300)) / -log(max(rate, 1e-3))
+        return rate, _iterations(rate, float(xp.max(xp.where(wanted, after, 0.0))), self.tolerance)
 
-    def _progress(self, build: Callable[[], FixedPointMap | None]) -> float:
+    def _progress(self, build: Callable[[], SharedFactorMap | None]) -> float:
         """Return the mean logarithm of the residual that a map reaches on the sample."""
-        xp = array_namespace(self.start)
+        xp = array_namespace(self.equation.drive)
         fixed_point_map = build()
         if fixed_point_map is None:
             return inf
-        rest, start = self.equation.take(self.sample), take_rows(self.start, self.sample)
+        rest, start = self._taken(self.sample)
         inputs = _initial_inputs(rest, start, start)
         trial = MapStage(TRIAL_ITERATIONS, Anderson(), fixed_point_map)
         with quiet():
             residual = trial.run(rest, self.sample, start, inputs, self.tolerance, TRIAL_ITERATIONS).residual
         return float(xp.mean(xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * self.tolerance)))
+
+
+def _iterations(rate: float, residual: float, tolerance: float) -> float:
+    """Return how many iterations of this rate take a residual to the tolerance."""
+    return log(residual / max(tolerance, 1e-300)) / -log(max(rate, 1e-3))
 
 
 def _mean_gain(equation: FixedPointEquation, state: Array) -> Array:

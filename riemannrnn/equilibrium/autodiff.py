@@ -6,10 +6,12 @@ import autograd.numpy as anp
 from autograd.extend import defvjp, primitive
 
 from manifolds import Array
+from riemannrnn.equilibrium.equation import Operator
 from riemannrnn.equilibrium.fixed_points import default_tolerance, solve_fixed_points
 from riemannrnn.equilibrium.implicit import solve_linear
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.network.activations import Activation, as_activation
+from riemannrnn.network.connectivity import Dense
 
 
 def differentiable_fixed_points(
@@ -45,7 +47,7 @@ def differentiable_fixed_points(
     """
     f = as_activation(activation)
 
-    def solve(operator: Callable[[Array], Array], right_hand_side: Array, inputs: Array, what: str) -> Array:
+    def solve(operator: Operator, right_hand_side: Array, inputs: Array, what: str) -> Array:
         return solve_linear(
             operator,
             right_hand_side,
@@ -63,7 +65,7 @@ def differentiable_fixed_points(
     @primitive  # type: ignore[untyped-decorator]
     def adjoint(weights: Array, inputs: Array, errors: Array) -> Array:
         """u = G (ℓ + Wᵀ u)."""
-        return solve(lambda rows: rows @ weights, errors, inputs, "adjoint")
+        return solve(Operator(Dense(), weights, transposed=True), errors, inputs, "adjoint")
 
     def inputs_of(weights: Array, drive: Array, values: Array) -> Array:
         return anp.dot(values, weights.T) + drive
@@ -79,7 +81,7 @@ def differentiable_fixed_points(
 
     # The adjoint of the adjoint: t = G (v + W t) is a tangent, and q = v + W t.
     def tangent(weights: Array, inputs: Array, vectors: Array) -> Array:
-        return solve(lambda rows: rows @ weights.T, vectors, inputs, "tangent")
+        return solve(Operator(Dense(), weights), vectors, inputs, "tangent")
 
     def pull_inputs(solution: Array, weights: Array, inputs: Array, errors: Array, vectors: Array) -> Array:
         source = vectors + tangent(weights, inputs, vectors) @ weights.T

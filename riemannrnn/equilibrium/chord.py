@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import inverse
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, take_rows
+from manifolds.arrays import identity_like, inverse
+from riemannrnn.equilibrium.chunks import product
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work, take_rows
+from riemannrnn.network.activations import into
 
 
 @dataclass(frozen=True)
-class ChordMap(FixedPointMap):
+class ChordMap(SharedFactorMap):
     """z ↦ d + M (φ(z) − ḡ ∘ (z − d)) with M = (I − T Ḡ)⁻¹ T, whose fixed points are z = T φ(z) + d, the inputs at s = φ(z).
 
     ḡ is a gain that all rows share. The map contracts as fast as the gains of a row are close to it, and costs one product,
@@ -43,23 +45,25 @@ class ChordMap(FixedPointMap):
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        xp = array_namespace(gain)
-        identity = xp.eye(gain.shape[0], dtype=gain.dtype, device=device(gain))
-        transposed = equation.operator(identity)  # Tᵀ: the rows of the identity mapped by T
-        propagator = transposed @ inverse(identity - gain[:, None] * transposed)
-        return cls(equation, gain, propagator, gain * equation.drive)
+        transposed = equation.operator.matrix(equation.drive).T
+        factor = inverse(identity_like(transposed) - gain[:, None] * transposed, product)
+        return cls(equation, gain, product(transposed, factor), gain * equation.drive)
 
-    def image(self, state: Array) -> Array:
-        change = self.equation.respond(state)
-        change = change - self.gain * state
+    def image(self, state: Array, work: Work | None = None) -> Array:
+        xp = array_namespace(state)
+        first, second = work or (xp.empty_like(state), xp.empty_like(state))
+        shared = into(first, xp.multiply, state, self.gain)
+        change = into(second, xp.subtract, self.equation.respond(state, second), shared)
         change += self.offset
-        image = change @ self.propagator
+        image = into(first, xp.matmul, change, self.propagator)
         image += self.equation.drive
         return image
 
     def at(self, equation: FixedPointEquation) -> "ChordMap":
-        """Return the map of another equation with the same T, its factor unchanged."""
-        return replace(self, equation=equation, offset=self.gain * equation.drive)
+        # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the factor of the transpose is the transpose of the factor.
+        same = equation.operator.transposed == self.equation.operator.transposed
+        propagator = self.propagator if same else self.propagator.T
+        return ChordMap(equation, self.gain, propagator, self.gain * equation.drive)
 
-    def take(self, rows: Array) -> "ChordMap":
+    def take(self, rows: Rows) -> "ChordMap":
         return replace(self, equation=self.equation.take(rows), offset=take_rows(self.offset, rows))

@@ -14,6 +14,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
+from riemannrnn.network.connectivity import Connectivity
 
 Result = TypeVar("Result")
 
@@ -24,19 +25,33 @@ WORTHWHILE = 2**22
 """Multiplications of one product, batch × n², from which on threads pay."""
 
 
-def map_chunks(function: Callable[[Array], Result], like: Array) -> list[Result]:
-    """Return what a function makes of chunks of the rows of `like`, given by their indices, in order.
+def map_chunks(function: Callable[[slice], Result], like: Array, most: int | None = MOST_ROWS) -> list[Result]:
+    """Return what a function makes of chunks of the rows of `like`, given as slices, in order.
 
-    Arrays that are not NumPy's, and small batches, are one chunk on the calling thread.
+    Arrays that are not NumPy's, and small batches, are one chunk on the calling thread. A chunk has `most` rows at most; with
+    None there is one for each core.
     """
-    xp = array_namespace(like)
     batch = like.shape[0]
-    rows = xp.arange(batch, device=device(like))
     if not worthwhile(like):
-        return [function(rows)]
-    size = min(MOST_ROWS, max(FEWEST_ROWS, -(-batch // (os.cpu_count() or 1))))
+        return [function(slice(0, batch))]
+    size = min(most or batch, max(FEWEST_ROWS, -(-batch // (os.cpu_count() or 1))))
     with one_blas_thread():
-        return list(_pool().map(function, [rows[start : start + size] for start in range(0, batch, size)]))
+        return list(_pool().map(function, [slice(start, min(start + size, batch)) for start in range(0, batch, size)]))
+
+
+def product(a: Array, b: Array) -> Array:
+    """Return a @ b, the rows of a shared among the cores; not to be called from within a chunk."""
+    xp = array_namespace(a, b)
+    if not worthwhile(a):
+        return xp.matmul(a, b)
+    result = xp.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device=device(a))
+    map_chunks(lambda rows: xp.matmul(a[rows, :], b, out=result[rows, :]), a)
+    return result
+
+
+def accumulated(connectivity: Connectivity, adjoints: Array, rates: Array) -> Array:
+    """Return the gradient Σ u rᵀ that a connectivity accumulates, stimuli shared among the cores."""
+    return sum(map_chunks(lambda rows: connectivity.accumulate(adjoints[rows, :], rates[rows, :]), rates, None))
 
 
 def worthwhile(like: Array) -> bool:

@@ -1,45 +1,71 @@
 """The equation that every solver solves, s = φ(T s + d) row by row: the fixed points, their adjoints and their tangents."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from riemannrnn.network.activations import Activation
+from riemannrnn.network.activations import Activation, into
+from riemannrnn.network.connectivity import Connectivity, Dense
+
+Work: TypeAlias = tuple[Array, Array]
+"""Two arrays of shape (batch, n) that may be overwritten."""
+
+Rows: TypeAlias = Array | slice
+"""Some of the rows of a batch, by their indices or consecutive ones."""
 
 
 class FixedPointMap(ABC):
     """A map of which each row of a batch wants a fixed point, independently of the other rows."""
 
     @abstractmethod
-    def image(self, state: Array) -> Array:
-        """Return the map's value at each row, shape (batch, n)."""
+    def image(self, state: Array, work: Work | None = None) -> Array:
+        """Return the map's value at each row, shape (batch, n), in one of the arrays to work in or in a new one."""
 
     @abstractmethod
-    def take(self, rows: Array) -> "FixedPointMap":
+    def take(self, rows: Rows) -> "FixedPointMap":
         """Return the map of some of the rows."""
+
+
+class SharedFactorMap(FixedPointMap):
+    """A map of the inputs z = T φ(z) + d that multiplies by a factor of T, formed once for all rows."""
+
+    @abstractmethod
+    def at(self, equation: "FixedPointEquation") -> "SharedFactorMap":
+        """Return the map of another equation with the same T, or its transpose, from the same factor."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """The map S ↦ T S on rows that a connectivity makes of parameters.
+    """The map S ↦ T S on rows, where T is the recurrent weights or their transpose.
 
     Parameters
     ----------
-    function
-        Of the parameters and the rows.
-    parameters
-        Those of the connectivity.
+    connectivity, parameters
+        The recurrent weights.
+    transposed
+        Whether T is their transpose.
     """
 
-    function: Callable[[Array, Array], Array]
+    connectivity: Connectivity
     parameters: Array
+    transposed: bool = False
 
-    def __call__(self, rows: Array) -> Array:
-        """Return T S, shape (batch, n)."""
-        return self.function(self.parameters, rows)
+    def __call__(self, rows: Array, out: Array | None = None) -> Array:
+        """Return T S, shape (batch, n), in the array `out` or in a new one."""
+        if isinstance(self.connectivity, Dense) and out is not None:
+            return into(out, array_namespace(rows).matmul, rows, self.matrix(rows).T)
+        apply = self.connectivity.apply_transpose if self.transposed else self.connectivity.apply
+        return apply(self.parameters, rows)
+
+    def matrix(self, like: Array) -> Array:
+        """Return T, shape (n, n), for rows like those of an array."""
+        if isinstance(self.connectivity, Dense):
+            return self.parameters.T if self.transposed else self.parameters
+        xp, n = array_namespace(like), like.shape[1]
+        return self(xp.eye(n, dtype=like.dtype, device=device(like))).T
 
 
 @dataclass(frozen=True)
@@ -59,17 +85,17 @@ class FixedPointEquation(FixedPointMap):
         The activation f, or the gains g, shape (batch, n).
     """
 
-    operator: Callable[[Array], Array]
+    operator: Operator
     drive: Array
     activation: Activation | Array
 
     def single(self) -> "FixedPointEquation | None":
-        """Return the equation in float32, or None where it is in float32 already or its operator is a mere function."""
+        """Return the equation in float32, or None where it is in float32 already."""
         xp = array_namespace(self.drive)
-        if not isinstance(self.operator, Operator) or self.drive.dtype == xp.float32:
+        if self.drive.dtype == xp.float32:
             return None
         activation = self.activation if isinstance(self.activation, Activation) else xp.astype(self.activation, xp.float32)
-        operator = Operator(self.operator.function, xp.astype(self.operator.parameters, xp.float32))
+        operator = replace(self.operator, parameters=xp.astype(self.operator.parameters, xp.float32))
         return FixedPointEquation(operator, xp.astype(self.drive, xp.float32), activation)
 
     @property
@@ -77,34 +103,35 @@ class FixedPointEquation(FixedPointMap):
         """Whether φ is an activation rather than a multiplication by gains."""
         return isinstance(self.activation, Activation)
 
-    def inputs(self, state: Array) -> Array:
-        """Return T s + d, shape (batch, n)."""
-        inputs = self.operator(state)
+    def inputs(self, state: Array, out: Array | None = None) -> Array:
+        """Return T s + d, shape (batch, n), in the array `out` or in a new one."""
+        inputs = self.operator(state, out)
         inputs += self.drive
         return inputs
 
-    def image(self, state: Array) -> Array:
-        return self.respond(self.inputs(state))
+    def image(self, state: Array, work: Work | None = None) -> Array:
+        inputs = self.inputs(state, work[0] if work else None)
+        return self.respond(inputs, inputs)
 
-    def respond(self, inputs: Array) -> Array:
-        """Return φ(inputs)."""
+    def respond(self, inputs: Array, out: Array | None = None) -> Array:
+        """Return φ(inputs), in the array `out`, which may be the inputs themselves, or in another."""
         if isinstance(self.activation, Activation):
-            return self.activation.function(inputs)
-        return self.activation * inputs
+            return self.activation.respond(inputs, out)
+        return into(out, array_namespace(inputs).multiply, self.activation, inputs)
 
     def slope(self, inputs: Array, image: Array) -> Array:
         """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
         return self.activation.derivative(inputs, image) if isinstance(self.activation, Activation) else self.activation
 
-    def take(self, rows: Array) -> "FixedPointEquation":
+    def take(self, rows: Rows) -> "FixedPointEquation":
         linear = not isinstance(self.activation, Activation)
         activation = take_rows(self.activation, rows) if linear else self.activation
         return replace(self, drive=take_rows(self.drive, rows), activation=activation)
 
 
-def take_rows(array: Array, rows: Array) -> Array:
-    """Return rows of an array by their indices."""
-    return array_namespace(array).take(array, rows, axis=0)
+def take_rows(array: Array, rows: Rows) -> Array:
+    """Return rows of an array; consecutive ones, given by a slice, are not copied."""
+    return array[rows, ...] if isinstance(rows, slice) else array_namespace(array).take(array, rows, axis=0)
 
 
 def row_norms(array: Array) -> Array:

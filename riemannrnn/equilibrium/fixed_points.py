@@ -1,13 +1,14 @@
 """Fixed points of a whole batch of stimuli, with a residual, a verdict and a stability for each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
+from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.solving import solve_equation
@@ -62,6 +63,8 @@ class FixedPoints:
         The solver, and where it was chosen automatically what was chosen.
     tolerance
         The tolerance asked for.
+    plan
+        What the automatic solver learnt of the weights; linear systems at the fixed points use it again.
     """
 
     weights: Array
@@ -75,6 +78,7 @@ class FixedPoints:
     tolerance: float
     activation: Activation
     connectivity: Connectivity
+    plan: Plan | None = field(default=None, repr=False, compare=False)
 
     @property
     def status(self) -> list[str]:
@@ -124,7 +128,8 @@ def solve_fixed_points(
     activation
         f: a name, an `Activation`, or a function written with `autograd.numpy`.
     solver
-        "auto", "picard", "anderson", "newton", or a `Solver` with options of its own.
+        "auto", "chord", "splitting", "picard", "anderson", "newton", or a `Solver` with options of its own, among them
+        `Automatic(precision="native")`.
     initial_rates
         Where to start, shape (batch, n). Default: f(x).
     tolerance
@@ -162,8 +167,8 @@ def solve_fixed_points(
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
     if not tolerance >= 0 or max_iterations < 0:
         raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
-    equation = FixedPointEquation(Operator(connectivity.apply, weights), drive, f)
-    solution, name = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
+    equation = FixedPointEquation(Operator(connectivity, weights), drive, f)
+    solution, name, plan = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
     result = FixedPoints(
         weights=weights,
         rates=solution.state,
@@ -176,6 +181,7 @@ def solve_fixed_points(
         tolerance=tolerance,
         activation=f,
         connectivity=connectivity,
+        plan=plan,
     )
     return _apply_policy(result, on_failure)
 

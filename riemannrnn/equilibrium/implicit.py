@@ -6,10 +6,14 @@ Source: Zhu & Rosenbaum (2024), equation for ΔW1; second order by differentiati
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
 
 from array_api_compat import array_namespace
 
 from manifolds import Array
+from riemannrnn.equilibrium.auto import Plan
+from riemannrnn.equilibrium.chunks import accumulated
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.iteration import Solver
@@ -42,18 +46,16 @@ class Implicit:
 
     def adjoint(self, errors: Array) -> Array:
         """Return u = G (ℓ + Wᵀ u), shape (batch, n), for errors ℓ of that shape."""
-        return self._solve(self.fixed_points.connectivity.apply_transpose, errors, "adjoint")
+        return self._solve(errors, "adjoint")
 
     def tangent(self, vector: Array) -> Array:
         """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
         fixed_points = self.fixed_points
-        return self._solve(
-            fixed_points.connectivity.apply, fixed_points.connectivity.apply(vector, fixed_points.rates), "tangent"
-        )
+        return self._solve(fixed_points.connectivity.apply(vector, fixed_points.rates), "tangent")
 
     def gradient(self, adjoint: Array) -> Array:
         """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters."""
-        return self.fixed_points.connectivity.accumulate(adjoint, self.fixed_points.rates)
+        return accumulated(self.fixed_points.connectivity, adjoint, self.fixed_points.rates)
 
     def hessian(self, errors: Array, adjoint: Array, vector: Array, loss_hessian: Callable[[Array], Array]) -> Array:
         """Return D∇J[V] = Σ (δu rᵀ + u δrᵀ).
@@ -75,7 +77,8 @@ class Implicit:
         direct = curvature * inputs_change * (errors + self._apply_transpose(adjoint))
         drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self._apply_transpose(direct)
         adjoint_change = direct + self.adjoint(drive)
-        return connectivity.accumulate(adjoint_change, fixed_points.rates) + connectivity.accumulate(adjoint, rates_change)
+        first = accumulated(connectivity, adjoint_change, fixed_points.rates)
+        return first + accumulated(connectivity, adjoint, rates_change)
 
     def _apply(self, rates: Array) -> Array:
         return self.fixed_points.connectivity.apply(self.fixed_points.weights, rates)
@@ -83,25 +86,28 @@ class Implicit:
     def _apply_transpose(self, adjoints: Array) -> Array:
         return self.fixed_points.connectivity.apply_transpose(self.fixed_points.weights, adjoints)
 
-    def _solve(self, function: Callable[[Array, Array], Array], drive: Array, what: str) -> Array:
+    def _solve(self, drive: Array, what: Literal["adjoint", "tangent"]) -> Array:
         fixed_points = self.fixed_points
         xp = array_namespace(drive)
         # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
-        there = fixed_points.converged[:, None]
+        gains, there = fixed_points.gains, fixed_points.converged[:, None]
+        if not bool(xp.all(there)):
+            drive, gains = xp.where(there, drive, 0.0), xp.where(there, gains, 0.0)
         tolerance = fixed_points.tolerance if self.tolerance is None else self.tolerance
         return solve_linear(
-            Operator(function, fixed_points.weights),
-            xp.where(there, drive, 0.0),
-            xp.where(there, fixed_points.gains, 0.0),
+            Operator(fixed_points.connectivity, fixed_points.weights, transposed=what == "adjoint"),
+            drive,
+            gains,
             what,
             solver=self.solver,
             tolerance=tolerance,
             max_iterations=self.max_iterations,
+            known=fixed_points.plan,
         )
 
 
 def solve_linear(
-    operator: Callable[[Array], Array],
+    operator: Operator,
     drive: Array,
     gains: Array,
     what: str,
@@ -109,17 +115,21 @@ def solve_linear(
     solver: str | Solver,
     tolerance: float,
     max_iterations: int,
+    known: Plan | None = None,
 ) -> Array:
-    """Return s = g ∘ (T s + d) for every row, or raise `FixedPointError`; `what` names the system in the message."""
+    """Return s = g ∘ (T s + d) for every row, or raise `FixedPointError`; `what` names the system in the message.
+
+    What is known of the same weights from the plan of the fixed points is used again.
+    """
     xp = array_namespace(drive)
     # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
-    sizes = xp.abs(gains * drive)
-    largest = float(xp.max(xp.where(xp.isfinite(sizes), sizes, 0.0))) if sizes.shape[0] else 0.0
-    scale = largest * drive.shape[1] ** 0.5 or 1.0
+    scale = _largest(gains * drive) * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
-    solution, _ = solve_equation(equation, None, solver, tolerance, max_iterations)
+    solution, _, _ = solve_equation(equation, None, solver, tolerance, max_iterations, known)
     if bool(xp.all(solution.converged)):
-        return solution.state * scale
+        state = solution.state
+        state *= scale
+        return state
     failed = xp.nonzero(~solution.converged)[0]
     first = int(failed[0])
     raise FixedPointError(
@@ -127,3 +137,14 @@ def solve_linear(
         f"residual of {float(solution.residual[first]):.1e} where {tolerance:.1e} was asked for: I − G W is close to singular "
         "there. Shorten the step that led here, or raise max_iterations."
     )
+
+
+def _largest(array: Array) -> float:
+    """Return the largest finite magnitude of an array; 0 of an empty one."""
+    xp = array_namespace(array)
+    if array.shape[0] == 0:
+        return 0.0
+    largest = max(float(xp.max(array)), -float(xp.min(array)))
+    if isfinite(largest):
+        return largest
+    return float(xp.max(xp.where(xp.isfinite(array), xp.abs(array), 0.0)))

@@ -8,9 +8,10 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointMap, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointMap, Rows, Work, row_norms, take_rows
+from riemannrnn.network.activations import into
 
-COMPACTION_SHARE = 0.125
+COMPACTION_SHARE = 0.25
 """Converged rows leave the batch once they are this share of it: copying costs a pass through memory, so not one by one."""
 
 ROUNDING = 4
@@ -27,12 +28,15 @@ class Iterate:
         s, shape (batch, n).
     memory
         The solver's own arrays, each with the batch as first axis.
+    spare
+        Two arrays of the shape of the state for the loop to work in; without them it makes new ones.
     """
 
     state: Array
     memory: tuple[Array, ...] = ()
+    spare: Work | None = None
 
-    def take(self, rows: Array) -> "Iterate":
+    def take(self, rows: Rows) -> "Iterate":
         """Return some of the rows."""
         return Iterate(take_rows(self.state, rows), tuple(take_rows(array, rows) for array in self.memory))
 
@@ -52,26 +56,33 @@ class Evaluated(NamedTuple):
     residual: Array
     size: Array
 
-    def take(self, rows: Array) -> "Evaluated":
+    def take(self, rows: Rows) -> "Evaluated":
         """Return some of the rows."""
         return Evaluated(*(take_rows(array, rows) for array in self))
 
 
 class Solver(ABC):
-    """A way to a fixed point: an update of a batch of states that knows nothing of convergence or of other rows."""
+    """A way to fixed points: an iteration, or a strategy that chooses among them."""
 
     @property
     @abstractmethod
     def name(self) -> str:
         """What the solver is called in results and on the command line."""
 
-    @abstractmethod
+
+class Iteration(Solver):
+    """A solver by one iteration: an update of a batch of states that knows nothing of convergence or of other rows."""
+
     def start(self, state: Array) -> Iterate:
         """Return the first iterate."""
+        return Iterate(state)
 
     @abstractmethod
     def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
-        """Return the next iterate, given what the map makes of this one and the residual that is aimed at."""
+        """Return the next iterate, given what the map makes of this one and the residual that is aimed at.
+
+        The arrays given are the solver's, to overwrite, to keep or to give back as spare ones.
+        """
 
 
 @dataclass(frozen=True)
@@ -83,29 +94,37 @@ class Outcome:
     converged: Array
 
 
-def iterate_rows(solver: Solver, equation: FixedPointMap, state: Array, tolerance: float, max_iterations: int) -> Outcome:
-    """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up."""
+def iterate_rows(
+    solver: Iteration, equation: FixedPointMap, state: Array, tolerance: float, max_iterations: int, *, images: bool = False
+) -> Outcome:
+    """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up.
+
+    Iterations work in the arrays of those before, as far as the solver gives them back. The states returned are those of which
+    the residual is known, or with `images` what the map made of them: where it contracts a better state, for nothing.
+    """
     xp = array_namespace(state)
     rows = xp.arange(state.shape[0], device=device(state))
-    iterate = solver.start(state)
+    iterate = solver.start(xp.asarray(state, copy=True))
     finished: list[tuple[Array, Array, Array, int]] = []
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging row is reported by its status, not by a warning
         for iteration in range(max_iterations + 1):
-            image = equation.image(iterate.state)
-            residual = image - iterate.state
-            evaluated = Evaluated(image, residual, row_norms(residual))
+            evaluated = _evaluated(equation, iterate)
             converged = is_converged(iterate.state, evaluated.size, tolerance)
             stopped = converged | ~xp.isfinite(evaluated.size)
             count = int(xp.count_nonzero(stopped))
             if count == rows.shape[0] or iteration == max_iterations:
-                finished.append((rows, iterate.state, converged, iteration))
+                last = evaluated.image if images else iterate.state
+                finished.append((rows, last, converged, iteration))
                 break
             if count >= COMPACTION_SHARE * rows.shape[0] and count > 0:
                 done, going = xp.nonzero(stopped)[0], xp.nonzero(~stopped)[0]
-                finished.append((take_rows(rows, done), take_rows(iterate.state, done), take_rows(converged, done), iteration))
+                states = take_rows(evaluated.image if images else iterate.state, done)
+                finished.append((take_rows(rows, done), states, take_rows(converged, done), iteration))
                 rows, iterate, equation = take_rows(rows, going), iterate.take(going), equation.take(going)
                 evaluated = evaluated.take(going)
             iterate = solver.update(equation, iterate, evaluated, tolerance)
+    if len(finished) == 1:
+        return Outcome(last, xp.full_like(rows, iteration), converged)
     order = xp.argsort(xp.concat([rows for rows, _, _, _ in finished]))
     counts = [xp.full(rows.shape, number, dtype=order.dtype, device=device(state)) for rows, _, _, number in finished]
     return Outcome(
@@ -113,6 +132,14 @@ def iterate_rows(solver: Solver, equation: FixedPointMap, state: Array, toleranc
         take_rows(xp.concat(counts), order),
         take_rows(xp.concat([converged for _, _, converged, _ in finished]), order),
     )
+
+
+def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:
+    xp = array_namespace(iterate.state)
+    work = iterate.spare or (xp.empty_like(iterate.state), xp.empty_like(iterate.state))
+    image = equation.image(iterate.state, work)
+    residual = into(work[1] if image is work[0] else work[0], xp.subtract, image, iterate.state)
+    return Evaluated(image, residual, row_norms(residual))
 
 
 def is_converged(state: Array, residual: Array, tolerance: float) -> Array:

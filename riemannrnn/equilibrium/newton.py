@@ -7,7 +7,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms
-from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Solver
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration
 from riemannrnn.equilibrium.krylov import solve_rows
 
 FORCING = 0.1
@@ -16,7 +16,7 @@ FORCING = 0.1
 
 @final
 @dataclass(frozen=True)
-class Newton(Solver):
+class Newton(Iteration):
     """Newton's method with Krylov inner solves and a line search on the residual of each stimulus.
 
     Finds unstable fixed points as readily as stable ones: ask `stability()` which it is.
@@ -41,9 +41,6 @@ class Newton(Solver):
     @property
     def name(self) -> str:
         return "newton"
-
-    def start(self, state: Array) -> Iterate:
-        return Iterate(state)
 
     def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
         image, residual, size = evaluated

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import final
 
-from manifolds import Array
 from riemannrnn.equilibrium.equation import FixedPointMap
-from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Solver
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration
 
 
 @final
 @dataclass(frozen=True)
-class Picard(Solver):
+class Picard(Iteration):
     """Damped Picard iteration; α Euler steps of the rate dynamics τ ṙ = −r + f(W r + x), in units of τ.
 
     Converges where |1 − α + α λ| < 1 for every eigenvalue λ of G W.
@@ -36,10 +35,10 @@ class Picard(Solver):
     def name(self) -> str:
         return "picard"
 
-    def start(self, state: Array) -> Iterate:
-        return Iterate(state)
-
     def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
         if self.damping == 1:
-            return Iterate(evaluated.image)
-        return Iterate(iterate.state + self.damping * evaluated.residual)
+            return Iterate(evaluated.image, spare=(iterate.state, evaluated.residual))
+        step, state = evaluated.residual, iterate.state
+        step *= self.damping
+        state += step
+        return Iterate(state, spare=(evaluated.image, step))

@@ -5,22 +5,28 @@ from contextlib import nullcontext
 
 from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.auto import Plan
+from riemannrnn.equilibrium.auto import Automatic, Plan
 from riemannrnn.equilibrium.chunks import map_chunks, one_blas_thread, worthwhile
 from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
-from riemannrnn.equilibrium.iteration import Solver, iterate_rows
+from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, joined, quiet
 
-SOLVERS: dict[str, Solver] = {"picard": Picard(), "anderson": Anderson(), "newton": Newton()}
-"""The solvers known by name, besides "auto"."""
+_KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), Picard(), Anderson(), Newton())
+SOLVERS: dict[str, Solver] = {solver.name: solver for solver in _KNOWN}
+"""The solvers known by name."""
 
 
 def solve_equation(
-    equation: FixedPointEquation, start: Array | None, solver: str | Solver, tolerance: float, max_iterations: int
-) -> tuple[Solution, str]:
-    """Solve s = φ(T s + d) by one solver, or for "auto" by the strategy of `Plan`, on all cores.
+    equation: FixedPointEquation,
+    start: Array | None,
+    solver: str | Solver,
+    tolerance: float,
+    max_iterations: int,
+    known: Plan | None = None,
+) -> tuple[Solution, str, Plan | None]:
+    """Solve s = φ(T s + d) by an iteration, or by the strategy of `Plan`, on all cores.
 
     Parameters
     ----------
@@ -30,13 +36,17 @@ def solve_equation(
         Where to start, shape (batch, n); φ(d) by default.
     solver, tolerance, max_iterations
         As for `solve_fixed_points`.
+    known
+        A plan whose T is this one or its transpose.
 
     Returns
     -------
     solution
         The states reached, certified.
     solver
-        The name of the solver, and of "auto" what it picked.
+        The name of the solver, and where it is automatic what it picked.
+    plan
+        What an automatic solver learnt; None from others.
 
     Raises
     ------
@@ -45,34 +55,41 @@ def solve_equation(
     """
     # BLAS threads wait for their next product in a busy loop, and would take a core from the chunks that follow.
     with quiet(), one_blas_thread() if worthwhile(equation.drive) else nullcontext():
-        solve, name = _chosen(equation, start, solver, tolerance, max_iterations)
+        solve, name, plan = _chosen(equation, start, solver, tolerance, max_iterations, known)
 
-    def solve_quietly(rows: Array) -> Solution:
-        with quiet():  # once more, because every thread has settings of its own
-            return solve(rows)
+        def solve_quietly(rows: slice) -> Solution:
+            with quiet():  # once more, because every thread has settings of its own
+                return solve(rows)
 
-    return joined(map_chunks(solve_quietly, equation.drive)), name
+        return joined(map_chunks(solve_quietly, equation.drive)), name, plan
 
 
 def _chosen(
-    equation: FixedPointEquation, start: Array | None, solver: str | Solver, tolerance: float, max_iterations: int
-) -> tuple[Callable[[Array], Solution], str]:
-    """Return what solves the equation for some of its rows, and its name."""
-    if solver == "auto" and equation.drive.shape[0] == 0:  # no sample to plan by
-        solver = "picard"
-    if solver == "auto":
-        plan = Plan(equation, start, tolerance, max_iterations)
-        return plan.solve, f"auto ({plan.description})"
+    equation: FixedPointEquation,
+    start: Array | None,
+    solver: str | Solver,
+    tolerance: float,
+    max_iterations: int,
+    known: Plan | None,
+) -> tuple[Callable[[slice], Solution], str, Plan | None]:
+    """Return what solves the equation for some of its rows, its name, and its plan if it has one."""
     if isinstance(solver, str):
         if solver not in SOLVERS:
-            raise ValueError(f"solver {solver!r} is unknown; choose one of auto, {', '.join(SOLVERS)}")
+            raise ValueError(f"solver {solver!r} is unknown; choose one of {', '.join(SOLVERS)}")
         solver = SOLVERS[solver]
-    chosen = solver
+    if isinstance(solver, Automatic) and equation.drive.shape[0] == 0:  # no sample to plan by
+        solver = Picard()
+    if isinstance(solver, Automatic):
+        plan = Plan(equation, start, tolerance, max_iterations, solver, known).prepare()
+        return plan.solve, f"{solver.name} ({plan.description})", plan
+    if not isinstance(solver, Iteration):
+        raise TypeError(f"{type(solver).__name__} is neither an Iteration nor Automatic")
+    iteration = solver
 
-    def solve(rows: Array) -> Solution:
+    def solve(rows: slice) -> Solution:
         part = equation.take(rows)
         first = part.respond(part.drive) if start is None else take_rows(start, rows)
-        outcome = iterate_rows(chosen, part, first, CERTIFICATE_MARGIN * tolerance, max_iterations)
+        outcome = iterate_rows(iteration, part, first, CERTIFICATE_MARGIN * tolerance, max_iterations)
         return certified(part, outcome.state, outcome.iterations, tolerance)
 
-    return solve, solver.name
+    return solve, iteration.name, None

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import inverse
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap
+from manifolds.arrays import identity_like, inverse
+from riemannrnn.equilibrium.chunks import product
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work
+from riemannrnn.network.activations import into
 
 
 @dataclass(frozen=True)
-class PeacemanRachfordMap(FixedPointMap):
+class PeacemanRachfordMap(SharedFactorMap):
     """u ↦ 2 y − w with w = 2 φ(u) − u and y = (2 I − T)⁻¹ (w + d), whose fixed points are the inputs u = T φ(u) + d.
 
     Iterating it converges from any start where the symmetric part of I − T is positive definite and φ is non-decreasing with
@@ -36,14 +38,22 @@ class PeacemanRachfordMap(FixedPointMap):
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        xp = array_namespace(equation.drive)
-        n = equation.drive.shape[1]
-        identity = xp.eye(n, dtype=equation.drive.dtype, device=device(equation.drive))
-        return cls(equation, inverse(2 * identity - equation.operator(identity)))
+        transposed = equation.operator.matrix(equation.drive).T
+        return cls(equation, inverse(2 * identity_like(transposed) - transposed, product))
 
-    def image(self, state: Array) -> Array:
-        reflected = 2 * self.equation.respond(state) - state
-        return 2 * ((reflected + self.equation.drive) @ self.propagator) - reflected
+    def at(self, equation: FixedPointEquation) -> "PeacemanRachfordMap":
+        same = equation.operator.transposed == self.equation.operator.transposed
+        return PeacemanRachfordMap(equation, self.propagator if same else self.propagator.T)
 
-    def take(self, rows: Array) -> "PeacemanRachfordMap":
+    def image(self, state: Array, work: Work | None = None) -> Array:
+        xp = array_namespace(state)
+        first, second = work or (xp.empty_like(state), xp.empty_like(state))
+        reflected = into(first, xp.multiply, self.equation.respond(state, first), 2.0)
+        reflected -= state
+        image = into(second, xp.add, reflected, self.equation.drive) @ self.propagator
+        image *= 2.0
+        image -= reflected
+        return image
+
+    def take(self, rows: Rows) -> "PeacemanRachfordMap":
         return replace(self, equation=self.equation.take(rows))

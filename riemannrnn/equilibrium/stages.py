@@ -7,12 +7,12 @@ from array_api_compat import array_namespace, device
 
 from manifolds import Array
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms
-from riemannrnn.equilibrium.iteration import Outcome, Solver, iterate_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms
+from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
 
-INPUT_MARGIN = 0.2
-"""Maps of the inputs are iterated to this fraction of the tolerance, their residual being that of inputs, not of rates."""
+INPUT_MARGIN = 0.7
+"""Maps of the inputs are iterated to this fraction of the tolerance, a residual of inputs and that of the step before the last."""
 
 CERTIFICATIONS = 3
 """How often a map of the inputs is taken up again, to a tighter residual, for rows that missed the tolerance in the rates."""
@@ -20,8 +20,8 @@ CERTIFICATIONS = 3
 SINGLE_AIM = 2e-6
 """Residual of an input, root mean square, to which float32 iterates before float64 takes over; ten times its rounding."""
 
-CORRECTION_AIM, CORRECTIONS = 1e-3, 4
-"""A correction is solved to this relative residual; so many in a row at most."""
+CORRECTION_AIMS, CORRECTIONS = (2e-5, 1e-1), 4
+"""Corrections are solved to a relative residual between these, as far as they are wanted; so many in a row at most."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Stage(ABC):
 
     @abstractmethod
     def run(
-        self, equation: FixedPointEquation, rows: Array, start: Array, inputs: Array | None, tolerance: float, budget: int
+        self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
         """Solve.
 
@@ -53,10 +53,10 @@ class Stage(ABC):
 class DirectStage(Stage):
     """A solver on the equation itself."""
 
-    solver: Solver
+    solver: Iteration
 
     def run(
-        self, equation: FixedPointEquation, rows: Array, start: Array, inputs: Array | None, tolerance: float, budget: int
+        self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
         outcome = iterate_rows(self.solver, equation, start, CERTIFICATE_MARGIN * tolerance, budget)
         return certified(equation, outcome.state, outcome.iterations, tolerance)
@@ -66,18 +66,18 @@ class DirectStage(Stage):
 class MapStage(Stage):
     """A solver on a map of the inputs."""
 
-    solver: Solver
+    solver: Iteration
     fixed_point_map: FixedPointMap
 
     def run(
-        self, equation: FixedPointEquation, rows: Array, start: Array, inputs: Array | None, tolerance: float, budget: int
+        self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
         xp = array_namespace(start)
         inputs = equation.drive if inputs is None else inputs
         fixed_point_map, aim = self.fixed_point_map.take(rows), INPUT_MARGIN * tolerance
         iterations = xp.zeros(inputs.shape[0], dtype=xp.int64, device=device(inputs))
         for _ in range(CERTIFICATIONS):
-            inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget)
+            inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget, images=True)
             inputs, iterations = inner.state, iterations + inner.iterations
             solution = certified(equation, equation.respond(inputs), iterations, tolerance)
             missed = inner.converged & ~solution.converged
@@ -97,17 +97,17 @@ class MixedStage(Stage):
     refinement (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, ch. 12).
     """
 
-    solver: Solver
+    solver: Iteration
     chord: ChordMap
     """In float32."""
 
     def run(
-        self, equation: FixedPointEquation, rows: Array, start: Array, inputs: Array | None, tolerance: float, budget: int
+        self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
         xp = array_namespace(start)
         inputs = equation.drive if inputs is None else inputs
         chord = self.chord.take(rows)
-        first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget)
+        first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget, images=True)
         budget -= _most(first)
         inputs, iterations = xp.astype(first.state, inputs.dtype), first.iterations
         for correction in range(CORRECTIONS + 1):
@@ -117,15 +117,20 @@ class MixedStage(Stage):
             if correction == CORRECTIONS or budget <= 0 or bool(xp.all(solution.converged | ~first.converged)):
                 return solution
             residual = reached - inputs
-            scale = row_norms(residual)[:, None]
-            scale = xp.where((scale > 0) & xp.isfinite(scale), scale, 1.0)
-            going = (first.converged & ~solution.converged)[:, None]
-            drive = xp.where(going, residual / scale, 0.0)
-            linear = replace(chord.equation, drive=_single(drive), activation=_single(solution.gains))
-            part = iterate_rows(self.solver, chord.at(linear), linear.drive, CORRECTION_AIM, budget)
+            scale = row_norms(residual)
+            going = first.converged & ~solution.converged & (scale > 0) & xp.isfinite(scale)
+            residual /= xp.where(going, scale, xp.inf)[:, None]
+            drive = _single(residual) if bool(xp.all(going)) else xp.where(going[:, None], _single(residual), 0.0)
+            linear = replace(chord.equation, drive=drive, activation=_single(solution.gains))
+            wanted = INPUT_MARGIN * tolerance / float(xp.max(xp.where(going, scale, 0.0)))
+            aim = min(max(wanted, CORRECTION_AIMS[0]), CORRECTION_AIMS[1])
+            part = iterate_rows(self.solver, chord.at(linear), drive, aim, budget, images=True)
             budget -= _most(part)
-            step = xp.where(going, xp.astype(part.state, inputs.dtype) * scale, 0.0)
-            inputs, iterations = inputs + step, iterations + xp.where(going[:, 0], part.iterations, 0)
+            step = xp.astype(part.state, inputs.dtype)
+            step *= scale[:, None]
+            step += inputs
+            inputs = step if bool(xp.all(going)) else xp.where(going[:, None], step, inputs)
+            iterations = iterations + xp.where(going, part.iterations, 0)
         return solution
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_cupy_array, is_numpy_array
 from autograd import elementwise_grad
 
 from manifolds import Array
@@ -24,12 +24,21 @@ class Activation:
         f′, as a function of z and of r = f(z): where it is cheaper to reuse r it does (tanh: 1 − r²).
     second_derivative
         f″, as a function of z and r.
+    elementary
+        The function of the array API that f is, if it is one; it can then be computed in place.
     """
 
     name: str
     function: Callable[[Array], Array]
     derivative: Callable[[Array, Array], Array]
     second_derivative: Callable[[Array, Array], Array]
+    elementary: str | None = None
+
+    def respond(self, inputs: Array, out: Array | None = None) -> Array:
+        """Return f(inputs), in the array `out` where f can be computed in place."""
+        if self.elementary is None:
+            return self.function(inputs)
+        return into(out, getattr(array_namespace(inputs), self.elementary), inputs)
 
     @classmethod
     def from_function(cls, function: Callable[[Array], Array], name: str | None = None) -> "Activation":
@@ -51,6 +60,16 @@ class Activation:
                 return second(z)
 
         return cls(label, function, lambda z, r: first(z), curvature)
+
+
+def into(out: Array | None, function: Callable[..., Array], *arguments: Array) -> Array:
+    """Return a function's value, in the array `out` where one is given, without another array where its library can."""
+    if out is None:
+        return function(*arguments)
+    if is_numpy_array(out) or is_cupy_array(out):
+        return function(*arguments, out=out)
+    out[...] = function(*arguments)
+    return out
 
 
 def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
@@ -85,6 +104,10 @@ def _positive_power(z: Array, exponent: float) -> Array:
     return xp.where(z > float(xp.finfo(z.dtype).smallest_normal), z, 1) ** exponent
 
 
+def _tanh(z: Array) -> Array:
+    return array_namespace(z).tanh(z)
+
+
 def _sigmoid(z: Array) -> Array:
     # tanh saturates without overflow, exp does not.
     return 0.5 * (1 + array_namespace(z).tanh(0.5 * z))
@@ -116,7 +139,7 @@ ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
         Activation("identity", lambda z: z, _identity_derivative, _zero),
-        Activation("tanh", lambda z: array_namespace(z).tanh(z), lambda z, r: 1 - r * r, lambda z, r: -2 * r * (1 - r * r)),
+        Activation("tanh", _tanh, lambda z, r: 1 - r * r, lambda z, r: -2 * r * (1 - r * r), "tanh"),
         Activation("relu", lambda z: array_namespace(z).where(z < 0, 0, z), _step, _zero),  # NaN stays NaN
         Activation(
             "softplus",
