@@ -1,5 +1,6 @@
 """Training the fixed points of recurrent networks as Riemannian optimisation."""
 
+from riemannrnn.backend import BackendError, to_backend
 from riemannrnn.equilibrium import (
     Anderson,
     FixedPointError,
@@ -28,6 +29,7 @@ __all__ = [
     "Activation",
     "Anderson",
     "AutogradLoss",
+    "BackendError",
     "CrossEntropy",
     "FixedPointCost",
     "FixedPointError",
@@ -45,5 +47,6 @@ __all__ = [
     "register_activation",
     "rules",
     "solve_fixed_points",
+    "to_backend",
     "train",
 ]

@@ -8,6 +8,7 @@ from autograd import elementwise_grad
 
 from manifolds import Array
 from manifolds.autograd_chart import vanishing_derivatives
+from riemannrnn.backend import check_numpy
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Activation:
     def from_function(cls, function: Callable[[Array], Array], name: str | None = None) -> "Activation":
         """Make an activation from an elementwise function written with `autograd.numpy`; its derivatives are autograd's.
 
+        Raises
+        ------
+        BackendError
+            From the derivatives, for arrays that are not NumPy's.
+
         Examples
         --------
         >>> import autograd.numpy as anp, numpy as np
@@ -46,11 +52,16 @@ class Activation:
         second = elementwise_grad(first)
         label = name or str(getattr(function, "__name__", "custom"))
 
+        def slope(z: Array, r: Array) -> Array:
+            check_numpy(f"activation {label!r}", z)
+            return first(z)
+
         def curvature(z: Array, r: Array) -> Array:
+            check_numpy(f"activation {label!r}", z)
             with vanishing_derivatives():
                 return second(z)
 
-        return cls(label, function, lambda z, r: first(z), curvature)
+        return cls(label, function, slope, curvature)
 
 
 def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
