@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias, cast
 
 import array_api_compat.numpy
-from array_api_compat import array_namespace, is_numpy_array
+from array_api_compat import array_namespace, is_array_api_obj, is_numpy_array
 
 from manifolds import Array
 from manifolds.arrays import to_numpy
@@ -118,7 +118,7 @@ def check_numpy(name: str, array: Array) -> None:
     BackendError
         Naming the function that is differentiated, and the namespace.
     """
-    if not is_numpy_array(array):
+    if is_array_api_obj(array) and not is_numpy_array(array):  # autograd's own boxes are no arrays
         raise BackendError(
             f"{name} on arrays of {_library(array_namespace(array))}",
             "it is differentiated by autograd, which knows NumPy's arrays only",

@@ -145,13 +145,14 @@ class AutogradLoss(Loss):
         self._gradient = grad(lambda outputs: anp.sum(function(outputs, self.targets)))
 
     def value(self, outputs: Array) -> Array:
-        check_numpy("a loss of one's own", outputs)
+        check_numpy("AutogradLoss", outputs)
         value = self._function(outputs, self.targets)
         if value.shape != outputs.shape[:1]:
             raise ValueError(f"the loss returned shape {tuple(value.shape)}; return one number a stimulus, {outputs.shape[:1]}")
         return value
 
     def gradient(self, outputs: Array) -> Array:
+        check_numpy("AutogradLoss", outputs)
         return self._gradient(outputs)
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:

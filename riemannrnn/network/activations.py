@@ -39,7 +39,7 @@ class Activation:
         Raises
         ------
         BackendError
-            From the derivatives, for arrays that are not NumPy's.
+            From all three, for arrays of another library than NumPy.
 
         Examples
         --------
@@ -52,16 +52,15 @@ class Activation:
         second = elementwise_grad(first)
         label = name or str(getattr(function, "__name__", "custom"))
 
-        def slope(z: Array, r: Array) -> Array:
+        def checked(z: Array) -> Array:
             check_numpy(f"activation {label!r}", z)
-            return first(z)
+            return z
 
         def curvature(z: Array, r: Array) -> Array:
-            check_numpy(f"activation {label!r}", z)
             with vanishing_derivatives():
-                return second(z)
+                return second(checked(z))
 
-        return cls(label, function, slope, curvature)
+        return cls(label, lambda z: function(checked(z)), lambda z, r: first(checked(z)), curvature)
 
 
 def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
