@@ -2,10 +2,11 @@
 
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_cupy_array
+from array_api_compat import array_namespace, device, is_numpy_array
 
 Array: TypeAlias = Any
 """An array of any namespace of the Python array API standard (NumPy, CuPy, array-api-strict, ...)."""
@@ -48,8 +49,31 @@ def machine_epsilon(a: Array) -> float:
 
 
 def to_numpy(a: Array) -> Array:
-    """Return `a` as a NumPy array; for diagnostics that the array API has no routine for, such as eigenvalues."""
-    return a.get() if is_cupy_array(a) else np.asarray(a)
+    """Return `a` as a NumPy array, off its device if need be; for diagnostics and results, never inside an iteration."""
+    return a.get() if hasattr(a, "get") else np.asarray(a)  # CuPy's arrays have it, and refuse to be converted in silence
+
+
+def eigenvalues(matrix: Array) -> Array:
+    """Return the eigenvalues of a square matrix, shape (n,), complex, in the namespace and on the device of the matrix."""
+    xp = array_namespace(matrix)
+    if hasattr(xp.linalg, "eigvals"):
+        with suppress(RuntimeError):  # CUDA before 12.6 has no routine for it
+            return xp.linalg.eigvals(matrix)
+    return xp.asarray(np.linalg.eigvals(to_numpy(matrix)) + 0j, device=device(matrix))
+
+
+def direct_inverse(matrix: Array) -> Array:
+    """Return the inverse by the library's own routine.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a finite matrix is exactly singular, on every library: CuPy answers with NaN and infinity.
+    """
+    result = array_namespace(matrix).linalg.inv(matrix)
+    if not all_finite(result) and all_finite(matrix):
+        raise np.linalg.LinAlgError("Singular matrix")
+    return result
 
 
 def inverse(matrix: Array, product: Callable[[Array, Array], Array] = operator.matmul) -> Array:
@@ -57,7 +81,8 @@ def inverse(matrix: Array, product: Callable[[Array, Array], Array] = operator.m
 
     By blocks, M = [[P, Q], [R, S]] through P⁻¹ and the Schur complement S − R P⁻¹ Q, so that the work is in matrix products:
     several times faster than LAPACK's inverse, which is kept for small blocks. Blocks are not pivoted; where a leading one is
-    close to singular the result is found to be inaccurate, on a vector, and LAPACK does the whole.
+    close to singular the result is found to be inaccurate, on a vector, and LAPACK does the whole. Other libraries invert
+    their arrays by their own routine.
 
     Parameters
     ----------
@@ -75,35 +100,33 @@ def inverse(matrix: Array, product: Callable[[Array, Array], Array] = operator.m
     ----------
     Strassen, Numerische Mathematik 13, 1969, section 3.
     """
-    xp = array_namespace(matrix)
     n = matrix.shape[0]
-    if n <= SMALL_BLOCK or not all_finite(matrix):
-        return xp.linalg.inv(matrix)
+    if n <= SMALL_BLOCK or not is_numpy_array(matrix) or not all_finite(matrix):
+        return direct_inverse(matrix)
     try:
         with np.errstate(all="ignore"):  # what overflows is found out below
             result = _inverse_by_blocks(matrix, product)
             signs = np.random.default_rng(0).integers(0, 2, (n, 1)) * 2.0 - 1.0  # rows may sum alike, so not all ones
-            probe = xp.asarray(signs, dtype=matrix.dtype, device=device(matrix))
-            error = xp.max(xp.abs(matrix @ (result @ probe) - probe)), xp.max(xp.abs((result @ (matrix @ probe)) - probe))
+            probe = signs.astype(matrix.dtype)
+            error = np.max(np.abs(matrix @ (result @ probe) - probe)), np.max(np.abs((result @ (matrix @ probe)) - probe))
     except np.linalg.LinAlgError:  # a block is singular, which the matrix need not be
-        return xp.linalg.inv(matrix)
-    accurate = max(float(each) for each in error) <= INVERSE_ERROR * n * machine_epsilon(matrix)
-    return result if accurate else xp.linalg.inv(matrix)
+        return direct_inverse(matrix)
+    accurate = all(float(each) <= INVERSE_ERROR * n * machine_epsilon(matrix) for each in error)  # NaN is not
+    return result if accurate else direct_inverse(matrix)
 
 
 def _inverse_by_blocks(matrix: Array, product: Callable[[Array, Array], Array]) -> Array:
-    xp = array_namespace(matrix)
     n = matrix.shape[0]
     if n <= SMALL_BLOCK:
-        return xp.linalg.inv(matrix)
+        return direct_inverse(matrix)
     half = n // 2
     upper_right, lower_left = matrix[:half, half:], matrix[half:, :half]
     corner = _inverse_by_blocks(matrix[:half, :half], product)
     across = product(corner, upper_right)
     schur = _inverse_by_blocks(matrix[half:, half:] - product(lower_left, across), product)
     down = product(schur, product(lower_left, corner))
-    top = xp.concat([corner + product(across, down), -product(across, schur)], axis=1)
-    return xp.concat([top, xp.concat([-down, schur], axis=1)], axis=0)
+    top = np.concatenate([corner + product(across, down), -product(across, schur)], axis=1)
+    return np.concatenate([top, np.concatenate([-down, schur], axis=1)], axis=0)
 
 
 class PointCache(Generic[Work]):

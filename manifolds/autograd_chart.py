@@ -7,12 +7,13 @@ from math import inf
 from typing import final
 
 import autograd.numpy as anp
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
 from autograd import grad, make_vjp
 from autograd.differential_operators import make_jvp_reversemode
 
 from manifolds.arrays import Array, PointCache
 from manifolds.charts import Chart, Retraction
+from manifolds.errors import InvalidArrayError
 
 
 @contextmanager
@@ -34,6 +35,11 @@ class AutogradChart(Chart):
     origin
         Coordinates around which random points are drawn: an array, or a number for all entries.
 
+    Raises
+    ------
+    InvalidArrayError
+        From whatever needs a derivative, for points that are not NumPy's arrays.
+
     Notes
     -----
     No edge is known: `exit_time` and `edge_distance` are infinite. A step that leads where `inverse` is not finite is refused
@@ -50,6 +56,7 @@ class AutogradChart(Chart):
         self._at = PointCache(self._trace)
 
     def _trace(self, point: Array) -> tuple[Array, Callable[[Array], Array], Callable[[Array], Array]]:
+        _check_numpy(point)
         pull_forward, coordinates = make_vjp(self._forward)(point)
         pull_inverse, _ = make_vjp(self._inverse)(coordinates)
         return coordinates, pull_forward, pull_inverse
@@ -61,6 +68,7 @@ class AutogradChart(Chart):
         return self._inverse(coordinates)
 
     def differential(self, point: Array, vector: Array) -> Array:
+        _check_numpy(point)
         return make_jvp_reversemode(self._forward)(point)(vector)
 
     def adjoint(self, point: Array, coordinates: Array) -> Array:
@@ -97,3 +105,12 @@ class AutogradChart(Chart):
     def origin(self, like: Array) -> Array:
         xp = array_namespace(like)
         return xp.zeros_like(like) + xp.asarray(self._origin, dtype=like.dtype, device=device(like))
+
+
+def _check_numpy(point: Array) -> None:
+    if not is_numpy_array(point):
+        raise InvalidArrayError(
+            f"a point of type {type(point).__name__}",
+            "autograd differentiates functions of NumPy's arrays only",
+            "Convert the point, or derive a class from Chart with its own derivatives",
+        )

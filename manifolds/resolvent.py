@@ -7,7 +7,16 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, machine_epsilon, to_numpy
+from manifolds.arrays import (
+    Array,
+    PointCache,
+    all_finite,
+    direct_inverse,
+    eigenvalues,
+    frobenius_norm,
+    identity_like,
+    machine_epsilon,
+)
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, SingularPointError
 
@@ -55,7 +64,7 @@ class Resolvent(Chart):
         return inverse if self._gain is None else inverse / self._gain[:, None]
 
     def inverse(self, coordinates: Array) -> Array:
-        complement = array_namespace(coordinates).linalg.inv(coordinates)
+        complement = direct_inverse(coordinates)
         if self._gain is None:
             return identity_like(coordinates) - complement
         return (identity_like(coordinates) - complement / self._gain) / self._gain[:, None]
@@ -100,11 +109,12 @@ class Resolvent(Chart):
             raise InvalidArrayError(
                 "the tangent vector holds NaN or infinity", "it has no exit time", "Find the step that produced it"
             )
-        rates = np.linalg.eigvals(to_numpy(velocity))
+        xp, rates = array_namespace(velocity), eigenvalues(velocity)
         rates = rates if retraction == "additive" else -rates
-        tolerance = machine_epsilon(point) ** 0.5 * np.abs(rates)
-        fastest = float(np.max(rates.real, where=np.abs(rates.imag) <= tolerance, initial=0.0))
-        return 1 / fastest if fastest > machine_epsilon(point) * float(np.max(np.abs(rates))) else inf
+        sizes = xp.abs(rates)
+        real = xp.abs(xp.imag(rates)) <= machine_epsilon(point) ** 0.5 * sizes
+        fastest = float(xp.max(xp.where(real, xp.real(rates), 0.0)))
+        return 1 / fastest if fastest > machine_epsilon(point) * float(xp.max(sizes)) else inf
 
     def exit_time_bound(self, point: Array, vector: Array) -> float:
         size = frobenius_norm(self._relative_velocity(point, vector))
@@ -162,7 +172,7 @@ def _inverse(matrix: Array) -> Array:
     if not all_finite(matrix):
         raise InvalidArrayError("the point holds NaN or infinity", "it has no coordinates", "Check where the weights come from")
     try:
-        inverse = xp.linalg.inv(matrix)
+        inverse = direct_inverse(matrix)
         condition = float(xp.linalg.matrix_norm(matrix, ord=1) * xp.linalg.matrix_norm(inverse, ord=1))
     except np.linalg.LinAlgError:
         condition = inf

@@ -1,5 +1,6 @@
 """Training the fixed points of recurrent networks as Riemannian optimisation."""
 
+from riemannrnn.backend import BackendError, to_backend
 from riemannrnn.equilibrium import (
     Anderson,
     Automatic,
@@ -30,6 +31,7 @@ __all__ = [
     "Anderson",
     "AutogradLoss",
     "Automatic",
+    "BackendError",
     "CrossEntropy",
     "FixedPointCost",
     "FixedPointError",
@@ -47,5 +49,6 @@ __all__ = [
     "register_activation",
     "rules",
     "solve_fixed_points",
+    "to_backend",
     "train",
 ]

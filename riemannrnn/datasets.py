@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace, device
 from numpy.typing import DTypeLike, NDArray
 from sklearn import datasets as sklearn_datasets
+
+from riemannrnn.backend import Namespace, to_backend
 
 __all__ = ["Dataset", "DatasetError", "fetch_mnist", "load_digits", "load_mnist", "read_idx"]
 
@@ -77,13 +80,14 @@ class Dataset:
                 f"{self.name}: stimuli have shape {stimuli.shape} and type {stimuli.dtype}, "
                 "since they must be floats of shape (n_stimuli, n_inputs): reshape or convert them"
             )
-        if labels.dtype != np.int64 or labels.shape != stimuli.shape[:1] or labels.size == 0:
+        if labels.dtype != np.int64 or labels.shape != stimuli.shape[:1] or labels.shape[0] == 0:
             raise DatasetError(
                 f"{self.name}: labels have shape {labels.shape} and type {labels.dtype}, since "
                 f"there must be one int64 label for each of {stimuli.shape[0]} stimuli, and at "
                 "least one: check that stimuli and labels belong together"
             )
-        smallest, largest = int(labels.min()), int(labels.max())
+        xp = array_namespace(labels)
+        smallest, largest = int(xp.min(labels)), int(xp.max(labels))
         n_classes = self.n_classes or largest + 1
         if smallest < 0 or largest >= n_classes:
             raise DatasetError(
@@ -112,7 +116,7 @@ class Dataset:
         DatasetError
             If a size is below 1 or the sizes exceed the set together.
         """
-        n_stimuli = len(self.labels)
+        n_stimuli = self.labels.shape[0]
         if not sizes or min(sizes) < 1 or sum(sizes) > n_stimuli:
             raise DatasetError(
                 f"{self.name}: sizes {sizes} cannot be drawn, since each must be at least 1 and "
@@ -120,7 +124,28 @@ class Dataset:
             )
         order = np.random.default_rng(seed).permutation(n_stimuli)
         pieces = np.split(order, np.cumsum(sizes))[: len(sizes)]
-        return tuple(replace(self, stimuli=self.stimuli[piece], labels=self.labels[piece]) for piece in pieces)
+        return tuple(self._take(piece) for piece in pieces)
+
+    def to(self, backend: str | Namespace) -> Dataset:
+        """Return the data set with its arrays on a backend, such as ``"cupy"``; they are moved once, here.
+
+        Parameters
+        ----------
+        backend : str or namespace
+            As for `riemannrnn.RateNetwork`.
+
+        Raises
+        ------
+        riemannrnn.BackendError
+            If the backend is not there.
+        """
+        return replace(self, stimuli=to_backend(self.stimuli, backend), labels=to_backend(self.labels, backend))
+
+    def _take(self, rows: NDArray[np.intp]) -> Dataset:
+        """Return some of the stimuli, wherever they are."""
+        xp = array_namespace(self.stimuli)
+        chosen = xp.asarray(rows, device=device(self.stimuli))
+        return replace(self, stimuli=xp.take(self.stimuli, chosen, axis=0), labels=xp.take(self.labels, chosen, axis=0))
 
 
 def load_digits(dtype: DTypeLike = np.float64) -> Dataset:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from manifolds import Array
+from riemannrnn.backend import Namespace, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity, Dense
@@ -28,14 +29,21 @@ class RateNetwork:
         Seed of the read-in, the readout and the initial weights, each drawn from a stream of its own.
     dtype
         Dtype of all weights.
+    backend
+        Where the weights live and the work is done: "numpy"; "cupy", on a GPU; or a namespace of the array API. The numbers
+        drawn are the same on all. Stimuli and labels must be there too: move them once, with `to_backend` or `Dataset.to`.
 
     Raises
     ------
     ValueError
         For a size below one, a dtype that is not real floating-point, or an unknown activation.
+    BackendError
+        For a backend that is not there; from the methods, for arrays of another backend.
 
     Attributes
     ----------
+    namespace
+        The array functions of the backend.
     input_weights
         W_in, shape (n_units, n_inputs), entries of variance 1/n_inputs; None where stimuli drive the units directly.
     readout
@@ -58,11 +66,13 @@ class RateNetwork:
         activation: str | Activation | Callable[[Array], Array] = "tanh",
         seed: int | None = None,
         dtype: Any = np.float64,
+        backend: str | Namespace = "numpy",
     ) -> None:
         for name, size in (("n_units", n_units), ("n_inputs", n_inputs), ("n_outputs", n_outputs)):
             if size is not None and size < 1:
                 raise ValueError(f"{name} = {size} is not positive; a network needs at least one")
         self.n_units = n_units
+        self.namespace = namespace(backend)
         self.activation = as_activation(activation)
         self.connectivity: Connectivity = Dense()
         self.dtype = np.dtype(dtype)
@@ -74,7 +84,7 @@ class RateNetwork:
 
     def initial_weights(self, radius: float = 0.5) -> Array:
         """Return random recurrent weights of spectral radius about `radius`, shape (n, n); the same at every call."""
-        return (radius * self._normal(self._weight_stream, self.n_units, self.n_units)).astype(self.dtype)
+        return self._normal(self._weight_stream, self.n_units, self.n_units, radius)
 
     def drive(self, stimuli: Array) -> Array:
         """Return the external drive x = W_in s of each unit, shape (batch, n), for stimuli of shape (batch, n_inputs).
@@ -83,7 +93,10 @@ class RateNetwork:
         ------
         ValueError
             For stimuli of another shape.
+        BackendError
+            For stimuli of another backend.
         """
+        check_backend("stimuli", stimuli, self.namespace)
         width = self.n_units if self.input_weights is None else self.input_weights.shape[1]
         if stimuli.ndim != 2 or stimuli.shape[1] != width:
             raise ValueError(f"the stimuli have shape {tuple(stimuli.shape)}; this network takes (batch, {width})")
@@ -95,6 +108,7 @@ class RateNetwork:
 
     def solve(self, weights: Array, drive: Array, **options: Any) -> FixedPoints:
         """Return the fixed points for an external drive of shape (batch, n); options as for `solve_fixed_points`."""
+        check_backend("weights", weights, self.namespace)
         return solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)
 
     def outputs(self, rates: Array) -> Array:
@@ -105,6 +119,7 @@ class RateNetwork:
         """Return ∂L/∂r from ∂L/∂y, shape (batch, n)."""
         return output_gradient if self.readout is None else output_gradient @ self.readout
 
-    def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int) -> Array:
+    def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int, scale: float = 1.0) -> Array:
+        # NumPy draws them whatever the backend, so that a seed means the same network everywhere.
         sample = np.random.default_rng(stream).standard_normal((rows, columns))
-        return (sample / columns**0.5).astype(self.dtype)
+        return to_backend((scale * (sample / columns**0.5).astype(self.dtype)).astype(self.dtype), self.namespace)

@@ -82,3 +82,24 @@ TWINS = {
     "power-law": lambda z: anp.where(z > 0, z, 0.0) ** 2,
 }
 """The activations known by name, written for autograd."""
+
+
+CALLS = {
+    "inner product": lambda m, W, W2, V: m.inner_product(W, V, W2),
+    "norm": lambda m, W, W2, V: m.norm(W, V),
+    "gradient": lambda m, W, W2, V: m.euclidean_to_riemannian_gradient(W, V),
+    "Hessian": lambda m, W, W2, V: m.euclidean_to_riemannian_hessian(W, V, W2, V),
+    "exp": lambda m, W, W2, V: m.exp(W, V),
+    "retraction": lambda m, W, W2, V: m.retraction(W, 100 * V),
+    "log": lambda m, W, W2, V: m.log(W, W2),
+    "distance": lambda m, W, W2, V: m.dist(W, W2),
+    "transport": lambda m, W, W2, V: m.transport(W, W2, V),
+    "middle": lambda m, W, W2, V: m.pair_mean(W, W2),
+    "zero": lambda m, W, W2, V: m.zero_vector(W),
+    "projection": lambda m, W, W2, V: m.projection(W, V),
+    "exit time": lambda m, W, W2, V: m.exit_time(W, V),
+    "edge": lambda m, W, W2, V: m.edge_distance(W),
+    "random point": lambda m, W, W2, V: m.random_point(),
+    "random vector": lambda m, W, W2, V: m.random_tangent_vector(W),
+}
+"""Every method of a manifold, of itself, two points and a short tangent vector at the first."""

@@ -1,10 +1,14 @@
 """Fixtures of the whole suite."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+import refusing
 from cases import CASES, GEOMETRIES, Case
 
 from manifolds import PullbackManifold
+from riemannrnn.backend import BackendError, namespace
 
 
 @pytest.fixture
@@ -29,3 +33,14 @@ def manifold(case: Case) -> PullbackManifold:
 def geometry(request: pytest.FixtureRequest) -> PullbackManifold:
     """Return a manifold for every metric of the table, in float64."""
     return request.param.manifold()
+
+
+@pytest.fixture(params=["refusing", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request: pytest.FixtureRequest) -> Any:
+    """Return the namespace of arrays on a device: those that refuse NumPy, and CuPy's where there is a GPU."""
+    if request.param == "refusing":
+        return refusing.namespace
+    try:
+        return namespace("cupy")
+    except BackendError as error:
+        pytest.skip(str(error))

@@ -3,7 +3,7 @@
 import array_api_strict as strict
 import numpy as np
 import pytest
-from cases import gains, short_vector
+from cases import CALLS, gains, short_vector
 
 from manifolds import Identity, PullbackManifold, Resolvent, check_manifold
 from riemannrnn import CrossEntropy, SquaredError, power_law, solve_fixed_points
@@ -52,25 +52,6 @@ CHARTS = {
     "identity": lambda convert, dtype: Identity(),
     "resolvent": lambda convert, dtype: Resolvent(),
     "resolvent with gains": lambda convert, dtype: Resolvent(convert(gains(dtype, N))),
-}
-
-CALLS = {
-    "inner product": lambda m, W, W2, V: m.inner_product(W, V, W2),
-    "norm": lambda m, W, W2, V: m.norm(W, V),
-    "gradient": lambda m, W, W2, V: m.euclidean_to_riemannian_gradient(W, V),
-    "Hessian": lambda m, W, W2, V: m.euclidean_to_riemannian_hessian(W, V, W2, V),
-    "exp": lambda m, W, W2, V: m.exp(W, V),
-    "retraction": lambda m, W, W2, V: m.retraction(W, 100 * V),
-    "log": lambda m, W, W2, V: m.log(W, W2),
-    "distance": lambda m, W, W2, V: m.dist(W, W2),
-    "transport": lambda m, W, W2, V: m.transport(W, W2, V),
-    "middle": lambda m, W, W2, V: m.pair_mean(W, W2),
-    "zero": lambda m, W, W2, V: m.zero_vector(W),
-    "projection": lambda m, W, W2, V: m.projection(W, V),
-    "exit time": lambda m, W, W2, V: m.exit_time(W, V),
-    "edge": lambda m, W, W2, V: m.edge_distance(W),
-    "random point": lambda m, W, W2, V: m.random_point(),
-    "random vector": lambda m, W, W2, V: m.random_tangent_vector(W),
 }
 
 

@@ -79,6 +79,7 @@ def test_config_holds_every_setting(folder):
         "budget": 5,
         "seed": 3,
         "dtype": "float32",
+        "backend": "numpy",
         "contenders": STEEPEST,
     }
     assert config["versions"]["riemannrnn"] == version("riemannrnn")
@@ -201,3 +202,9 @@ def test_module_and_version():
     done = subprocess.run([sys.executable, "-m", "riemannrnn", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == version("riemannrnn")
     assert done.stderr == ""
+
+
+def test_compare_without_cupy(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert "pip install 'riemannrnn[cuda12]'" in refused(run(*TINY, "--backend", "cupy", "--output", tmp_path))
+    assert not names(tmp_path)

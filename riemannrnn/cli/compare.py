@@ -33,6 +33,13 @@ class Precision(StrEnum):
     FLOAT64 = "float64"
 
 
+class Backend(StrEnum):
+    """The backends of the command line."""
+
+    NUMPY = "numpy"
+    CUPY = "cupy"
+
+
 def compare_command(
     units: Annotated[int, typer.Option(min=1, help="Recurrent units.")] = 100,
     radius: Annotated[float, typer.Option(min=0, help="Spectral radius of the initial weights.")] = 0.5,
@@ -41,6 +48,7 @@ def compare_command(
     budget: Annotated[int, typer.Option(min=2, help="Cost, gradient and Hessian evaluations for each contender.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
     dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
+    backend: Annotated[Backend, typer.Option(help="Where the arrays are: in memory, or on a GPU with CuPy.")] = Backend.NUMPY,
     contender: Annotated[
         list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
     ] = None,
@@ -54,14 +62,14 @@ def compare_command(
         return
     try:
         chosen = choose_contenders(contender or [])
-        task = digits_task(units, radius, activation, training_size, seed, dtype)
+        task = digits_task(units, radius, activation, training_size, seed, dtype, backend)
         folder = create_run_folder(output, "compare")
     except (ValueError, RunFolderError) as error:
         refuse(error)
     title = f"{training_size} digits, {units} {activation} units, radius {radius:g}, seed {seed}"
     settings = {
         "units": units, "radius": radius, "activation": activation, "training_size": training_size, "budget": budget,
-        "seed": seed, "dtype": dtype.value, "contenders": [each.name for each in chosen],
+        "seed": seed, "dtype": dtype.value, "backend": backend.value, "contenders": [each.name for each in chosen],
     }  # fmt: skip
     try:
         write_toml(folder / "config.toml", {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
@@ -77,11 +85,13 @@ def compare_command(
         raise typer.Exit(INTERRUPTED)
 
 
-def digits_task(units: int, radius: float, activation: str, training_size: int, seed: int, dtype: str) -> Task:
+def digits_task(
+    units: int, radius: float, activation: str, training_size: int, seed: int, dtype: str, backend: str = "numpy"
+) -> Task:
     """Return the task of the command line: digits split into training, 297 for validation, 200 to 500 for test."""
-    digits = load_digits(np.dtype(dtype))
+    digits = load_digits(np.dtype(dtype)).to(backend)
     training, validation, test = digits.split(training_size, 297, min(500, 1500 - training_size), seed=seed)
-    network = RateNetwork(units, digits.stimuli.shape[1], digits.n_classes, activation, seed, np.dtype(dtype))
+    network = RateNetwork(units, digits.stimuli.shape[1], digits.n_classes, activation, seed, np.dtype(dtype), backend)
     return Task(network, network.initial_weights(radius), training, validation, test)
 
 

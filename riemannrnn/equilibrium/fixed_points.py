@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
+from manifolds.arrays import to_numpy
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
@@ -83,7 +84,8 @@ class FixedPoints:
     @property
     def status(self) -> list[str]:
         """A sentence for each stimulus."""
-        rows = zip(self.residual, self.converged, self.iterations, strict=True)
+        # Moved at once: from a device, number by number would take as long as the solution.
+        rows = zip(*(to_numpy(array) for array in (self.residual, self.converged, self.iterations)), strict=True)
         return [_sentence(float(residual), bool(good), int(count), self.tolerance) for residual, good, count in rows]
 
     def stability(self) -> Array:

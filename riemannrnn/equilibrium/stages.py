@@ -12,7 +12,7 @@ from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
 
 INPUT_MARGIN = 0.7
-"""Maps of the inputs are iterated to this fraction of the tolerance, a residual of inputs and that of the step before the last."""
+"""Maps of the inputs are iterated to this fraction of the tolerance; theirs is the residual of a step before the last."""
 
 CERTIFICATIONS = 3
 """How often a map of the inputs is taken up again, to a tighter residual, for rows that missed the tolerance in the rates."""

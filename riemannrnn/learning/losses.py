@@ -10,6 +10,7 @@ from autograd import grad
 
 from manifolds import Array
 from manifolds.autograd_chart import vanishing_derivatives
+from riemannrnn.backend import check_backend, check_numpy
 
 
 class Loss(ABC):
@@ -44,7 +45,7 @@ class SquaredError(Loss):
     Raises
     ------
     ValueError
-        For outputs of another shape or dtype than the targets.
+        For outputs of another shape, dtype or (`BackendError`) backend than the targets.
     """
 
     def __init__(self, targets: Array) -> None:
@@ -55,6 +56,7 @@ class SquaredError(Loss):
         return 0.5 * array_namespace(outputs).vecdot(difference, difference)
 
     def gradient(self, outputs: Array) -> Array:
+        check_backend("targets", self.targets, array_namespace(outputs))
         if self.targets.shape != outputs.shape or self.targets.dtype != outputs.dtype:
             raise ValueError(
                 f"the targets have shape {tuple(self.targets.shape)} and dtype {self.targets.dtype}, the outputs "
@@ -81,7 +83,8 @@ class CrossEntropy(Loss):
     Raises
     ------
     ValueError
-        For labels that are not integers of shape (batch,), or outputs that a label does not point to.
+        For labels that are not integers of shape (batch,), outputs that a label does not point to, or (`BackendError`) outputs
+        of another backend.
     """
 
     def __init__(self, labels: Array) -> None:
@@ -109,6 +112,7 @@ class CrossEntropy(Loss):
 
     def _target(self, outputs: Array) -> Array:
         xp = array_namespace(outputs)
+        check_backend("labels", self.labels, xp)
         count, width = outputs.shape
         if self.labels.shape[0] != count or not bool(xp.all((self.labels >= 0) & (self.labels < width))):
             raise ValueError(
@@ -132,7 +136,7 @@ class AutogradLoss(Loss):
     Raises
     ------
     ValueError
-        For a function that does not return one number a stimulus.
+        For a function that does not return one number a stimulus, or (`BackendError`) outputs that are not NumPy's.
     """
 
     def __init__(self, function: Callable[[Array, Array], Array], targets: Array) -> None:
@@ -141,12 +145,14 @@ class AutogradLoss(Loss):
         self._gradient = grad(lambda outputs: anp.sum(function(outputs, self.targets)))
 
     def value(self, outputs: Array) -> Array:
+        check_numpy("AutogradLoss", outputs)
         value = self._function(outputs, self.targets)
         if value.shape != outputs.shape[:1]:
             raise ValueError(f"the loss returned shape {tuple(value.shape)}; return one number a stimulus, {outputs.shape[:1]}")
         return value
 
     def gradient(self, outputs: Array) -> Array:
+        check_numpy("AutogradLoss", outputs)
         return self._gradient(outputs)
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:

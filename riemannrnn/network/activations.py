@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace, is_cupy_array, is_numpy_array
+from array_api_compat import array_namespace, is_numpy_array
 from autograd import elementwise_grad
 
 from manifolds import Array
 from manifolds.autograd_chart import vanishing_derivatives
+from riemannrnn.backend import check_numpy
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Activation:
     def from_function(cls, function: Callable[[Array], Array], name: str | None = None) -> "Activation":
         """Make an activation from an elementwise function written with `autograd.numpy`; its derivatives are autograd's.
 
+        Raises
+        ------
+        BackendError
+            From all three, for arrays of another library than NumPy.
+
         Examples
         --------
         >>> import autograd.numpy as anp, numpy as np
@@ -55,18 +61,22 @@ class Activation:
         second = elementwise_grad(first)
         label = name or str(getattr(function, "__name__", "custom"))
 
+        def checked(z: Array) -> Array:
+            check_numpy(f"activation {label!r}", z)
+            return z
+
         def curvature(z: Array, r: Array) -> Array:
             with vanishing_derivatives():
-                return second(z)
+                return second(checked(z))
 
-        return cls(label, function, lambda z, r: first(z), curvature)
+        return cls(label, lambda z: function(checked(z)), lambda z, r: first(checked(z)), curvature)
 
 
 def into(out: Array | None, function: Callable[..., Array], *arguments: Array) -> Array:
     """Return a function's value, in the array `out` where one is given, without another array where its library can."""
     if out is None:
         return function(*arguments)
-    if is_numpy_array(out) or is_cupy_array(out):
+    if is_numpy_array(out) or hasattr(out, "__cuda_array_interface__"):
         return function(*arguments, out=out)
     out[...] = function(*arguments)
     return out

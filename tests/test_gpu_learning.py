@@ -1,0 +1,114 @@
+"""Costs, rules, pymanopt's solvers and comparisons with every array on a device; results are NumPy's, and nothing moves."""
+
+import numpy as np
+import pytest
+from array_api_compat import array_namespace
+from device import BATCH, OUTPUTS, N, nothing_moves, problem, same
+from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
+
+from manifolds import Identity, PullbackManifold, Resolvent
+from riemannrnn import CrossEntropy, FixedPointCost, SquaredError, compare, to_backend, train
+from riemannrnn.cli.compare import digits_task
+from riemannrnn.datasets import Dataset, load_digits
+from riemannrnn.learning import Contender
+from riemannrnn.learning.contenders import SameDtypeTrustRegions
+from riemannrnn.learning.rules import RULES
+
+DTYPES = {"float64": 1e-8, "float32": 2e-3}
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param
+
+
+@pytest.mark.parametrize("kind", ["squared error", "cross-entropy"])
+def test_cost(xp, kind, dtype, generator):
+    targets, V = (generator.standard_normal(shape).astype(dtype) for shape in ((BATCH, OUTPUTS), (N, N)))
+
+    def evaluate(backend):
+        network, W, stimuli, labels = problem(backend, dtype)
+        V_there, targets_there = to_backend(V, backend), to_backend(targets, backend)
+        with nothing_moves():
+            cost = FixedPointCost(
+                network, stimuli, SquaredError(targets_there) if kind == "squared error" else CrossEntropy(labels)
+            )
+            return cost(W), cost.gradient(W), cost.hessian(W, V_there), cost.at(W).outputs
+
+    for found, expected in zip(evaluate(xp), evaluate("numpy"), strict=True):
+        same(found, expected, DTYPES[dtype], xp)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_training(xp, rule, dtype):
+    def run(backend):
+        network, W, stimuli, labels = problem(backend, dtype)
+        with nothing_moves(uploads=2):  # the order of the stimuli, once an epoch
+            return train(network, W, stimuli, labels, rule, 0.1, batch_size=4, epochs=2, seed=0)
+
+    found, expected = run(xp), run("numpy")
+    assert found.stopped == expected.stopped == "All 2 epochs done."
+    same(found.weights, expected.weights, DTYPES[dtype], xp)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=DTYPES[dtype])
+    assert found.accuracy == pytest.approx(expected.accuracy)
+
+
+MANIFOLDS = {
+    "identity": lambda **options: PullbackManifold(Identity(), N, **options),
+    "resolvent, geodesic": lambda **options: PullbackManifold(Resolvent(), N, **options),
+    "resolvent, additive": lambda **options: PullbackManifold(Resolvent(), N, "additive", **options),
+}
+
+
+def optimise(solver, manifold, backend, dtype):
+    network, W, stimuli, labels = problem(backend, dtype)
+    cost = FixedPointCost(network, stimuli, CrossEntropy(labels))
+    with nothing_moves():
+        return solver(verbosity=0, max_iterations=4).run(cost.problem(MANIFOLDS[manifold]()), initial_point=W)
+
+
+@pytest.mark.parametrize("solver", [SteepestDescent, ConjugateGradient, TrustRegions])
+@pytest.mark.parametrize("manifold", MANIFOLDS)
+def test_solvers_of_pymanopt(xp, solver, manifold):
+    found, expected = (optimise(solver, manifold, backend, "float64") for backend in (xp, "numpy"))
+    same(found.point, expected.point, 1e-6, xp)
+    assert found.cost == pytest.approx(expected.cost)
+    assert found.iterations == expected.iterations
+
+
+@pytest.mark.parametrize("solver", [SteepestDescent, ConjugateGradient, SameDtypeTrustRegions])
+def test_solvers_of_pymanopt_in_float32(xp, solver):
+    result = optimise(solver, "resolvent, geodesic", xp, "float32")
+    assert array_namespace(result.point) is xp
+    assert result.point.dtype == np.float32
+    assert result.cost == pytest.approx(optimise(solver, "resolvent, geodesic", "numpy", "float32").cost, rel=1e-2)
+
+
+def test_a_random_start_and_the_default_one(xp):
+    network, W, stimuli, labels = problem(xp)
+    cost = FixedPointCost(network, stimuli, CrossEntropy(labels))
+    result = SteepestDescent(verbosity=0, max_iterations=2).run(cost.problem(MANIFOLDS["identity"](seed=0, like=W)))
+    assert array_namespace(result.point) is xp
+
+
+def test_a_comparison(xp):
+    def run(backend):
+        task = digits_task(8, 0.5, "tanh", 20, 0, "float64", backend)
+        contenders = [Contender("resolvent", "geodesic", "trust-regions"), Contender("per-stimulus", "additive", "dW3")]
+        return compare(task, contenders, budget=6, learning_rates=[0.3])
+
+    for found, expected in zip(run(xp).entries, run("numpy").entries, strict=True):
+        assert found.stopped == expected.stopped
+        assert found.training_loss == pytest.approx(expected.training_loss)
+        assert found.test_accuracy == pytest.approx(expected.test_accuracy)
+        assert found.worst_abscissa == pytest.approx(expected.worst_abscissa)
+
+
+def test_a_data_set_is_split_where_it_is(xp):
+    here = load_digits()
+    with nothing_moves(uploads=4):  # stimuli, labels, and which go where
+        parts = here.to(xp).split(5, 3, seed=0)
+    for found, expected in zip(parts, here.split(5, 3, seed=0), strict=True):
+        assert isinstance(found, Dataset)
+        same(found.stimuli, expected.stimuli, 0, xp)
+        same(found.labels, expected.labels, 0, xp)
