@@ -25,7 +25,7 @@ def epoch_row(training: Dataset, repeats: int) -> Row:
 
     products = count_products(epoch, (weights, training.stimuli), BATCH * UNITS**2)
     run = partial(epoch, weights, training.stimuli)
-    times, one = beside_products(partial(epoch, weights, training.stimuli), BATCH, weights.T, products, repeats)
+    times, one = beside_products(run, BATCH, weights.T, products, repeats)
     return {
         "rule": "dW3",
         "units": UNITS,
@@ -37,5 +37,5 @@ def epoch_row(training: Dataset, repeats: int) -> Row:
         "products": products,
         "limit_seconds": products * statistics.median(one),
         "ratio": ratio(times, one) / products,
-        "stopped": epoch(weights, training.stimuli),
+        "stopped": run(),
     }

@@ -32,7 +32,6 @@ def grow(units: int, stimuli: int, radius: float, dtype: str, repeats: int) -> R
 
     products = count_products(counted, (step.weights, step.drive), stimuli * units**2)
     run = partial(ours(step), tolerance, tolerance)
-    alone = multiply(stimuli, step.weights.T, round(products))
     few = 3 if seconds(run) > LONG else repeats
     times, one = beside_products(run, stimuli, step.weights.T, products, few)
     return {

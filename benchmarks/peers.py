@@ -146,14 +146,21 @@ def torchdeq_step(step: Step, solver: str) -> Run:
         torch.nn.functional.cross_entropy(out[-1] @ readout.T, labels, reduction="sum").backward()
         return out[-1].detach().numpy(), drive.grad.numpy(), weights.grad.numpy()
 
-    probes = {}
-    for threads in (os.cpu_count() or 1, 1):  # one is the better for small networks
-        torch.set_num_threads(threads)
-        probes[threads] = min(seconds(partial(run, PROBE, PROBE)) for _ in range(3))
-    best = min(probes, key=lambda threads: probes[threads])
+    best = best_threads(partial(run, PROBE, PROBE))
 
     def run_on_best(tolerance: float, adjoint_tolerance: float) -> Outcome:
         torch.set_num_threads(best)
         return run(tolerance, adjoint_tolerance)
 
     return run_on_best
+
+
+def best_threads(run: Callable[[], object]) -> int:
+    """Return with how many threads torch is the faster: one is the better for small networks."""
+    import torch
+
+    probes = {}
+    for threads in {os.cpu_count() or 1, 1}:
+        torch.set_num_threads(threads)
+        probes[threads] = min(seconds(run) for _ in range(3))
+    return min(probes, key=lambda threads: probes[threads])
