@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers import installed_peers
+from benchmarks.peers import Maker, installed_peers
 from benchmarks.records import Row
 from benchmarks.steps import TOLERANCES, Run, Step, ours
 from benchmarks.timing import interleaved, ratio, seconds
@@ -44,7 +44,7 @@ known: dict[tuple[str, float, str], Factors] = {}
 def side_by_side(n: int, radius: float, dtype: np.dtype[Any], stimuli: int, repeats: int, console: Console) -> list[Row]:
     """Measure every contender in turn, again and again, and print and return a row for each."""
     step = Step.draw(n, radius, dtype, stimuli)
-    makers = {OURS: ours, OUR_PICARD: partial(ours, solver="picard")} | installed_peers()
+    makers: dict[str, Maker] = {OURS: ours, OUR_PICARD: partial(ours, solver="picard")} | installed_peers()
     rows: dict[str, Row] = {}
     runs: dict[str, Callable[[], object]] = {}
     for name, make in makers.items():

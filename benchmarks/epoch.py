@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.counting import count_products
+from benchmarks.learning import uninterrupted
 from benchmarks.records import Row
 from benchmarks.timing import beside_products, ratio
 from manifolds import Array
@@ -21,7 +22,7 @@ def epoch_row(training: Dataset, repeats: int) -> Row:
     weights, count = network.initial_weights(RADIUS), len(training.labels)
 
     def epoch(W: Array, stimuli: Array) -> str:
-        return train(network, W, stimuli, training.labels, "dW3", RATE, BATCH, epochs=1, seed=0).stopped
+        return uninterrupted(train(network, W, stimuli, training.labels, "dW3", RATE, BATCH, epochs=1, seed=0).stopped)
 
     products = count_products(epoch, (weights, training.stimuli), BATCH * UNITS**2)
     run = partial(epoch, weights, training.stimuli)

@@ -105,7 +105,7 @@ class Observer:
 
     def row(self, contender: str, rate: float, stopped: str) -> Row:
         """Return the curve in numbers."""
-        marks = {}
+        marks: dict[str, float | None] = {}
         for mark in MARKS:
             steps, seconds = self.reached.get(mark, (None, None))
             marks |= {f"steps_{mark:.0%}": steps, f"seconds_{mark:.0%}": seconds}
@@ -130,8 +130,21 @@ def learn_by_rule(rule: str, rate: float, task: Task, observer: Observer) -> str
         observer.step(number, history.weights)  # the callback sees the weights that the step began with
 
     data = task.training
-    options = {"rule": rule, "learning_rate": rate, "batch_size": BATCH, "epochs": task.epochs, "seed": task.seed}
-    return train(task.network, task.weights, data.stimuli, data.labels, **options, callback=callback).stopped
+    options: dict[str, Any] = {
+        "rule": rule,
+        "learning_rate": rate,
+        "batch_size": BATCH,
+        "epochs": task.epochs,
+        "seed": task.seed,
+    }
+    return uninterrupted(train(task.network, task.weights, data.stimuli, data.labels, **options, callback=callback).stopped)
+
+
+def uninterrupted(stopped: str) -> str:
+    """Return why a run of `train` ended; pass Ctrl-C on, which `train` takes for an end like another."""
+    if stopped.startswith("Interrupted"):
+        raise KeyboardInterrupt
+    return stopped
 
 
 def learn_by_torchdeq(contender: str, rate: float, task: Task, observer: Observer) -> str:

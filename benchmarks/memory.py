@@ -1,11 +1,13 @@
 """The peak memory of the solver, in arrays of batch × n."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 
 from benchmarks.records import Row
 from benchmarks.steps import CLASSES, LIMIT, Step
+from manifolds import Array
 from riemannrnn import RateNetwork
 from riemannrnn.equilibrium.implicit import Implicit
 
@@ -26,9 +28,9 @@ def peak(units: int, stimuli: int, radius: float, dtype: str) -> Row:
     return setting | {"megabytes": used / 1e6, "arrays": used / step.drive.nbytes}
 
 
-def solve(network: RateNetwork, step: Step, errors: np.ndarray) -> np.ndarray:
+def solve(network: RateNetwork, step: Step, errors: Array) -> Array:
     """Solve for fixed points and adjoints, and return the rates."""
-    options = {"on_failure": "mask", "max_iterations": LIMIT}
+    options: dict[str, Any] = {"on_failure": "mask", "max_iterations": LIMIT}
     fixed_points = network.solve(step.weights, step.drive, **options)
     Implicit(fixed_points, max_iterations=LIMIT).adjoint(errors)
     return fixed_points.rates

@@ -50,7 +50,11 @@ def beside_products(
     """
     count = max(round(products), 1)
     left = np.random.default_rng(0).standard_normal((rows, len(matrix))).astype(matrix.dtype)
-    runs = {"run": run, "threaded": partial(multiply, left, matrix, count), "parted": partial(parted, left, matrix, count)}
+    runs: dict[str, Callable[[], object]] = {
+        "run": run,
+        "threaded": partial(multiply, left, matrix, count),
+        "parted": partial(parted, left, matrix, count),
+    }
     times = interleaved(runs, repeats)
     fastest = min(times["threaded"], times["parted"], key=statistics.median)
     return times["run"], [each / count for each in fastest]
