@@ -1,77 +1,162 @@
-"""`make bench`: how long a step takes, beside its own matrix products, beside the peers, and beside the released method."""
+"""`make bench`: how fast steps and learning are, beside their matrix products, the peers and the released method."""
 
-import json
-import os
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
-from benchmarks.peers import installed_peers, side_by_side
+from benchmarks import growth as growing
+from benchmarks import learning as learn
+from benchmarks import records, tables
+from benchmarks.contest import side_by_side
+from benchmarks.drawing import draw_growth
+from benchmarks.epoch import epoch_row
+from benchmarks.memory import peak
+from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
+from benchmarks.records import RESULTS, Row
 from benchmarks.released import released_table
+from riemannrnn.datasets import DATA_VARIABLE, Dataset, load_mnist
 
-RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("riemannrnn", "numpy", "scipy", "jax", "jaxopt", "torch", "torchdeq")
+Units = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
+Stimuli = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
+Radius = Annotated[list[float] | None, typer.Option(help="Repeatable.")]
+Dtype = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
+Data = Annotated[Path | None, typer.Option(envvar=DATA_VARIABLE, help="The folder of MNIST's four IDX files.")]
+Output = Annotated[Path, typer.Option(help="Where the JSON files are.")]
 
 app = typer.Typer(pretty_exceptions_enable=False)
 console = Console(width=130)
 
 
 @app.command()
-def products(repeats: int = 15) -> None:
+def products(repeats: int = 15, output: Output = RESULTS) -> None:
     """Measure a step of each rule beside the matrix products that it needs."""
-    console.print(products_table(repeats))
+    table, rows = products_table(repeats)
+    console.print(table)
+    records.write("products", rows, output)
+
+
+@app.command()
+def released(repeats: int = 3, output: Output = RESULTS) -> None:
+    """Measure ΔW1 and ΔW3 beside the cost of the released method."""
+    table, rows = released_table(repeats)
+    console.print(table)
+    records.write("released", rows, output)
 
 
 @app.command()
 def peers(
-    units: Annotated[list[int] | None, typer.Option(help="Repeatable.")] = None,
-    radius: Annotated[list[float] | None, typer.Option(help="Repeatable.")] = None,
-    dtype: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    units: Units = None,
+    radius: Radius = None,
+    dtype: Dtype = None,
     stimuli: int = 512,
     repeats: int = 7,
-    output: Path = RESULTS,
+    output: Output = RESULTS,
 ) -> None:
-    """Measure one exact-gradient step beside the peers that are installed, and write results/peers.json."""
+    """Measure one exact-gradient step beside the peers that are installed."""
     console.print(f"Installed peers: {', '.join(installed_peers())}")
-    rows: list[dict[str, Any]] = []
-    for n in units or [100, 300, 1000]:
+    for n in units or [100, 300, 1000, 2000]:
         for each in dtype or ["float32", "float64"]:
             for spectral_radius in radius or [0.5, 0.9, 1.1]:
-                rows += side_by_side(n, spectral_radius, np.dtype(each), stimuli, repeats, console)
-                write(output / "peers.json", rows)
+                rows = side_by_side(n, spectral_radius, np.dtype(each), stimuli, repeats, console)
+                records.write("peers", rows, output)
 
 
 @app.command()
-def released(repeats: int = 3, output: Path = RESULTS) -> None:
-    """Measure ΔW1 and ΔW3 beside the cost of the released method, and write results/released.json."""
-    table, rows = released_table(repeats)
+def growth(
+    units: Units = None,
+    stimuli: Stimuli = None,
+    radius: Radius = None,
+    dtype: Dtype = None,
+    repeats: int = 7,
+    output: Output = RESULTS,
+) -> None:
+    """Measure how the time of a step grows, beside its matrix products, and draw it."""
+    sizes = [(n, growing.BATCH) for n in units or growing.UNITS]
+    sizes += [(growing.NETWORK, count) for count in stimuli or growing.STIMULI]
+    radii = radius or [0.5, 0.9]
+    settings = dict.fromkeys((*size, r, each) for each in dtype or ["float32"] for r in radii for size in sizes)
+    for setting in track(settings, "growth", console=console):
+        row = growing.grow(*setting, repeats)
+        show(row)
+        records.write("growth", [row], output)
+    record, peers_record = records.read("growth", output), records.read("peers", output)
+    if record:
+        draw_growth(record["rows"], peers_record["rows"] if peers_record else [], output / "growth.png")
+
+
+@app.command()
+def epoch(data: Data = None, repeats: int = 3, output: Output = RESULTS) -> None:
+    """Measure an epoch of MNIST with ΔW3 beside its matrix products."""
+    if (parts := mnist(data)) is not None:
+        row = epoch_row(parts[0], repeats)
+        show(row)
+        records.write("epoch", [row], output)
+
+
+@app.command()
+def memory(
+    units: Units = None, stimuli: Stimuli = None, radius: Radius = None, dtype: Dtype = None, output: Output = RESULTS
+) -> None:
+    """Measure the peak memory of fixed points and adjoints."""
+    rows = [
+        peak(n, count, spectral_radius, each)
+        for n in units or [300]
+        for count in stimuli or [512, 8192]
+        for each in dtype or ["float32", "float64"]
+        for spectral_radius in radius or [0.5, 0.9, 1.1]
+    ]
+    for row in rows:
+        show(row)
+    records.write("memory", rows, output)
+
+
+@app.command()
+def learning(
+    data: Data = None,
+    contender: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    epochs: int = learn.EPOCHS,
+    output: Output = RESULTS,
+) -> None:
+    """Measure seconds and steps to a test accuracy on MNIST, for every rule and for torchdeq."""
+    if (parts := mnist(data)) is None:
+        return
+    task = learn.Task(*parts, epochs)
+    curves = [(name, rate) for name in contender or learn.contenders() for rate in learn.RATES[name]]
+    for name, rate in track(curves, "learning", console=console):
+        row = learn.curve(name, rate, task)
+        show(row)
+        records.write("learning", [row], output)
+
+
+@app.command(name="tables")
+def write_tables(output: Output = RESULTS, readme: Path = tables.README) -> None:
+    """Write the README's section from the results."""
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(tables.with_section(text, tables.section(output)), encoding="utf-8")
+    console.print(f"Wrote the section of {readme}.")
+
+
+def mnist(folder: Path | None) -> tuple[Dataset, Dataset] | None:
+    """Return MNIST; say so where no folder is named."""
+    if folder is None:
+        console.print(f"Skipped: it needs MNIST; name its folder with --data or {DATA_VARIABLE}.")
+        return None
+    return load_mnist(folder)
+
+
+def show(row: Row) -> None:
+    """Print a row."""
+    table = Table(show_header=True, box=None)
+    for key in row:
+        table.add_column(key, justify="right")
+    table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
-    write(output / "released.json", rows)
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows with what they were measured on."""
-    path.parent.mkdir(exist_ok=True)
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except ImportError:
-            continue
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-    record = {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "versions": versions, "rows": rows}
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

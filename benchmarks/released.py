@@ -1,13 +1,13 @@
 """The cost of the released method, written afresh: 500 Euler steps, then N × N matrices for every stimulus."""
 
 import statistics
-import time
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from benchmarks.peers import Step, ours
+from benchmarks.records import Row
+from benchmarks.steps import Step, ours
+from benchmarks.timing import interleaved, ratio
 from manifolds import Array
 from riemannrnn import RateNetwork
 from riemannrnn.learning.rules import delta_w3
@@ -53,38 +53,21 @@ def our_w3(step: Step) -> Array:
     return delta_w3(step.weights, found.rates, found.gains, step.errors(found.rates), found.inputs - step.drive)
 
 
-def released_table(repeats: int) -> tuple[Table, list[dict[str, Any]]]:
+def released_table(repeats: int) -> tuple[Table, list[Row]]:
     """Measure both rules both ways."""
     step = Step.draw(UNITS, RADIUS, np.dtype("float32"), STIMULI)
     exact = ours(step)
-    pairs = {"dW1": (lambda: released_w1(step), lambda: exact(1e-5)), "dW3": (lambda: released_w3(step), lambda: our_w3(step))}
-    forward, _ = step.residuals(euler(step), None)
-    found, _ = step.residuals(exact(1e-5)[0], None)
-    table = Table(
-        title=f"n = {UNITS}, {STIMULI} stimuli, radius {RADIUS}, float32: residual as released {forward:.1e}, ours {found:.1e}"
-    )
-    for heading in ("rule", "as released (ms)", "ours (ms)", "ratio"):
-        table.add_column(heading, justify="right")
-    rows = []
-    for rule, contenders in pairs.items():
-        times: list[list[float]] = [[], []]
-        for _ in range(repeats):
-            for place, run in enumerate(contenders):
-                time.sleep(0.06)
-                began = time.perf_counter()
-                run()
-                times[place].append(time.perf_counter() - began)
-        theirs, mine = (1e3 * statistics.median(each) for each in times)
-        ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
-        table.add_row(rule, f"{theirs:.0f}", f"{mine:.1f}", f"{ratio:.0f}")
-        rows.append(
-            {
-                "rule": rule,
-                "released_ms": theirs,
-                "ours_ms": mine,
-                "ratio": ratio,
-                "released_residual": forward,
-                "residual": found,
-            }
-        )
+    pairs = {
+        "dW1": {"released": lambda: released_w1(step), "ours": lambda: exact(1e-5, 1e-5)},
+        "dW3": {"released": lambda: released_w3(step), "ours": lambda: our_w3(step)},
+    }
+    theirs, mine = step.residual(euler(step)), step.residual(exact(1e-5, 1e-5)[0])
+    words = f"n = {UNITS}, {STIMULI} stimuli, radius {RADIUS}, float32: residual as released {theirs:.1e}, ours {mine:.1e}"
+    table, rows = Table("rule", "as released (ms)", "ours (ms)", "ratio", title=words), []
+    for rule, runs in pairs.items():
+        times = interleaved(runs, repeats)
+        medians = {f"{name}_ms": 1e3 * statistics.median(each) for name, each in times.items()}
+        row = {"rule": rule, **medians, "ratio": ratio(times["released"], times["ours"])}
+        rows.append(row | {"released_residual": theirs, "residual": mine})
+        table.add_row(rule, f"{row['released_ms']:.0f}", f"{row['ours_ms']:.1f}", f"{row['ratio']:.0f}")
     return table, rows

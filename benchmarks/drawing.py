@@ -1,0 +1,64 @@
+"""The picture of how the time of a step grows."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.contest import OURS
+from benchmarks.growth import BATCH, NETWORK, curves, exponent
+from benchmarks.records import Row
+from riemannrnn.plots.saving import save_figure
+
+TITLES = {"units": f"{BATCH} stimuli", "stimuli": f"n = {NETWORK}"}
+LABELS = {"units": "units n", "stimuli": "stimuli"}
+DASHES = {"float32": "-", "float64": "-."}
+
+
+def draw_growth(rows: list[Row], peers: list[Row], path: Path) -> None:
+    """Draw time against the units and against the stimuli, with the matrix-product limit and the fastest peer."""
+    mpl.use("Agg")
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, axis in zip(figure.subplots(1, 2, sharey=True), ("units", "stimuli"), strict=True):
+        for place, ((radius, dtype), curve) in enumerate(curves(rows, axis).items()):
+            draw_curve(axes, curve, axis, f"C{place}", f"radius {radius}, {dtype}")
+            fastest = fastest_peers(peers, axis, radius, dtype)
+            style = {"marker": "x", "linestyle": "none", "color": f"C{place}"}
+            axes.plot([row[axis] for row in fastest], [row["milliseconds"] for row in fastest], **style)
+        finish(axes, axis)
+    save_figure(figure, path)
+
+
+def draw_curve(axes: Axes, curve: list[Row], axis: str, colour: str, name: str) -> None:
+    """Draw a step's times, and dotted the time of its matrix products alone."""
+    x = [row[axis] for row in curve]
+    label = f"{name}: ∝ {axis_symbol(axis)}^{exponent(curve, axis):.2f}"
+    axes.plot(x, [row["milliseconds"] for row in curve], DASHES[curve[0]["dtype"]], marker="o", ms=4, color=colour, label=label)
+    axes.plot(x, [row["limit_ms"] for row in curve], ":", color=colour)
+
+
+def finish(axes: Axes, axis: str) -> None:
+    """Label the axes, and say once what dots and crosses are."""
+    axes.plot([], [], ":", color="grey", label="its matrix products alone")
+    axes.plot([], [], "x", color="grey", label="fastest peer that meets the tolerance")
+    axes.set(xscale="log", yscale="log", xlabel=LABELS[axis], title=TITLES[axis])
+    if axis == "units":
+        axes.set_ylabel("time of an exact-gradient step (ms)")
+    axes.legend(fontsize=7, frameon=False)
+    axes.grid(alpha=0.3)
+
+
+def axis_symbol(axis: str) -> str:
+    """Return the letter of an axis in a legend."""
+    return "n" if axis == "units" else "stimuli"
+
+
+def fastest_peers(peers: list[Row], axis: str, radius: float, dtype: str) -> list[Row]:
+    """Return for each place on the axis the fastest peer that meets the tolerance."""
+    best: dict[float, Row] = {}
+    for row in (row for each in curves(peers, axis).values() for row in each):
+        fits = (row["radius"], row["dtype"]) == (radius, dtype) and "milliseconds" in row
+        if fits and not row["contender"].startswith(OURS):
+            best[row[axis]] = min(best.get(row[axis], row), row, key=lambda each: each["milliseconds"])
+    return list(best.values())

@@ -1,0 +1,178 @@
+"""Seconds and steps to a test accuracy on MNIST: every rule, each at a few rates, and gradient descent on a peer."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers import best_threads
+from benchmarks.records import Row
+from manifolds import Array
+from riemannrnn import RateNetwork, train
+from riemannrnn.datasets import Dataset
+from riemannrnn.learning.rules import RULES
+from riemannrnn.learning.training import History
+
+UNITS, BATCH, RADIUS, EPOCHS, EVERY = 300, 512, 0.5, 3, 10
+MARKS = (0.80, 0.87)
+PATIENCE = 150.0
+"""Seconds of training after which a curve is given up."""
+
+EUCLIDEAN = (0.0025, 0.005, 0.01, 0.025)
+NATURAL = (0.025, 0.05, 0.1, 0.25)
+RATES: dict[str, tuple[float, ...]] = dict.fromkeys(RULES, NATURAL) | {
+    "dW1": EUCLIDEAN,
+    "dW4": (0.01, 0.02, 0.05, 0.1),
+    "parallel_transport": tuple(rate / 10 for rate in NATURAL),  # momentum 0.9 makes ten steps of one
+    "torchdeq, SGD": EUCLIDEAN,
+    "torchdeq, Adam": (1e-4, 3e-4, 1e-3, 3e-3),
+}
+"""The paper's, each rule's slowest left out; what the paper has not is given the rates of its kin."""
+
+
+def contenders() -> list[str]:
+    """Return every rule, and torchdeq's two where it is installed."""
+    return [name for name in RATES if not name.startswith("torchdeq") or find_spec("torchdeq")]
+
+
+class EnoughLearnedError(Exception):
+    """The last mark is reached, or patience is at its end."""
+
+
+@dataclass
+class Task:
+    """The network, its start and the data: the same for every curve."""
+
+    training: Dataset
+    test: Dataset
+    epochs: int = EPOCHS
+    seed: int = 0
+    network: RateNetwork = field(init=False)
+    weights: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        inputs, dtype = self.training.stimuli.shape[1], self.training.stimuli.dtype
+        self.network = RateNetwork(UNITS, inputs, self.training.n_classes, seed=self.seed, dtype=dtype)
+        self.weights = self.network.initial_weights(RADIUS)
+
+    def batches(self) -> Iterator[Array]:
+        """Yield the rows of each step, in the orders of `train`."""
+        generator, count = np.random.default_rng(self.seed), len(self.training.labels)
+        for _ in range(self.epochs):
+            order = generator.permutation(count)
+            yield from (order[start : start + BATCH] for start in range(0, count, BATCH))
+
+
+class Observer:
+    """Notes when the test accuracy, with exact fixed points, passes each mark; its own time is not counted."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.drive = task.network.drive(task.test.stimuli)
+        self.rates: Array | None = None
+        self.seconds, self.best = 0.0, 0.0
+        self.reached: dict[float, tuple[int, float]] = {}
+        self.resume()
+
+    def resume(self) -> None:
+        """Run the clock from now on."""
+        self._resumed = time.perf_counter()
+
+    def step(self, number: int, before: Array) -> None:
+        """Note a step that is done, given the weights before it, those after number − 1 steps."""
+        now = time.perf_counter()
+        if (number - 1) % EVERY == 0:
+            self.look(number - 1, before)
+        self.seconds += now - self._resumed
+        if len(self.reached) == len(MARKS) or self.seconds > PATIENCE:
+            raise EnoughLearnedError
+        self.resume()
+
+    def look(self, steps: int, weights: Array) -> None:
+        """Measure the test accuracy; a stimulus without a fixed point counts as wrong."""
+        network = self.task.network
+        found = network.solve(weights, self.drive, initial_rates=self.rates, on_failure="mask")
+        self.rates = np.where(found.converged[:, None], found.rates, 0)
+        right = np.argmax(network.outputs(self.rates), axis=1) == self.task.test.labels
+        accuracy = float(np.mean(right & found.converged))
+        self.best = max(self.best, accuracy)
+        for mark in MARKS:
+            if accuracy >= mark:
+                self.reached.setdefault(mark, (steps, self.seconds))
+
+    def row(self, contender: str, rate: float, stopped: str) -> Row:
+        """Return the curve in numbers."""
+        marks: dict[str, float | None] = {}
+        for mark in MARKS:
+            steps, seconds = self.reached.get(mark, (None, None))
+            marks |= {f"steps_{mark:.0%}": steps, f"seconds_{mark:.0%}": seconds}
+        return {"contender": contender, "rate": rate, **marks, "best_accuracy": self.best, "stopped": stopped}
+
+
+def curve(contender: str, rate: float, task: Task) -> Row:
+    """Train by one rule, or by torchdeq and an optimiser, at one rate."""
+    observer = Observer(task)
+    learn = learn_by_torchdeq if contender.startswith("torchdeq") else learn_by_rule
+    try:
+        stopped = learn(contender, rate, task, observer)
+    except EnoughLearnedError:
+        stopped = "reached the last mark" if len(observer.reached) == len(MARKS) else "took too long"
+    return observer.row(contender, rate, stopped)
+
+
+def learn_by_rule(rule: str, rate: float, task: Task, observer: Observer) -> str:
+    """Train, and return why it ended."""
+
+    def callback(number: int, history: History) -> None:
+        observer.step(number, history.weights)  # the callback sees the weights that the step began with
+
+    data = task.training
+    options: dict[str, Any] = {
+        "rule": rule,
+        "learning_rate": rate,
+        "batch_size": BATCH,
+        "epochs": task.epochs,
+        "seed": task.seed,
+    }
+    return uninterrupted(train(task.network, task.weights, data.stimuli, data.labels, **options, callback=callback).stopped)
+
+
+def uninterrupted(stopped: str) -> str:
+    """Return why a run of `train` ended; pass Ctrl-C on, which `train` takes for an end like another."""
+    if stopped.startswith("Interrupted"):
+        raise KeyboardInterrupt
+    return stopped
+
+
+def learn_by_torchdeq(contender: str, rate: float, task: Task, observer: Observer) -> str:
+    """Train the same recurrent weights by torchdeq's implicit gradient and an optimiser of torch."""
+    import torch
+    import torchdeq
+
+    readout = torch.as_tensor(task.network.readout)
+    labels = torch.as_tensor(task.training.labels)
+    # Ours counts the drive of all stimuli in its time; here it comes for nothing.
+    drive = torch.as_tensor(task.network.drive(task.training.stimuli))
+    weights = torch.nn.Parameter(torch.as_tensor(task.weights.copy()))
+    optimiser = (torch.optim.SGD if contender.endswith("SGD") else torch.optim.Adam)([weights], lr=rate)
+    # Ours holds the adjoints of a mean over stimuli to the tolerance in units of their size; so does this.
+    options = {"f_tol": 1e-5, "b_tol": 1e-5 / BATCH, "f_max_iter": 1000, "b_max_iter": 1000}
+    deq = torchdeq.get_deq(core="indexing", ift=True, f_solver="fixed_point_iter", b_solver="fixed_point_iter", **options)
+
+    def differentiate(rows: Any) -> None:
+        x = drive[rows]
+        out, _ = deq(lambda R: torch.tanh(R @ weights.T + x), torch.tanh(x))
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(out[-1] @ readout.T, labels[rows]).backward()
+
+    torch.set_num_threads(best_threads(lambda: differentiate(torch.arange(BATCH))))
+    observer.resume()
+    for number, order in enumerate(task.batches(), 1):
+        before = weights.detach().numpy().copy()
+        differentiate(torch.as_tensor(order))
+        optimiser.step()
+        observer.step(number, before)
+    return f"All {task.epochs} epochs done."

@@ -1,0 +1,175 @@
+"""The README's section on speed, made from the recorded results."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import records
+from benchmarks.contest import OUR_PICARD, OURS
+from benchmarks.growth import curves, exponent
+from benchmarks.learning import MARKS
+from benchmarks.records import Row
+
+README = Path(__file__).parents[1] / "README.md"
+OPENING, CLOSING = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+
+Record = dict[str, Any]
+
+
+def with_section(readme: str, section: str) -> str:
+    """Return the README with the text between the markers replaced.
+
+    Raises
+    ------
+    ValueError
+        If the markers are not there.
+    """
+    pattern = re.compile(f"{re.escape(OPENING)}.*?{re.escape(CLOSING)}", re.DOTALL)
+    if not pattern.search(readme):
+        raise ValueError(f"the README holds no {OPENING} … {CLOSING}; put them where the results should stand")
+    return pattern.sub(lambda match: f"{OPENING}\n{section}{CLOSING}", readme, count=1)
+
+
+def section(folder: Path = records.RESULTS) -> str:
+    """Return the tables and sentences of every benchmark that has results."""
+    parts = []
+    for name, words in WRITERS.items():
+        record = records.read(name, folder)
+        if record and record["rows"]:
+            parts.append(words(record))
+    if (folder / "growth.png").exists():
+        parts.append("![time of a step against units and stimuli](benchmarks/results/growth.png)\n")
+    return "\n".join(parts)
+
+
+def peers(record: Record) -> str:
+    """Return a row for each setting: ours, the fastest peer, and our own plain iteration."""
+    lines = [
+        measured(
+            "One exact-gradient step, every contender held to the same residual (1e-5 in float32, 1e-8 in float64)", record
+        ),
+        "",
+        "| n | radius | dtype | ours (ms) | fastest peer | its time / ours | our plain iteration / ours | peers that miss |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    settings: dict[tuple[Any, ...], list[Row]] = {}
+    for row in record["rows"]:
+        settings.setdefault((row["units"], row["radius"], row["dtype"], row["stimuli"]), []).append(row)
+    lines += [peers_line(rows) for _, rows in sorted(settings.items())]
+    return "\n".join(lines) + "\n"
+
+
+def peers_line(rows: list[Row]) -> str:
+    """Return the line of one setting."""
+    named = {row["contender"]: row for row in rows}
+    others = [row for row in rows if not row["contender"].startswith(OURS)]
+    meeting = [row for row in others if "ratio" in row]
+    missing = [row["contender"] for row in others if not row["meets"]]
+    fastest = min(meeting, key=lambda row: row["milliseconds"], default=None)
+    cells = [
+        *(str(rows[0][key]) for key in ("units", "radius", "dtype")),
+        figure(named.get(OURS, {}), "milliseconds", ".1f"),
+        fastest["contender"] if fastest else "none meets it",
+        figure(fastest or {}, "ratio", ".2f"),
+        figure(named.get(OUR_PICARD, {}), "ratio", ".2f"),
+        f"{len(missing)} of {len(others)}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def figure(row: Row, key: str, form: str) -> str:
+    """Return a number; "misses" where there is none."""
+    return format(row[key], form) if key in row else "misses"
+
+
+def products(record: Record) -> str:
+    """Return the ratios of a training step to its products."""
+    each = (f"{row['rule']} {row['ratio']:.2f} ({row['dtype']}, {row['products']:.0f} products)" for row in record["rows"])
+    return f"{measured('A training step over its matrix products alone, n = 300', record)} {'; '.join(each)}.\n"
+
+
+def released(record: Record) -> str:
+    """Return how much the cost of the released method is."""
+    each = (f"{row['rule']} {row['ratio']:.0f} times ours" for row in record["rows"])
+    return f"{measured('The cost of the released method', record)} {'; '.join(each)}.\n"
+
+
+def growth(record: Record) -> str:
+    """Return the exponents, and the ratio to the products at n = 1000."""
+    words = []
+    for axis, power in (("units", "n"), ("stimuli", "stimuli")):
+        for (radius, dtype), rows in curves(record["rows"], axis).items():
+            words.append(f"{power}^{exponent(rows, axis):.2f} up to {rows[-1][axis]} (radius {radius}, {dtype})")
+    large = (
+        f"{row['ratio']:.2f} times its {row['products']:.0f} matrix products (radius {row['radius']}, {row['dtype']})"
+        for row in record["rows"]
+        if row["units"] == 1000
+    )
+    return f"{measured('Growth of the time of a step', record)} {'; '.join(words)}. At n = 1000 it takes {'; '.join(large)}.\n"
+
+
+def epoch(record: Record) -> str:
+    """Return the time of an epoch."""
+    row = record["rows"][-1]
+    words = f"{row['seconds']:.1f} s, {row['ratio']:.2f} times its {row['products']:.0f} matrix products"
+    return f"{measured('An epoch of MNIST with ΔW3, 60,000 stimuli, n = 300, float32', record)} {words}.\n"
+
+
+def memory(record: Record) -> str:
+    """Return the worst peak for each batch."""
+    worst: dict[int, Row] = {}
+    for row in record["rows"]:
+        worst[row["stimuli"]] = max(worst.get(row["stimuli"], row), row, key=lambda each: float(each["arrays"]))
+    each = (f"{row['arrays']:.1f} for {stimuli} stimuli ({row['megabytes']:.0f} MB)" for stimuli, row in worst.items())
+    words = "Peak memory of fixed points and adjoints at worst, in arrays of batch × n, n = 300"
+    return f"{measured(words, record)} {'; '.join(each)}.\n"
+
+
+def learning(record: Record) -> str:
+    """Return for each contender the fastest rate to each test accuracy."""
+    lines = [
+        measured("To a test accuracy on MNIST, n = 300, three epochs at most, the fastest of a few rates", record),
+        "",
+        f"| | {' | '.join(f'to {mark:.0%}' for mark in MARKS)} | best |",
+        f"|---|{'---|' * len(MARKS)}---|",
+    ]
+    for contender in dict.fromkeys(row["contender"] for row in record["rows"]):
+        rows = [row for row in record["rows"] if row["contender"] == contender]
+        cells = [fastest_to(mark, rows) for mark in MARKS]
+        lines.append(f"| {contender} | {' | '.join(cells)} | {max(row['best_accuracy'] for row in rows):.1%} |")
+    return "\n".join(lines) + "\n"
+
+
+def fastest_to(mark: float, rows: list[Row]) -> str:
+    """Return the time, the steps and the rate that reached a test accuracy first."""
+    key = f"seconds_{mark:.0%}"
+    reached = [row for row in rows if row[key] is not None]
+    if not reached:
+        return "not reached"
+    best = min(reached, key=lambda row: float(row[key]))
+    return f"{best[key]:.1f} s, {best[f'steps_{mark:.0%}']} steps (rate {best['rate']:g})"
+
+
+def measured(words: str, record: Record) -> str:
+    """Return a heading that says when, on what and with which versions the figures under it were measured."""
+    machine = record["machine"]
+    days = sorted({row["date"] for row in record["rows"]})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if name != "riemannrnn")
+    where = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, {packages}"
+    return f"**{words}** ({when}; {where}):" if words in FULL else f"**{words}** ({when}):"
+
+
+FULL = {"One exact-gradient step, every contender held to the same residual (1e-5 in float32, 1e-8 in float64)"}
+"""Headings that name the machine and the versions, once for all."""
+
+WRITERS: dict[str, Callable[[Record], str]] = {
+    "peers": peers,
+    "products": products,
+    "released": released,
+    "growth": growth,
+    "epoch": epoch,
+    "memory": memory,
+    "learning": learning,
+}

@@ -1,0 +1,75 @@
+"""Wall-clock times of contenders in turn, so that whatever else the machine does meets them all alike."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from manifolds import Array
+
+PAUSE = 0.06
+"""Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Return the wall-clock time of one call."""
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[], object]], repeats: int, wanted: Mapping[str, int] | None = None
+) -> dict[str, list[float]]:
+    """Return the seconds of every call, contenders in turn; `wanted` holds fewer repeats for some."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats):
+        for name, run in runs.items():
+            if repeat < (wanted or {}).get(name, repeats):
+                time.sleep(PAUSE)
+                times[name].append(seconds(run))
+    return times
+
+
+def ratio(times: list[float], of: list[float]) -> float:
+    """Return the median ratio of times measured side by side."""
+    return statistics.median(a / b for a, b in zip(times, of, strict=False))
+
+
+def beside_products(
+    run: Callable[[], object], rows: int, matrix: Array, products: float, repeats: int
+) -> tuple[list[float], list[float]]:
+    """Return the seconds of a run, and those of one of its matrix products, as many of which are done in a row beside it.
+
+    Products are done by BLAS's own threads, and by a thread a core with BLAS held to one; the faster counts.
+    """
+    count = max(round(products), 1)
+    left = np.random.default_rng(0).standard_normal((rows, len(matrix))).astype(matrix.dtype)
+    runs: dict[str, Callable[[], object]] = {
+        "run": run,
+        "threaded": partial(multiply, left, matrix, count),
+        "parted": partial(parted, left, matrix, count),
+    }
+    times = interleaved(runs, repeats)
+    fastest = min(times["threaded"], times["parted"], key=statistics.median)
+    return times["run"], [each / count for each in fastest]
+
+
+def multiply(left: Array, matrix: Array, count: int) -> None:
+    """Multiply again and again."""
+    product = np.empty((len(left), matrix.shape[1]), matrix.dtype)
+    for _ in range(count):
+        np.matmul(left, matrix, out=product)
+
+
+def parted(left: Array, matrix: Array, count: int) -> None:
+    """Do so with a part of the rows on each core."""
+    cores = os.cpu_count() or 1
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
+        for done in [pool.submit(multiply, part, matrix, count) for part in np.array_split(left, cores)]:
+            done.result()

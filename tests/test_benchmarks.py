@@ -1,0 +1,103 @@
+"""The benchmarks' bookkeeping: rows merge, products are counted, and the README says what the results say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
+
+from benchmarks import records, tables
+from benchmarks.contest import OURS, loosest, measure
+from benchmarks.counting import count_products
+from benchmarks.growth import exponent
+from benchmarks.steps import Step, numpy_picard, ours
+from riemannrnn import RateNetwork
+
+
+def test_the_readme_says_what_the_results_say() -> None:
+    section = tables.section()
+    if not section:
+        pytest.skip("no results have been recorded")
+    readme = tables.README.read_text(encoding="utf-8")
+    assert tables.with_section(readme, section) == readme
+
+
+def test_the_readme_has_a_place_for_the_results() -> None:
+    readme = tables.README.read_text(encoding="utf-8")
+    assert "| 100 |" in tables.with_section(readme, "| 100 |\n")
+    with pytest.raises(ValueError, match="holds no"):
+        tables.with_section("no markers", "")
+
+
+def test_rows_are_replaced_setting_by_setting() -> None:
+    old = [{"n": 1, "name": "a"}, {"n": 1, "name": "b"}, {"n": 2, "name": "a"}]
+    new = [{"n": 3, "name": "a"}, {"n": 1, "name": "c"}]
+    assert records.merge(old, new, ["n"]) == [{"n": 1, "name": "c"}, {"n": 2, "name": "a"}, {"n": 3, "name": "a"}]
+
+
+def test_records_keep_what_is_not_measured_again(tmp_path: Path) -> None:
+    for row in ({"rule": "dW1", "ratio": 2.0}, {"rule": "dW3", "ratio": 3.0}, {"rule": "dW1", "ratio": 4.0}):
+        records.write("released", [row], tmp_path)
+    record = records.read("released", tmp_path)
+    assert [row["ratio"] for row in record["rows"]] == [4.0, 3.0]
+    assert {"processor", "cores", "python"} == set(record["machine"])
+    assert "numpy" in record["versions"]
+    assert "dW1 4 times ours; dW3 3 times ours" in tables.section(tmp_path)
+
+
+def test_every_product_is_counted_once() -> None:
+    def work(rates: np.ndarray, weights: np.ndarray) -> None:
+        image = np.empty((5, 7))
+        np.matmul(rates @ weights.T, weights, out=image)
+        factor = np.concatenate([np.linalg.inv(weights + np.eye(7)), weights])[:7]
+        np.where(image > 0, image, 0).T @ np.tanh(image) @ factor
+
+    counted = count_products(work, (np.ones((5, 7)), np.ones((7, 7))), 5 * 7 * 7)
+    assert counted == pytest.approx(3 + 2 * 7 / 5)  # an inverse and a product of matrices are 7 × 7 × 7 each
+
+
+@pytest.mark.parametrize("stimuli", [40, 512])
+def test_products_of_plain_iteration_are_its_iterations(stimuli: int) -> None:
+    step = Step.draw(100, 0.5, np.dtype("float32"), stimuli)
+    network = RateNetwork(100, None, dtype="float32")
+    options = {"solver": "picard", "tolerance": 1e-4}
+    found = network.solve(step.weights, step.drive, **options)
+    products = count_products(lambda W, x: network.solve(W, x, **options), (step.weights, step.drive), stimuli * 100**2)
+    mean = float(np.mean(found.iterations))
+    assert mean <= products <= found.iterations.max() + 2
+
+
+def test_ours_and_the_plain_loop_meet_the_residual_that_they_are_asked_for() -> None:
+    step = Step.draw(20, 0.5, np.dtype("float64"), 16)
+    gradients = []
+    for make in (ours, numpy_picard):
+        rates, adjoints, gradient = make(step)(1e-9, 1e-9)
+        assert step.residual(rates) < 1e-8
+        assert step.adjoint_residual(rates, adjoints) < 1e-8
+        gradients.append(gradient)
+    np.testing.assert_allclose(*gradients, atol=1e-6)
+
+
+def test_the_loosest_tolerance_is_found_within_a_step() -> None:
+    def staircase(factor: float) -> float:  # residuals halve, and stop by a norm 20 times as strict
+        return 0.5 ** np.ceil(-np.log2(factor / 20))
+
+    factor, residual = loosest(staircase, 1.0)
+    assert residual == staircase(factor)
+    assert 0.4 <= residual <= 1.05
+    assert loosest(lambda factor: 9e9, 1.0)[1] == 9e9
+    assert loosest(lambda factor: float("nan"), 1.0)[0] == 1.0
+
+
+def test_slow_contenders_are_repeated_less() -> None:
+    rows = {OURS: {"meets": True}, "peer": {"meets": True}}
+    measure(rows, {OURS: lambda: None, "peer": lambda: np.linalg.svd(np.ones((60, 60)))}, repeats=3)
+    assert rows[OURS]["ratio"] == 1
+    assert (rows[OURS]["repeats"], rows["peer"]["repeats"]) == (3, 2)
+
+
+def test_the_exponent_is_that_of_the_power() -> None:
+    rows = [{"units": n, "milliseconds": 3 * n**1.8} for n in (100, 300, 1000, 4000)]
+    assert exponent(rows, "units") == pytest.approx(1.8)
+    assert np.isnan(exponent(rows[:2], "units"))
