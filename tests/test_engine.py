@@ -271,6 +271,16 @@ def test_nothing_of_the_caller_is_overwritten(solver, activation):
         np.testing.assert_array_equal(array, copy)
 
 
+def test_a_chunk_may_ask_for_chunks(monkeypatch):
+    """Threads that wait for each other would wait for ever."""
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    array = np.ones((300, 3))
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(chunks.map_chunks, lambda rows: len(chunks.map_chunks(lambda inner: inner, array)), array)
+        assert set(work.result(timeout=30)) == {1}
+
+
 def test_products_in_threads(monkeypatch, generator):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)

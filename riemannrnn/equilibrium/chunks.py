@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Lock
+from threading import Lock, local
 from typing import Any, TypeVar
 
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -25,6 +25,9 @@ WORTHWHILE = 2**22
 """Multiplications of one product, batch × n², from which on threads pay."""
 
 
+_local = local()
+
+
 def map_chunks(function: Callable[[slice], Result], like: Array, most: int | None = MOST_ROWS) -> list[Result]:
     """Return what a function makes of chunks of the rows of `like`, given as slices, in order.
 
@@ -40,7 +43,7 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
 
 
 def product(a: Array, b: Array) -> Array:
-    """Return a @ b, the rows of a shared among the cores; not to be called from within a chunk."""
+    """Return a @ b, the rows of a shared among the cores."""
     xp = array_namespace(a, b)
     if not worthwhile(a):
         return xp.matmul(a, b)
@@ -55,7 +58,9 @@ def accumulated(connectivity: Connectivity, adjoints: Array, rates: Array) -> Ar
 
 
 def worthwhile(like: Array) -> bool:
-    """Tell whether the rows of an array of shape (batch, n) are worth threads."""
+    """Tell whether the rows of an array of shape (batch, n) are worth threads; within a chunk, whose core is busy, never."""
+    if getattr(_local, "chunk", False):
+        return False
     batch, n = like.shape
     several = (os.cpu_count() or 1) > 1 and batch >= 2 * FEWEST_ROWS
     return is_numpy_array(like) and several and batch * n * n >= WORTHWHILE
@@ -63,7 +68,7 @@ def worthwhile(like: Array) -> bool:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="riemannrnn")
+    return ThreadPoolExecutor(os.cpu_count(), "riemannrnn", initializer=lambda: setattr(_local, "chunk", True))
 
 
 class _OneBlasThread:
