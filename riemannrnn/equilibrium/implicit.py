@@ -13,7 +13,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array
 from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.chunks import accumulated
+from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.iteration import Solver
@@ -55,7 +55,7 @@ class Implicit:
 
     def gradient(self, adjoint: Array) -> Array:
         """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters."""
-        return accumulated(self.fixed_points.connectivity, adjoint, self.fixed_points.rates)
+        return summed(self.fixed_points.connectivity.accumulate, adjoint, self.fixed_points.rates)
 
     def hessian(self, errors: Array, adjoint: Array, vector: Array, loss_hessian: Callable[[Array], Array]) -> Array:
         """Return D∇J[V] = Σ (δu rᵀ + u δrᵀ).
@@ -77,8 +77,8 @@ class Implicit:
         direct = curvature * inputs_change * (errors + self._apply_transpose(adjoint))
         drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self._apply_transpose(direct)
         adjoint_change = direct + self.adjoint(drive)
-        first = accumulated(connectivity, adjoint_change, fixed_points.rates)
-        return first + accumulated(connectivity, adjoint, rates_change)
+        first = summed(connectivity.accumulate, adjoint_change, fixed_points.rates)
+        return first + summed(connectivity.accumulate, adjoint, rates_change)
 
     def _apply(self, rates: Array) -> Array:
         return self.fixed_points.connectivity.apply(self.fixed_points.weights, rates)

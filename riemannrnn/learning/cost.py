@@ -11,7 +11,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, PointCache, WeightManifold
 from manifolds.arrays import all_finite
-from riemannrnn.equilibrium.chunks import accumulated
+from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure
 from riemannrnn.equilibrium.implicit import Implicit
@@ -253,7 +253,7 @@ class Evaluation:
     @cached_property
     def gradient(self) -> Array:
         """∇J = Σ u rᵀ, with the shape of W."""
-        gradient = accumulated(self._cost.network.connectivity, self.adjoint, self.rates)
+        gradient = summed(self._cost.network.connectivity.accumulate, self.adjoint, self.rates)
         self._cost._count("gradient", self)
         return gradient
 
