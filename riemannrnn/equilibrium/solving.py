@@ -85,7 +85,7 @@ def _chosen(
         plan = Plan(equation, start, tolerance, max_iterations, solver, known).prepare()
         return plan.solve, f"{solver.name} ({plan.description})", plan
     if not isinstance(solver, Iteration):
-        raise TypeError(f"{type(solver).__name__} is neither an Iteration nor Automatic")
+        raise TypeError(f"{solver.name} does not find fixed points; pass it for the adjoints alone, or choose an Iteration")
     iteration = solver
 
     def solve(rows: slice) -> Solution:
