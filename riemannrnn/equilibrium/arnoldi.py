@@ -90,13 +90,13 @@ def _shift_invert(matrix: Array, gains: Array, shifts: Array) -> tuple[Array, Ar
     values, vectors = np.linalg.eig(hessenberg[:, :-1, :])
     values = shifts[:, None] - 1 / np.where(values == 0, np.finfo(float).tiny, values)
     everyone, chosen = np.arange(values.shape[0]), values.real.argmax(axis=1)
-    value, vector = values[everyone, chosen], vectors[everyone, :, chosen]
+    found = resolvents.any(axis=(1, 2))
+    value, vector = np.where(found, values[everyone, chosen], shifts), vectors[everyone, :, chosen]
     # The residual proper, not the one that the recurrence promises: it also tells of an inverse that is inaccurate.
     parts = np.stack([vector.real, vector.imag], axis=1).astype(gains.dtype) @ basis[:, :-1, :]
     images = gains[:, None, :] * (parts @ matrix.T)
     residual = images[:, 0, :] + 1j * images[:, 1, :] - value[:, None] * (parts[:, 0, :] + 1j * parts[:, 1, :])
-    found = resolvents.any(axis=(1, 2))
-    return np.where(found, value.real, shifts), np.where(found, np.linalg.norm(residual, axis=1), np.inf)
+    return value.real, np.where(found, np.linalg.norm(residual, axis=1), np.inf)
 
 
 def _arnoldi(product: Callable[[Array], Array], like: Array, dimension: int) -> tuple[Array, Array]:
