@@ -122,3 +122,30 @@ def test_a_bad_inverse_costs_time_but_no_accuracy(fault, monkeypatch):
     monkeypatch.setattr(arnoldi, "_inverse_by_blocks", bad)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
     assert_allclose(spectral_abscissa(Dense(), weights, gains), every_abscissa(weights, gains), atol=1e-9)
+
+
+def test_the_worst_is_found_wherever_the_screening_leaves_it_open(monkeypatch):
+    """The estimates are in the reverse order, all signs are settled."""
+    weights, gains = problem("disc", 0.5, 70, 80)
+    every = every_abscissa(weights, gains)
+    misled = np.stack([-every, np.full(80, -10.0), np.full(80, 0.99)])
+    monkeypatch.setattr(stability, "_screen", lambda *_: misled)
+    worst, unstable = survey_stability(Dense(), weights, gains)
+    assert (worst, unstable) == (pytest.approx(every.max(), abs=1e-8), 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_intervals_of_the_screening_hold_the_eigenvalue(kind):
+    weights, gains = problem(kind, 1.1, 150, 200, seed=2)
+    _, lower, upper = arnoldi.plain(lambda vectors: gains * (vectors @ weights.T), gains)
+    rightmost = every_abscissa(weights, gains) + 1
+    assert (lower - 1e-9 <= rightmost).all()
+    assert (rightmost <= upper + 1e-9).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_three_steps_are_all_there_is(dtype):
+    weights, gains = np.diag(np.repeat([0.5, 1.25, -2.0], 30)).astype(dtype), np.ones((3, 90), dtype)
+    estimate, lower, upper = arnoldi.plain(lambda vectors: gains * (vectors @ weights.T), gains)
+    assert_allclose(estimate, 1.25, rtol=1e-5)
+    assert_allclose(lower, upper)
