@@ -149,3 +149,10 @@ def test_three_steps_are_all_there_is(dtype):
     estimate, lower, upper = arnoldi.plain(lambda vectors: gains * (vectors @ weights.T), gains)
     assert_allclose(estimate, 1.25, rtol=1e-5)
     assert_allclose(lower, upper)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_jordan_block_is_left_to_all_eigenvalues(dtype):
+    """Its Ritz pairs have tiny residuals far from its only eigenvalue, 0."""
+    weights = np.diag(np.full(89, 2.0), 1).astype(dtype)
+    assert survey_stability(Dense(), weights, np.full((3, 90), 0.7, dtype)) == (-1.0, 0)

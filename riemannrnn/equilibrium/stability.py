@@ -27,9 +27,9 @@ FINALISTS = 16
 def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
     """Return the largest real part of the eigenvalues of −I + G W for each stimulus.
 
-    Up to 256 units from all eigenvalues. Beyond, by Arnoldi's method with shift and inversion (`arnoldi.shift_invert`), to a
-    residual of ε^(2/3), ε being the rounding of the dtype; and from all eigenvalues for stimuli where that is not reached, or
-    where what it finds lies further left than plain Arnoldi steps allow. That no eigenvalue lies further right is thus
+    Up to 256 units from all eigenvalues. Beyond, by Arnoldi's method with shift and inversion (`arnoldi.shift_invert`), where
+    its estimate of its error is at most √ε, ε being the rounding of the dtype; and from all eigenvalues where it is larger, or
+    where what was found lies further left than plain Arnoldi steps allow. That no eigenvalue lies further right is thus
     checked but, unlike with all eigenvalues, not proven.
 
     Parameters
@@ -98,12 +98,11 @@ def _screen(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
 def _exact(matrix: Array, gains: Array, screened: Array) -> Array:
     """Rightmost real parts of the eigenvalues of G W, given what screening found."""
     rightmost, (_, lower, upper) = screened[0].copy(), screened
-    tolerance = machine_epsilon(gains) ** (2 / 3)
-    rest = np.flatnonzero(upper - lower > tolerance * np.maximum(np.abs(rightmost), 1))
+    rest = np.flatnonzero(upper - lower > machine_epsilon(gains) * np.maximum(np.abs(rightmost), 1))
     for _ in range(ROUNDS):
-        found, residual = _shifted(matrix, gains[rest], rightmost[rest])
+        found, error = _shifted(matrix, gains[rest], rightmost[rest])
         rightmost[rest] = found
-        settled = (residual <= tolerance * np.maximum(np.abs(found), 1)) & (found >= lower[rest])
+        settled = (error <= machine_epsilon(gains) ** 0.5 * np.maximum(np.abs(found), 1)) & (found >= lower[rest])
         rest = rest[~settled]
     rightmost[rest] = _dense(matrix, gains[rest])
     return rightmost
