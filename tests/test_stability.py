@@ -156,3 +156,10 @@ def test_a_jordan_block_is_left_to_all_eigenvalues(dtype):
     """Its Ritz pairs have tiny residuals far from its only eigenvalue, 0."""
     weights = np.diag(np.full(89, 2.0), 1).astype(dtype)
     assert survey_stability(Dense(), weights, np.full((3, 90), 0.7, dtype)) == (-1.0, 0)
+
+
+def test_what_lies_left_of_the_screening_is_not_believed(monkeypatch):
+    weights, gains = problem("outlier", 0.5, 90, 4)
+    monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(stability, "_shifted", lambda matrix, rest, shift: np.stack([shift - 1, 0 * shift]))
+    assert_allclose(spectral_abscissa(Dense(), weights, gains), every_abscissa(weights, gains), atol=1e-9)
