@@ -103,6 +103,7 @@ def test_abscissa_of_small_and_of_silent_networks(units, monkeypatch):
 
 def test_all_eigenvalues_are_rarely_needed(monkeypatch):
     weights, gains = problem("disc", 1.1, 100, 50)
+    monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
     left = []
     dense = stability._dense
     monkeypatch.setattr(stability, "_dense", lambda matrix, rest: left.append(len(rest)) or dense(matrix, rest))
@@ -136,7 +137,7 @@ def test_the_worst_is_found_wherever_the_screening_leaves_it_open(monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_intervals_of_the_screening_hold_the_eigenvalue(kind):
-    weights, gains = problem(kind, 1.1, 150, 200, seed=2)
+    weights, gains = problem(kind, 1.1, 120, 60, seed=2)
     _, lower, upper = arnoldi.plain(lambda vectors: gains * (vectors @ weights.T), gains)
     rightmost = every_abscissa(weights, gains) + 1
     assert (lower - 1e-9 <= rightmost).all()

@@ -58,9 +58,9 @@ class LinearSolution:
         failed = xp.nonzero(~self.converged)[0]
         first = int(failed[0])
         raise FixedPointError(
-            f"the {what} of {failed.shape[0]} of {self.state.shape[0]} stimuli is not solved; the first is stimulus {first} with "
-            f"a residual of {float(self.residual[first]):.1e} where {self.tolerance:.1e} was asked for: I − G W is close to "
-            "singular there. Shorten the step that led here, or raise max_iterations."
+            f"the {what} of {failed.shape[0]} of {self.state.shape[0]} stimuli is not solved; the first is stimulus {first} "
+            f"with a residual of {float(self.residual[first]):.1e} where {self.tolerance:.1e} was asked for: I − G W is close "
+            "to singular there. Shorten the step that led here, or raise max_iterations."
         )
 
 

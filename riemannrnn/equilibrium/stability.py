@@ -57,8 +57,9 @@ def survey_stability(connectivity: Connectivity, weights: Array, gains: Array) -
     """Return the largest spectral abscissa of −I + G W over all stimuli, and how many stimuli are not stable.
 
     Every stimulus is screened by plain Arnoldi steps, all stimuli in lock-step. Those that may be the worst, or whose sign
-    is open, are then computed as in `spectral_abscissa`. What is open is told by the intervals of `arnoldi.plain`, which are no
-    bounds but experience: on trained networks close to the edge of stability they held for every stimulus looked at.
+    is open, are then computed: the sixteen worst as by `spectral_abscissa`, the others as it does for many units. What is
+    open is told by the intervals of `arnoldi.plain`, which are no bounds but experience: on trained networks close to the
+    edge of stability they held for every stimulus looked at.
 
     Parameters
     ----------
@@ -72,7 +73,8 @@ def survey_stability(connectivity: Connectivity, weights: Array, gains: Array) -
         screened = _screen(connectivity, weights, gains)
         rightmost, lower, upper = screened.copy()
         rows = np.argsort(rightmost)[-FINALISTS:]
-        rightmost[rows] = _exact(matrix, host_gains[rows], screened[:, rows])
+        few = gains.shape[1] <= DENSE_LIMIT
+        rightmost[rows] = _dense(matrix, host_gains[rows]) if few else _exact(matrix, host_gains[rows], screened[:, rows])
         still_open = ((lower < 1) & (upper >= 1)) | (upper > rightmost[rows].max())
         still_open[rows] = False
         rightmost[still_open] = _exact(matrix, host_gains[still_open], screened[:, still_open])
