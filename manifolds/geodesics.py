@@ -86,7 +86,15 @@ def integrate_geodesic(
         if np.all(np.isfinite(first)):
             scales = np.max(np.abs([first[0], *state[1:]]), axis=(1, 2))
             allowed = np.repeat(tolerance * np.where(scales > 0, scales, 1.0), start.size)
-            solution = solve_ivp(field, (0.0, 1.0), state.reshape(-1), "DOP853", rtol=tolerance, atol=allowed)
+            solution = solve_ivp(
+                field,
+                (0.0, 1.0),
+                state.reshape(-1),
+                method="DOP853",
+                rtol=tolerance,
+                atol=allowed,
+                first_step=1.0,  # most geodesics are short: one step does
+            )
             if solution.success:
                 return tuple(solution.y[:, -1].reshape(state.shape))
             reached = float(solution.t[-1])
