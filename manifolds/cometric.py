@@ -76,7 +76,10 @@ class Cometric:
     """
 
     def __init__(
-        self, sharp: Musical, flat: Musical | None = None, sharp_derivative: Callable[[Array, Array, Array], Array] | None = None
+        self,
+        sharp: Musical,
+        flat: Musical | None = None,
+        sharp_derivative: Callable[[Array, Array, Array], Array] | None = None,
     ) -> None:
         self.sharp = sharp
         self._flat = flat

@@ -18,7 +18,7 @@ DIFFERENCE_STEP = 1e-4
 """Step of the differences that make a product with the Jacobian, relative to the velocity."""
 
 JACOBIAN_TOLERANCE = 1e-8
-"""Accuracy of the geodesics from which these differences are taken: the product is good to 1e-4, which Newton's method can use."""
+"""Accuracy of the geodesics whose differences these are: the product is then good to 1e-4, which Newton's method can use."""
 
 End: TypeAlias = Callable[[Array, float], Array]
 """The end of a geodesic as a function of its initial velocity and of the relative accuracy wanted."""
@@ -27,7 +27,10 @@ MAX_EVALUATIONS = 10_000
 """Evaluations of Hamilton's equations for one geodesic; a geodesic that needs more is hardly resolved."""
 
 MAX_NEWTON_STEPS = 30
-"""Newton's method needs about five where it converges."""
+"""Newton's method needs about five where the points are not far apart."""
+
+MAX_HALVINGS = 16
+"""Of a Newton step, until it comes nearer."""
 
 
 def integrate_geodesic(
@@ -153,11 +156,12 @@ def shoot(end: End, target: Array, tolerance: float) -> Array:
 
 
 def _newton_step(end: End, velocity: Array, miss: Array) -> Array:
-    size = max(frobenius_norm(velocity), frobenius_norm(miss))
+    if not np.any(velocity):
+        return miss  # the derivative of the exponential map at zero is the identity
     arrival = end(velocity, JACOBIAN_TOLERANCE)
 
     def jacobian(direction: Array) -> Array:
-        length = DIFFERENCE_STEP * size / np.linalg.norm(direction)
+        length = DIFFERENCE_STEP * frobenius_norm(velocity) / np.linalg.norm(direction)
         moved = end(velocity + length * direction.reshape(miss.shape), JACOBIAN_TOLERANCE)
         return ((moved - arrival) / length).reshape(-1)
 
@@ -170,7 +174,7 @@ def _come_nearer(
     end: End, target: Array, velocity: Array, step: Array, distance: float, tolerance: float
 ) -> tuple[Array, Array]:
     miss = target
-    for halvings in range(10):
+    for halvings in range(MAX_HALVINGS):
         fraction = 0.5**halvings
         try:
             miss = target - end(velocity + fraction * step, tolerance)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cases import CASES, GEOMETRIES, Case
+from cases import CASES, FLAT_GEOMETRIES, GEOMETRIES, Case
 
-from manifolds import PullbackManifold
+from manifolds import PullbackManifold, WeightManifold
 
 
 @pytest.fixture
@@ -20,12 +20,18 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def manifold(case: Case) -> PullbackManifold:
+def manifold(case: Case) -> WeightManifold:
     """Return the manifold of every row of the table."""
     return case.manifold()
 
 
-@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.chart)
-def geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.metric)
+def geometry(request: pytest.FixtureRequest) -> WeightManifold:
     """Return a manifold for every metric of the table, in float64."""
+    return request.param.manifold()
+
+
+@pytest.fixture(params=FLAT_GEOMETRIES, ids=lambda case: case.metric)
+def flat_geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+    """Return a manifold for every chart of the table, in float64."""
     return request.param.manifold()
