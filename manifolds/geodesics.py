@@ -150,7 +150,10 @@ def shoot(end: End, target: Array, tolerance: float) -> Array:
     for _ in range(MAX_NEWTON_STEPS):
         if frobenius_norm(miss) <= goal:
             return velocity
-        step = _newton_step(end, velocity, miss)
+        try:
+            step = _newton_step(end, velocity, miss)
+        except ManifoldError as error:
+            raise _missed(target, miss, "at a geodesic whose neighbours leave the manifold") from error
         velocity, miss = _come_nearer(end, target, velocity, step, frobenius_norm(miss), tolerance / 4)
     raise _missed(target, miss, f"after {MAX_NEWTON_STEPS} Newton steps")
 

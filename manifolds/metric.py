@@ -165,7 +165,7 @@ class MetricManifold(WeightManifold):
         return inf
 
     def _integrate(self, point: Array, tangent_vector: Array, *carried: Array, tolerance: float) -> tuple[Array, ...]:
-        covector = self._cometric.flat(point, tangent_vector)
+        covector = self._cometric.flat(point, self.arrived(tangent_vector))
         return integrate_geodesic(self._cometric, point, covector, *carried, tolerance=tolerance)
 
     def _check_numpy(self, point: Array, *vectors: Array) -> None:

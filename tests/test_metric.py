@@ -18,6 +18,7 @@ from manifolds import (
     PullbackManifold,
     Resolvent,
     SingularPointError,
+    geodesics,
     left_invariant,
     right_invariant,
 )
@@ -197,7 +198,7 @@ def test_a_geodesic_that_ends_is_refused():
     np.testing.assert_allclose(manifold.exp(np.eye(1), -0.9 * np.eye(1)), 0.1, rtol=1e-12)
     with pytest.raises(OutsideManifoldError, match=r"the geodesic ends at t = 0\.5: it meets .*Shorten"):
         manifold.exp(np.eye(1), -2 * np.eye(1))
-    with pytest.raises(OutsideManifoldError, match=r"ends at t = 0"):
+    with pytest.raises(OutsideManifoldError, match="NaN or infinity"):
         manifold.exp(np.eye(1), np.array([[np.nan]]))
 
 
@@ -214,7 +215,8 @@ def test_a_geodesic_too_wild_is_refused():
         manifold.exp(np.zeros((2, 2)), np.eye(2))
 
 
-def test_points_that_no_geodesic_joins():
+def test_points_that_no_geodesic_joins(monkeypatch):
+    monkeypatch.setattr(geodesics, "MAX_HALVINGS", 3)  # for speed
     with pytest.raises(ConvergenceError, match=r"relative miss .*: no geodesic .*Take a point in between"):
         half_line().log(np.eye(1), -np.eye(1))
 
