@@ -146,16 +146,17 @@ def shoot(end: End, target: Array, tolerance: float) -> Array:
     Knoll and Keyes, Journal of Computational Physics 193, 2004, section 2.
     """
     velocity, miss = np.zeros_like(target), target
-    goal = tolerance * frobenius_norm(target)
-    for _ in range(MAX_NEWTON_STEPS):
-        if frobenius_norm(miss) <= goal:
-            return velocity
+    goal, steps = tolerance * frobenius_norm(target), 0
+    while not frobenius_norm(miss) <= goal:
+        if steps == MAX_NEWTON_STEPS:
+            raise _missed(target, miss, f"after {steps} Newton steps")
         try:
             step = _newton_step(end, velocity, miss)
         except ManifoldError as error:
             raise _missed(target, miss, "at a geodesic whose neighbours leave the manifold") from error
         velocity, miss = _come_nearer(end, target, velocity, step, frobenius_norm(miss), tolerance / 4)
-    raise _missed(target, miss, f"after {MAX_NEWTON_STEPS} Newton steps")
+        steps += 1
+    return velocity
 
 
 def _newton_step(end: End, velocity: Array, miss: Array) -> Array:

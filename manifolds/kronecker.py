@@ -155,7 +155,7 @@ class InvariantManifold(WeightManifold):
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return V with exp_W(V) = W′, by shooting in float64 on the CPU; of several the one that Newton's method finds."""
         self.check(point_a, point_b)
-        relative = to_numpy(self._velocity(point_a, point_b - point_a)).astype(np.float64)
+        relative = to_numpy(self._velocity(point_a, self.arrived(point_b) - point_a)).astype(np.float64)
         if np.linalg.slogdet(np.eye(len(relative)) + relative)[0] <= 0:
             raise OutsideManifoldError(
                 "det(I − W) changes its sign from one point to the other",

@@ -125,7 +125,7 @@ class MetricManifold(WeightManifold):
         def end(velocity: Array, tolerance: float) -> Array:
             return self._integrate(start, velocity, tolerance=tolerance)[0]
 
-        velocity = shoot(end, point_b - start, 4 * _rounding(point_a))
+        velocity = shoot(end, self.arrived(point_b) - start, 4 * _rounding(point_a))
         return velocity.astype(point_a.dtype)
 
     def dist(self, point_a: Array, point_b: Array) -> float:

@@ -184,6 +184,8 @@ def test_no_path_leads_across_the_singular_set(manifold):
     other = np.diag([2.0, 0.0, 0.0, 0.0])
     with pytest.raises(OutsideManifoldError, match=r"det\(I − W\) changes its sign .*Compare points on one side"):
         manifold.log(np.zeros((N, N)), other)
+    with pytest.raises(OutsideManifoldError, match="NaN or infinity"):
+        manifold.log(np.zeros((N, N)), np.full((N, N), np.inf))
     with pytest.raises(SingularPointError, match="σ_min"):
         manifold.norm(np.eye(N), other)
 
