@@ -25,7 +25,7 @@ class ManifoldError(ValueError):
 
 
 class SingularPointError(ManifoldError):
-    """The point lies on the singular set of its chart, to working precision."""
+    """The point lies on the singular set of its chart or metric, to working precision."""
 
 
 class OutsideManifoldError(ManifoldError):
@@ -34,3 +34,7 @@ class OutsideManifoldError(ManifoldError):
 
 class InvalidArrayError(ManifoldError):
     """An array has the wrong shape or dtype, or holds NaN or infinity."""
+
+
+class ConvergenceError(ManifoldError):
+    """An iteration (a geodesic, a logarithm, a linear system) did not reach its tolerance."""

@@ -2,11 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
 
-from manifolds import AutogradChart, Chart, Composition, Identity, PullbackManifold, Resolvent, Retraction
+from manifolds import (
+    AutogradChart,
+    Chart,
+    Composition,
+    Identity,
+    MetricManifold,
+    PullbackManifold,
+    Resolvent,
+    Retraction,
+    WeightManifold,
+    left_invariant,
+    right_invariant,
+)
 
 N = 4
 """Rows and columns of a point."""
@@ -40,34 +54,84 @@ CHARTS: dict[str, Callable[[type], Chart]] = {
 }
 
 
+def complement(W: np.ndarray) -> np.ndarray:
+    """Return B = I − W."""
+    return np.eye(len(W), dtype=W.dtype) - W
+
+
+def plastic_rows(W: np.ndarray, P: np.ndarray) -> np.ndarray:
+    """Return ♯P of a curved metric without closed form: a unit with strong synapses changes all of them faster."""
+    return (0.1 + anp.sum(W**2, axis=1, keepdims=True)) * P
+
+
+SHARPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "left-invariant": lambda W, P: complement(W) @ (complement(W).T @ P),
+    "right-invariant": lambda W, P: (P @ complement(W).T) @ complement(W),
+    "resolvent": lambda W, P: complement(W) @ (complement(W).T @ P @ complement(W).T) @ complement(W),
+    "plastic rows": plastic_rows,
+}
+"""Metrics as a user would write them."""
+
+
+def _pullback(chart: str, retraction: Retraction, dtype: type, seed: int) -> PullbackManifold:
+    return PullbackManifold(CHARTS[chart](dtype), N, retraction, seed=seed, like=np.empty(0, dtype))
+
+
+def _invariant(make: Callable[..., WeightManifold], retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return make(N, retraction, seed=seed, like=np.empty(0, dtype))
+
+
+def _metric(sharp: str, retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return MetricManifold(SHARPS[sharp], N, retraction, seed=seed, like=np.empty(0, dtype))
+
+
+CLOSED: dict[str, Callable[..., Any]] = {
+    **{chart: partial(_pullback, chart) for chart in CHARTS},
+    "left-invariant": partial(_invariant, left_invariant),
+    "right-invariant": partial(_invariant, right_invariant),
+}
+"""Manifolds in closed form, from retraction, dtype and seed."""
+
+INTEGRATED: dict[str, Callable[..., Any]] = {"plastic rows": partial(_metric, "plastic rows")}
+"""Manifolds whose geodesics are integrated; the other metrics of `SHARPS` are compared with their closed forms."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A row of the table."""
 
-    chart: str
+    metric: str
     retraction: Retraction
     dtype: type
 
     def __str__(self) -> str:
-        return f"{self.chart}, {self.retraction}, {self.dtype.__name__}"
+        return f"{self.metric}, {self.retraction}, {self.dtype.__name__}"
 
-    def manifold(self, seed: int = 0) -> PullbackManifold:
+    def manifold(self, seed: int = 0) -> Any:
         """Return a fresh manifold, its random numbers from the seed."""
-        return PullbackManifold(CHARTS[self.chart](self.dtype), N, self.retraction, seed=seed, like=np.empty(0, self.dtype))
+        return {**CLOSED, **INTEGRATED}[self.metric](self.retraction, self.dtype, seed)
 
 
 CASES = [
-    Case(chart, retraction, dtype)
-    for chart in CHARTS
-    for retraction in ("geodesic", "additive")
-    for dtype in (np.float64, np.float32)
+    *(
+        Case(metric, retraction, dtype)
+        for metric in CLOSED
+        for retraction in ("geodesic", "additive")
+        for dtype in (np.float64, np.float32)
+    ),
+    # Integration takes its time: half of the combinations hold all that differs.
+    *(Case(metric, "geodesic", np.float64) for metric in INTEGRATED),
+    *(Case(metric, "additive", np.float32) for metric in INTEGRATED),
 ]
 
 GEOMETRIES = [case for case in CASES if case.retraction == "geodesic" and case.dtype is np.float64]
 """One case for each metric, for tests that depend on neither retraction nor dtype."""
 
+FLAT_GEOMETRIES = [case for case in GEOMETRIES if case.metric in CHARTS]
+"""Those that a chart makes."""
 
-def short_vector(manifold: PullbackManifold, point: np.ndarray) -> np.ndarray:
+
+def short_vector(manifold: WeightManifold, point: np.ndarray) -> np.ndarray:
     """Return a tangent vector whose geodesic stays well inside the manifold."""
     vector = manifold.random_tangent_vector(point)
     return vector * min(0.1, 0.3 * manifold.exit_time(point, vector))

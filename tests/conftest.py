@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import refusing
-from cases import CASES, GEOMETRIES, Case
+from cases import CASES, FLAT_GEOMETRIES, GEOMETRIES, Case
 
-from manifolds import PullbackManifold
+from manifolds import PullbackManifold, WeightManifold
 from riemannrnn.backend import BackendError, namespace
 
 
@@ -24,13 +24,13 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def manifold(case: Case) -> PullbackManifold:
+def manifold(case: Case) -> WeightManifold:
     """Return the manifold of every row of the table."""
     return case.manifold()
 
 
-@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.chart)
-def geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.metric)
+def geometry(request: pytest.FixtureRequest) -> WeightManifold:
     """Return a manifold for every metric of the table, in float64."""
     return request.param.manifold()
 
@@ -44,3 +44,9 @@ def xp(request: pytest.FixtureRequest) -> Any:
         return namespace("cupy")
     except BackendError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(params=FLAT_GEOMETRIES, ids=lambda case: case.metric)
+def flat_geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+    """Return a manifold for every chart of the table, in float64."""
+    return request.param.manifold()
