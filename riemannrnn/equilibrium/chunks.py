@@ -17,7 +17,7 @@ from manifolds import Array
 
 Result = TypeVar("Result")
 
-MOST_ROWS, FEWEST_ROWS = 256, 64
+MOST_ROWS, FEWEST_ROWS = 512, 64
 """Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for a product to be efficient."""
 
 WORTHWHILE = 2**22
