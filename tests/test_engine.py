@@ -58,9 +58,9 @@ def test_a_singular_leading_block_does_not_matter(generator):
 def test_chunks_are_all_rows_in_order(monkeypatch):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    parts = chunks.map_chunks(lambda rows: rows, np.empty((1000, 3)))
+    parts = chunks.map_chunks(lambda rows: rows, np.empty((2000, 3)))
     assert len(parts) > 2
-    np.testing.assert_array_equal(np.concatenate([np.arange(1000)[rows] for rows in parts]), np.arange(1000))
+    np.testing.assert_array_equal(np.concatenate([np.arange(2000)[rows] for rows in parts]), np.arange(2000))
     assert len(chunks.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
 
 
