@@ -2,11 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
 
-from manifolds import AutogradChart, Chart, Composition, Identity, PullbackManifold, Resolvent, Retraction
+from manifolds import (
+    AutogradChart,
+    Chart,
+    Composition,
+    Identity,
+    MonotoneManifold,
+    PullbackManifold,
+    Resolvent,
+    Retraction,
+    SignedLog,
+    WeightManifold,
+)
 
 N = 4
 """Rows and columns of a point."""
@@ -28,10 +41,16 @@ def gains(dtype: type = np.float64, n: int = N) -> np.ndarray:
     return np.linspace(0.5, 1.5, n).astype(dtype)
 
 
+def signs(dtype: type = np.float64, n: int = N) -> np.ndarray:
+    """Return signs of units, one in four inhibitory."""
+    return np.where(np.arange(n) % 4 == 3, -1, 1).astype(dtype)
+
+
 CHARTS: dict[str, Callable[[type], Chart]] = {
     "identity": lambda dtype: Identity(),
     "resolvent": lambda dtype: Resolvent(),
     "resolvent with gains": lambda dtype: Resolvent(gains(dtype)),
+    "signed logarithm": lambda dtype: SignedLog(signs(dtype)),
     "resolvent by autograd": resolvent_twin,
     "arcsinh by autograd": lambda dtype: arcsinh_chart(),
     "linear by autograd": lambda dtype: AutogradChart(lambda W: 2 * W.T, lambda Z: Z.T / 2),
@@ -40,34 +59,52 @@ CHARTS: dict[str, Callable[[type], Chart]] = {
 }
 
 
+def _pullback(chart: str, retraction: Retraction, dtype: type, seed: int) -> PullbackManifold:
+    return PullbackManifold(CHARTS[chart](dtype), N, retraction, seed=seed, like=np.empty(0, dtype))
+
+
+def _monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return MonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
+
+
+CLOSED: dict[str, Callable[..., Any]] = {chart: partial(_pullback, chart) for chart in CHARTS}
+"""Manifolds in closed form, from retraction, dtype and seed."""
+
+GEODESIC: dict[str, Callable[..., Any]] = {"monotone": _monotone}
+"""Those that offer one retraction, the geodesic."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A row of the table."""
 
-    chart: str
+    metric: str
     retraction: Retraction
     dtype: type
 
     def __str__(self) -> str:
-        return f"{self.chart}, {self.retraction}, {self.dtype.__name__}"
+        return f"{self.metric}, {self.retraction}, {self.dtype.__name__}"
 
-    def manifold(self, seed: int = 0) -> PullbackManifold:
+    def manifold(self, seed: int = 0) -> Any:
         """Return a fresh manifold, its random numbers from the seed."""
-        return PullbackManifold(CHARTS[self.chart](self.dtype), N, self.retraction, seed=seed, like=np.empty(0, self.dtype))
+        return {**CLOSED, **GEODESIC}[self.metric](self.retraction, self.dtype, seed)
 
 
 CASES = [
-    Case(chart, retraction, dtype)
-    for chart in CHARTS
-    for retraction in ("geodesic", "additive")
-    for dtype in (np.float64, np.float32)
+    *(
+        Case(metric, retraction, dtype)
+        for metric in CLOSED
+        for retraction in ("geodesic", "additive")
+        for dtype in (np.float64, np.float32)
+    ),
+    *(Case(metric, "geodesic", dtype) for metric in GEODESIC for dtype in (np.float64, np.float32)),
 ]
 
 GEOMETRIES = [case for case in CASES if case.retraction == "geodesic" and case.dtype is np.float64]
 """One case for each metric, for tests that depend on neither retraction nor dtype."""
 
 
-def short_vector(manifold: PullbackManifold, point: np.ndarray) -> np.ndarray:
+def short_vector(manifold: WeightManifold, point: np.ndarray) -> np.ndarray:
     """Return a tangent vector whose geodesic stays well inside the manifold."""
     vector = manifold.random_tangent_vector(point)
     return vector * min(0.1, 0.3 * manifold.exit_time(point, vector))

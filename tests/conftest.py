@@ -7,7 +7,7 @@ import pytest
 import refusing
 from cases import CASES, GEOMETRIES, Case
 
-from manifolds import PullbackManifold
+from manifolds import WeightManifold
 from riemannrnn.backend import BackendError, namespace
 
 
@@ -24,13 +24,13 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def manifold(case: Case) -> PullbackManifold:
+def manifold(case: Case) -> WeightManifold:
     """Return the manifold of every row of the table."""
     return case.manifold()
 
 
-@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.chart)
-def geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.metric)
+def geometry(request: pytest.FixtureRequest) -> WeightManifold:
     """Return a manifold for every metric of the table, in float64."""
     return request.param.manifold()
 
