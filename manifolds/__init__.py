@@ -1,15 +1,17 @@
-"""Riemannian geometry of weight space: charts, pullback metrics, and checks of both; knows nothing of networks."""
+"""Riemannian geometry of weight space: charts, manifolds, subspaces, and checks of all; knows nothing of networks."""
 
 from manifolds.arrays import Array, PointCache
 from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
 from manifolds.checks import CheckReport, CheckResult, check_chart, check_manifold
-from manifolds.errors import InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
+from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
 from manifolds.monotone import MonotoneManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
 from manifolds.signed_log import SignedLog
+from manifolds.subspace import SubspaceManifold
+from manifolds.subspaces import Subspace, circulant, mask, symmetric, tied, toeplitz, zero_diagonal
 
 __all__ = [
     "Array",
@@ -18,6 +20,7 @@ __all__ = [
     "CheckReport",
     "CheckResult",
     "Composition",
+    "ConvergenceError",
     "Identity",
     "InvalidArrayError",
     "ManifoldError",
@@ -29,7 +32,15 @@ __all__ = [
     "Retraction",
     "SignedLog",
     "SingularPointError",
+    "Subspace",
+    "SubspaceManifold",
     "WeightManifold",
     "check_chart",
     "check_manifold",
+    "circulant",
+    "mask",
+    "symmetric",
+    "tied",
+    "toeplitz",
+    "zero_diagonal",
 ]

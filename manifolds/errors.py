@@ -34,3 +34,7 @@ class OutsideManifoldError(ManifoldError):
 
 class InvalidArrayError(ManifoldError):
     """An array has the wrong shape or dtype, or holds NaN or infinity."""
+
+
+class ConvergenceError(ManifoldError):
+    """An iteration (a geodesic, a logarithm, a linear system) did not reach its tolerance."""

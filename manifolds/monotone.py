@@ -168,9 +168,7 @@ class MonotoneManifold(WeightManifold):
         """Return eigenvalues and eigenvectors of −S^{-1/2} V_s S^{-1/2}, the relative growth of S along V."""
         growth = -_symmetric(self.to_frame(point, tangent_vector))
         if not all_finite(growth):
-            raise InvalidArrayError(
-                "the tangent vector holds NaN or infinity", "it has no geodesic", "Find the step that made it"
-            )
+            raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
         rates, basis = array_namespace(point).linalg.eigh(growth)
         return rates, basis
 
@@ -191,9 +189,7 @@ class _Root:
 
     def __init__(self, point: Array) -> None:
         if not all_finite(point):
-            raise InvalidArrayError(
-                "the point holds NaN or infinity", "it has no geometry", "Check where the weights come from"
-            )
+            raise InvalidArrayError("the point holds NaN or infinity", "it has no geometry", "Find the step that made it")
         self.symmetric = identity_like(point) - _symmetric(point)
         eigenvalues, self._basis = array_namespace(point).linalg.eigh(self.symmetric)
         self.smallest, self.largest = float(eigenvalues[0]), float(eigenvalues[-1])

@@ -38,9 +38,7 @@ class SignedLog(Chart):
 
     def __init__(self, signs: Array) -> None:
         if signs.ndim != 1 or not bool(array_namespace(signs).all(abs(signs) == 1)):
-            raise InvalidArrayError(
-                "signs hold something else than 1 and −1", "a unit excites or inhibits", "Pass one sign a column"
-            )
+            raise InvalidArrayError("signs other than 1 and −1", "a unit excites or inhibits", "Pass one sign a column")
         self._signs = signs
 
     def value(self, point: Array) -> Array:
@@ -89,7 +87,7 @@ class SignedLog(Chart):
         if point.shape[1:] != self._signs.shape:
             raise InvalidArrayError(
                 f"{self._signs.shape[0]} signs at a point of shape {tuple(point.shape)}",
-                "a column has one sign",
+                "each column has one",
                 "Make them fit",
             )
         smallest = float(array_namespace(point).min(self._signs * point))

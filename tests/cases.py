@@ -18,7 +18,15 @@ from manifolds import (
     Resolvent,
     Retraction,
     SignedLog,
+    Subspace,
+    SubspaceManifold,
     WeightManifold,
+    circulant,
+    mask,
+    symmetric,
+    tied,
+    toeplitz,
+    zero_diagonal,
 )
 
 N = 4
@@ -67,10 +75,44 @@ def _monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
     return MonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
 
 
-CLOSED: dict[str, Callable[..., Any]] = {chart: partial(_pullback, chart) for chart in CHARTS}
+def blocks(n: int = N) -> np.ndarray:
+    """Return the mask of two blocks on the diagonal."""
+    side = np.arange(n) < n // 2
+    return np.equal.outer(side, side)
+
+
+SUBSPACES: dict[str, Subspace] = {
+    "mask": mask(np.arange(N * N).reshape(N, N) % 3 > 0),
+    "blocks": mask(blocks()),
+    "zero diagonal": zero_diagonal(N),
+    "symmetric": symmetric(N),
+    "toeplitz": toeplitz(N),
+    "circulant": circulant(N),
+    "tied blocks": tied(np.where(blocks(), np.arange(N) % 2, -1)),
+}
+"""Subspaces of every kind."""
+
+
+def _subspace(subspace: str, metric: str, retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    around = {**CLOSED, **GEODESIC}[metric](retraction, dtype, seed)
+    return SubspaceManifold(around, SUBSPACES[subspace])
+
+
+TOTALLY_GEODESIC = {
+    **{f"{subspace} in identity": partial(_subspace, subspace, "identity") for subspace in SUBSPACES},
+    **{f"{subspace} in resolvent": partial(_subspace, subspace, "resolvent") for subspace in ("circulant", "symmetric")},
+    "blocks in arcsinh by autograd": partial(_subspace, "blocks", "arcsinh by autograd"),
+}
+"""Subspaces whose geodesics are those of the manifold around them."""
+
+CLOSED: dict[str, Callable[..., Any]] = {**{chart: partial(_pullback, chart) for chart in CHARTS}, **TOTALLY_GEODESIC}
 """Manifolds in closed form, from retraction, dtype and seed."""
 
-GEODESIC: dict[str, Callable[..., Any]] = {"monotone": _monotone}
+GEODESIC: dict[str, Callable[..., Any]] = {
+    "monotone": _monotone,
+    "circulant in monotone": partial(_subspace, "circulant", "monotone"),
+    "blocks in monotone": partial(_subspace, "blocks", "monotone"),
+}
 """Those that offer one retraction, the geodesic."""
 
 
