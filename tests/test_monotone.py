@@ -76,6 +76,12 @@ def test_the_logarithm_inverts_the_exponential(n, length):
     assert manifold.dist(end, W) == pytest.approx(length, rel=tolerance)
 
 
+def test_the_logarithm_of_a_near_neighbour_keeps_all_digits(generator):
+    manifold, origin = MonotoneManifold(4), np.zeros((4, 4))
+    V = 1e-9 * generator.standard_normal((4, 4))
+    np.testing.assert_allclose(manifold.log(origin, manifold.exp(origin, V)), V, rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("n", [1, 2, 10, 50])
 def test_steps_of_length_50_stay_inside(n, dtype, generator):

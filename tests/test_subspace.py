@@ -21,6 +21,7 @@ from manifolds import (
     toeplitz,
     zero_diagonal,
 )
+from manifolds.checks import check_slope
 
 UNITS = np.eye(N * N).reshape(-1, N, N)
 AROUND = {
@@ -122,6 +123,28 @@ def test_a_step_in_the_euclidean_metric_is_plain_projection(generator):
     manifold = SubspaceManifold(PullbackManifold(Identity(), N), toeplitz(N))
     W, G = toeplitz(N).project(generator.standard_normal((N, N))), generator.standard_normal((N, N))
     np.testing.assert_allclose(manifold.euclidean_to_riemannian_gradient(W, G), toeplitz(N).project(G), atol=1e-15)
+
+
+def test_the_retraction_goes_along_the_subspace():
+    """The geodesics around it leave a curved subspace, their projections do not."""
+    manifold = SubspaceManifold(PullbackManifold(Resolvent(), N, "geodesic", seed=0), zero_diagonal(N))
+    W = manifold.random_point()
+    V = manifold.random_tangent_vector(W) / 10
+    np.testing.assert_array_equal(np.diag(manifold.retraction(W, V)), 0)
+
+    def error(step):
+        return np.linalg.norm(manifold.retraction(W, step * V) - W - step * V)
+
+    assert check_slope("velocity", error, 2, np.linalg.norm(W), np.finfo(float).eps)
+
+
+def test_conjugate_gradients_take_one_sharp_a_dimension(monkeypatch, generator):
+    manifold = SubspaceManifold(AROUND["monotone"](), SUBSPACES["mask"])
+    W, G, calls = 0.5 * manifold.random_point(), generator.standard_normal((N, N)), []
+    sharp = manifold.manifold.euclidean_to_riemannian_gradient
+    monkeypatch.setattr(manifold.manifold, "euclidean_to_riemannian_gradient", lambda W, G: calls.append(1) or sharp(W, G))
+    manifold.euclidean_to_riemannian_gradient(W, G)
+    assert len(calls) <= 1 + (N * N - manifold.dim) + 2  # that of G, the dimensions left out, and what rounding adds
 
 
 def test_what_is_not_there_is_said():
