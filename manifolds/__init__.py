@@ -9,6 +9,7 @@ from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError,
 from manifolds.monotone import MonotoneManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
+from manifolds.scaled_monotone import scaled_gradient, scaled_hessian, scaled_monotone, scaled_velocity, scaled_weights
 from manifolds.signed_log import SignedLog
 from manifolds.subspace import SubspaceManifold
 from manifolds.subspaces import Subspace, circulant, mask, symmetric, tied, toeplitz, zero_diagonal
@@ -39,6 +40,11 @@ __all__ = [
     "check_manifold",
     "circulant",
     "mask",
+    "scaled_gradient",
+    "scaled_hessian",
+    "scaled_monotone",
+    "scaled_velocity",
+    "scaled_weights",
     "symmetric",
     "tied",
     "toeplitz",

@@ -26,9 +26,10 @@ class SubspaceManifold(WeightManifold):
     To the Riemannian Hessian of the surrounding manifold the part N of the gradient contributes nothing that is tangent except
     the curvature of the subspace, so P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
 
-    Where the subspace is totally geodesic its geodesics are those around it: every subspace in the Euclidean metric; under the
-    resolvent, the monotone and the invariant metrics circulant and block-diagonal weights, and symmetric ones under all but the
-    latter. Elsewhere (a sparsity mask under the resolvent metric) `exp`, `log` and `dist` raise, and solvers need none of them.
+    Where the subspace is totally geodesic its geodesics are those around it: every subspace in the Euclidean metric; circulant,
+    block-diagonal and symmetric weights in the resolvent and the monotone metric too. Elsewhere (a sparsity mask in the
+    resolvent metric) `exp`, `log` and `dist` raise, and solvers need none of them. The projection of a step that stays in a
+    surrounding manifold with edges may lie outside it; the next call at that point says so.
 
     Parameters
     ----------
