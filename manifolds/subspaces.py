@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -33,10 +34,11 @@ class Subspace:
 def mask(present: Array) -> Subspace:
     """Return the matrices that vanish where the Boolean matrix `present` is false: sparse, block or hollow weights."""
     kept = np.asarray(present, dtype=bool)
+    placed = _Placed(kept)
 
     def project(matrix: Array) -> Array:
-        xp = array_namespace(matrix)
-        return xp.where(xp.asarray(kept, device=device(matrix)), matrix, xp.zeros_like(matrix))
+        xp, (here,) = array_namespace(matrix), placed(matrix)
+        return xp.where(here, matrix, xp.zeros_like(matrix))
 
     return Subspace(f"mask of {int(kept.sum())} weights", project, int(kept.sum()))
 
@@ -78,15 +80,12 @@ def tied(labels: Array) -> Subspace:
     place = np.concatenate([np.arange(size) for size in sizes]) if names.size else np.empty(0, int)
     members[np.repeat(np.arange(names.size), sizes), place] = np.flatnonzero(used)[np.argsort(groups, kind="stable")]
 
+    placed = _Placed(members.reshape(-1), group_of, sizes)
+
     def project(matrix: Array) -> Array:
-        xp, where = array_namespace(matrix), device(matrix)
-
-        def take(values: Array, index: Array) -> Array:
-            padded = xp.concat([xp.reshape(values, (-1,)), xp.zeros(1, dtype=values.dtype, device=where)])
-            return xp.reshape(xp.take(padded, xp.asarray(index.reshape(-1), device=where)), index.shape)
-
-        sums = xp.sum(take(matrix, members), axis=1)
-        return take(sums / xp.asarray(sizes, dtype=matrix.dtype, device=where), group_of.reshape(labels.shape))
+        xp, (gather, spread, counts) = array_namespace(matrix), placed(matrix)
+        sums = xp.sum(xp.reshape(_take(matrix, gather), members.shape), axis=1)
+        return xp.reshape(_take(sums / xp.astype(counts, matrix.dtype), spread), matrix.shape)
 
     return Subspace(f"{names.size} tied weights", project, int(names.size))
 
@@ -99,3 +98,26 @@ def toeplitz(n: int) -> Subspace:
 def circulant(n: int) -> Subspace:
     """Return the n×n matrices whose entries depend on i − j modulo n: circular convolutions."""
     return tied(np.subtract.outer(np.arange(n), np.arange(n)) % n)
+
+
+class _Placed:
+    """Constant arrays, copied to the device where they are used when first used there."""
+
+    def __init__(self, *arrays: Array) -> None:
+        self._arrays = arrays
+        self._copies: tuple[Array, ...] = arrays
+        self._place: tuple[Any, Any] | None = None
+
+    def __call__(self, like: Array) -> tuple[Array, ...]:
+        xp, place = array_namespace(like), (array_namespace(like), device(like))
+        if place != self._place:
+            self._copies = tuple(xp.asarray(array, device=place[1]) for array in self._arrays)
+            self._place = place
+        return self._copies
+
+
+def _take(values: Array, index: Array) -> Array:
+    """Return entries of `values`, by their place in row-major order; the place past the last one holds a zero."""
+    xp = array_namespace(values)
+    padded = xp.concat([xp.reshape(values, (-1,)), xp.zeros(1, dtype=values.dtype, device=device(values))])
+    return xp.take(padded, index)

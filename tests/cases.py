@@ -145,6 +145,9 @@ CASES = [
 GEOMETRIES = [case for case in CASES if case.retraction == "geodesic" and case.dtype is np.float64]
 """One case for each metric, for tests that depend on neither retraction nor dtype."""
 
+FLAT_GEOMETRIES = [case for case in GEOMETRIES if case.metric in CHARTS]
+"""Those that a chart makes."""
+
 
 def short_vector(manifold: WeightManifold, point: np.ndarray) -> np.ndarray:
     """Return a tangent vector whose geodesic stays well inside the manifold."""

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import refusing
-from cases import CASES, GEOMETRIES, Case
+from cases import CASES, FLAT_GEOMETRIES, GEOMETRIES, Case
 
-from manifolds import WeightManifold
+from manifolds import PullbackManifold, WeightManifold
 from riemannrnn.backend import BackendError, namespace
 
 
@@ -32,6 +32,12 @@ def manifold(case: Case) -> WeightManifold:
 @pytest.fixture(params=GEOMETRIES, ids=lambda case: case.metric)
 def geometry(request: pytest.FixtureRequest) -> WeightManifold:
     """Return a manifold for every metric of the table, in float64."""
+    return request.param.manifold()
+
+
+@pytest.fixture(params=FLAT_GEOMETRIES, ids=lambda case: case.metric)
+def flat_geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+    """Return a manifold for every chart of the table, in float64."""
     return request.param.manifold()
 
 
