@@ -1,4 +1,4 @@
-"""Riemannian geometry of weight space: charts, manifolds, subspaces, and checks of all; knows nothing of networks."""
+"""Riemannian geometry of weight space: charts, metrics and subspaces, their manifolds, and checks of all; knows no networks."""
 
 from manifolds.arrays import Array, PointCache
 from manifolds.autograd_chart import AutogradChart
@@ -6,6 +6,8 @@ from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
 from manifolds.checks import CheckReport, CheckResult, check_chart, check_manifold
 from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
+from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_invariant
+from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
@@ -24,7 +26,9 @@ __all__ = [
     "ConvergenceError",
     "Identity",
     "InvalidArrayError",
+    "InvariantManifold",
     "ManifoldError",
+    "MetricManifold",
     "MonotoneManifold",
     "OutsideManifoldError",
     "PointCache",
@@ -39,7 +43,10 @@ __all__ = [
     "check_chart",
     "check_manifold",
     "circulant",
+    "gain",
+    "left_invariant",
     "mask",
+    "right_invariant",
     "scaled_gradient",
     "scaled_hessian",
     "scaled_monotone",

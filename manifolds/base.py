@@ -2,13 +2,15 @@
 
 from abc import abstractmethod
 from math import prod, sqrt
+from typing import get_args
 
 import numpy as np
 from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds.arrays import Array, all_finite
-from manifolds.errors import InvalidArrayError
+from manifolds.charts import Retraction
+from manifolds.errors import InvalidArrayError, OutsideManifoldError
 
 
 class WeightManifold(Manifold):
@@ -20,6 +22,8 @@ class WeightManifold(Manifold):
         What it is called in messages and tables.
     shape
         Shape of points, tangent vectors and gradients.
+    retraction
+        What `retraction` does: "geodesic" is the exponential map, "additive" is W + V.
     seed
         Seed or generator for random points and vectors; the global NumPy state is never touched.
     like
@@ -32,13 +36,14 @@ class WeightManifold(Manifold):
     InvalidArrayError
         From every method, for an argument of the wrong shape or dtype.
     ValueError
-        For a shape that is not two positive integers.
+        For a shape that is not two positive integers, or an unknown retraction.
     """
 
     def __init__(
         self,
         name: str,
         shape: tuple[int, int],
+        retraction: Retraction = "geodesic",
         *,
         seed: int | np.random.Generator | None = None,
         like: Array | None = None,
@@ -46,8 +51,11 @@ class WeightManifold(Manifold):
     ) -> None:
         if len(shape) != 2 or min(shape) < 1:
             raise ValueError(f"shape = {shape} is no shape of a matrix; pass two positive integers")
+        if retraction not in get_args(Retraction):
+            raise ValueError(f"retraction = {retraction!r} is unknown; choose one of {get_args(Retraction)}")
         super().__init__(name, prod(shape))
         self.shape = shape
+        self.retraction_kind = retraction
         self.generator = np.random.default_rng(seed)
         self._like = np.empty(0) if like is None else like
         self._validate = validate
@@ -112,6 +120,41 @@ class WeightManifold(Manifold):
                 raise InvalidArrayError(
                     f"{name} holds NaN or infinity", "no metric is defined there", "Find the step that produced it"
                 )
+
+    def arrived(self, point: Array) -> Array:
+        """Return `point`, the end of a step.
+
+        Raises
+        ------
+        OutsideManifoldError
+            If it holds NaN or infinity.
+        """
+        if not all_finite(point):
+            raise OutsideManifoldError(
+                "the step ends in NaN or infinity",
+                "it left the manifold, or the step or the point was not finite",
+                "Shorten the step, and pass validate=True to find the argument that is not finite",
+            )
+        return point
+
+    @abstractmethod
+    def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
+        """Return the tangent vector `carried` after parallel transport along the geodesic exp_W(t V), 0 ≤ t ≤ 1.
+
+        `transport`, the one that pymanopt asks for, need not be parallel: it is what is cheap, and knows no path.
+
+        Parameters
+        ----------
+        point, tangent_vector
+            W and V, start and velocity of the geodesic.
+        carried
+            A tangent vector at W.
+
+        Returns
+        -------
+        Array
+            A tangent vector at exp_W(V), of the same norm.
+        """
 
     @abstractmethod
     def exit_time(self, point: Array, tangent_vector: Array) -> float:

@@ -13,6 +13,9 @@ from manifolds.charts import Chart
 from manifolds.errors import ManifoldError
 from manifolds.pullback import PullbackManifold
 
+MOST_ROUNDING = 100.0
+"""Rounding may be so many times larger than that of the quantities themselves."""
+
 SLOPE_TOLERANCE = 0.2
 
 
@@ -297,13 +300,38 @@ def _speed_check(manifold: WeightManifold, W: Array, V: Array) -> CheckResult:
 
 
 def _transport_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
+    """Check the transport between points, and parallel transport along a geodesic, which may be another one."""
     tolerance = _tolerance(W)
     U, V = manifold.random_tangent_vector(W), _short_vector(manifold, W)
     other = manifold.exp(W, V)
-    moved = manifold.transport(W, other, U)
+    moved, velocity = manifold.parallel_transport(W, V, U), manifold.parallel_transport(W, V, V)
+    there_and_back = manifold.transport(other, W, manifold.transport(W, other, U))
     return [
         check_equal("transport to itself", manifold.transport(W, W, U), U, tolerance),
-        check_equal("transport there and back", manifold.transport(other, W, moved), U, tolerance),
-        check_numbers("transport isometry", manifold.norm(other, moved), manifold.norm(W, U), tolerance),
-        check_equal("transport of the velocity", manifold.transport(W, other, V), -manifold.log(other, W), tolerance),
+        check_equal("transport there and back", there_and_back, U, tolerance),
+        check_numbers("parallel transport isometry", manifold.norm(other, moved), manifold.norm(W, U), tolerance),
+        check_equal("parallel transport of the velocity", velocity, -manifold.log(other, W), tolerance),
+        check_equal("parallel transport back", manifold.parallel_transport(other, -velocity, moved), U, tolerance),
+        _connection_check(manifold, W, V),
     ]
+
+
+def _connection_check(manifold: WeightManifold, W: Array, V: Array) -> CheckResult:
+    """Check that parallel transport and Hessian have one connection: grad J(exp(t V)) = P(grad J + t Hess[V]) + O(t²).
+
+    Source: Boumal (2023), section 10.3.
+    """
+    xp, shift = array_namespace(W), manifold.normal(W)
+    gradient, change = xp.cos(W + shift), -xp.sin(W + shift) * V
+    start = manifold.euclidean_to_riemannian_gradient(W, gradient)
+    hessian = manifold.euclidean_to_riemannian_hessian(W, gradient, change, V)
+
+    def error(step: float) -> float:
+        point = manifold.exp(W, step * V)
+        carried = manifold.parallel_transport(W, step * V, start + step * hessian)
+        return frobenius_norm(manifold.euclidean_to_riemannian_gradient(point, xp.cos(point + shift)) - carried)
+
+    size = frobenius_norm(start) + frobenius_norm(W)
+    # Where the chart is ill-conditioned more is lost to rounding; a step too short to matter shows how much, within reason.
+    rounding = min(error(machine_epsilon(W)) / machine_epsilon(W), MOST_ROUNDING * size)
+    return check_slope("parallel transport slope", error, 2, size + rounding, machine_epsilon(W))

@@ -136,15 +136,7 @@ class MonotoneManifold(WeightManifold):
         return self.parallel_transport(point_a, self.log(point_a, point_b), tangent_vector_a)
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
-        """Return E U_s Eᵀ + U_k, E = S^{1/2} exp(−½ S^{-1/2} V_s S^{-1/2}) S^{-1/2}: U carried along exp_W(t V), 0 ≤ t ≤ 1.
-
-        Parameters
-        ----------
-        point, tangent_vector
-            W and V, start and velocity of the geodesic.
-        carried
-            U, a tangent vector at W.
-        """
+        """Return E U_s Eᵀ + U_k, E = S^{1/2} exp(−½ S^{-1/2} V_s S^{-1/2}) S^{-1/2}: U carried along exp_W(t V), 0 ≤ t ≤ 1."""
         self.check(point, carried)
         root = self._at(point)
         rates, basis = self._rates(point, tangent_vector)

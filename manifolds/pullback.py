@@ -1,10 +1,10 @@
 """Flat manifolds: the whole of their geometry in closed form, through a chart (DESIGN: pullback metrics)."""
 
-from typing import final, get_args
+from typing import final
 
 import numpy as np
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, inner
+from manifolds.arrays import Array, frobenius_norm, inner
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import OutsideManifoldError
@@ -25,9 +25,7 @@ class PullbackManifold(WeightManifold):
         The chart φ.
     n
         Number of rows and columns, or the shape of a rectangular point.
-    retraction
-        What `retraction` does: "geodesic" is the exponential map, "additive" is W + V.
-    seed, like, validate
+    retraction, seed, like, validate
         See `WeightManifold`.
 
     Examples
@@ -50,13 +48,10 @@ class PullbackManifold(WeightManifold):
         like: Array | None = None,
         validate: bool = False,
     ) -> None:
-        if retraction not in get_args(Retraction):
-            raise ValueError(f"retraction = {retraction!r} is unknown; choose one of {get_args(Retraction)}")
         shape = n if isinstance(n, tuple) else (int(n), int(n))
         name = f"{type(chart).__name__} manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
-        super().__init__(name, shape, seed=seed, like=like, validate=validate)
+        super().__init__(name, shape, retraction, seed=seed, like=like, validate=validate)
         self.chart = chart
-        self.retraction_kind = retraction
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = ⟨Dφ[U], Dφ[V]⟩."""
@@ -95,7 +90,7 @@ class PullbackManifold(WeightManifold):
                     "the geodesic meets the edge of the manifold before t = 1",
                     "Shorten the step below t* V, for instance with a smaller learning rate",
                 )
-        return self._arrived(self.chart.exponential(point, tangent_vector))
+        return self.arrived(self.chart.exponential(point, tangent_vector))
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
         """Return the point reached by the chosen retraction, kept inside the manifold.
@@ -108,8 +103,8 @@ class PullbackManifold(WeightManifold):
             reach = EDGE_MARGIN * self.chart.exit_time(point, tangent_vector, self.retraction_kind)
             tangent_vector = tangent_vector * min(1.0, reach)
         if self.retraction_kind == "additive":
-            return self._arrived(point + tangent_vector)
-        return self._arrived(self.chart.exponential(point, tangent_vector))
+            return self.arrived(point + tangent_vector)
+        return self.arrived(self.chart.exponential(point, tangent_vector))
 
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return the tangent vector V at W with exp_W(V) = W′: Dφ⁻¹(φ(W′) − φ(W))."""
@@ -126,6 +121,9 @@ class PullbackManifold(WeightManifold):
         self.check(point_a, point_b, tangent_vector_a)
         return self.chart.inverse_differential(point_b, self.chart.differential(point_a, tangent_vector_a))
 
+    def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
+        return self.transport(point, self.exp(point, tangent_vector), carried)
+
     def random_point(self) -> Array:
         """Return a point whose coordinates are normal, of standard deviation 0.5/√n, about the origin of the chart."""
         sample = self.normal()
@@ -138,12 +136,3 @@ class PullbackManifold(WeightManifold):
     def edge_distance(self, point: Array) -> float:
         self.check(point)
         return self.chart.edge_distance(point)
-
-    def _arrived(self, point: Array) -> Array:
-        if not all_finite(point):
-            raise OutsideManifoldError(
-                "the step ends in NaN or infinity",
-                "it left the domain of the chart, or the step or the point was not finite",
-                "Shorten the step, and pass validate=True to find the argument that is not finite",
-            )
-        return point

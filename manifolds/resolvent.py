@@ -15,7 +15,9 @@ from manifolds.arrays import (
     eigenvalues,
     frobenius_norm,
     identity_like,
+    inverse,
     machine_epsilon,
+    solve,
 )
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, SingularPointError
@@ -96,7 +98,7 @@ class Resolvent(Chart):
     def exponential(self, point: Array, vector: Array) -> Array:
         step = vector @ self._at(point).right_inverse
         scaled = step if self._gain is None else step * self._gain
-        return array_namespace(point).linalg.solve(identity_like(point) + scaled, point + step)
+        return solve(identity_like(point) + scaled, point + step)
 
     def difference(self, point: Array, other: Array) -> Array:
         # A′ − A = L′⁻¹ (W′ − W) R⁻¹: the second resolvent identity, free of the cancellation in A′ − A.
@@ -172,8 +174,8 @@ def _inverse(matrix: Array) -> Array:
     if not all_finite(matrix):
         raise InvalidArrayError("the point holds NaN or infinity", "it has no coordinates", "Check where the weights come from")
     try:
-        inverse = direct_inverse(matrix)
-        condition = float(xp.linalg.matrix_norm(matrix, ord=1) * xp.linalg.matrix_norm(inverse, ord=1))
+        inverted = inverse(matrix)
+        condition = float(xp.linalg.matrix_norm(matrix, ord=1) * xp.linalg.matrix_norm(inverted, ord=1))
     except np.linalg.LinAlgError:
         condition = inf
     if not condition < 1 / machine_epsilon(matrix):
@@ -183,4 +185,4 @@ def _inverse(matrix: Array) -> Array:
             "the point lies on the singular set det(I − G W) = 0 to working precision",
             "Start from weights whose spectrum keeps away from 1, or use a chart that is regular there",
         )
-    return inverse
+    return inverted

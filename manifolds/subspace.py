@@ -28,8 +28,8 @@ class SubspaceManifold(WeightManifold):
 
     Where the subspace is totally geodesic its geodesics are those around it: every subspace in the Euclidean metric; circulant,
     block-diagonal and symmetric weights in the resolvent and the monotone metric too. Elsewhere (a sparsity mask in the
-    resolvent metric) `exp`, `log` and `dist` raise, and solvers need none of them. The projection of a step that stays in a
-    surrounding manifold with edges may lie outside it; the next call at that point says so.
+    resolvent metric) `exp`, `log`, `dist` and `parallel_transport` raise; pymanopt's solvers need none of them. The projection
+    of a step that stays in a surrounding manifold with edges may lie outside it; the next call at that point says so.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ class SubspaceManifold(WeightManifold):
     Raises
     ------
     OutsideManifoldError
-        For a point that does not lie in the subspace, and from `exp`, `log` and `dist` where it is not totally geodesic.
+        For a point that does not lie in the subspace, and from `exp`, `log`, `dist` and
+        `parallel_transport` where that is not totally geodesic.
     ConvergenceError
         Where ♯ is so ill-conditioned that conjugate gradients fail.
 
@@ -60,7 +61,7 @@ class SubspaceManifold(WeightManifold):
 
     def __init__(self, manifold: WeightManifold, subspace: Subspace) -> None:
         name = f"Subspace ({subspace.name}) of the {manifold}"
-        super().__init__(name, manifold.shape, seed=manifold.generator, like=manifold._like)
+        super().__init__(name, manifold.shape, manifold.retraction_kind, seed=manifold.generator, like=manifold._like)
         self.manifold = manifold
         self.subspace = subspace
 
@@ -128,6 +129,10 @@ class SubspaceManifold(WeightManifold):
         """Return P_W′ of the transport in the surrounding manifold: itself, where the subspace is totally geodesic."""
         self.check(point_a, tangent_vector_a)
         return self.projection(point_b, self.manifold.transport(point_a, point_b, tangent_vector_a))
+
+    def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
+        self.check(point, tangent_vector, carried)
+        return self._geodesic(self.manifold.parallel_transport(point, tangent_vector, carried))
 
     def random_point(self) -> Array:
         """Return the Frobenius projection of a random point."""

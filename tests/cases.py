@@ -13,6 +13,7 @@ from manifolds import (
     Chart,
     Composition,
     Identity,
+    MetricManifold,
     MonotoneManifold,
     PullbackManifold,
     Resolvent,
@@ -22,7 +23,9 @@ from manifolds import (
     SubspaceManifold,
     WeightManifold,
     circulant,
+    left_invariant,
     mask,
+    right_invariant,
     symmetric,
     tied,
     toeplitz,
@@ -67,8 +70,35 @@ CHARTS: dict[str, Callable[[type], Chart]] = {
 }
 
 
+def complement(W: np.ndarray) -> np.ndarray:
+    """Return B = I − W."""
+    return np.eye(len(W), dtype=W.dtype) - W
+
+
+def plastic_rows(W: np.ndarray, P: np.ndarray) -> np.ndarray:
+    """Return ♯P of a curved metric without closed form: a unit with strong synapses changes all of them faster."""
+    return (0.1 + anp.sum(W**2, axis=1, keepdims=True)) * P
+
+
+SHARPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "left-invariant": lambda W, P: complement(W) @ (complement(W).T @ P),
+    "right-invariant": lambda W, P: (P @ complement(W).T) @ complement(W),
+    "resolvent": lambda W, P: complement(W) @ (complement(W).T @ P @ complement(W).T) @ complement(W),
+    "plastic rows": plastic_rows,
+}
+"""Metrics as a user would write them."""
+
+
 def _pullback(chart: str, retraction: Retraction, dtype: type, seed: int) -> PullbackManifold:
     return PullbackManifold(CHARTS[chart](dtype), N, retraction, seed=seed, like=np.empty(0, dtype))
+
+
+def _invariant(make: Callable[..., WeightManifold], retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return make(N, retraction, seed=seed, like=np.empty(0, dtype))
+
+
+def _metric(sharp: str, retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return MetricManifold(SHARPS[sharp], N, retraction, seed=seed, like=np.empty(0, dtype))
 
 
 def _monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
@@ -105,7 +135,12 @@ TOTALLY_GEODESIC = {
 }
 """Subspaces whose geodesics are those of the manifold around them."""
 
-CLOSED: dict[str, Callable[..., Any]] = {**{chart: partial(_pullback, chart) for chart in CHARTS}, **TOTALLY_GEODESIC}
+CLOSED: dict[str, Callable[..., Any]] = {
+    **{chart: partial(_pullback, chart) for chart in CHARTS},
+    "left-invariant": partial(_invariant, left_invariant),
+    "right-invariant": partial(_invariant, right_invariant),
+    **TOTALLY_GEODESIC,
+}
 """Manifolds in closed form, from retraction, dtype and seed."""
 
 GEODESIC: dict[str, Callable[..., Any]] = {
@@ -114,6 +149,9 @@ GEODESIC: dict[str, Callable[..., Any]] = {
     "blocks in monotone": partial(_subspace, "blocks", "monotone"),
 }
 """Those that offer one retraction, the geodesic."""
+
+INTEGRATED: dict[str, Callable[..., Any]] = {"plastic rows": partial(_metric, "plastic rows")}
+"""Manifolds whose geodesics are integrated; the other metrics of `SHARPS` are compared with their closed forms."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +167,7 @@ class Case:
 
     def manifold(self, seed: int = 0) -> Any:
         """Return a fresh manifold, its random numbers from the seed."""
-        return {**CLOSED, **GEODESIC}[self.metric](self.retraction, self.dtype, seed)
+        return {**CLOSED, **GEODESIC, **INTEGRATED}[self.metric](self.retraction, self.dtype, seed)
 
 
 CASES = [
@@ -140,6 +178,9 @@ CASES = [
         for dtype in (np.float64, np.float32)
     ),
     *(Case(metric, "geodesic", dtype) for metric in GEODESIC for dtype in (np.float64, np.float32)),
+    # Integration takes its time: half of the combinations hold all that differs.
+    *(Case(metric, "geodesic", np.float64) for metric in INTEGRATED),
+    *(Case(metric, "additive", np.float32) for metric in INTEGRATED),
 ]
 
 GEOMETRIES = [case for case in CASES if case.retraction == "geodesic" and case.dtype is np.float64]

@@ -47,17 +47,17 @@ BREAKS = {
     "transport not parallel": (
         "transport",
         lambda m, f: lambda W, X, V: V,
-        {"transport isometry", "transport of the velocity"},
+        {"parallel transport isometry", "parallel transport of the velocity"},
     ),
     "transport turns": (
         "transport",
         lambda m, f: lambda W, X, V: m.chart.inverse_differential(X, m.chart.differential(W, V) @ Q),
-        {"transport to itself", "transport of the velocity"},
+        {"transport to itself", "parallel transport of the velocity", "parallel transport slope"},
     ),
     "transport one-way": (
         "transport",
         lambda m, f: lambda W, X, V: f(W, X, V) * (1 if np.array_equal(W, X) else 1.01),
-        {"transport isometry", "transport there and back"},
+        {"parallel transport isometry", "transport there and back"},
     ),
     "Hessian without connection": (
         "euclidean_to_riemannian_hessian",
@@ -90,7 +90,7 @@ BREAKS = {
     "another metric": (
         "inner_product",
         lambda m, f: lambda W, U, V: float(np.sum(U * V)),
-        {"gradient duality", "distance is length", "transport isometry"},
+        {"gradient duality", "distance is length", "parallel transport isometry"},
     ),
     "norm off": ("norm", lambda m, f: lambda W, V: 1.01 * f(W, V), {"metric linearity", "distance is length"}),
     "zero vector not zero": ("zero_vector", lambda m, f: lambda W: f(W) + 1e-2, {"exp of zero", "retraction of zero"}),

@@ -9,7 +9,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_code_blocks_run() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     namespace: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
@@ -18,8 +18,10 @@ def test_code_blocks_run() -> None:
     assert bool(namespace["fixed_points"].converged.all())
     assert bool(namespace["report"])
     assert namespace["result"].cost < namespace["cost"](namespace["W"])
+    assert bool(namespace["own_report"])
+    assert namespace["own_result"].cost < namespace["cost"](namespace["W"])
 
 
-def test_chart_of_ones_own_is_short() -> None:
-    block = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1]
-    assert len([line for line in block.splitlines() if line.strip()]) < 15
+def test_chart_and_metric_of_ones_own_are_short() -> None:
+    for block in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1:]:
+        assert len([line for line in block.splitlines() if line.strip()]) < 15

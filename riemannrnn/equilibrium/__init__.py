@@ -4,8 +4,9 @@ from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.autodiff import differentiable_fixed_points
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, solve_fixed_points
-from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.equilibrium.implicit import Implicit, LinearSolution
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.neumann import Neumann
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.stability import spectral_abscissa
@@ -16,6 +17,8 @@ __all__ = [
     "FixedPointError",
     "FixedPoints",
     "Implicit",
+    "LinearSolution",
+    "Neumann",
     "Newton",
     "OnFailure",
     "Picard",

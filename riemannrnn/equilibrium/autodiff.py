@@ -48,15 +48,11 @@ def differentiable_fixed_points(
     f = as_activation(activation)
 
     def solve(operator: Operator, right_hand_side: Array, inputs: Array, what: str) -> Array:
-        return solve_linear(
-            operator,
-            right_hand_side,
+        gains, residual = (
             f.derivative(inputs, f.function(inputs)),
-            what,
-            solver=solver,
-            tolerance=default_tolerance(inputs) if tolerance is None else tolerance,
-            max_iterations=max_iterations,
+            default_tolerance(inputs) if tolerance is None else tolerance,
         )
+        return solve_linear(operator, right_hand_side, gains, solver, residual, max_iterations).required(what)
 
     @primitive  # type: ignore[untyped-decorator]
     def rates(weights: Array, drive: Array) -> Array:

@@ -14,7 +14,6 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
-from riemannrnn.network.connectivity import Connectivity
 
 Result = TypeVar("Result")
 
@@ -52,9 +51,9 @@ def product(a: Array, b: Array) -> Array:
     return result
 
 
-def accumulated(connectivity: Connectivity, adjoints: Array, rates: Array) -> Array:
-    """Return the gradient Σ u rᵀ that a connectivity accumulates, stimuli shared among the cores."""
-    return sum(map_chunks(lambda rows: connectivity.accumulate(adjoints[rows, :], rates[rows, :]), rates, None))
+def summed(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Return what a function makes of arrays of stimuli, where it sums over stimuli; these are shared among the cores."""
+    return sum(map_chunks(lambda rows: function(*(array[rows, ...] for array in arrays)), arrays[0], None))
 
 
 def worthwhile(like: Array) -> bool:

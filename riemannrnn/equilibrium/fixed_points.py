@@ -84,9 +84,7 @@ class FixedPoints:
     @property
     def status(self) -> list[str]:
         """A sentence for each stimulus."""
-        # Moved at once: from a device, number by number would take as long as the solution.
-        rows = zip(*(to_numpy(array) for array in (self.residual, self.converged, self.iterations)), strict=True)
-        return [_sentence(float(residual), bool(good), int(count), self.tolerance) for residual, good, count in rows]
+        return sentences(self.residual, self.converged, self.iterations, self.tolerance)
 
     def stability(self) -> Array:
         """Return the spectral abscissa of −I + G W for each stimulus, shape (batch,): stable where it is negative.
@@ -99,11 +97,18 @@ class FixedPoints:
         return xp.where(self.converged, abscissa, xp.nan)
 
 
+def sentences(residual: Array, converged: Array, iterations: Array, tolerance: float) -> list[str]:
+    """Return what became of each stimulus, in words."""
+    # Moved at once: from a device, number by number would take as long as the solution.
+    rows = zip(*(to_numpy(array) for array in (residual, converged, iterations)), strict=True)
+    return [_sentence(float(size), bool(good), int(count), tolerance) for size, good, count in rows]
+
+
 def _sentence(residual: float, converged: bool, iterations: int, tolerance: float) -> str:
     if converged:
         return f"Converged in {iterations} iterations to a residual of {residual:.1e}."
     if not np.isfinite(residual):
-        return f"Diverged within {iterations} iterations: the rates are not finite."
+        return f"Diverged within {iterations} iterations: what was reached is not finite."
     return f"Not converged in {iterations} iterations: the residual is {residual:.1e}, asked for was {tolerance:.1e}."
 
 

@@ -7,17 +7,61 @@ Source: Zhu & Rosenbaum (2024), equation for ΔW1; second order by differentiati
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
 
 from array_api_compat import array_namespace
 
 from manifolds import Array
 from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.chunks import accumulated
+from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, sentences
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.neumann import Neumann
 from riemannrnn.equilibrium.solving import solve_equation
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """Adjoints or tangents of a batch of stimuli, with a verdict for each.
+
+    Attributes
+    ----------
+    state
+        u or δr, shape (batch, n).
+    residual
+        ‖g ∘ (T s + d) − s‖₂ relative to the largest entry of g ∘ d in the batch times √n, shape (batch,).
+    converged
+        Whether that is at most the tolerance, or at rounding, shape (batch,).
+    iterations
+        Iterations that each stimulus took, shape (batch,).
+    solver, tolerance
+        The solver, and where it was chosen automatically what was chosen; the tolerance asked for.
+    """
+
+    state: Array
+    residual: Array
+    converged: Array
+    iterations: Array
+    solver: str
+    tolerance: float
+
+    @property
+    def status(self) -> list[str]:
+        """A sentence for each stimulus."""
+        return sentences(self.residual, self.converged, self.iterations, self.tolerance)
+
+    def required(self, what: str) -> Array:
+        """Return the states, or raise `FixedPointError` where one is not solved; `what` names the system in the message."""
+        xp = array_namespace(self.state)
+        if bool(xp.all(self.converged)):
+            return self.state
+        failed = xp.nonzero(~self.converged)[0]
+        first = int(failed[0])
+        raise FixedPointError(
+            f"the {what} of {failed.shape[0]} of {self.state.shape[0]} stimuli is not solved; the first is stimulus {first} "
+            f"with a residual of {float(self.residual[first]):.1e} where {self.tolerance:.1e} was asked for: I − G W is close "
+            "to singular there. Shorten the step that led here, or raise max_iterations."
+        )
 
 
 @dataclass(frozen=True)
@@ -35,8 +79,8 @@ class Implicit:
     Raises
     ------
     FixedPointError
-        From every method, if the system of some converged stimulus is not solved to the tolerance: I − G W is close to singular
-        there.
+        From every method but `solve_adjoint` and `solve_tangent`, if the system of some converged stimulus is not solved to the
+        tolerance: I − G W is close to singular there. Never from `Neumann`, which does not promise it.
     """
 
     fixed_points: FixedPoints
@@ -46,16 +90,23 @@ class Implicit:
 
     def adjoint(self, errors: Array) -> Array:
         """Return u = G (ℓ + Wᵀ u), shape (batch, n), for errors ℓ of that shape."""
-        return self._solve(errors, "adjoint")
+        return self._required(self.solve_adjoint(errors), "adjoint")
+
+    def solve_adjoint(self, errors: Array) -> LinearSolution:
+        """Return the adjoints with their residuals and verdicts."""
+        return self._solve(errors, transposed=True)
 
     def tangent(self, vector: Array) -> Array:
         """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
-        fixed_points = self.fixed_points
-        return self._solve(fixed_points.connectivity.apply(vector, fixed_points.rates), "tangent")
+        return self._required(self.solve_tangent(vector), "tangent")
+
+    def solve_tangent(self, vector: Array) -> LinearSolution:
+        """Return the tangents with their residuals and verdicts."""
+        return self._solve(self.fixed_points.connectivity.apply(vector, self.fixed_points.rates), transposed=False)
 
     def gradient(self, adjoint: Array) -> Array:
         """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters."""
-        return accumulated(self.fixed_points.connectivity, adjoint, self.fixed_points.rates)
+        return summed(self.fixed_points.connectivity.accumulate, adjoint, self.fixed_points.rates)
 
     def hessian(self, errors: Array, adjoint: Array, vector: Array, loss_hessian: Callable[[Array], Array]) -> Array:
         """Return D∇J[V] = Σ (δu rᵀ + u δrᵀ).
@@ -77,8 +128,8 @@ class Implicit:
         direct = curvature * inputs_change * (errors + self._apply_transpose(adjoint))
         drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self._apply_transpose(direct)
         adjoint_change = direct + self.adjoint(drive)
-        first = accumulated(connectivity, adjoint_change, fixed_points.rates)
-        return first + accumulated(connectivity, adjoint, rates_change)
+        first = summed(connectivity.accumulate, adjoint_change, fixed_points.rates)
+        return first + summed(connectivity.accumulate, adjoint, rates_change)
 
     def _apply(self, rates: Array) -> Array:
         return self.fixed_points.connectivity.apply(self.fixed_points.weights, rates)
@@ -86,7 +137,10 @@ class Implicit:
     def _apply_transpose(self, adjoints: Array) -> Array:
         return self.fixed_points.connectivity.apply_transpose(self.fixed_points.weights, adjoints)
 
-    def _solve(self, drive: Array, what: Literal["adjoint", "tangent"]) -> Array:
+    def _required(self, solution: LinearSolution, what: str) -> Array:
+        return solution.state if isinstance(self.solver, Neumann) else solution.required(what)
+
+    def _solve(self, drive: Array, transposed: bool) -> LinearSolution:
         fixed_points = self.fixed_points
         xp = array_namespace(drive)
         # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
@@ -94,49 +148,30 @@ class Implicit:
         if not bool(xp.all(there)):
             drive, gains = xp.where(there, drive, 0.0), xp.where(there, gains, 0.0)
         tolerance = fixed_points.tolerance if self.tolerance is None else self.tolerance
-        return solve_linear(
-            Operator(fixed_points.connectivity, fixed_points.weights, transposed=what == "adjoint"),
-            drive,
-            gains,
-            what,
-            solver=self.solver,
-            tolerance=tolerance,
-            max_iterations=self.max_iterations,
-            known=fixed_points.plan,
-        )
+        operator = Operator(fixed_points.connectivity, fixed_points.weights, transposed)
+        return solve_linear(operator, drive, gains, self.solver, tolerance, self.max_iterations, known=fixed_points.plan)
 
 
 def solve_linear(
     operator: Operator,
     drive: Array,
     gains: Array,
-    what: str,
-    *,
     solver: str | Solver,
     tolerance: float,
     max_iterations: int,
     known: Plan | None = None,
-) -> Array:
-    """Return s = g ∘ (T s + d) for every row, or raise `FixedPointError`; `what` names the system in the message.
-
-    What is known of the same weights from the plan of the fixed points is used again.
-    """
-    xp = array_namespace(drive)
+) -> LinearSolution:
+    """Solve s = g ∘ (T s + d) for every row; what is known of T from the plan of the fixed points is used again."""
     # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
     scale = _largest(gains * drive) * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
-    solution, _, _ = solve_equation(equation, None, solver, tolerance, max_iterations, known)
-    if bool(xp.all(solution.converged)):
-        state = solution.state
-        state *= scale
-        return state
-    failed = xp.nonzero(~solution.converged)[0]
-    first = int(failed[0])
-    raise FixedPointError(
-        f"the {what} of {failed.shape[0]} of {drive.shape[0]} stimuli is not solved; the first is stimulus {first} with a "
-        f"residual of {float(solution.residual[first]):.1e} where {tolerance:.1e} was asked for: I − G W is close to singular "
-        "there. Shorten the step that led here, or raise max_iterations."
-    )
+    if isinstance(solver, Neumann):
+        solution, name = solver.solve(equation, tolerance), solver.name
+    else:
+        solution, name, _ = solve_equation(equation, None, solver, tolerance, max_iterations, known)
+    state = solution.state
+    state *= scale
+    return LinearSolution(state, solution.residual, solution.converged, solution.iterations, name, tolerance)
 
 
 def _largest(array: Array) -> float:

@@ -1,6 +1,5 @@
 """Certified solutions of the equation, a row each, and how parts of a batch are put together."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -47,12 +46,33 @@ class Solution:
         return Solution(**merged)
 
 
-def joined(parts: Sequence[Solution]) -> Solution:
-    """Return the solution of all rows from those of consecutive chunks."""
-    if len(parts) == 1:
-        return parts[0]
-    xp = array_namespace(parts[0].state)
-    return Solution(*(xp.concat([getattr(part, field.name) for part in parts]) for field in fields(Solution)))
+class Collected:
+    """The solution of all rows, put together as chunks of them are solved: no chunk is kept for longer than it takes.
+
+    Parameters
+    ----------
+    equation
+        Of all the rows.
+    """
+
+    def __init__(self, equation: FixedPointEquation) -> None:
+        drive, xp = equation.drive, array_namespace(equation.drive)
+        rows = drive[:, 0]
+        self.whole = Solution(
+            state=xp.empty_like(drive),
+            inputs=xp.empty_like(drive),
+            gains=xp.empty_like(drive) if equation.nonlinear else equation.activation,
+            residual=xp.empty_like(rows),
+            converged=xp.empty_like(rows, dtype=xp.bool),
+            iterations=xp.empty_like(rows, dtype=xp.int64),
+        )
+        # Gains that are given are there already.
+        self._names = [field.name for field in fields(Solution) if equation.nonlinear or field.name != "gains"]
+
+    def add(self, rows: slice, part: Solution) -> None:
+        """Put the solution of consecutive rows in its place."""
+        for name in self._names:
+            getattr(self.whole, name)[rows, ...] = getattr(part, name)
 
 
 def certified(equation: FixedPointEquation, state: Array, iterations: Array, tolerance: float) -> Solution:

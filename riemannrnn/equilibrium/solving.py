@@ -11,7 +11,7 @@ from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
-from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, joined, quiet
+from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Collected, Solution, certified, quiet
 
 _KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), Picard(), Anderson(), Newton())
 SOLVERS: dict[str, Solver] = {solver.name: solver for solver in _KNOWN}
@@ -56,12 +56,14 @@ def solve_equation(
     # BLAS threads wait for their next product in a busy loop, and would take a core from the chunks that follow.
     with quiet(), one_blas_thread() if worthwhile(equation.drive) else nullcontext():
         solve, name, plan = _chosen(equation, start, solver, tolerance, max_iterations, known)
+        collected = Collected(equation)
 
-        def solve_quietly(rows: slice) -> Solution:
+        def solve_quietly(rows: slice) -> None:
             with quiet():  # once more, because every thread has settings of its own
-                return solve(rows)
+                collected.add(rows, solve(rows))
 
-        return joined(map_chunks(solve_quietly, equation.drive)), name, plan
+        map_chunks(solve_quietly, equation.drive)
+        return collected.whole, name, plan
 
 
 def _chosen(
@@ -83,7 +85,7 @@ def _chosen(
         plan = Plan(equation, start, tolerance, max_iterations, solver, known).prepare()
         return plan.solve, f"{solver.name} ({plan.description})", plan
     if not isinstance(solver, Iteration):
-        raise TypeError(f"{type(solver).__name__} is neither an Iteration nor Automatic")
+        raise TypeError(f"{solver.name} does not find fixed points; pass it for the adjoints alone, or choose an Iteration")
     iteration = solver
 
     def solve(rows: slice) -> Solution:

@@ -11,7 +11,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, PointCache, WeightManifold
 from manifolds.arrays import all_finite
-from riemannrnn.equilibrium.chunks import accumulated
+from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure
 from riemannrnn.equilibrium.implicit import Implicit
@@ -61,6 +61,8 @@ class FixedPointCost:
         Loss of the outputs.
     solver, tolerance, max_iterations
         As for `solve_fixed_points`.
+    adjoint_solver
+        The solver of adjoints and tangents, if another: `Neumann(k)` makes the derivatives inexact.
     on_failure
         What J is where a stimulus has no fixed point: "inf" makes it +∞, which every line search backs away from; "mask" leaves
         the stimulus out of the mean; "raise" raises.
@@ -101,6 +103,7 @@ class FixedPointCost:
         loss: Loss,
         *,
         solver: str | Solver = "auto",
+        adjoint_solver: str | Solver | None = None,
         tolerance: float | None = None,
         max_iterations: int = 1000,
         on_failure: OnFailure = "inf",
@@ -114,6 +117,7 @@ class FixedPointCost:
         self.observer = observer
         self.drive = network.drive(stimuli)
         self._solver = solver
+        self._adjoint_solver = solver if adjoint_solver is None else adjoint_solver
         self._tolerance = tolerance
         self._max_iterations = max_iterations
         self._on_failure: OnFailure = on_failure
@@ -253,7 +257,7 @@ class Evaluation:
     @cached_property
     def gradient(self) -> Array:
         """∇J = Σ u rᵀ, with the shape of W."""
-        gradient = accumulated(self._cost.network.connectivity, self.adjoint, self.rates)
+        gradient = summed(self._cost.network.connectivity.accumulate, self.adjoint, self.rates)
         self._cost._count("gradient", self)
         return gradient
 
@@ -271,7 +275,7 @@ class Evaluation:
     @cached_property
     def _implicit(self) -> Implicit:
         cost = self._cost
-        return Implicit(self.fixed_points, cost._solver, cost._tolerance, cost._max_iterations)
+        return Implicit(self.fixed_points, cost._adjoint_solver, cost._tolerance, cost._max_iterations)
 
     def _refuse(self) -> None:
         failed = int(array_namespace(self.drive).count_nonzero(~self.fixed_points.converged))

@@ -5,11 +5,13 @@ The formulas of Zhu & Rosenbaum (2024) stand here under their own names. Rows ar
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, final, get_args
 
 from array_api_compat import array_namespace
 
 from manifolds import Array, Identity, PullbackManifold, Resolvent, Retraction, WeightManifold
+from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.learning.cost import Evaluation
 
 Memory: TypeAlias = Any
@@ -108,7 +110,8 @@ class DeltaW3(Rule):
     """ΔW3: each stimulus' natural gradient under its own gain metric, summed. In a linear network W − η grad J (resolvent)."""
 
     def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
-        delta = delta_w3(evaluation.weights, evaluation.rates, evaluation.gains, evaluation.errors, evaluation.recurrent)
+        arrays = (evaluation.rates, evaluation.gains, evaluation.errors, evaluation.recurrent)
+        delta = summed(partial(delta_w3, evaluation.weights), *arrays)
         return evaluation.weights + learning_rate * delta, None
 
 
@@ -117,7 +120,7 @@ class DeltaW4(Rule):
     """ΔW4: as ΔW3, with fewer gains; the same in a linear network."""
 
     def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
-        delta = delta_w4(evaluation.weights, evaluation.rates, evaluation.gains, evaluation.errors)
+        delta = summed(partial(delta_w4, evaluation.weights), evaluation.rates, evaluation.gains, evaluation.errors)
         return evaluation.weights + learning_rate * delta, None
 
 

@@ -56,6 +56,7 @@ def train(
     *,
     manifold: WeightManifold | None = None,
     solver: str | Solver = "auto",
+    adjoint_solver: str | Solver | None = None,
     tolerance: float | None = None,
     callback: Callable[[int, History], None] | None = None,
 ) -> History:
@@ -85,6 +86,8 @@ def train(
         The metric of the last two rules.
     solver, tolerance
         As for `solve_fixed_points`.
+    adjoint_solver
+        As for `FixedPointCost`.
     callback
         Called after each step with its number, from 1, and the history so far.
 
@@ -106,7 +109,9 @@ def train(
     if not isinstance(labels, Loss) and labels.shape != (count,):
         raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
     loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)
-    cost = FixedPointCost(network, stimuli, loss, solver=solver, tolerance=tolerance, on_failure="raise")
+    cost = FixedPointCost(
+        network, stimuli, loss, solver=solver, adjoint_solver=adjoint_solver, tolerance=tolerance, on_failure="raise"
+    )
     stepper, memory = make_rule(rule, network.n_units, manifold), None
     generator = np.random.default_rng(seed)
     history = History(weights)

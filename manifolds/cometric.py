@@ -1,0 +1,151 @@
+"""A metric given by its inverse tensor ♯, with the derivatives from which all of its geometry follows.
+
+Notation: U, V are tangent vectors, P, Q covectors (Euclidean gradients); ♯_W P is a vector, ♭_W = ♯_W⁻¹.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias, final
+
+import autograd.numpy as anp
+from array_api_compat import array_namespace
+from autograd import grad, make_vjp
+from autograd.differential_operators import make_jvp_reversemode
+
+from manifolds.arrays import Array, inner, machine_epsilon
+from manifolds.autograd_chart import vanishing_derivatives
+from manifolds.errors import ConvergenceError, SingularPointError
+
+Musical: TypeAlias = Callable[[Array, Array], Array]
+"""A function of a point and of a covector or vector there: ♯ or ♭."""
+
+MAX_ITERATIONS = 1000
+"""Conjugate gradients that have not converged by then do not."""
+
+
+def conjugate_gradient(operator: Callable[[Array], Array], right_side: Array) -> Array:
+    """Solve operator(P) = V for a symmetric positive definite operator on matrices, to rounding.
+
+    Raises
+    ------
+    SingularPointError
+        If the operator is not positive definite.
+    ConvergenceError
+        After `MAX_ITERATIONS` products.
+
+    References
+    ----------
+    Hestenes and Stiefel, J. Res. Nat. Bur. Standards 49, 1952, section 3.
+    """
+    solution, residual = array_namespace(right_side).zeros_like(right_side), right_side
+    direction, squared = residual, inner(residual, residual)
+    goal = (4 * machine_epsilon(right_side)) ** 2 * squared
+    for _ in range(MAX_ITERATIONS):
+        if squared <= goal:
+            return solution
+        image = operator(direction)
+        curvature = inner(direction, image)
+        if not curvature > 0:
+            raise SingularPointError(
+                f"⟨P, ♯P⟩ = {curvature:.3g} for a covector P that is not zero",
+                "the metric is not positive definite there",
+                "Keep the point where it is, or correct sharp",
+            )
+        solution = solution + squared / curvature * direction
+        residual = residual - squared / curvature * image
+        previous, squared = squared, inner(residual, residual)
+        direction = residual + squared / previous * direction
+    raise ConvergenceError(
+        f"relative residual {(squared / goal) ** 0.5 * 4 * machine_epsilon(right_side):.1e} after {MAX_ITERATIONS} iterations",
+        "conjugate gradients did not invert sharp, which may be ill-conditioned or not symmetric",
+        "Pass flat, or correct sharp",
+    )
+
+
+@final
+class Cometric:
+    """The inverse metric tensor ♯ with ♭, its first derivatives, the Levi-Civita connection and the curvature.
+
+    Parameters
+    ----------
+    sharp
+        (W, P) ↦ ♯_W P, linear, symmetric and positive definite in P.
+    flat
+        Its inverse (W, V) ↦ ♭_W V. Default: conjugate gradients.
+    sharp_derivative
+        (W, P, V) ↦ D_W(♯_W P)[V], linear in P and V. Default: `sharp` differentiated by autograd.
+    """
+
+    def __init__(
+        self,
+        sharp: Musical,
+        flat: Musical | None = None,
+        sharp_derivative: Callable[[Array, Array, Array], Array] | None = None,
+    ) -> None:
+        self.sharp = sharp
+        self._flat = flat
+        self._derivative = sharp_derivative
+
+    def flat(self, point: Array, vector: Array) -> Array:
+        """Return ♭_W V, which solves ♯_W(♭_W V) = V."""
+        if self._flat is not None:
+            return self._flat(point, vector)
+        return conjugate_gradient(lambda covector: self.sharp(point, covector), vector)
+
+    def derivative(self, point: Array, covector: Array, vector: Array) -> Array:
+        """Return the vector D_W(♯_W P)[V]."""
+        if self._derivative is not None:
+            return self._derivative(point, covector, vector)
+        with vanishing_derivatives():
+            return make_jvp_reversemode(lambda W: self.sharp(W, covector))(point)(vector)
+
+    def gradient(self, point: Array, covector_a: Array, covector_b: Array) -> Array:
+        """Return the covector ∂_W⟨P, ♯_W Q⟩: the adjoint of V ↦ D_W(♯_W Q)[V], applied to P."""
+        with vanishing_derivatives():
+            if self._derivative is None:
+                pull, _ = make_vjp(lambda W: self.sharp(W, covector_b))(point)
+            else:  # linear in V, so its adjoint is the same at every V
+                derivative = self._derivative
+                pull, _ = make_vjp(lambda V: derivative(point, covector_b, V))(anp.zeros_like(point))
+            return pull(covector_a)
+
+    def christoffel(self, point: Array, covector_a: Array, covector_b: Array) -> Array:
+        """Return Γ_W(♯P, ♯Q) = ½ (♯ ∂⟨P, ♯Q⟩ − D(♯Q)[♯P] − D(♯P)[♯Q]), so that ∇_U V = DV[U] + Γ(U, V).
+
+        Koszul's formula for constant fields, with D♭ = −♭ D♯ ♭ (Lee, *Introduction to Riemannian Manifolds*, 2018, chapter 5).
+        """
+        vector_a, vector_b = self.sharp(point, covector_a), self.sharp(point, covector_b)
+        dual = self.sharp(point, self.gradient(point, covector_a, covector_b))
+        turned = self.derivative(point, covector_b, vector_a) + self.derivative(point, covector_a, vector_b)
+        return (dual - turned) / 2
+
+    def curvature(self, point: Array, covector_a: Array, covector_b: Array) -> float:
+        """Return ⟨R(U, V)V, U⟩ for U = ♯P, V = ♯Q, by two second derivatives of ♯.
+
+        With U = ♯P and V = ♯Q as fields of constant P and Q, and |P|² = ⟨P, ♯P⟩, it is
+        ½ (UU|Q|² + VV|P|² − (UV + VU)⟨P, ♯Q⟩) + ¼ (|∂⟨P, ♯Q⟩|² − ⟨∂|P|², ♯∂|Q|²⟩) − ¾ |[U, V]|².
+
+        References
+        ----------
+        Micheli, Michor and Mumford, Izvestiya: Mathematics 77(3), 2013 ("Mario's formula"; their sign of R is the opposite).
+        """
+        vector_a, vector_b = self.sharp(point, covector_a), self.sharp(point, covector_b)
+
+        def second(a: Array, b: Array, along: Array) -> float:
+            """Return the derivative along ♯a of W ↦ (♯a)|b|² − (♯b)⟨a, ♯b⟩."""
+
+            def first(W: Array) -> Array:
+                change = self.derivative(W, b, self.sharp(W, a))
+                turn = self.derivative(W, b, self.sharp(W, b))
+                return anp.sum(b * change) - anp.sum(a * turn)
+
+            with vanishing_derivatives():
+                return inner(grad(first)(point), along)
+
+        both = self.gradient(point, covector_a, covector_b)
+        grad_a, grad_b = self.gradient(point, covector_a, covector_a), self.gradient(point, covector_b, covector_b)
+        bracket = self.derivative(point, covector_b, vector_a) - self.derivative(point, covector_a, vector_b)
+        return (
+            (second(covector_a, covector_b, vector_a) + second(covector_b, covector_a, vector_b)) / 2
+            + (inner(both, self.sharp(point, both)) - inner(grad_a, self.sharp(point, grad_b))) / 4
+            - 3 * inner(bracket, self.flat(point, bracket)) / 4
+        )

@@ -1,0 +1,197 @@
+"""Geodesics, parallel transport and logarithms by numerical integration, where there is no closed form.
+
+NumPy and float64 only: SciPy integrates, and the rounding of float32 would hide what the step-size control looks at.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.sparse.linalg import LinearOperator, gmres
+
+from manifolds.arrays import Array, frobenius_norm
+from manifolds.cometric import Cometric
+from manifolds.errors import ConvergenceError, ManifoldError, OutsideManifoldError
+
+DIFFERENCE_STEP = 1e-4
+"""Step of the differences that make a product with the Jacobian, relative to the velocity."""
+
+JACOBIAN_TOLERANCE = 1e-8
+"""Accuracy of the geodesics whose differences these are: the product is then good to 1e-4, which Newton's method can use."""
+
+End: TypeAlias = Callable[[Array, float], Array]
+"""The end of a geodesic as a function of its initial velocity and of the relative accuracy wanted."""
+
+MAX_EVALUATIONS = 10_000
+"""Evaluations of Hamilton's equations for one geodesic; a geodesic that needs more is hardly resolved."""
+
+MAX_NEWTON_STEPS = 30
+"""Newton's method needs about five where the points are not far apart."""
+
+MAX_HALVINGS = 16
+"""Of a Newton step, until it comes nearer."""
+
+
+def integrate_geodesic(
+    cometric: Cometric, point: Array, covector: Array, *carried: Array, tolerance: float
+) -> tuple[Array, ...]:
+    """Integrate Hamilton's equations, and parallel transport along the solution, from t = 0 to 1.
+
+    Ẇ = ♯_W P and Ṗ = −½ ∂_W⟨P, ♯_W P⟩ (Abraham and Marsden, *Foundations of Mechanics*, 1978, section 3.7), with
+    V̇ = −Γ_W(Ẇ, V) for what is carried. An evaluation costs a ♯ and its gradient; with something carried also a ♭, two
+    derivatives of ♯ and another gradient. The error control is of order 8, relative to the displacement.
+
+    Parameters
+    ----------
+    cometric
+        The metric.
+    point, covector
+        W and P = ♭Ẇ at t = 0, NumPy.
+    carried
+        A tangent vector V, or none.
+    tolerance
+        Error allowed of an integration step, relative to the displacement, P and V.
+
+    Returns
+    -------
+    tuple of arrays
+        The displacement W(1) − W(0), then P, then V, in float64.
+
+    Raises
+    ------
+    OutsideManifoldError
+        If the solution ends before t = 1.
+    ConvergenceError
+        After `MAX_EVALUATIONS`.
+    """
+    start = point.astype(np.float64)
+    state = np.stack([np.zeros_like(start), *(array.astype(np.float64) for array in (covector, *carried))])
+    evaluations = 0
+
+    def field(time: float, flat_state: Array) -> Array:
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations > MAX_EVALUATIONS:
+            raise ConvergenceError(
+                f"{evaluations - 1} evaluations of Hamilton's equations, and t = {time:.3g}",
+                "the geodesic turns too often, or its metric is not smooth",
+                "Shorten the step",
+            )
+        try:
+            return _hamilton(cometric, start, flat_state.reshape(state.shape)).reshape(-1)
+        except (ManifoldError, np.linalg.LinAlgError):  # beyond the edge: a shorter step may not be
+            return np.full(flat_state.shape, np.nan)
+
+    with np.errstate(all="ignore"):  # steps that overflow are rejected
+        first = field(0.0, state.reshape(-1)).reshape(state.shape)
+        reached = 0.0
+        if np.all(np.isfinite(first)):
+            scales = np.max(np.abs([first[0], *state[1:]]), axis=(1, 2))
+            allowed = np.repeat(tolerance * np.where(scales > 0, scales, 1.0), start.size)
+            solution = solve_ivp(
+                field,
+                (0.0, 1.0),
+                state.reshape(-1),
+                method="DOP853",
+                rtol=tolerance,
+                atol=allowed,
+                first_step=1.0,  # most geodesics are short: one step does
+            )
+            if solution.success:
+                return tuple(solution.y[:, -1].reshape(state.shape))
+            reached = float(solution.t[-1])
+    raise OutsideManifoldError(
+        f"the geodesic ends at t = {reached:.3g}",
+        "it meets the edge of the manifold or a point where sharp is not finite",
+        "Shorten the step below that t",
+    )
+
+
+def _hamilton(cometric: Cometric, start: Array, state: Array) -> Array:
+    displacement, covector, *carried = state
+    point = start + displacement
+    rates = [cometric.sharp(point, covector), -cometric.gradient(point, covector, covector) / 2]
+    rates += [-cometric.christoffel(point, covector, cometric.flat(point, vector)) for vector in carried]
+    return np.stack(rates)
+
+
+def shoot(end: End, target: Array, tolerance: float) -> Array:
+    """Solve end(V) = target by Newton's method from V = 0.
+
+    The Jacobian is never formed: GMRES takes its products by differences of `end`, a handful for each Newton step, and a step
+    that does not come nearer, or leads out of the manifold, is halved.
+
+    Parameters
+    ----------
+    end
+        The map from an initial velocity V to the displacement at t = 1, with end(0) = 0; NumPy, float64.
+    target
+        The displacement wanted.
+    tolerance
+        Distance to the target, relative to its norm.
+
+    Returns
+    -------
+    Array
+        V. Of several solutions any may be found, mostly the shortest.
+
+    Raises
+    ------
+    ConvergenceError
+        If halved steps do not come nearer, or after `MAX_NEWTON_STEPS`.
+
+    References
+    ----------
+    Knoll and Keyes, Journal of Computational Physics 193, 2004, section 2.
+    """
+    velocity, miss = np.zeros_like(target), target
+    goal, steps = tolerance * frobenius_norm(target), 0
+    while not frobenius_norm(miss) <= goal:
+        if steps == MAX_NEWTON_STEPS:
+            raise _missed(target, miss, f"after {steps} Newton steps")
+        try:
+            step = _newton_step(end, velocity, miss)
+        except ManifoldError as error:
+            raise _missed(target, miss, "at a geodesic whose neighbours leave the manifold") from error
+        velocity, miss = _come_nearer(end, target, velocity, step, frobenius_norm(miss), tolerance / 4)
+        steps += 1
+    return velocity
+
+
+def _newton_step(end: End, velocity: Array, miss: Array) -> Array:
+    if not np.any(velocity):
+        return miss  # the derivative of the exponential map at zero is the identity
+    arrival = end(velocity, JACOBIAN_TOLERANCE)
+
+    def jacobian(direction: Array) -> Array:
+        length = DIFFERENCE_STEP * frobenius_norm(velocity) / np.linalg.norm(direction)
+        moved = end(velocity + length * direction.reshape(miss.shape), JACOBIAN_TOLERANCE)
+        return ((moved - arrival) / length).reshape(-1)
+
+    operator = LinearOperator((miss.size, miss.size), matvec=jacobian, dtype=np.float64)
+    step, _ = gmres(operator, miss.reshape(-1), rtol=1e-3, restart=min(miss.size, 50), maxiter=1)
+    return step.reshape(miss.shape)
+
+
+def _come_nearer(
+    end: End, target: Array, velocity: Array, step: Array, distance: float, tolerance: float
+) -> tuple[Array, Array]:
+    miss = target
+    for halvings in range(MAX_HALVINGS):
+        fraction = 0.5**halvings
+        try:
+            miss = target - end(velocity + fraction * step, tolerance)
+        except ManifoldError:
+            continue
+        if frobenius_norm(miss) < (1 - 1e-4 * fraction) * distance:
+            return velocity + fraction * step, miss
+    raise _missed(target, miss, "and no part of the Newton step comes nearer")
+
+
+def _missed(target: Array, miss: Array, when: str) -> ConvergenceError:
+    return ConvergenceError(
+        f"relative miss {frobenius_norm(miss) / frobenius_norm(target):.1e} {when}",
+        "no geodesic from the one point to the other was found: they may lie too far apart, or none may exist",
+        "Take a point in between, and go by way of it",
+    )

@@ -1,0 +1,184 @@
+"""A metric of one's own: give ♯, and perhaps ♭; the rest of its geometry is derived."""
+
+from collections.abc import Callable
+from math import inf
+from typing import final
+
+import numpy as np
+from array_api_compat import is_numpy_array
+
+from manifolds.arrays import Array, inner, machine_epsilon
+from manifolds.base import WeightManifold
+from manifolds.charts import Retraction
+from manifolds.cometric import Cometric, Musical
+from manifolds.errors import InvalidArrayError
+from manifolds.geodesics import integrate_geodesic, shoot
+
+
+@final
+class MetricManifold(WeightManifold):
+    """Weight space under the metric g_W(U, V) = ⟨♭_W U, V⟩ of a given ♯ = ♭⁻¹, the map from covectors to vectors.
+
+    Metric, gradient, additive retraction and `transport` take arrays of any namespace that `sharp` and `flat` take. All else
+    needs NumPy: autograd differentiates `sharp`, and SciPy integrates geodesics (in float64, whatever the point's dtype).
+
+    Parameters
+    ----------
+    sharp
+        (W, P) ↦ ♯_W P, written with `autograd.numpy`: linear, symmetric and positive definite in P. All shapes are that of W.
+    n
+        Number of rows and columns, or the shape of a rectangular point.
+    retraction
+        "geodesic" integrates Hamilton's equations; "additive" is W + V and costs nothing.
+    flat
+        The inverse (W, V) ↦ ♭_W V. Default: conjugate gradients, one product with ♯ an iteration.
+    sharp_derivative
+        (W, P, V) ↦ D_W(♯_W P)[V], where a formula is faster than autograd on `sharp`. Written with `autograd.numpy` too, for
+        its adjoint in V (Hamilton's equations) and its derivative in W (the curvature) are autograd's.
+    seed, like, validate
+        See `WeightManifold`.
+
+    Notes
+    -----
+    The metric costs a ♭, the gradient a ♯, the Hessian a ♭, four ♯ and four derivatives of ♯. A geodesic of unit length costs
+    about 150 evaluations of ♯ and its gradient, a tiny one 14; `log` and `dist` cost 10 to 80 geodesics to a lower accuracy;
+    `parallel_transport` costs four or five geodesics. `transport` is free: it returns U itself, the derivative of the additive
+    retraction, a vector transport that is neither parallel nor an isometry.
+
+    No edge is known: `exit_time` and `edge_distance` are infinite, and a geodesic that ends raises `OutsideManifoldError`.
+
+    Raises
+    ------
+    InvalidArrayError
+        Where NumPy is needed, for an array of another kind.
+    SingularPointError
+        From conjugate gradients, where ♯ is not positive definite.
+    OutsideManifoldError
+        From `exp`, `retraction` and `parallel_transport`, if the geodesic ends before t = 1.
+    ConvergenceError
+        From `log`, `dist` and `pair_mean`, if no geodesic between the points is found, and from whatever does not converge.
+
+    Examples
+    --------
+    >>> from manifolds import MetricManifold
+    >>> m = MetricManifold(lambda W, P: (0.1 + W**2) * P, 3, seed=0)
+    >>> W = m.random_point()
+    >>> V = m.random_tangent_vector(W)
+    >>> round(m.norm(m.exp(W, V), m.parallel_transport(W, V, V)), 9)
+    1.0
+    """
+
+    def __init__(
+        self,
+        sharp: Musical,
+        n: int | tuple[int, int],
+        retraction: Retraction = "geodesic",
+        *,
+        flat: Musical | None = None,
+        sharp_derivative: Callable[[Array, Array, Array], Array] | None = None,
+        seed: int | np.random.Generator | None = None,
+        like: Array | None = None,
+        validate: bool = False,
+    ) -> None:
+        shape = n if isinstance(n, tuple) else (int(n), int(n))
+        name = f"Metric manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
+        super().__init__(name, shape, retraction, seed=seed, like=like, validate=validate)
+        self._cometric = Cometric(sharp, flat, sharp_derivative)
+
+    def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return g_W(U, V) = ⟨♭U, V⟩."""
+        self.check(point, tangent_vector_a, tangent_vector_b)
+        return inner(self._cometric.flat(point, tangent_vector_a), tangent_vector_b)
+
+    def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
+        """Return grad = ♯∇."""
+        self.check(point, euclidean_gradient)
+        return self._cometric.sharp(point, euclidean_gradient)
+
+    def euclidean_to_riemannian_hessian(
+        self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
+    ) -> Array:
+        """Return Hess[V] = ∇_V(♯∇J) = ♯H + D(♯∇)[V] + Γ(V, ♯∇), with H the Euclidean Hessian along V."""
+        self._check_numpy(point, euclidean_gradient, euclidean_hessian, tangent_vector)
+        metric, covector = self._cometric, self._cometric.flat(point, tangent_vector)
+        change = metric.derivative(point, euclidean_gradient, tangent_vector)
+        return metric.sharp(point, euclidean_hessian) + change + metric.christoffel(point, covector, euclidean_gradient)
+
+    def exp(self, point: Array, tangent_vector: Array) -> Array:
+        """Return the end of the geodesic of velocity V, by Hamilton's equations."""
+        self._check_numpy(point, tangent_vector)
+        displacement, *_ = self._integrate(point, tangent_vector, tolerance=_rounding(point))
+        return self.arrived((point + displacement).astype(point.dtype))
+
+    def retraction(self, point: Array, tangent_vector: Array) -> Array:
+        """Return the point reached by the chosen retraction: `exp`, or W + V."""
+        if self.retraction_kind == "geodesic":
+            return self.exp(point, tangent_vector)
+        self.check(point, tangent_vector)
+        return self.arrived(point + tangent_vector)
+
+    def log(self, point_a: Array, point_b: Array) -> Array:
+        """Return V with exp_W(V) = W′, by shooting; of several the one that Newton's method finds."""
+        self._check_numpy(point_a, point_b)
+        start = point_a.astype(np.float64)
+
+        def end(velocity: Array, tolerance: float) -> Array:
+            return self._integrate(start, velocity, tolerance=tolerance)[0]
+
+        velocity = shoot(end, self.arrived(point_b) - start, 4 * _rounding(point_a))
+        return velocity.astype(point_a.dtype)
+
+    def dist(self, point_a: Array, point_b: Array) -> float:
+        """Return the length of the geodesic that `log` finds: the distance, unless a shorter one was missed."""
+        return self.norm(point_a, self.log(point_a, point_b))
+
+    def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
+        """Return U itself, the derivative of the additive retraction (Absil, Mahony and Sepulchre, 2008, section 8.1.2)."""
+        self.check(point_a, point_b, tangent_vector_a)
+        return tangent_vector_a
+
+    def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
+        self._check_numpy(point, tangent_vector, carried)
+        _, _, moved = self._integrate(point, tangent_vector, carried, tolerance=_rounding(point))
+        return moved.astype(point.dtype)
+
+    def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return K = ⟨R(U, V)V, U⟩ / (|U|²|V|² − ⟨U, V⟩²) of the plane of U and V, at the cost of some tens of ♯.
+
+        Zero: flat. Negative: geodesics of that plane diverge, and learning forgets where it started from.
+        """
+        self._check_numpy(point, tangent_vector_a, tangent_vector_b)
+        a, b = (self._cometric.flat(point, vector) for vector in (tangent_vector_a, tangent_vector_b))
+        area = inner(a, tangent_vector_a) * inner(b, tangent_vector_b) - inner(a, tangent_vector_b) ** 2
+        return self._cometric.curvature(point, a, b) / area
+
+    def random_point(self) -> Array:
+        """Return a point of normal entries, of standard deviation 0.5/√n."""
+        return 0.5 / max(self.shape) ** 0.5 * self.normal()
+
+    def exit_time(self, point: Array, tangent_vector: Array) -> float:
+        self.check(point, tangent_vector)
+        return inf
+
+    def edge_distance(self, point: Array) -> float:
+        self.check(point)
+        return inf
+
+    def _integrate(self, point: Array, tangent_vector: Array, *carried: Array, tolerance: float) -> tuple[Array, ...]:
+        covector = self._cometric.flat(point, self.arrived(tangent_vector))
+        return integrate_geodesic(self._cometric, point, covector, *carried, tolerance=tolerance)
+
+    def _check_numpy(self, point: Array, *vectors: Array) -> None:
+        for array in (point, *vectors):
+            if not is_numpy_array(array):
+                raise InvalidArrayError(
+                    f"an array of type {type(array).__name__}",
+                    "autograd differentiates the metric and SciPy integrates its geodesics, both on NumPy arrays",
+                    "Convert it to NumPy",
+                )
+        self.check(point, *vectors)
+
+
+def _rounding(point: Array) -> float:
+    """Return the accuracy of integration that leaves little but the rounding of the points."""
+    return 500 * machine_epsilon(point)

@@ -1,0 +1,167 @@
+"""Arnoldi's method for the rightmost eigenvalue of many matrices in lock-step, plain and with shift and inversion."""
+
+from collections.abc import Callable
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from manifolds import Array
+from manifolds.arrays import machine_epsilon, to_numpy
+from riemannrnn.equilibrium.equation import row_norms
+
+PLAIN_STEPS, SHIFTED_STEPS = 24, 28
+"""Dimensions of the Krylov spaces of A and of its resolvent."""
+
+DOUBT_FACTOR = 2.0
+"""A Ritz value of plain steps may move by so many times its residual: one was not enough in trained networks, two were."""
+
+MARGIN = 0.1
+"""Shifts lie this far to the right of the estimate, relative to it or to 1, the edge of stability."""
+
+SLAB, LEAF = 2**20, 16
+"""Entries of the inverses held at a time, few enough to stay in cache; matrices up to this size are inverted by LAPACK."""
+
+
+def plain(product: Callable[[Array], Array], like: Array) -> tuple[Array, Array, Array]:
+    """Return what Krylov spaces of A say of the real part of its rightmost eigenvalue: an estimate, and how far it is open.
+
+    A Ritz value θ of residual ‖A y − θ y‖ = ρ has an eigenvalue within ρ where A is normal. Otherwise that can be further away
+    by the condition number of the eigenvalue, and no residual says that there is nothing further right. The interval, from
+    Re θ − 2 ρ of the rightmost Ritz value to the largest Re θ + 2 ρ of them all, is therefore no bound but experience.
+
+    Parameters
+    ----------
+    product
+        Of rows v, shape (batch, n), the products A v, each with a matrix A of its own.
+    like
+        An array of the shape, dtype and device of those rows.
+
+    Returns
+    -------
+    tuple of NumPy arrays of shape (batch,)
+        The estimate, and the lower and the upper end of the interval.
+    """
+    _, hessenberg = _arnoldi(product, like, PLAIN_STEPS)
+    values, vectors = np.linalg.eig(hessenberg[:, :-1, :])
+    doubts = DOUBT_FACTOR * hessenberg[:, -1, -1:] * np.abs(vectors[:, -1, :])
+    everyone, rightmost = np.arange(values.shape[0]), values.real.argmax(axis=1)
+    estimate = values.real[everyone, rightmost]
+    return estimate, estimate - doubts[everyone, rightmost], (values.real + doubts).max(axis=1)
+
+
+def shift_invert(matrix: Array, gains: Array, estimate: Array) -> tuple[Array, Array]:
+    """Return the rightmost eigenvalue of each A = G W from a Krylov space of R = (σ I − A)⁻¹, σ to the right of an estimate.
+
+    An eigenvalue θ of R is λ = σ − 1/θ of A, so that those close to σ lead. The Krylov spaces of R are those of the Cayley
+    transform (A − (σ − 2s) I) (A − σ I)⁻¹, whose eigenvalues leave the unit disc where those of A pass σ − s.
+
+    Parameters
+    ----------
+    matrix
+        W, shape (n, n), a NumPy array.
+    gains
+        The diagonals of the matrices G, shape (batch, n), a NumPy array.
+    estimate
+        Estimates of the real part of the rightmost eigenvalue, shape (batch,).
+
+    Returns
+    -------
+    tuple of NumPy arrays of shape (batch,)
+        Re λ, and its error to first order: the residual ‖A y − λ y‖ of a unit vector y times the condition of the Ritz value,
+        ‖u‖ ‖s‖ / |uᴴ s| of its left and right eigenvectors in the Krylov space. Infinite where R could not be had.
+
+    References
+    ----------
+    Meerbergen & Roose, Matrix transformations for computing rightmost eigenvalues of large sparse non-symmetric eigenvalue
+    problems, IMA Journal of Numerical Analysis 16, 1996.
+    """
+    batch, n = gains.shape
+    rightmost, error = np.empty(batch), np.empty(batch)
+    shifts = (estimate + MARGIN * np.maximum(np.abs(estimate), 1.0)).astype(gains.dtype)
+    slab = max(1, SLAB // (n * n))
+    for start in range(0, batch, slab):
+        rows = slice(start, start + slab)
+        rightmost[rows], error[rows] = _shift_invert(matrix, gains[rows], shifts[rows])
+    return rightmost, error
+
+
+def _shift_invert(matrix: Array, gains: Array, shifts: Array) -> tuple[Array, Array]:
+    resolvents = _resolvents(matrix, gains, shifts)
+    basis, hessenberg = _arnoldi(lambda vectors: _times(resolvents, vectors), gains, SHIFTED_STEPS)
+    values, vectors = np.linalg.eig(hessenberg[:, :-1, :])
+    values = shifts[:, None] - 1 / np.where(values == 0, np.finfo(float).tiny, values)
+    everyone, chosen = np.arange(values.shape[0]), values.real.argmax(axis=1)
+    found = resolvents.any(axis=(1, 2))
+    value, vector = np.where(found, values[everyone, chosen], shifts), vectors[everyone, :, chosen]
+    # The residual proper, not the one that the recurrence promises: it also tells of an inverse that is inaccurate.
+    parts = np.stack([vector.real, vector.imag], axis=1).astype(gains.dtype) @ basis[:, :-1, :]
+    images = gains[:, None, :] * (parts @ matrix.T)
+    residual = images[:, 0, :] + 1j * images[:, 1, :] - value[:, None] * (parts[:, 0, :] + 1j * parts[:, 1, :])
+    error = np.linalg.norm(residual, axis=1) * _condition(vectors, chosen)
+    return value.real, np.where(found, error, np.inf)
+
+
+def _condition(vectors: Array, chosen: Array) -> Array:
+    """Condition of an eigenvalue of each matrix V Λ V⁻¹ with columns of norm 1: the norm of a row of V⁻¹."""
+    target = np.eye(vectors.shape[1])[chosen][:, :, None]
+    try:
+        left = np.linalg.solve(np.moveaxis(vectors, 1, 2), target)
+    except np.linalg.LinAlgError:  # an eigenvector is missing in one of them
+        return np.full(len(chosen), np.inf)
+    return np.linalg.norm(left[:, :, 0], axis=1)
+
+
+def _arnoldi(product: Callable[[Array], Array], like: Array, dimension: int) -> tuple[Array, Array]:
+    """Bases, shape (batch, steps + 1, n), and as a NumPy array the Hessenberg matrices, shape (batch, steps + 1, steps)."""
+    xp = array_namespace(like)
+    batch, n = like.shape
+    steps, rounding = min(dimension, n), n * machine_epsilon(like)
+    start = np.random.default_rng(0).standard_normal(n)
+    basis = xp.zeros((batch, steps + 1, n), dtype=like.dtype, device=device(like))
+    basis[:, 0, :] = xp.asarray(start / np.linalg.norm(start), dtype=like.dtype, device=device(like))
+    hessenberg = np.zeros((batch, steps + 1, steps))
+    for step in range(steps):
+        vector, known = product(basis[:, step, :]), basis[:, : step + 1, :]
+        before = row_norms(vector)
+        for _ in range(2):  # Gram–Schmidt twice is enough (Giraud, Langou & Rozložník 2005)
+            overlap = _times(known, vector)
+            vector = vector - (overlap[:, None, :] @ known)[:, 0, :]
+            hessenberg[:, : step + 1, step] += to_numpy(overlap)
+        size = row_norms(vector)
+        size = xp.where(size > rounding * before, size, 0.0)  # what is left of a space that is complete is rounding
+        hessenberg[:, step + 1, step] = to_numpy(size)
+        basis[:, step + 1, :] = xp.where(size > 0, 1 / xp.where(size > 0, size, 1.0), 0.0)[:, None] * vector
+    return basis, hessenberg
+
+
+def _resolvents(matrix: Array, gains: Array, shifts: Array) -> Array:
+    """(σ I − G W)⁻¹ for each row of gains, 0 where it could not be had."""
+    n = matrix.shape[0]
+    stack = -gains[:, :, None] * matrix
+    stack[:, np.arange(n), np.arange(n)] += shifts[:, None]
+    try:
+        with np.errstate(all="ignore"):
+            inverses = _inverse_by_blocks(stack)
+    except np.linalg.LinAlgError:  # a block of one of them is singular
+        return np.zeros_like(stack)
+    inverses[~np.isfinite(inverses).all(axis=(1, 2))] = 0
+    return inverses
+
+
+def _inverse_by_blocks(matrices: Array) -> Array:
+    """Inverses of a stack of matrices as in `manifolds.arrays.inverse`, without its check: work that is in matrix products."""
+    half = matrices.shape[1] // 2
+    if 2 * half <= LEAF:
+        return np.linalg.inv(matrices)
+    corner = _inverse_by_blocks(matrices[:, :half, :half])
+    across = corner @ matrices[:, :half, half:]
+    schur = _inverse_by_blocks(matrices[:, half:, half:] - matrices[:, half:, :half] @ across)
+    down = schur @ (matrices[:, half:, :half] @ corner)
+    result = np.empty_like(matrices)
+    result[:, :half, :half], result[:, :half, half:] = corner + across @ down, -(across @ schur)
+    result[:, half:, :half], result[:, half:, half:] = -down, schur
+    return result
+
+
+def _times(matrices: Array, vectors: Array) -> Array:
+    return (matrices @ vectors[:, :, None])[:, :, 0]
