@@ -1,4 +1,4 @@
-"""Riemannian geometry of weight space: charts and metrics, their manifolds, and checks of all; knows nothing of networks."""
+"""Riemannian geometry of weight space: charts, metrics and subspaces, their manifolds, and checks of all; knows no networks."""
 
 from manifolds.arrays import Array, PointCache
 from manifolds.autograd_chart import AutogradChart
@@ -8,8 +8,13 @@ from manifolds.checks import CheckReport, CheckResult, check_chart, check_manifo
 from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
 from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_invariant
 from manifolds.metric import MetricManifold
+from manifolds.monotone import MonotoneManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
+from manifolds.scaled_monotone import scaled_gradient, scaled_hessian, scaled_monotone, scaled_velocity, scaled_weights
+from manifolds.signed_log import SignedLog
+from manifolds.subspace import SubspaceManifold
+from manifolds.subspaces import Subspace, circulant, mask, symmetric, tied, toeplitz, zero_diagonal
 
 __all__ = [
     "Array",
@@ -24,16 +29,31 @@ __all__ = [
     "InvariantManifold",
     "ManifoldError",
     "MetricManifold",
+    "MonotoneManifold",
     "OutsideManifoldError",
     "PointCache",
     "PullbackManifold",
     "Resolvent",
     "Retraction",
+    "SignedLog",
     "SingularPointError",
+    "Subspace",
+    "SubspaceManifold",
     "WeightManifold",
     "check_chart",
     "check_manifold",
+    "circulant",
     "gain",
     "left_invariant",
+    "mask",
     "right_invariant",
+    "scaled_gradient",
+    "scaled_hessian",
+    "scaled_monotone",
+    "scaled_velocity",
+    "scaled_weights",
+    "symmetric",
+    "tied",
+    "toeplitz",
+    "zero_diagonal",
 ]

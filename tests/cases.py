@@ -14,12 +14,22 @@ from manifolds import (
     Composition,
     Identity,
     MetricManifold,
+    MonotoneManifold,
     PullbackManifold,
     Resolvent,
     Retraction,
+    SignedLog,
+    Subspace,
+    SubspaceManifold,
     WeightManifold,
+    circulant,
     left_invariant,
+    mask,
     right_invariant,
+    symmetric,
+    tied,
+    toeplitz,
+    zero_diagonal,
 )
 
 N = 4
@@ -42,10 +52,16 @@ def gains(dtype: type = np.float64, n: int = N) -> np.ndarray:
     return np.linspace(0.5, 1.5, n).astype(dtype)
 
 
+def signs(dtype: type = np.float64, n: int = N) -> np.ndarray:
+    """Return signs of units, one in four inhibitory."""
+    return np.where(np.arange(n) % 4 == 3, -1, 1).astype(dtype)
+
+
 CHARTS: dict[str, Callable[[type], Chart]] = {
     "identity": lambda dtype: Identity(),
     "resolvent": lambda dtype: Resolvent(),
     "resolvent with gains": lambda dtype: Resolvent(gains(dtype)),
+    "signed logarithm": lambda dtype: SignedLog(signs(dtype)),
     "resolvent by autograd": resolvent_twin,
     "arcsinh by autograd": lambda dtype: arcsinh_chart(),
     "linear by autograd": lambda dtype: AutogradChart(lambda W: 2 * W.T, lambda Z: Z.T / 2),
@@ -85,12 +101,54 @@ def _metric(sharp: str, retraction: Retraction, dtype: type, seed: int) -> Weigh
     return MetricManifold(SHARPS[sharp], N, retraction, seed=seed, like=np.empty(0, dtype))
 
 
+def _monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return MonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
+
+
+def blocks(n: int = N) -> np.ndarray:
+    """Return the mask of two blocks on the diagonal."""
+    side = np.arange(n) < n // 2
+    return np.equal.outer(side, side)
+
+
+SUBSPACES: dict[str, Subspace] = {
+    "mask": mask(np.arange(N * N).reshape(N, N) % 3 > 0),
+    "blocks": mask(blocks()),
+    "zero diagonal": zero_diagonal(N),
+    "symmetric": symmetric(N),
+    "toeplitz": toeplitz(N),
+    "circulant": circulant(N),
+    "tied blocks": tied(np.where(blocks(), np.arange(N) % 2, -1)),
+}
+"""Subspaces of every kind."""
+
+
+def _subspace(subspace: str, metric: str, retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    around = {**CLOSED, **GEODESIC}[metric](retraction, dtype, seed)
+    return SubspaceManifold(around, SUBSPACES[subspace])
+
+
+TOTALLY_GEODESIC = {
+    **{f"{subspace} in identity": partial(_subspace, subspace, "identity") for subspace in SUBSPACES},
+    **{f"{subspace} in resolvent": partial(_subspace, subspace, "resolvent") for subspace in ("circulant", "symmetric")},
+    "blocks in arcsinh by autograd": partial(_subspace, "blocks", "arcsinh by autograd"),
+}
+"""Subspaces whose geodesics are those of the manifold around them."""
+
 CLOSED: dict[str, Callable[..., Any]] = {
     **{chart: partial(_pullback, chart) for chart in CHARTS},
     "left-invariant": partial(_invariant, left_invariant),
     "right-invariant": partial(_invariant, right_invariant),
+    **TOTALLY_GEODESIC,
 }
 """Manifolds in closed form, from retraction, dtype and seed."""
+
+GEODESIC: dict[str, Callable[..., Any]] = {
+    "monotone": _monotone,
+    "circulant in monotone": partial(_subspace, "circulant", "monotone"),
+    "blocks in monotone": partial(_subspace, "blocks", "monotone"),
+}
+"""Those that offer one retraction, the geodesic."""
 
 INTEGRATED: dict[str, Callable[..., Any]] = {"plastic rows": partial(_metric, "plastic rows")}
 """Manifolds whose geodesics are integrated; the other metrics of `SHARPS` are compared with their closed forms."""
@@ -109,7 +167,7 @@ class Case:
 
     def manifold(self, seed: int = 0) -> Any:
         """Return a fresh manifold, its random numbers from the seed."""
-        return {**CLOSED, **INTEGRATED}[self.metric](self.retraction, self.dtype, seed)
+        return {**CLOSED, **GEODESIC, **INTEGRATED}[self.metric](self.retraction, self.dtype, seed)
 
 
 CASES = [
@@ -119,6 +177,7 @@ CASES = [
         for retraction in ("geodesic", "additive")
         for dtype in (np.float64, np.float32)
     ),
+    *(Case(metric, "geodesic", dtype) for metric in GEODESIC for dtype in (np.float64, np.float32)),
     # Integration takes its time: half of the combinations hold all that differs.
     *(Case(metric, "geodesic", np.float64) for metric in INTEGRATED),
     *(Case(metric, "additive", np.float32) for metric in INTEGRATED),

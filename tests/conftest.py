@@ -35,6 +35,12 @@ def geometry(request: pytest.FixtureRequest) -> WeightManifold:
     return request.param.manifold()
 
 
+@pytest.fixture(params=FLAT_GEOMETRIES, ids=lambda case: case.metric)
+def flat_geometry(request: pytest.FixtureRequest) -> PullbackManifold:
+    """Return a manifold for every chart of the table, in float64."""
+    return request.param.manifold()
+
+
 @pytest.fixture(params=["refusing", pytest.param("cupy", marks=pytest.mark.gpu)])
 def xp(request: pytest.FixtureRequest) -> Any:
     """Return the namespace of arrays on a device: those that refuse NumPy, and CuPy's where there is a GPU."""
@@ -44,9 +50,3 @@ def xp(request: pytest.FixtureRequest) -> Any:
         return namespace("cupy")
     except BackendError as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture(params=FLAT_GEOMETRIES, ids=lambda case: case.metric)
-def flat_geometry(request: pytest.FixtureRequest) -> PullbackManifold:
-    """Return a manifold for every chart of the table, in float64."""
-    return request.param.manifold()

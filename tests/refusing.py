@@ -116,7 +116,9 @@ def wrapped(value: Any) -> Any:
     """Return what NumPy computed as if the device had: arrays and NumPy's numbers refuse, anything else is as it is."""
     if isinstance(value, np.ndarray | np.generic):
         return RefusingArray(np.asarray(value))
-    return type(value)(map(wrapped, value)) if type(value) in (tuple, list) else value
+    if isinstance(value, tuple):  # of what has several results; without names, the stricter kind
+        return tuple(map(wrapped, value))
+    return list(map(wrapped, value)) if type(value) is list else value
 
 
 def unwrapped(value: Any) -> Any:

@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 import autograd.numpy as anp
 import numpy as np
 import pytest
-from cases import CALLS, gains, short_vector
+from cases import CALLS, gains, short_vector, signs
 from device import nothing_moves, same
 
 from manifolds import (
@@ -14,11 +14,16 @@ from manifolds import (
     Composition,
     Identity,
     InvalidArrayError,
+    MonotoneManifold,
     OutsideManifoldError,
     PullbackManifold,
     Resolvent,
+    SignedLog,
     SingularPointError,
+    SubspaceManifold,
     check_manifold,
+    circulant,
+    zero_diagonal,
 )
 from manifolds.arrays import direct_inverse, eigenvalues, inverse, to_numpy
 from riemannrnn import AutogradLoss, BackendError, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, to_backend, train
@@ -56,6 +61,38 @@ def test_manifolds(xp, chart, retraction, dtype):
         with nothing_moves(uploads=1 if "random" in name else 0):
             found = call(there, W_there, W2_there, V_there)
         same(found, call(here, W, W2, V), DTYPES[dtype], xp)
+
+
+OTHERS = {
+    "monotone": lambda backend, like: MonotoneManifold(N, seed=0, like=like),
+    "signed logarithm": lambda backend, like: PullbackManifold(
+        SignedLog(to_backend(signs(like.dtype, N), backend)), N, seed=0, like=like
+    ),
+    "circulant in resolvent": lambda backend, like: SubspaceManifold(
+        PullbackManifold(Resolvent(), N, seed=0, like=like), circulant(N)
+    ),
+    "mask in identity": lambda backend, like: SubspaceManifold(
+        PullbackManifold(Identity(), N, seed=0, like=like), zero_diagonal(N)
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_manifolds(xp, name, dtype):
+    here, there = (OTHERS[name](backend, to_backend(np.empty(0, dtype), backend)) for backend in ("numpy", xp))
+    W = here.random_point()
+    same(there.random_point(), W, DTYPES[dtype], xp)
+    V = short_vector(here, W)
+    W2 = here.exp(W, V)
+    here.generator, there.generator = np.random.default_rng(1), np.random.default_rng(1)
+    W_there, W2_there, V_there = (to_backend(array, xp) for array in (W, W2, V))
+    for call in (call for name, call in CALLS.items() if "random" not in name):
+        with nothing_moves():
+            found = call(there, W_there, W2_there, V_there)
+        same(found, call(here, W, W2, V), DTYPES[dtype], xp)
+    report = check_manifold(there)
+    assert report, str(report)
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -39,7 +39,7 @@ CALLS = {
 """A call of everything that pymanopt asks of a manifold."""
 
 NUMBERS = {"typical_dist", "inner_product", "norm", "dist"}
-COUNTS = {"dim": N * N, "point_layout": 1, "num_values": 1}
+COUNTS = {"point_layout": 1, "num_values": 1}
 
 
 def test_the_calls_are_the_whole_contract():
@@ -58,7 +58,10 @@ def test_contract(case, manifold):
     before = [array.copy() for array in (W, W2, V)]
     for name, call in CALLS.items():
         result = call(manifold, W, W2, V)
-        if name in COUNTS:
+        if name == "dim":
+            tangent = np.stack([manifold.random_tangent_vector(W).reshape(-1) for _ in range(N * N + 1)])
+            assert result == np.linalg.matrix_rank(tangent)
+        elif name in COUNTS:
             assert result == COUNTS[name], name
         elif name in NUMBERS:
             assert type(result) is float, name
@@ -82,7 +85,7 @@ def test_random_numbers_come_from_the_seed_alone(case):
         return np.stack([W, manifold.random_tangent_vector(W)])
 
     np.testing.assert_array_equal(draw(1), draw(1))
-    assert not np.any(draw(1) == draw(2))
+    assert not np.any((draw(1) == draw(2)) & (draw(1) != 0))  # a mask has its zeros
 
 
 def test_the_middle_is_half_way_from_both_ends(geometry):
@@ -130,9 +133,9 @@ def test_pymanopt_solvers_run(case, optimizer):
     decorate = pymanopt.function.numpy(manifold)
     problem = pymanopt.Problem(
         manifold,
-        decorate(lambda W: float(np.sum(np.log(np.cosh(W - target))))),
+        decorate(lambda W: float(np.sum(np.logaddexp(W - target, target - W) - np.log(2)))),
         euclidean_gradient=decorate(lambda W: np.tanh(W - target)),
-        euclidean_hessian=decorate(lambda W, V: V / np.cosh(W - target) ** 2),
+        euclidean_hessian=decorate(lambda W, V: V * (1 - np.tanh(W - target) ** 2)),
     )
     result = optimizer(verbosity=0, max_iterations=30, min_gradient_norm=1e-4).run(problem, initial_point=start)
     assert 0 <= result.cost < 0.1 * problem.cost(start)

@@ -1,0 +1,210 @@
+"""Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
+
+from functools import cached_property
+from math import exp, inf, log
+from typing import final
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
+from manifolds.base import WeightManifold
+from manifolds.errors import InvalidArrayError, OutsideManifoldError
+
+
+@final
+class MonotoneManifold(WeightManifold):
+    """The matrices W for which S, the symmetric part of I − W = S + K, is positive definite.
+
+    If f is non-decreasing with slope at most 1, then at each of these W every stimulus has exactly one fixed point
+    r = f(W r + x), and it is exponentially stable: −I + G W is Hurwitz for all gains in [0, 1].
+
+    The metric is affine-invariant on S and Euclidean on the skew part K; with V = V_s + V_k, symmetric and skew,
+
+        g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩,    grad = S ∇_s S + ∇_k.
+
+    It is complete and of non-positive curvature: the edge is infinitely far away, no step of any length leaves, and any two
+    points are joined by exactly one geodesic. The retraction is the exponential map, the transport is parallel along that
+    geodesic. Exponential, logarithm and transport cost one or two symmetric eigenvalue problems and a few products.
+
+    Parameters
+    ----------
+    n
+        Number of rows and columns.
+    seed, like, validate
+        See `WeightManifold`.
+
+    Raises
+    ------
+    OutsideManifoldError
+        At a point where S is not positive definite, and for a step beyond the largest floating-point number.
+    InvalidArrayError
+        For a point or a step that holds NaN or infinity.
+
+    References
+    ----------
+    Winston and Kolter, *Monotone operator equilibrium networks*, NeurIPS 2020 (the set); Pennec, Fillard and Ayache,
+    International Journal of Computer Vision 66(1), 2006 (the metric on S).
+
+    Examples
+    --------
+    >>> from manifolds import MonotoneManifold
+    >>> m = MonotoneManifold(3, seed=0)
+    >>> W = m.random_point()
+    >>> V = m.random_tangent_vector(W)
+    >>> round(m.dist(W, m.exp(W, V)), 9)
+    1.0
+    """
+
+    def __init__(
+        self, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
+    ) -> None:
+        super().__init__(f"Monotone manifold of {n}×{n} matrices", (int(n), int(n)), seed=seed, like=like, validate=validate)
+        self._at = PointCache(_Root)
+
+    def to_frame(self, point: Array, tangent_vector: Array) -> Array:
+        """Return S^{-1/2} V_s S^{-1/2} + V_k, shape (n, n): coordinates in which the metric at W is Euclidean.
+
+        Momentum and moments of gradients may live in this frame, which moves along with the point.
+        """
+        self.check(point, tangent_vector)
+        inverse = self._at(point).inverse
+        return inverse @ _symmetric(tangent_vector) @ inverse + _skew(tangent_vector)
+
+    def from_frame(self, point: Array, coordinates: Array) -> Array:
+        """Return the tangent vector of given `to_frame`: S^{1/2} Z_s S^{1/2} + Z_k."""
+        self.check(point, coordinates)
+        root = self._at(point).value
+        return root @ _symmetric(coordinates) @ root + _skew(coordinates)
+
+    def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩."""
+        return inner(self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b))
+
+    def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
+        """Return grad = S ∇_s S + ∇_k, which takes products alone."""
+        self.check(point, euclidean_gradient)
+        S = self._at(point).symmetric
+        return S @ _symmetric(euclidean_gradient) @ S + _skew(euclidean_gradient)
+
+    def euclidean_to_riemannian_hessian(
+        self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
+    ) -> Array:
+        """Return Hess[V] = S H_s S + H_k − sym(V_s ∇_s S), where H, `euclidean_hessian`, is the Euclidean Hessian along V."""
+        self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
+        turn = _symmetric(tangent_vector) @ _symmetric(euclidean_gradient) @ self._at(point).symmetric
+        return self.euclidean_to_riemannian_gradient(point, euclidean_hessian) - _symmetric(turn)
+
+    def exp(self, point: Array, tangent_vector: Array) -> Array:
+        """Return the W′ with S′ = S^{1/2} exp(−S^{-1/2} V_s S^{-1/2}) S^{1/2} and K′ = K − V_k.
+
+        Where S′ would be singular in the dtype of the point, it is raised by the rounding error of W′, to stay inside.
+
+        Raises
+        ------
+        OutsideManifoldError
+            If the largest eigenvalue of S′ exceeds the largest floating-point number.
+        """
+        root, xp = self._at(point), array_namespace(point)
+        rates, basis = self._rates(point, tangent_vector)
+        slowest, fastest = float(xp.min(rates)), float(xp.max(rates))
+        if fastest + log(root.largest + 1) > log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1):
+            raise OutsideManifoldError(
+                f"a step that takes S by a factor exp({fastest:.3g})",
+                "the geodesic goes on for ever, but no floating-point number is so large",
+                "Shorten the step, for instance with a smaller learning rate",
+            )
+        end = point + _skew(tangent_vector) - root.value @ ((basis * xp.expm1(rates)) @ basis.T) @ root.value
+        rounding = root.largest * exp(max(fastest, 0.0)) + frobenius_norm(_skew(end)) + 1
+        margin = self.shape[0] * machine_epsilon(point) * rounding - root.smallest * exp(slowest)
+        return end - max(margin, 0.0) * identity_like(point)
+
+    def retraction(self, point: Array, tangent_vector: Array) -> Array:
+        """Return the exponential map, `exp`."""
+        return self.exp(point, tangent_vector)
+
+    def log(self, point_a: Array, point_b: Array) -> Array:
+        """Return the V with exp_W(V) = W′: V_s = −S^{1/2} log(S^{-1/2} S′ S^{-1/2}) S^{1/2}, V_k = K − K′."""
+        return self.from_frame(point_a, self._frame_log(point_a, point_b))
+
+    def dist(self, point_a: Array, point_b: Array) -> float:
+        """Return √(‖log(S^{-1/2} S′ S^{-1/2})‖² + ‖K′ − K‖²)."""
+        return frobenius_norm(self._frame_log(point_a, point_b))
+
+    def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
+        """Return the parallel transport from W to W′ along the one geodesic between them."""
+        return self.parallel_transport(point_a, self.log(point_a, point_b), tangent_vector_a)
+
+    def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
+        """Return E U_s Eᵀ + U_k, E = S^{1/2} exp(−½ S^{-1/2} V_s S^{-1/2}) S^{-1/2}: U carried along exp_W(t V), 0 ≤ t ≤ 1."""
+        self.check(point, carried)
+        root = self._at(point)
+        rates, basis = self._rates(point, tangent_vector)
+        E = root.value @ ((basis * array_namespace(point).exp(rates / 2)) @ basis.T) @ root.inverse
+        return E @ _symmetric(carried) @ E.T + _skew(carried)
+
+    def random_point(self) -> Array:
+        """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""
+        sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
+        return self.exp(array_namespace(sample).zeros_like(sample), sample)
+
+    def exit_time(self, point: Array, tangent_vector: Array) -> float:
+        self.check(point, tangent_vector)
+        return inf
+
+    def edge_distance(self, point: Array) -> float:
+        self.check(point)
+        return inf
+
+    def _rates(self, point: Array, tangent_vector: Array) -> tuple[Array, Array]:
+        """Return eigenvalues and eigenvectors of −S^{-1/2} V_s S^{-1/2}, the relative growth of S along V."""
+        growth = -_symmetric(self.to_frame(point, tangent_vector))
+        if not all_finite(growth):
+            raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
+        rates, basis = array_namespace(point).linalg.eigh(growth)
+        return rates, basis
+
+    def _frame_log(self, point: Array, other: Array) -> Array:
+        xp, root = array_namespace(point), self._at(point)
+        difference = self.to_frame(point, other - point)
+        ratios, basis = xp.linalg.eigh(-_symmetric(difference))  # of S^{-1/2} S′ S^{-1/2} − I
+        if float(xp.min(ratios)) > -0.5:
+            rates = xp.log1p(ratios)  # to full accuracy for neighbours
+        else:  # far away the small ones would drown in the rounding of the large ones
+            basis, ratios, _ = xp.linalg.svd(root.inverse @ self._at(other).value)
+            rates = 2 * xp.log(ratios)
+        return _skew(difference) - (basis * rates) @ basis.T
+
+
+class _Root:
+    """S, its roots S^{1/2} and S^{-1/2}, and its extreme eigenvalues, at one point."""
+
+    def __init__(self, point: Array) -> None:
+        if not all_finite(point):
+            raise InvalidArrayError("the point holds NaN or infinity", "it has no geometry", "Find the step that made it")
+        self.symmetric = identity_like(point) - _symmetric(point)
+        eigenvalues, self._basis = array_namespace(point).linalg.eigh(self.symmetric)
+        self.smallest, self.largest = float(eigenvalues[0]), float(eigenvalues[-1])
+        if self.smallest <= 0:
+            raise OutsideManifoldError(
+                f"smallest eigenvalue of sym(I − W) = {self.smallest:.3g}",
+                "the point is not monotone: stability is not guaranteed there",
+                "Start from weights whose spectral norm is below 1, for instance by scaling them down",
+            )
+        self._roots = eigenvalues**0.5
+
+    @cached_property
+    def value(self) -> Array:
+        return (self._basis * self._roots) @ self._basis.T
+
+    @cached_property
+    def inverse(self) -> Array:
+        return (self._basis / self._roots) @ self._basis.T
+
+
+def _symmetric(matrix: Array) -> Array:
+    return (matrix + matrix.T) / 2
+
+
+def _skew(matrix: Array) -> Array:
+    return (matrix - matrix.T) / 2

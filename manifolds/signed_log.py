@@ -1,0 +1,100 @@
+"""The chart of Dale's law: every unit excites all others or inhibits all others, and learning never changes which."""
+
+from math import inf
+from typing import final
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds.arrays import Array
+from manifolds.charts import Chart, Retraction
+from manifolds.errors import InvalidArrayError, OutsideManifoldError
+
+
+@final
+class SignedLog(Chart):
+    """The elementwise chart φ(W) = log(s W), defined where the weights W_ij of unit j have its sign s_j.
+
+    Columns keep their signs on every path of the metric, and geodesics are exponentiated gradient steps,
+    W ↦ W ∘ exp(V / W), whose gradient is W ∘ W ∘ ∇. Both edges, zero and infinity, are infinitely far away.
+
+    Parameters
+    ----------
+    signs
+        s, shape (columns,), each 1 (excitatory) or −1 (inhibitory), in the array namespace and dtype of the points.
+
+    Raises
+    ------
+    OutsideManifoldError
+        From whatever takes a point, if a weight is zero or of the wrong sign.
+    InvalidArrayError
+        For signs that are not ±1 or do not fit the point.
+
+    References
+    ----------
+    Kivinen and Warmuth, Information and Computation 132(1), 1997 (exponentiated gradient); Cornford and others,
+    *Brain-like learning with exponentiated gradients*, bioRxiv, 2024 (in networks under Dale's law).
+    """
+
+    def __init__(self, signs: Array) -> None:
+        if signs.ndim != 1 or not bool(array_namespace(signs).all(abs(signs) == 1)):
+            raise InvalidArrayError("signs other than 1 and −1", "a unit excites or inhibits", "Pass one sign a column")
+        self._signs = signs
+
+    def value(self, point: Array) -> Array:
+        return array_namespace(point).log(abs(self._checked(point)))
+
+    def inverse(self, coordinates: Array) -> Array:
+        return self._signs * array_namespace(coordinates).exp(coordinates)
+
+    def differential(self, point: Array, vector: Array) -> Array:
+        return vector / self._checked(point)
+
+    def adjoint(self, point: Array, coordinates: Array) -> Array:
+        return coordinates / self._checked(point)
+
+    def inverse_differential(self, point: Array, coordinates: Array) -> Array:
+        return coordinates * self._checked(point)
+
+    def inverse_adjoint(self, point: Array, covector: Array) -> Array:
+        return covector * self._checked(point)
+
+    def inverse_adjoint_derivative(self, point: Array, vector: Array, covector: Array) -> Array:
+        return covector * vector
+
+    def exponential(self, point: Array, vector: Array) -> Array:
+        with np.errstate(over="ignore"):  # the manifold refuses to arrive at infinity
+            return point * array_namespace(point).exp(self.differential(point, vector))
+
+    def difference(self, point: Array, other: Array) -> Array:
+        return array_namespace(point).log(self._checked(other) / self._checked(point))
+
+    def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
+        return inf if retraction == "geodesic" else self.exit_time_bound(point, vector)
+
+    def exit_time_bound(self, point: Array, vector: Array) -> float:
+        fastest = -float(array_namespace(point).min(self.differential(point, vector)))
+        return 1 / fastest if fastest > 0 else inf
+
+    def edge_distance(self, point: Array) -> float:
+        return inf
+
+    def origin(self, like: Array) -> Array:
+        xp = array_namespace(like)
+        return xp.full_like(like, -float(np.log(like.shape[1])))  # weights of size 1/n keep the drive of a unit of order one
+
+    def _checked(self, point: Array) -> Array:
+        if point.shape[1:] != self._signs.shape:
+            raise InvalidArrayError(
+                f"{self._signs.shape[0]} signs at a point of shape {tuple(point.shape)}",
+                "each column has one",
+                "Make them fit",
+            )
+        smallest = float(array_namespace(point).min(self._signs * point))
+        if not smallest > 0:
+            raise OutsideManifoldError(
+                f"smallest signed weight = {smallest:.3g}",
+                "a weight is zero or has the wrong sign",
+                "Start from weights that obey Dale's law and are not zero",
+            )
+        return point

@@ -1,0 +1,180 @@
+"""Constrained weights: a linear subspace of a manifold of matrices, under the metric that it inherits."""
+
+from typing import final
+
+from array_api_compat import array_namespace
+
+from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
+from manifolds.base import WeightManifold
+from manifolds.errors import ConvergenceError, OutsideManifoldError
+from manifolds.subspaces import Subspace
+
+ROUNDING = 1e3
+"""A matrix lies in the subspace if it is so many machine epsilons near, relative to its norm and that of I."""
+
+
+@final
+class SubspaceManifold(WeightManifold):
+    """The points of a manifold that lie in a linear subspace, under the induced metric.
+
+    Points and tangent vectors are whole matrices of the subspace. With P the Frobenius projection onto it, Q = I − P and ♯ the
+    map from Euclidean to Riemannian gradients of the surrounding manifold, the metric projection of any matrix is
+
+        P_W V = V − ♯N,    where N = Q N solves Q ♯ Q N = Q V,
+
+    and grad = P_W ♯∇ = ♯(∇ − N). Conjugate gradients solve for N, one ♯ an iteration; in the Euclidean metric a single one.
+    To the Riemannian Hessian of the surrounding manifold the part N of the gradient contributes nothing that is tangent except
+    the curvature of the subspace, so P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
+
+    Where the subspace is totally geodesic its geodesics are those around it: every subspace in the Euclidean metric; circulant,
+    block-diagonal and symmetric weights in the resolvent and the monotone metric too. Elsewhere (a sparsity mask in the
+    resolvent metric) `exp`, `log`, `dist` and `parallel_transport` raise; pymanopt's solvers need none of them. The projection
+    of a step that stays in a surrounding manifold with edges may lie outside it; the next call at that point says so.
+
+    Parameters
+    ----------
+    manifold
+        The surrounding manifold; its seed and array kind are taken over.
+    subspace
+        The subspace: `mask`, `symmetric`, `tied` and others of `manifolds.subspaces`, or one of your own.
+
+    Raises
+    ------
+    OutsideManifoldError
+        For a point that does not lie in the subspace, and from `exp`, `log`, `dist` and
+        `parallel_transport` where that is not totally geodesic.
+    ConvergenceError
+        Where ♯ is so ill-conditioned that conjugate gradients fail.
+
+    References
+    ----------
+    Boumal, *An Introduction to Optimization on Smooth Manifolds*, 2023, sections 3.8 and 5.11.
+
+    Examples
+    --------
+    >>> from manifolds import PullbackManifold, Resolvent, SubspaceManifold, zero_diagonal
+    >>> m = SubspaceManifold(PullbackManifold(Resolvent(), 3, seed=0), zero_diagonal(3))
+    >>> W = m.random_point()
+    >>> [float(entry) for entry in m.random_tangent_vector(W).diagonal()]
+    [0.0, 0.0, 0.0]
+    """
+
+    def __init__(self, manifold: WeightManifold, subspace: Subspace) -> None:
+        name = f"Subspace ({subspace.name}) of the {manifold}"
+        super().__init__(name, manifold.shape, manifold.retraction_kind, seed=manifold.generator, like=manifold._like)
+        self.manifold = manifold
+        self.subspace = subspace
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the subspace."""
+        return self.subspace.dimension
+
+    def check(self, point: Array, *vectors: Array) -> None:
+        """Refuse what the surrounding manifold refuses, and points outside the subspace."""
+        self.manifold.check(point, *vectors)
+        self._inside(point, "the point lies outside the subspace", "Project it first, with subspace.project")
+
+    def projection(self, point: Array, vector: Array) -> Array:
+        """Return P_W V, the tangent vector nearest to the matrix V in the metric at W."""
+        self.check(point, vector)
+        return self._split(point, vector)[0]
+
+    def random_tangent_vector(self, point: Array) -> Array:
+        """Return a tangent vector of unit norm in a random direction."""
+        vector = self.subspace.project(self.normal(point))
+        return vector / self.norm(point, vector)
+
+    def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return g_W(U, V), the metric of the surrounding manifold."""
+        self.check(point, tangent_vector_a, tangent_vector_b)
+        return float(self.manifold.inner_product(point, tangent_vector_a, tangent_vector_b))
+
+    def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
+        """Return grad = P_W ♯∇."""
+        return self.projection(point, self.manifold.euclidean_to_riemannian_gradient(point, euclidean_gradient))
+
+    def euclidean_to_riemannian_hessian(
+        self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
+    ) -> Array:
+        """Return P_W Hess(∇ − N, H)[V]: J + ⟨−N, W⟩ is the same cost in the subspace, and its gradient ♯(∇ − N) is tangent."""
+        self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
+        _, normal = self._split(point, self.manifold.euclidean_to_riemannian_gradient(point, euclidean_gradient))
+        ambient = self.manifold.euclidean_to_riemannian_hessian(
+            point, euclidean_gradient - normal, euclidean_hessian, tangent_vector
+        )
+        return self._split(point, ambient)[0]
+
+    def exp(self, point: Array, tangent_vector: Array) -> Array:
+        """Return the exponential map of the surrounding manifold, where that stays in the subspace."""
+        self.check(point, tangent_vector)
+        return self._geodesic(self.manifold.exp(point, tangent_vector))
+
+    def retraction(self, point: Array, tangent_vector: Array) -> Array:
+        """Return P of the retraction of the surrounding manifold, to which it agrees where the subspace is totally geodesic."""
+        self.check(point, tangent_vector)
+        return self.subspace.project(self.manifold.retraction(point, tangent_vector))
+
+    def log(self, point_a: Array, point_b: Array) -> Array:
+        """Return the logarithm of the surrounding manifold, where that is tangent to the subspace."""
+        self.check(point_a)
+        self.check(point_b)
+        return self._geodesic(self.manifold.log(point_a, point_b))
+
+    def dist(self, point_a: Array, point_b: Array) -> float:
+        """Return the length of the geodesic in the subspace."""
+        return self.norm(point_a, self.log(point_a, point_b))
+
+    def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
+        """Return P_W′ of the transport in the surrounding manifold: itself, where the subspace is totally geodesic."""
+        self.check(point_a, tangent_vector_a)
+        return self.projection(point_b, self.manifold.transport(point_a, point_b, tangent_vector_a))
+
+    def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
+        self.check(point, tangent_vector, carried)
+        return self._geodesic(self.manifold.parallel_transport(point, tangent_vector, carried))
+
+    def random_point(self) -> Array:
+        """Return the Frobenius projection of a random point."""
+        return self.subspace.project(self.manifold.random_point())
+
+    def exit_time(self, point: Array, tangent_vector: Array) -> float:
+        self.check(point, tangent_vector)
+        return self.manifold.exit_time(point, tangent_vector)
+
+    def edge_distance(self, point: Array) -> float:
+        self.check(point)
+        return self.manifold.edge_distance(point)
+
+    def _split(self, point: Array, vector: Array) -> tuple[Array, Array]:
+        """Return P_W V and N, with V = P_W V + ♯N, by conjugate gradients on Q ♯ Q N = Q V."""
+        residual = vector - self.subspace.project(vector)
+        normal, tangent, direction = array_namespace(vector).zeros_like(vector), vector, residual
+        squared, goal = inner(residual, residual), (machine_epsilon(vector) * frobenius_norm(vector)) ** 2
+        for _ in range(10 * vector.shape[0] * vector.shape[1]):
+            if squared <= goal:
+                return self.subspace.project(tangent), normal
+            raised = self.manifold.euclidean_to_riemannian_gradient(point, direction)
+            step = squared / inner(direction, raised)
+            normal, tangent = normal + step * direction, tangent - step * raised
+            residual = residual - step * (raised - self.subspace.project(raised))
+            before, squared = squared, inner(residual, residual)
+            direction = residual + squared / before * direction
+        raise ConvergenceError(
+            f"relative residual {squared**0.5 / frobenius_norm(vector):.1e}",
+            "the metric at this point is too ill-conditioned for conjugate gradients",
+            "Keep away from the edge, or work in float64",
+        )
+
+    def _geodesic(self, matrix: Array) -> Array:
+        self._inside(
+            matrix,
+            "geodesics leave the subspace, which is not totally geodesic, and its own have no closed form",
+            "Use retraction and transport, or a metric of which the subspace is totally geodesic",
+        )
+        return self.subspace.project(matrix)
+
+    def _inside(self, matrix: Array, reason: str, remedy: str) -> None:
+        distance = frobenius_norm(matrix - self.subspace.project(matrix))
+        if not distance <= ROUNDING * machine_epsilon(matrix) * (frobenius_norm(matrix) + self.typical_dist):
+            raise OutsideManifoldError(f"distance {distance:.3g} from the {self.subspace.name}", reason, remedy)

@@ -1,0 +1,123 @@
+"""Linear subspaces of matrices, each given by its orthogonal projection: masks, symmetric weights, tied weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from manifolds.arrays import Array
+from manifolds.errors import InvalidArrayError
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """A linear subspace of matrices.
+
+    Parameters
+    ----------
+    name
+        What it is called in messages.
+    project
+        The orthogonal projection onto it in the Frobenius inner product, from matrices to matrices of the same shape; linear,
+        symmetric and idempotent.
+    dimension
+        Number of free parameters, the trace of the projection.
+    """
+
+    name: str
+    project: Callable[[Array], Array]
+    dimension: int
+
+
+def mask(present: Array) -> Subspace:
+    """Return the matrices that vanish where the Boolean matrix `present` is false: sparse, block or hollow weights."""
+    kept = np.asarray(present, dtype=bool)
+    placed = _Placed(kept)
+
+    def project(matrix: Array) -> Array:
+        xp, (here,) = array_namespace(matrix), placed(matrix)
+        return xp.where(here, matrix, xp.zeros_like(matrix))
+
+    return Subspace(f"mask of {int(kept.sum())} weights", project, int(kept.sum()))
+
+
+def zero_diagonal(n: int) -> Subspace:
+    """Return the n×n matrices without self-connections."""
+    return mask(~np.eye(n, dtype=bool))
+
+
+def symmetric(n: int) -> Subspace:
+    """Return the symmetric n×n matrices."""
+    return Subspace(f"symmetric {n}×{n}", lambda matrix: (matrix + matrix.T) / 2, n * (n + 1) // 2)
+
+
+def tied(labels: Array) -> Subspace:
+    """Return the matrices whose entries of equal label are equal, and zero where the label is negative.
+
+    Parameters
+    ----------
+    labels
+        Integers, in the shape of the matrices; a NumPy array or what converts to one.
+
+    Raises
+    ------
+    InvalidArrayError
+        For labels that are not a matrix of integers.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise InvalidArrayError(
+            f"labels of shape {labels.shape} and dtype {labels.dtype}", "they tie the entries of a matrix", "Pass integers"
+        )
+    flat = labels.reshape(-1)
+    used = flat >= 0
+    names, groups, sizes = np.unique(flat[used], return_inverse=True, return_counts=True)
+    group_of = np.full(flat.size, names.size)  # one past the last group: a zero
+    group_of[used] = groups
+    members = np.full((names.size, sizes.max(initial=0)), flat.size)  # one past the last entry: a zero
+    place = np.concatenate([np.arange(size) for size in sizes]) if names.size else np.empty(0, int)
+    members[np.repeat(np.arange(names.size), sizes), place] = np.flatnonzero(used)[np.argsort(groups, kind="stable")]
+
+    placed = _Placed(members.reshape(-1), group_of, sizes)
+
+    def project(matrix: Array) -> Array:
+        xp, (gather, spread, counts) = array_namespace(matrix), placed(matrix)
+        sums = xp.sum(xp.reshape(_take(matrix, gather), members.shape), axis=1)
+        return xp.reshape(_take(sums / xp.astype(counts, matrix.dtype), spread), matrix.shape)
+
+    return Subspace(f"{names.size} tied weights", project, int(names.size))
+
+
+def toeplitz(n: int) -> Subspace:
+    """Return the n×n matrices whose entries depend on i − j alone: convolutions."""
+    return tied(np.subtract.outer(np.arange(n), np.arange(n)) + n - 1)
+
+
+def circulant(n: int) -> Subspace:
+    """Return the n×n matrices whose entries depend on i − j modulo n: circular convolutions."""
+    return tied(np.subtract.outer(np.arange(n), np.arange(n)) % n)
+
+
+class _Placed:
+    """Constant arrays, copied to the device where they are used when first used there."""
+
+    def __init__(self, *arrays: Array) -> None:
+        self._arrays = arrays
+        self._copies: tuple[Array, ...] = arrays
+        self._place: tuple[Any, Any] | None = None
+
+    def __call__(self, like: Array) -> tuple[Array, ...]:
+        xp, place = array_namespace(like), (array_namespace(like), device(like))
+        if place != self._place:
+            self._copies = tuple(xp.asarray(array, device=place[1]) for array in self._arrays)
+            self._place = place
+        return self._copies
+
+
+def _take(values: Array, index: Array) -> Array:
+    """Return entries of `values`, by their place in row-major order; the place past the last one holds a zero."""
+    xp = array_namespace(values)
+    padded = xp.concat([xp.reshape(values, (-1,)), xp.zeros(1, dtype=values.dtype, device=device(values))])
+    return xp.take(padded, index)

@@ -1,0 +1,186 @@
+"""Subspaces and the metric that they inherit, against brute force in coordinates; most of all where they are curved."""
+
+import array_api_strict as strict
+import numpy as np
+import pymanopt
+import pytest
+from cases import SUBSPACES, N, signs
+from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
+
+from manifolds import (
+    Identity,
+    InvalidArrayError,
+    MonotoneManifold,
+    OutsideManifoldError,
+    PullbackManifold,
+    Resolvent,
+    SignedLog,
+    SubspaceManifold,
+    mask,
+    tied,
+    toeplitz,
+    zero_diagonal,
+)
+from manifolds.checks import check_slope
+
+UNITS = np.eye(N * N).reshape(-1, N, N)
+AROUND = {
+    "resolvent": lambda: PullbackManifold(Resolvent(), N, "additive", seed=0),
+    "monotone": lambda: MonotoneManifold(N, seed=0),
+}
+"""Manifolds in which most subspaces are not totally geodesic."""
+
+
+def basis(subspace):
+    """Return an orthonormal basis of a subspace, shape (dimension, N, N)."""
+    spanning = np.stack([subspace.project(unit).reshape(-1) for unit in UNITS])
+    left, sizes, _ = np.linalg.svd(spanning)
+    return left[:, sizes > 0.5].T.reshape(-1, N, N)
+
+
+@pytest.mark.parametrize("name", SUBSPACES)
+def test_projections_are_orthogonal(name, generator):
+    subspace = SUBSPACES[name]
+    matrix = np.stack([subspace.project(unit).reshape(-1) for unit in UNITS])
+    np.testing.assert_allclose(matrix @ matrix, matrix, atol=1e-15)
+    np.testing.assert_array_equal(matrix, matrix.T)
+    assert np.trace(matrix) == pytest.approx(subspace.dimension)
+    V = generator.standard_normal((N, N))
+    there = subspace.project(strict.asarray(V))
+    np.testing.assert_array_equal(np.asarray(there), subspace.project(V))
+    assert subspace.project(V.astype(np.float32)).dtype == np.float32
+
+
+def test_what_the_subspaces_are(generator):
+    V = generator.standard_normal((N, N))
+    P = {name: subspace.project(V) for name, subspace in SUBSPACES.items()}
+    np.testing.assert_array_equal(np.diag(P["zero diagonal"]), 0)
+    np.testing.assert_array_equal(P["symmetric"], P["symmetric"].T)
+    np.testing.assert_array_equal(P["toeplitz"][1:, 1:], P["toeplitz"][:-1, :-1])
+    np.testing.assert_array_equal(np.roll(P["circulant"], (1, 1), (0, 1)), P["circulant"])
+    np.testing.assert_array_equal(P["blocks"][:2, 2:], 0)
+    assert P["toeplitz"][1, 0] == pytest.approx(np.diag(V, -1).mean())
+    with pytest.raises(InvalidArrayError, match="Pass integers"):
+        tied(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("name", ["mask", "zero diagonal", "toeplitz", "tied blocks"])
+def test_gradient_and_projection_against_coordinates(name, around, generator):
+    manifold = SubspaceManifold(AROUND[around](), SUBSPACES[name])
+    W, vectors = 0.5 * manifold.random_point(), basis(SUBSPACES[name])
+    V = generator.standard_normal((N, N))
+    inner = manifold.manifold.inner_product
+    metric = np.array([[inner(W, a, b) for a in vectors] for b in vectors])
+
+    def combined(right):
+        return np.tensordot(np.linalg.solve(metric, right), vectors, 1)
+
+    expected = combined([np.sum(a * V) for a in vectors])
+    np.testing.assert_allclose(manifold.euclidean_to_riemannian_gradient(W, V), expected, atol=1e-11)
+    expected = combined([inner(W, a, V) for a in vectors])
+    np.testing.assert_allclose(manifold.projection(W, V), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("name", ["mask", "zero diagonal", "toeplitz", "tied blocks"])
+def test_the_hessian_is_that_of_the_curved_subspace(name, around, generator):
+    """⟨Hess[V], V⟩ = D²J[V, V] − ⟨∇J, Γ(V, V)⟩ with the Christoffel symbols of the coordinates, from differences."""
+    manifold = SubspaceManifold(AROUND[around](), SUBSPACES[name])
+    W, vectors = 0.5 * manifold.random_point(), basis(SUBSPACES[name])
+    G, V = generator.standard_normal((N, N)), SUBSPACES[name].project(generator.standard_normal((N, N)))
+    inner, h = manifold.inner_product, 1e-5
+    metric = np.array([[inner(W, a, b) for a in vectors] for b in vectors])
+    along = np.array([inner(W + h * V, V, a) - inner(W - h * V, V, a) for a in vectors]) / (2 * h)
+    across = np.array([inner(W + h * a, V, V) - inner(W - h * a, V, V) for a in vectors]) / (2 * h)
+    christoffel = np.tensordot(np.linalg.solve(metric, along - across / 2), vectors, 1)
+    expected = np.sum(V * V) - np.sum(G * christoffel)
+    hessian = manifold.euclidean_to_riemannian_hessian(W, G, V, V)  # of ⟨G, W⟩ + ½‖W − W₀‖², whose D²J[V] is V
+    assert inner(W, hessian, V) == pytest.approx(expected, abs=1e-6)
+    U = SUBSPACES[name].project(generator.standard_normal((N, N)))
+    other = manifold.euclidean_to_riemannian_hessian(W, G, U, U)
+    assert inner(W, hessian, U) == pytest.approx(inner(W, other, V))
+
+
+@pytest.mark.parametrize("optimizer", [SteepestDescent, ConjugateGradient, TrustRegions])
+@pytest.mark.parametrize("name", ["mask", "toeplitz"])
+def test_pymanopt_solvers_run_without_geodesics(name, optimizer):
+    manifold = SubspaceManifold(AROUND["resolvent"](), SUBSPACES[name])
+    target, start = 0.5 * manifold.random_point(), 0.3 * manifold.random_point()
+    decorate = pymanopt.function.numpy(manifold)
+    problem = pymanopt.Problem(
+        manifold,
+        decorate(lambda W: float(np.sum((W - target) ** 2)) / 2),
+        euclidean_gradient=decorate(lambda W: W - target),
+        euclidean_hessian=decorate(lambda W, V: V),
+    )
+    result = optimizer(verbosity=0, max_iterations=60, min_gradient_norm=1e-6).run(problem, initial_point=start)
+    assert 0 <= result.cost < 1e-6 * problem.cost(start)
+    np.testing.assert_array_equal(SUBSPACES[name].project(result.point), result.point)
+
+
+def test_a_step_in_the_euclidean_metric_is_plain_projection(generator):
+    manifold = SubspaceManifold(PullbackManifold(Identity(), N), toeplitz(N))
+    W, G = toeplitz(N).project(generator.standard_normal((N, N))), generator.standard_normal((N, N))
+    np.testing.assert_allclose(manifold.euclidean_to_riemannian_gradient(W, G), toeplitz(N).project(G), atol=1e-15)
+
+
+def test_the_retraction_goes_along_the_subspace():
+    """The geodesics around it leave a curved subspace, their projections do not."""
+    manifold = SubspaceManifold(PullbackManifold(Resolvent(), N, "geodesic", seed=0), zero_diagonal(N))
+    W = manifold.random_point()
+    V = manifold.random_tangent_vector(W) / 10
+    np.testing.assert_array_equal(np.diag(manifold.retraction(W, V)), 0)
+
+    def error(step):
+        return np.linalg.norm(manifold.retraction(W, step * V) - W - step * V)
+
+    assert check_slope("velocity", error, 2, np.linalg.norm(W), np.finfo(float).eps)
+
+
+def test_conjugate_gradients_take_one_sharp_a_dimension(monkeypatch, generator):
+    manifold = SubspaceManifold(AROUND["monotone"](), SUBSPACES["toeplitz"])
+    W, G, calls = 0.5 * manifold.random_point(), generator.standard_normal((N, N)), []
+    sharp = manifold.manifold.euclidean_to_riemannian_gradient
+    monkeypatch.setattr(manifold.manifold, "euclidean_to_riemannian_gradient", lambda W, G: calls.append(1) or sharp(W, G))
+    manifold.euclidean_to_riemannian_gradient(W, G)
+    assert len(calls) <= 1 + (N * N - manifold.dim) + 2  # that of G, the dimensions left out, and what rounding adds
+
+
+def test_what_is_not_there_is_said():
+    manifold = SubspaceManifold(AROUND["resolvent"](), zero_diagonal(N))
+    W = manifold.random_point()
+    V = manifold.random_tangent_vector(W) / 10
+    for call in (lambda: manifold.exp(W, V), lambda: manifold.dist(W, W + V)):
+        with pytest.raises(
+            OutsideManifoldError, match=r"distance .* from the mask of 12 weights.*not totally geodesic.*retraction"
+        ):
+            call()
+    with pytest.raises(OutsideManifoldError, match="the point lies outside the subspace"):
+        manifold.norm(np.eye(N), V)
+    with pytest.raises(InvalidArrayError, match="shape"):
+        SubspaceManifold(AROUND["monotone"](), mask(np.ones((N, N)))).norm(np.eye(3), V)
+
+
+def test_geodesics_of_signed_weights_are_exponentiated_gradient(generator):
+    manifold = PullbackManifold(SignedLog(signs()), N, seed=0)
+    W, G = manifold.random_point(), generator.standard_normal((N, N))
+    step = manifold.exp(W, -0.1 * manifold.euclidean_to_riemannian_gradient(W, G))
+    np.testing.assert_allclose(step, W * np.exp(-0.1 * W * G), rtol=1e-14)
+    np.testing.assert_array_equal(np.sign(step), np.broadcast_to(signs(), (N, N)))
+    far = manifold.exp(W, 50 * manifold.random_tangent_vector(W))
+    np.testing.assert_array_equal(np.sign(far), np.broadcast_to(signs(), (N, N)))
+    additive = PullbackManifold(SignedLog(signs()), N, "additive", seed=0)
+    far = additive.retraction(W, -10 * W)
+    np.testing.assert_allclose(far, 0.1 * W)
+
+
+def test_signed_weights_refuse_other_signs():
+    manifold = PullbackManifold(SignedLog(signs()), N, seed=0)
+    W = manifold.random_point()
+    with pytest.raises(OutsideManifoldError, match="wrong sign"):
+        manifold.norm(-W, W)
+    with pytest.raises(InvalidArrayError, match="Pass one sign a column"):
+        SignedLog(np.array([1.0, 0.5]))
+    with pytest.raises(InvalidArrayError, match="4 signs at a point"):
+        PullbackManifold(SignedLog(signs()), 3).norm(np.ones((3, 3)), np.ones((3, 3)))
