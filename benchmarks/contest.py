@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.peers import Maker, installed_peers
 from benchmarks.records import Row
-from benchmarks.steps import TOLERANCES, Run, Step, ours
+from benchmarks.steps import Run, Step, ours
 from benchmarks.timing import interleaved, ratio, seconds
 
 OURS, OUR_PICARD = "riemannrnn", "riemannrnn, Picard"
@@ -55,11 +55,11 @@ def side_by_side(n: int, radius: float, dtype: np.dtype[Any], stimuli: int, repe
         except Exception as error:  # a peer that fails is a row like another
             outcome, factors, reason = {"meets": False}, (1.0, 1.0), f"{type(error).__name__}: {str(error)[:60]}"
             outcome["failure"] = reason
-        setting = {"units": n, "radius": radius, "dtype": dtype.name, "stimuli": stimuli, "tolerance": TOLERANCES[dtype.name]}
+        setting = {"units": n, "radius": radius, "dtype": dtype.name, "stimuli": stimuli, "tolerance": step.tolerance}
         rows[name] = {"contender": name, **setting, **outcome}
         if outcome["meets"]:
             known[name, radius, dtype.name] = factors
-            runs[name] = partial(run, *(factor * TOLERANCES[dtype.name] for factor in factors))
+            runs[name] = partial(run, *(factor * step.tolerance for factor in factors))
     measure(rows, runs, repeats)
     console.print(_table(list(rows.values())))
     return list(rows.values())
@@ -79,7 +79,7 @@ def measure(rows: dict[str, Row], runs: dict[str, Callable[[], object]], repeats
 
 def judged(run: Run, step: Step, start: Factors) -> tuple[Row, Factors]:
     """Return the residuals with the tolerances found, whether they are met, and those tolerances in units of the common one."""
-    tolerance = TOLERANCES[step.weights.dtype.name]
+    tolerance = step.tolerance
     forward, residual = loosest(lambda factor: step.residual(run(factor * tolerance, LOOSE)[0]) / tolerance, start[0])
     outcome: Row = {"residual": residual * tolerance, "meets": residual <= SLACK}
     if not outcome["meets"]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.counting import count_products
 from benchmarks.records import Row
-from benchmarks.steps import TOLERANCES, Step, ours
+from benchmarks.steps import Step, ours
 from benchmarks.timing import beside_products, ratio, seconds
 from manifolds import Array
 
@@ -25,7 +25,8 @@ LONG = 5.0
 
 def grow(units: int, stimuli: int, radius: float, dtype: str, repeats: int) -> Row:
     """Measure one step, count its matrix products, and measure as many products alone."""
-    step, tolerance = Step.draw(units, radius, np.dtype(dtype), stimuli), TOLERANCES[dtype]
+    step = Step.draw(units, radius, np.dtype(dtype), stimuli)
+    tolerance = step.tolerance
 
     def counted(weights: Array, drive: Array) -> None:
         ours(Step(weights, drive, step.readout, step.labels))(tolerance, tolerance)
