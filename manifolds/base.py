@@ -1,7 +1,7 @@
 """The pymanopt contract for an open set of matrices, with a generator of its own and checked arguments."""
 
 from abc import abstractmethod
-from math import prod, sqrt
+from math import inf, prod, sqrt
 from typing import get_args
 
 import numpy as np
@@ -156,10 +156,16 @@ class WeightManifold(Manifold):
             A tangent vector at exp_W(V), of the same norm.
         """
 
-    @abstractmethod
-    def exit_time(self, point: Array, tangent_vector: Array) -> float:
-        """Return the t > 0 at which the geodesic exp_W(t V) leaves the manifold (infinity: never)."""
+    def random_point(self) -> Array:
+        """Return a point of normal entries, of standard deviation 0.5/√n; where those need not be points, it is overridden."""
+        return 0.5 / max(self.shape) ** 0.5 * self.normal()
 
-    @abstractmethod
+    def exit_time(self, point: Array, tangent_vector: Array) -> float:
+        """Return the t > 0 at which the geodesic exp_W(t V) leaves the manifold; infinity, where no edge is known."""
+        self.check(point, tangent_vector)
+        return inf
+
     def edge_distance(self, point: Array) -> float:
-        """Return the distance to the nearest edge that a geodesic can reach (infinity: none can)."""
+        """Return the distance to the nearest edge that a geodesic can reach; infinity, where none is known."""
+        self.check(point)
+        return inf

@@ -3,7 +3,7 @@
 The group element is B = I − W. Notation: X = −B⁻¹V is the velocity of B seen from B (of the mirror image, −V B⁻¹).
 """
 
-from math import ceil, inf
+from math import ceil
 from typing import Any, Literal, TypeAlias, final, get_args
 
 import numpy as np
@@ -197,20 +197,6 @@ class InvariantManifold(WeightManifold):
         X, Y = self._velocity(point, tangent_vector_a), self._velocity(point, tangent_vector_b)
         curvature = _connection(X, _connection(Y, Y)) - _connection(Y, _connection(X, Y)) - _connection(_bracket(X, Y), Y)
         return inner(curvature, X) / (inner(X, X) * inner(Y, Y) - inner(X, Y) ** 2)
-
-    def random_point(self) -> Array:
-        """Return a point of normal entries, of standard deviation 0.5/√n."""
-        return 0.5 / self.shape[0] ** 0.5 * self.normal()
-
-    def exit_time(self, point: Array, tangent_vector: Array) -> float:
-        """Return infinity: the manifold is complete."""
-        self.check(point, tangent_vector)
-        return inf
-
-    def edge_distance(self, point: Array) -> float:
-        """Return infinity: the manifold is complete."""
-        self.check(point)
-        return inf
 
     def _turn(self, matrix: Array) -> Array:
         return matrix if self.side == "left" else matrix.T

@@ -1,7 +1,6 @@
 """A metric of one's own: give ♯, and perhaps ♭; the rest of its geometry is derived."""
 
 from collections.abc import Callable
-from math import inf
 from typing import final
 
 import numpy as np
@@ -151,18 +150,6 @@ class MetricManifold(WeightManifold):
         a, b = (self._cometric.flat(point, vector) for vector in (tangent_vector_a, tangent_vector_b))
         area = inner(a, tangent_vector_a) * inner(b, tangent_vector_b) - inner(a, tangent_vector_b) ** 2
         return self._cometric.curvature(point, a, b) / area
-
-    def random_point(self) -> Array:
-        """Return a point of normal entries, of standard deviation 0.5/√n."""
-        return 0.5 / max(self.shape) ** 0.5 * self.normal()
-
-    def exit_time(self, point: Array, tangent_vector: Array) -> float:
-        self.check(point, tangent_vector)
-        return inf
-
-    def edge_distance(self, point: Array) -> float:
-        self.check(point)
-        return inf
 
     def _integrate(self, point: Array, tangent_vector: Array, *carried: Array, tolerance: float) -> tuple[Array, ...]:
         covector = self._cometric.flat(point, self.arrived(tangent_vector))

@@ -1,7 +1,7 @@
 """Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
 
 from functools import cached_property
-from math import exp, inf, log
+from math import exp, log
 from typing import final
 
 import numpy as np
@@ -147,14 +147,6 @@ class MonotoneManifold(WeightManifold):
         """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""
         sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
         return self.exp(array_namespace(sample).zeros_like(sample), sample)
-
-    def exit_time(self, point: Array, tangent_vector: Array) -> float:
-        self.check(point, tangent_vector)
-        return inf
-
-    def edge_distance(self, point: Array) -> float:
-        self.check(point)
-        return inf
 
     def _rates(self, point: Array, tangent_vector: Array) -> tuple[Array, Array]:
         """Return eigenvalues and eigenvectors of −S^{-1/2} V_s S^{-1/2}, the relative growth of S along V."""

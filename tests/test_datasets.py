@@ -123,7 +123,7 @@ def test_idx_round_trip(values: np.ndarray, tmp_path_factory: pytest.TempPathFac
     path = write(folder / "theirs.gz", idx_bytes(values))
     np.testing.assert_array_equal(read_idx(path), values)
     np.testing.assert_array_equal(read_idx(path, values.shape), values)
-    datasets._write_idx(folder / "ours.gz", values)
+    datasets.write_idx(folder / "ours.gz", values)
     assert gzip.decompress((folder / "ours.gz").read_bytes()) == idx_bytes(values)
 
 

@@ -12,6 +12,7 @@ FILES = sorted(path for package in ("manifolds", "riemannrnn") for path in (ROOT
 LAYERS = {
     "riemannrnn.backend": 0,
     "riemannrnn.datasets": 0,
+    "riemannrnn.idx": 0,
     "riemannrnn.network": 1,
     "riemannrnn.equilibrium": 2,
     "riemannrnn.rate_network": 3,
