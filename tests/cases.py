@@ -226,3 +226,10 @@ CALLS = {
     "random vector": lambda m, W, W2, V: m.random_tangent_vector(W),
 }
 """Every method of a manifold, of itself, two points and a short tangent vector at the first."""
+
+
+def fixed_point_problem(n=40, batch=200, radius=0.9, dtype=np.float64, seed=0, drive=1.0):
+    """Return weights of a spectral radius, and the drive of a batch."""
+    generator = np.random.default_rng(seed)
+    weights = radius * generator.standard_normal((n, n)) / n**0.5
+    return weights.astype(dtype), (drive * generator.standard_normal((batch, n))).astype(dtype)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases import fixed_point_problem as problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
@@ -14,26 +15,17 @@ from threadpoolctl import threadpool_info
 from manifolds.arrays import inverse
 from riemannrnn import (
     Automatic,
-    FixedPointCost,
-    FixedPointError,
-    Neumann,
     RateNetwork,
-    SquaredError,
     solve_fixed_points,
 )
-from riemannrnn.equilibrium import Picard, chunks
+from riemannrnn.equilibrium import Iteration, Picard, chunks
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.equilibrium.iteration import Iterate
 from riemannrnn.equilibrium.stages import MixedStage
 from riemannrnn.network.activations import as_activation
 from riemannrnn.network.connectivity import Dense
-
-
-def problem(n=40, batch=200, radius=0.9, dtype=np.float64, seed=0, drive=1.0):
-    generator = np.random.default_rng(seed)
-    weights = radius * generator.standard_normal((n, n)) / n**0.5
-    return weights.astype(dtype), (drive * generator.standard_normal((batch, n))).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -239,6 +231,19 @@ def test_maps_by_name(solver, radius):
         assert found.solver.startswith(f"{solver} (")
 
 
+def test_an_iteration_of_ones_own():
+    class Halfway(Iteration):
+        name = "halfway"
+
+        def update(self, equation, iterate, evaluated, tolerance):
+            return Iterate(iterate.state + 0.5 * evaluated.residual)
+
+    weights, drive = problem(radius=0.5)
+    found = solve_fixed_points(weights, drive, solver=Halfway())
+    assert found.solver == "halfway"
+    np.testing.assert_allclose(found.rates, solve_fixed_points(weights, drive).rates, atol=1e-8)
+
+
 def test_a_wrong_option_of_the_automatic_solver():
     with pytest.raises(ValueError, match="method = 'newton' is unknown; choose one of any, chord, splitting"):
         Automatic("newton")
@@ -295,46 +300,3 @@ def test_products_in_threads(monkeypatch, generator):
     a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
     np.testing.assert_allclose(chunks.product(a, b), a @ b, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(chunks.summed(Dense().accumulate, a, a[:, :20]), a.T @ a[:, :20], rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("terms", [1, 2, 5])
-def test_neumann_derivatives_are_the_truncated_series(terms):
-    weights, drive = problem()
-    found = solve_fixed_points(weights, drive)
-    expected, term = 0.0, found.gains * drive
-    for _ in range(terms):
-        expected, term = expected + term, found.gains * (term @ weights)
-    implicit = Implicit(found, Neumann(terms))
-    np.testing.assert_allclose(implicit.adjoint(drive), expected, rtol=1e-12, atol=1e-13)
-    solution = implicit.solve_adjoint(drive)
-    assert not solution.converged.any()
-    assert solution.status[0].startswith(f"Not converged in {terms - 1} iterations")
-    scale = np.abs(found.gains * drive).max() * 40**0.5
-    np.testing.assert_allclose(solution.residual, np.linalg.norm(term, axis=1) / scale, rtol=1e-8)
-
-
-def test_neumann_is_for_derivatives_alone():
-    weights, drive = problem()
-    with pytest.raises(TypeError, match=r"neumann\(1\) does not find fixed points"):
-        solve_fixed_points(weights, drive, solver=Neumann())
-    with pytest.raises(ValueError, match="terms = 0 is below 1"):
-        Neumann(0)
-    network = RateNetwork(40, None, None, seed=0)
-    cost = FixedPointCost(network, drive, SquaredError(0 * drive), adjoint_solver=Neumann(3))
-    exact = FixedPointCost(network, drive, SquaredError(0 * drive))
-    one, other = cost.gradient(weights), exact.gradient(weights)
-    assert 1e-3 < np.linalg.norm(one - other) / np.linalg.norm(other) < 1
-
-
-def test_adjoints_have_a_verdict_of_their_own():
-    weights, drive = problem(radius=0.5)
-    found = solve_fixed_points(weights, drive)
-    good = Implicit(found).solve_adjoint(drive)
-    assert good.converged.all()
-    assert good.solver.startswith("auto (")
-    assert good.status[0].startswith("Converged in ")
-    bad = Implicit(found, "picard", max_iterations=2)
-    assert not bad.solve_adjoint(drive).converged.any()
-    assert not bad.solve_tangent(weights).converged.any()
-    with pytest.raises(FixedPointError, match="the adjoint of 200 of 200 stimuli is not solved"):
-        bad.adjoint(drive)

@@ -5,7 +5,7 @@ from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.autodiff import differentiable_fixed_points
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, solve_fixed_points
 from riemannrnn.equilibrium.implicit import Implicit, LinearSolution
-from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.iteration import Iteration, Solver
 from riemannrnn.equilibrium.neumann import Neumann
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
@@ -17,6 +17,7 @@ __all__ = [
     "FixedPointError",
     "FixedPoints",
     "Implicit",
+    "Iteration",
     "LinearSolution",
     "Neumann",
     "Newton",
