@@ -31,7 +31,7 @@ def random_task(dtype: np.dtype[Any]) -> tuple[RateNetwork, Array, Array, Array]
 def step(rule_name: str, network: RateNetwork, labels: Array, weights: Array, images: Array) -> Array:
     """Take one training step from a cold start: fixed points to tolerance, what the rule needs, and the new weights."""
     cost = FixedPointCost(network, images, CrossEntropy(labels), on_failure="raise")
-    return make_rule(rule_name, UNITS).step(cost.at(weights), 0.1)[0]
+    return make_rule(rule_name, UNITS).step(weights, cost.at(weights), 0.1)[0]
 
 
 def products_table(repeats: int) -> tuple[Table, list[Row]]:

@@ -4,15 +4,17 @@ from manifolds.arrays import Array, PointCache
 from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
-from manifolds.checks import CheckReport, CheckResult, check_chart, check_manifold
+from manifolds.checks import check_chart, check_manifold
 from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
 from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_invariant
 from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
+from manifolds.parameterization import Parameterization, Point
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
-from manifolds.scaled_monotone import scaled_gradient, scaled_hessian, scaled_monotone, scaled_velocity, scaled_weights
+from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.signed_log import SignedLog
+from manifolds.slopes import CheckReport, CheckResult
 from manifolds.subspace import SubspaceManifold
 from manifolds.subspaces import Subspace, circulant, mask, symmetric, tied, toeplitz, zero_diagonal
 
@@ -31,10 +33,13 @@ __all__ = [
     "MetricManifold",
     "MonotoneManifold",
     "OutsideManifoldError",
+    "Parameterization",
+    "Point",
     "PointCache",
     "PullbackManifold",
     "Resolvent",
     "Retraction",
+    "ScaledMonotoneManifold",
     "SignedLog",
     "SingularPointError",
     "Subspace",
@@ -47,11 +52,6 @@ __all__ = [
     "left_invariant",
     "mask",
     "right_invariant",
-    "scaled_gradient",
-    "scaled_hessian",
-    "scaled_monotone",
-    "scaled_velocity",
-    "scaled_weights",
     "symmetric",
     "tied",
     "toeplitz",

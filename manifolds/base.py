@@ -11,9 +11,10 @@ from pymanopt.manifolds.manifold import Manifold
 from manifolds.arrays import Array, all_finite
 from manifolds.charts import Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
+from manifolds.parameterization import Parameterization
 
 
-class WeightManifold(Manifold):
+class WeightManifold(Parameterization, Manifold):
     """An open set of matrices: every matrix of the point's shape is a tangent vector.
 
     Parameters

@@ -1,103 +1,22 @@
 """Numerical checks of a manifold, for tests, tutorials and users: each answers with a truth value and a reason."""
 
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from array_api_compat import array_namespace
+from pymanopt.manifolds import Product
 
 from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart
 from manifolds.errors import ManifoldError
+from manifolds.parameterization import Parameterization, Point
 from manifolds.pullback import PullbackManifold
+from manifolds.scaled_monotone import ScaledMonotoneManifold
+from manifolds.slopes import CheckReport, CheckResult, check_equal, check_numbers, check_slope
 
 MOST_ROUNDING = 100.0
 """Rounding may be so many times larger than that of the quantities themselves."""
-
-SLOPE_TOLERANCE = 0.2
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """Outcome of one check: true if it passed, and the reason either way."""
-
-    name: str
-    passed: bool
-    reason: str
-
-    def __bool__(self) -> bool:
-        return self.passed
-
-    def __str__(self) -> str:
-        return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """Outcome of all checks of a manifold: true if every one passed; prints a line a check."""
-
-    subject: str
-    results: tuple[CheckResult, ...]
-
-    def __bool__(self) -> bool:
-        return all(self.results)
-
-    def __iter__(self) -> Iterator[CheckResult]:
-        return iter(self.results)
-
-    def __getitem__(self, name: str) -> CheckResult:
-        return next(result for result in self.results if result.name == name)
-
-    def __str__(self) -> str:
-        return "\n".join([f"{self.subject}: {'passed' if self else 'FAILED'}", *(f"  {result}" for result in self.results)])
-
-
-def check_slope(name: str, error: Callable[[float], float], expected: float, scale: float, epsilon: float) -> CheckResult:
-    """Check that error(t) vanishes like t to the power `expected`.
-
-    The slope of log error against log t is fitted over the smallest decade of t on which the error stands clear of rounding,
-    so the range is found rather than fixed and the same check serves float32 and float64.
-
-    Parameters
-    ----------
-    name
-        Name of the result.
-    error
-        The error as a function of the step t; it is taken at t and −t and the larger counts, lest two orders cancel at some t.
-    expected
-        The power wanted, 2 for first-order and 3 for second-order agreement. A steeper slope passes too.
-    scale
-        Size of the quantities whose difference the error is; rounding is `epsilon` times this.
-    epsilon
-        Machine epsilon of the dtype that the error was computed in.
-    """
-    steps = np.logspace(-8, 0, 41)
-    errors = np.array([np.maximum(error(float(step)), error(-float(step))) for step in steps])
-    if not np.all(np.isfinite(errors)):
-        return CheckResult(name, False, f"the error is not finite at t = {steps[~np.isfinite(errors)][0]:.1e}")
-    below = np.flatnonzero(errors <= 30 * epsilon * scale)
-    first = int(below[-1]) + 1 if below.size else 0
-    if first > len(steps) - 3:
-        return CheckResult(name, True, f"the error stays at rounding, {errors.max():.1e} at most")
-    window = slice(first, min(first + 6, len(steps)))
-    slope = float(np.polyfit(np.log(steps[window]), np.log(errors[window]), 1)[0])
-    reason = f"slope {slope:.2f}, expected {expected:g}, for t from {steps[first]:.1e} to {steps[window][-1]:.1e}"
-    return CheckResult(name, slope > expected - SLOPE_TOLERANCE, reason)
-
-
-def check_equal(name: str, actual: Array, expected: Array, tolerance: float) -> CheckResult:
-    """Check that two arrays agree to `tolerance` relative to the norm of the expected one (absolutely, where that is zero)."""
-    size = frobenius_norm(expected)
-    error = frobenius_norm(actual - expected) / (size if size > 0 else 1.0)
-    return CheckResult(name, error <= tolerance, f"relative error {error:.1e}, allowed {tolerance:.1e}")
-
-
-def check_numbers(name: str, actual: float, expected: float, tolerance: float, scale: float = 0.0) -> CheckResult:
-    """Check that two numbers agree to `tolerance` relative to the larger of |expected| and `scale`."""
-    error = abs(actual - expected) / max(abs(expected), scale, sys.float_info.min)
-    return CheckResult(name, error <= tolerance, f"{actual:.10g} against {expected:.10g}, relative error {error:.1e}")
 
 
 def check_gradient(
@@ -156,13 +75,47 @@ def check_retraction(manifold: WeightManifold, point: Array, vector: Array) -> C
     return check_slope("retraction slope", error, 2, frobenius_norm(point) + 1, machine_epsilon(point))
 
 
-def check_manifold(manifold: WeightManifold, point: Array | None = None) -> CheckReport:
+def check_parameterization(manifold: Parameterization, point: Point, vector: Point) -> list[CheckResult]:
+    """Check how points stand for weights: the velocity of W, the gradient and its change, by the slopes of what they predict.
+
+    Parameters
+    ----------
+    manifold
+        A manifold whose points are lists of arrays.
+    point, vector
+        A point and a tangent vector, along which the point may move by a whole step in a straight line.
+    """
+    W, velocity = manifold.weights(point), manifold.velocity(point, vector)
+    xp, epsilon = array_namespace(W), machine_epsilon(W)
+    first = manifold.pull_back(point, xp.sin(W))
+    second = manifold.pull_back_hessian(point, xp.sin(W), xp.cos(W) * velocity, vector)
+    slope = sum(inner(a, b) for a, b in zip(first, vector, strict=True))
+
+    def moved(step: float) -> list[Array]:
+        return [a + step * b for a, b in zip(point, vector, strict=True)]
+
+    def of_weights(step: float) -> float:
+        return frobenius_norm(manifold.weights(moved(step)) - W - step * velocity)
+
+    def of_cost(step: float) -> float:
+        return abs(float(xp.sum(xp.cos(W) - xp.cos(manifold.weights(moved(step))))) - step * slope)
+
+    def of_gradient(step: float) -> float:
+        now = manifold.pull_back(moved(step), xp.sin(manifold.weights(moved(step))))
+        return sum(frobenius_norm(a - b - step * c) for a, b, c in zip(now, first, second, strict=True))
+
+    scale = MOST_ROUNDING * (frobenius_norm(W) + sum(frobenius_norm(a) for a in (*first, *second)))
+    errors = {"velocity of W": of_weights, "gradient through W": of_cost, "Hessian through W": of_gradient}
+    return [check_slope(name, error, 2, scale, epsilon) for name, error in errors.items()]
+
+
+def check_manifold(manifold: WeightManifold | Product, point: Point | None = None) -> CheckReport:
     """Check every formula of a manifold against the others and against finite steps, at a random point or a given one.
 
     Parameters
     ----------
     manifold
-        The manifold.
+        The manifold. Of a product every factor is checked, and how its points stand for weights.
     point
         Where to check. Default: a random point.
 
@@ -172,12 +125,22 @@ def check_manifold(manifold: WeightManifold, point: Array | None = None) -> Chec
         True if every check passed; prints what failed and why. An error raised by a formula is a failed check.
     """
     W = manifold.random_point() if point is None else point
+    if isinstance(manifold, Product):
+        return _check_product(manifold, W)
     results: list[CheckResult] = []
     for group in (_chart_checks, _metric_checks, _cost_checks, _geodesic_checks, _transport_checks):
         try:
             results += group(manifold, W)
         except (ManifoldError, ArithmeticError, np.linalg.LinAlgError, NotImplementedError, ValueError) as error:
             results.append(CheckResult(group.__name__.strip("_").replace("_", " "), False, f"{type(error).__name__}: {error}"))
+    return CheckReport(str(manifold), tuple(results))
+
+
+def _check_product(manifold: Product, point: Point) -> CheckReport:
+    reports = [check_manifold(factor, part) for factor, part in zip(manifold.manifolds, point, strict=True)]
+    results = [CheckResult(f"{r.subject}, {each.name}", each.passed, each.reason) for r in reports for each in r]
+    if isinstance(manifold, ScaledMonotoneManifold):
+        results += check_parameterization(manifold, point, manifold.random_tangent_vector(point))
     return CheckReport(str(manifold), tuple(results))
 
 

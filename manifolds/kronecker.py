@@ -110,21 +110,21 @@ class InvariantManifold(WeightManifold):
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = ⟨B⁻¹U, B⁻¹V⟩, or ⟨U B⁻¹, V B⁻¹⟩."""
         self.check(point, tangent_vector_a, tangent_vector_b)
-        return inner(self._velocity(point, tangent_vector_a), self._velocity(point, tangent_vector_b))
+        return inner(self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b))
 
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return grad = B Bᵀ ∇, or ∇ Bᵀ B."""
         self.check(point, euclidean_gradient)
-        return self._vector(point, self._gradient(point, euclidean_gradient))
+        return self.from_frame(point, self._gradient(point, euclidean_gradient))
 
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:
         """Return Hess[V] = −B (Xᵀ Y − Bᵀ H + ∇_X Y), Y = −Bᵀ ∇J the gradient seen from B, H the Euclidean Hessian along V."""
         self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
-        X, Y = self._velocity(point, tangent_vector), self._gradient(point, euclidean_gradient)
+        X, Y = self.to_frame(point, tangent_vector), self._gradient(point, euclidean_gradient)
         change = X.T @ Y + self._gradient(point, euclidean_hessian)
-        return self._vector(point, change + _connection(X, Y))
+        return self.from_frame(point, change + _connection(X, Y))
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
         """Return I − B exp(Xᵀ) exp(X − Xᵀ).
@@ -136,9 +136,9 @@ class InvariantManifold(WeightManifold):
             singular set, or if it is not finite.
         """
         self.check(point, tangent_vector)
-        X = self.arrived(self._velocity(point, tangent_vector))
+        X = self.arrived(self.to_frame(point, tangent_vector))
         with np.errstate(over="ignore", invalid="ignore"):  # found out below
-            arrival = point + self._vector(point, _displacement(X))
+            arrival = point + self.from_frame(point, _displacement(X))
         self._refuse_rounded_off(point, self.arrived(arrival), X)
         return arrival
 
@@ -155,7 +155,7 @@ class InvariantManifold(WeightManifold):
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return V with exp_W(V) = W′, by shooting in float64 on the CPU; of several the one that Newton's method finds."""
         self.check(point_a, point_b)
-        relative = to_numpy(self._velocity(point_a, self.arrived(point_b) - point_a)).astype(np.float64)
+        relative = to_numpy(self.to_frame(point_a, self.arrived(point_b) - point_a)).astype(np.float64)
         if np.linalg.slogdet(np.eye(len(relative)) + relative)[0] <= 0:
             raise OutsideManifoldError(
                 "det(I − W) changes its sign from one point to the other",
@@ -165,16 +165,26 @@ class InvariantManifold(WeightManifold):
         with np.errstate(over="ignore", invalid="ignore"):  # a step that overflows is halved
             velocity = shoot(lambda X, _: _displacement(X), relative, 100 * machine_epsilon(point_a))
         as_given = array_namespace(point_a).asarray(velocity, dtype=point_a.dtype, device=device(point_a))
-        return self._vector(point_a, as_given)
+        return self.from_frame(point_a, as_given)
 
     def dist(self, point_a: Array, point_b: Array) -> float:
         """Return the length of the geodesic that `log` finds: the distance, unless a shorter one was missed."""
         return self.norm(point_a, self.log(point_a, point_b))
 
+    def to_frame(self, point: Array, tangent_vector: Array) -> Array:
+        """Return X = −B⁻¹ V, on the right-invariant manifold the transpose of −V B⁻¹: in it the metric is Euclidean."""
+        self.check(point, tangent_vector)
+        return -self._turn(self._resolvent.value(point)) @ self._turn(tangent_vector)
+
+    def from_frame(self, point: Array, coordinates: Array) -> Array:
+        """Return the tangent vector of given `to_frame`."""
+        self.check(point, coordinates)
+        return -self._turn(self._turn(identity_like(point) - point) @ coordinates)
+
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return B′ B⁻¹ U, or U B⁻¹ B′: the translation of the group, an isometry that knows no path; not parallel."""
         self.check(point_a, point_b, tangent_vector_a)
-        return self._vector(point_b, self._velocity(point_a, tangent_vector_a))
+        return self.from_frame(point_b, self.to_frame(point_a, tangent_vector_a))
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
         """Return −B exp(Xᵀ) Y(1) exp(X − Xᵀ), where Ẏ = ½ ([X − Xᵀ, Y] + [Yᵀ, X]) from Y(0) = −B⁻¹U.
@@ -183,29 +193,23 @@ class InvariantManifold(WeightManifold):
         """
         self.check(point, tangent_vector, carried)
         self.exp(point, tangent_vector)  # refuses a step too long to be carried along
-        X, Y = self._velocity(point, tangent_vector), self._velocity(point, carried)
+        X, Y = self.to_frame(point, tangent_vector), self.to_frame(point, carried)
         parts = max(1, ceil(2 * frobenius_norm(X)))
         for _ in range(parts):
             Y = _transported(X / parts, Y)
         identity = identity_like(X)
         left, right = identity + exponential_minus_identity(X.T), identity + exponential_minus_identity(X - X.T)
-        return self._vector(point, left @ Y @ right)
+        return self.from_frame(point, left @ Y @ right)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return K = ⟨R(X, Y)Y, X⟩ / (|X|²|Y|² − ⟨X, Y⟩²), the same at every point for the same velocities X and Y."""
         self.check(point, tangent_vector_a, tangent_vector_b)
-        X, Y = self._velocity(point, tangent_vector_a), self._velocity(point, tangent_vector_b)
+        X, Y = self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b)
         curvature = _connection(X, _connection(Y, Y)) - _connection(Y, _connection(X, Y)) - _connection(_bracket(X, Y), Y)
         return inner(curvature, X) / (inner(X, X) * inner(Y, Y) - inner(X, Y) ** 2)
 
     def _turn(self, matrix: Array) -> Array:
         return matrix if self.side == "left" else matrix.T
-
-    def _velocity(self, point: Array, vector: Array) -> Array:
-        return -self._turn(self._resolvent.value(point)) @ self._turn(vector)
-
-    def _vector(self, point: Array, velocity: Array) -> Array:
-        return -self._turn(self._turn(identity_like(point) - point) @ velocity)
 
     def _gradient(self, point: Array, covector: Array) -> Array:
         return -self._turn(identity_like(point) - point).T @ self._turn(covector)

@@ -56,6 +56,8 @@ class MonotoneManifold(WeightManifold):
     1.0
     """
 
+    stable_by_construction = True
+
     def __init__(
         self, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
     ) -> None:

@@ -116,6 +116,16 @@ class PullbackManifold(WeightManifold):
         self.check(point_a, point_b)
         return frobenius_norm(self.chart.difference(point_a, point_b))
 
+    def to_frame(self, point: Array, tangent_vector: Array) -> Array:
+        """Return Dφ[V], coordinates in which the metric is Euclidean and parallel transport is the identity."""
+        self.check(point, tangent_vector)
+        return self.chart.differential(point, tangent_vector)
+
+    def from_frame(self, point: Array, coordinates: Array) -> Array:
+        """Return the tangent vector of given `to_frame`."""
+        self.check(point, coordinates)
+        return self.chart.inverse_differential(point, coordinates)
+
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return the parallel transport Dφ(W′)⁻¹ Dφ(W) V, the same along every path since the metric is flat."""
         self.check(point_a, point_b, tangent_vector_a)

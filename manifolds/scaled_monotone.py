@@ -1,10 +1,6 @@
-"""Stable weights of a larger kind: the rows of I − W for monotone weights, each scaled by a positive number.
+"""Stable weights of a larger kind: the rows of I − W for monotone weights, each scaled by a positive number."""
 
-A point is a list [M, ε] of monotone weights, shape (n, n), and logarithms of the scales, shape (n, 1); it stands for the W with
-I − W = E (I − M), E = diag(exp ε). G is a Euclidean gradient with respect to W, [V, v] a tangent vector at [M, ε].
-"""
-
-from collections.abc import Sequence
+from typing import final
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -13,81 +9,114 @@ from pymanopt.manifolds import Product
 from manifolds.arrays import Array, identity_like
 from manifolds.charts import Identity
 from manifolds.monotone import MonotoneManifold
+from manifolds.parameterization import Parameterization, Point
 from manifolds.pullback import PullbackManifold
 
 
-def scaled_monotone(
-    n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
-) -> Product:
-    """Return the product of the monotone manifold and the Euclidean space of ε, a manifold of points [M, ε].
+@final
+class ScaledMonotoneManifold(Parameterization, Product):
+    """Points [M, ε] of monotone weights and scales, which stand for the W with I − W = E (I − M), E = diag(exp(c ε)).
 
     At each point every stimulus of a network with slopes at most 1 has exactly one fixed point, and it is stable: G⁻¹ − W is
     diagonally Lyapunov stable, with E⁻¹, and so −I + G W is Hurwitz for all gains in [0, 1]. Unlike monotone weights, W may
-    amplify strongly, as a feedforward chain does. The manifold is complete. Different points may stand for the same W.
+    amplify strongly, as a feedforward chain does. The metric is that of the product of `MonotoneManifold` and the Euclidean
+    space of ε; it is complete. Different points may stand for the same W.
 
     Parameters
     ----------
     n
         Number of rows and columns of W.
+    growth
+        c: how much faster the logarithms of the scales change than entries of M, by steps of the same length.
     seed, like, validate
         See `WeightManifold`.
 
-    Returns
-    -------
-    pymanopt.manifolds.Product
-        Its points go to `scaled_weights`, and gradients and Hessians with respect to W come from `scaled_gradient` and
-        `scaled_hessian`. To start from monotone weights, pass [W, zeros of shape (n, 1)].
+    Raises
+    ------
+    ValueError
+        For a growth that is not positive.
 
     References
     ----------
     Kaszkurewicz and Bhaya, *Matrix Diagonal Stability in Systems and Computation*, Birkhäuser 2000, chapter 2.
+
+    Examples
+    --------
+    >>> from manifolds import ScaledMonotoneManifold
+    >>> m = ScaledMonotoneManifold(3, seed=0)
+    >>> M, scales = point = m.random_point()
+    >>> m.weights(point).shape, scales.shape
+    ((3, 3), (3, 1))
     """
-    generator = np.random.default_rng(seed)
-    monotone = MonotoneManifold(n, seed=generator, like=like, validate=validate)
-    return Product([monotone, PullbackManifold(Identity(), (n, 1), seed=generator, like=like, validate=validate)])
 
+    stable_by_construction = True
 
-def scaled_weights(point: Sequence[Array]) -> Array:
-    """Return W = I − E (I − M), shape (n, n)."""
-    return identity_like(point[0]) - _complement(point)
+    def __init__(
+        self,
+        n: int,
+        growth: float = 1.0,
+        *,
+        seed: int | np.random.Generator | None = None,
+        like: Array | None = None,
+        validate: bool = False,
+    ) -> None:
+        if not growth > 0:
+            raise ValueError(f"growth = {growth} is not positive; 1 is the usual, larger lets the scales change faster")
+        generator = np.random.default_rng(seed)
+        self.growth = growth
+        self.monotone = MonotoneManifold(n, seed=generator, like=like, validate=validate)
+        scales = PullbackManifold(Identity(), (n, 1), seed=generator, like=like, validate=validate)
+        super().__init__([self.monotone, scales])
 
+    def point_at(self, weights: Array) -> list[Array]:
+        """Return the point [W, 0] for monotone weights.
 
-def scaled_velocity(point: Sequence[Array], tangent_vector: Sequence[Array]) -> Array:
-    """Return the change of W along [V, v], E V − diag(v) (I − W), shape (n, n)."""
-    change, growth = tangent_vector
-    return _scales(point) * change - growth * _complement(point)
+        Raises
+        ------
+        OutsideManifoldError
+            For weights that are not monotone.
+        """
+        self.monotone.norm(weights, weights)
+        return [array_namespace(weights).asarray(weights, copy=True), array_namespace(weights).zeros_like(weights[:, :1])]
 
+    def scales(self, point: Point) -> Array:
+        """Return exp(c ε), the diagonal of E, shape (n, 1)."""
+        return array_namespace(point[1]).exp(self.growth * point[1])
 
-def scaled_gradient(point: Sequence[Array], gradient: Array) -> list[Array]:
-    """Return the Euclidean gradient with respect to [M, ε]: [E G, −row sums of G ∘ (I − W)]."""
-    return [_scales(point) * gradient, _row_sums(-gradient * _complement(point))]
+    def weights(self, point: Point) -> Array:
+        """Return W = I − E (I − M), shape (n, n)."""
+        return identity_like(point[0]) - self._complement(point)
 
+    def velocity(self, point: Point, tangent_vector: Point) -> Array:
+        """Return the change of W along [V, v], E V − c diag(v) (I − W), shape (n, n)."""
+        change, growth = tangent_vector
+        return self.scales(point) * change - self.growth * growth * self._complement(point)
 
-def scaled_hessian(point: Sequence[Array], gradient: Array, hessian: Array, tangent_vector: Sequence[Array]) -> list[Array]:
-    """Return the change of `scaled_gradient` along [V, v].
+    def pull_back(self, point: Point, gradient: Array) -> list[Array]:
+        """Return [E G, −c times the row sums of G ∘ (I − W)], the gradient in [M, ε], given G, that in W."""
+        return [self.scales(point) * gradient, _row_sums(-self.growth * gradient * self._complement(point))]
 
-    Parameters
-    ----------
-    point, tangent_vector
-        [M, ε] and [V, v].
-    gradient, hessian
-        G, and its change along `scaled_velocity`, shape (n, n).
+    def pull_back_hessian(self, point: Point, gradient: Array, hessian: Array, tangent_vector: Point) -> list[Array]:
+        """Return [E H + c diag(v) E G, −c times the row sums of H ∘ (I − W) − G ∘ Ẇ], with Ẇ the velocity of W."""
+        turned = gradient * self.velocity(point, tangent_vector) - hessian * self._complement(point)
+        grown = hessian + self.growth * tangent_vector[1] * gradient
+        return [self.scales(point) * grown, self.growth * _row_sums(turned)]
 
-    Returns
-    -------
-    list of arrays
-        [E H + diag(v) E G, −row sums of (H ∘ (I − W) − G ∘ Ẇ)] with Ẇ the velocity of W; shapes (n, n) and (n, 1).
-    """
-    turned = gradient * scaled_velocity(point, tangent_vector) - hessian * _complement(point)
-    return [_scales(point) * (hessian + tangent_vector[1] * gradient), _row_sums(turned)]
+    def to_frame(self, point: Point, tangent_vector: Point) -> list[Array]:
+        """Return coordinates in which the metric is Euclidean: those of `MonotoneManifold` for V, and v itself."""
+        return [self.monotone.to_frame(point[0], tangent_vector[0]), tangent_vector[1]]
 
+    def from_frame(self, point: Point, coordinates: Point) -> Point:
+        """Return the tangent vector of given `to_frame`."""
+        return self.to_tangent_space(point, [self.monotone.from_frame(point[0], coordinates[0]), coordinates[1]])
 
-def _scales(point: Sequence[Array]) -> Array:
-    return array_namespace(point[1]).exp(point[1])
+    def parallel_transport(self, point: Point, tangent_vector: Point, carried: Point) -> Point:
+        """Return the tangent vector `carried` after parallel transport along the geodesic of `tangent_vector`."""
+        moved = self.monotone.parallel_transport(point[0], tangent_vector[0], carried[0])
+        return self.to_tangent_space(point, [moved, carried[1]])
 
-
-def _complement(point: Sequence[Array]) -> Array:
-    return _scales(point) * (identity_like(point[0]) - point[0])
+    def _complement(self, point: Point) -> Array:
+        return self.scales(point) * (identity_like(point[0]) - point[0])
 
 
 def _row_sums(matrix: Array) -> Array:

@@ -17,7 +17,7 @@ from riemannrnn.learning import contest
 from riemannrnn.learning.comparison import compare
 from riemannrnn.learning.contenders import OPTIMIZERS, all_contenders, choose_contenders
 from riemannrnn.learning.contest import Task
-from riemannrnn.learning.rules import MetricRule
+from riemannrnn.learning.optimizers import MetricRule
 from riemannrnn.plots import comparison_figure, plot_accuracies, plot_losses, plot_stability
 
 BUDGET = 7

@@ -147,8 +147,8 @@ def test_mask_leaves_the_failed_stimulus_out():
 @pytest.mark.parametrize("rule", [DeltaW3(), DeltaW4()])
 def test_rules_leave_the_failed_stimulus_out(rule, bad):
     W = np.array([[0.5]])
-    masked, _ = rule.step(supralinear("mask", (0.1, bad)).at(W), 0.1)
-    alone, _ = rule.step(supralinear("raise", (0.1,)).at(W), 0.1)
+    masked, _ = rule.step(W, supralinear("mask", (0.1, bad)).at(W), 0.1)
+    alone, _ = rule.step(W, supralinear("raise", (0.1,)).at(W), 0.1)
     np.testing.assert_allclose(masked, alone, rtol=1e-9)
 
 

@@ -26,7 +26,8 @@ from riemannrnn import (
     solve_fixed_points,
     train,
 )
-from riemannrnn.learning.rules import MetricRule, make_rule
+from riemannrnn.learning.optimizers import MetricRule
+from riemannrnn.learning.rules import make_rule
 
 N = 3
 ZERO = np.zeros((N, N))

@@ -7,11 +7,10 @@ from cases import N, short_vector
 from manifolds import Identity, PullbackManifold, Resolvent
 from manifolds.checks import check_slope
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
+from riemannrnn.learning.optimizers import MetricRule, ParallelTransport
 from riemannrnn.learning.rules import (
     DeltaW3,
     DeltaW4,
-    MetricRule,
-    ParallelTransport,
     delta_w1,
     delta_w3,
     delta_w4,
@@ -64,7 +63,7 @@ def test_the_rules_of_the_paper(activation):
         "dW4": W + RATE * dW4,
     }
     for name, weights in expected.items():
-        found, _ = make_rule(name, N).step(evaluation, RATE)
+        found, _ = make_rule(name, N).step(W, evaluation, RATE)
         np.testing.assert_allclose(found, weights, atol=1e-11, err_msg=name)
     np.testing.assert_allclose(delta_w1(evaluation.rates, evaluation.adjoint), dW1, atol=1e-11)
 
@@ -76,7 +75,7 @@ def test_in_a_linear_network_the_rules_are_steps_under_the_resolvent_metric(seed
     gradient = manifold.euclidean_to_riemannian_gradient(W, evaluation.gradient)
 
     def step(name, rate):
-        return make_rule(name, N).step(evaluation, rate)[0]
+        return make_rule(name, N).step(W, evaluation, rate)[0]
 
     np.testing.assert_allclose(step("dW2", RATE), manifold.exp(W, -RATE * gradient), atol=1e-12, rtol=0)
     np.testing.assert_allclose(step("dW3", RATE), W - RATE * gradient, atol=1e-12, rtol=0)
@@ -126,10 +125,10 @@ def test_geodesic_flow_on_every_manifold(geometry):
     W = 0.3 * geometry.random_point() if euclidean else geometry.random_point()
     evaluation = cost.at(W)
     gradient = geometry.euclidean_to_riemannian_gradient(W, evaluation.gradient)
-    found, memory = make_rule("geodesic_flow", N, geometry).step(evaluation, 1e-3)
+    found, memory = make_rule("geodesic_flow", N, geometry).step(W, evaluation, 1e-3)
     np.testing.assert_array_equal(found, geometry.exp(W, -1e-3 * gradient))
     assert memory is None
-    additive, _ = MetricRule(geometry, "additive").step(evaluation, 1e-3)
+    additive, _ = MetricRule(geometry, "additive").step(W, evaluation, 1e-3)
     np.testing.assert_array_equal(additive, W - 1e-3 * gradient)
     assert cost(found) < cost(W)
     assert cost(additive) < cost(W)
@@ -140,24 +139,25 @@ def test_parallel_transport_is_momentum_in_coordinates(flat_geometry):
     cost, _ = make_cost("tanh")
     chart, beta, rate = flat_geometry.chart, 0.8, 1e-3
     W = flat_geometry.random_point()
-    rule, memory = ParallelTransport(flat_geometry, beta), None
+    rule, memory = ParallelTransport(flat_geometry, momentum=beta), None
     coordinates, velocity, point = chart.value(W), np.zeros((N, N)), W
     for _ in range(5):
         velocity = beta * velocity - rate * chart.inverse_adjoint(point, cost.gradient(point))
         coordinates = coordinates + velocity
         point = chart.inverse(coordinates)
-        W, memory = rule.step(cost.at(W), rate, memory)
+        W, memory = rule.step(W, cost.at(W), rate, memory)
         np.testing.assert_allclose(W, point, rtol=1e-8, atol=1e-10)
-        np.testing.assert_allclose(chart.differential(*memory), velocity, rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(chart.differential(W, memory), velocity, rtol=1e-7, atol=1e-10)
 
 
 def test_without_momentum_parallel_transport_is_geodesic_flow(geometry):
     cost, _ = make_cost("tanh")
-    evaluation = cost.at(geometry.random_point())
-    first, memory = ParallelTransport(geometry, 0.0).step(evaluation, 1e-3)
-    second, _ = ParallelTransport(geometry, 0.0).step(cost.at(first), 1e-3, memory)
-    np.testing.assert_array_equal(first, MetricRule(geometry).step(evaluation, 1e-3)[0])
-    np.testing.assert_allclose(second, MetricRule(geometry).step(cost.at(first), 1e-3)[0], rtol=1e-14)
+    W = geometry.random_point()
+    evaluation = cost.at(W)
+    first, memory = ParallelTransport(geometry, momentum=0.0).step(W, evaluation, 1e-3)
+    second, _ = ParallelTransport(geometry, momentum=0.0).step(first, cost.at(first), 1e-3, memory)
+    np.testing.assert_array_equal(first, MetricRule(geometry).step(W, evaluation, 1e-3)[0])
+    np.testing.assert_allclose(second, MetricRule(geometry).step(first, cost.at(first), 1e-3)[0], rtol=1e-14)
 
 
 def test_momentum_carries_the_velocity_on():
@@ -167,14 +167,15 @@ def test_momentum_carries_the_velocity_on():
     W = manifold.random_point()
     V = short_vector(manifold, W)
     other = manifold.exp(W, V)
-    found, _ = ParallelTransport(manifold, 0.5).step(cost.at(other), 0.0, (W, V))
+    rule = ParallelTransport(manifold, momentum=0.5)
+    found, _ = rule.step(other, cost.at(other), 0.0, rule.carry(W, V, None))
     np.testing.assert_allclose(found, manifold.exp(W, 1.5 * V), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"])
 def test_every_rule_descends_in_a_linear_network(name):
     cost, W = make_cost("identity")
-    weights, _ = make_rule(name, N).step(cost.at(W), 1e-3)
+    weights, _ = make_rule(name, N).step(W, cost.at(W), 1e-3)
     assert cost(weights) < cost(W)
     assert descent_cosine(weights - W, cost.gradient(W)) > 0
 

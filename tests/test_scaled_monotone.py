@@ -1,21 +1,21 @@
-"""Monotone weights with scaled rows: stability beyond the monotone set, and derivatives through the map to W."""
+"""Monotone weights with scaled rows: stability beyond the monotone set, and costs through the map to W."""
 
 import array_api_strict as strict
 import numpy as np
-import pymanopt
 import pytest
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
-from manifolds import scaled_gradient, scaled_hessian, scaled_monotone, scaled_velocity, scaled_weights
-from manifolds.checks import check_slope
+from manifolds import OutsideManifoldError, ScaledMonotoneManifold, check_manifold
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
+from riemannrnn.learning.optimizers import MetricRule, ParallelTransport
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 50])
 def test_every_point_is_stable_for_all_gains(n, generator):
-    manifold = scaled_monotone(n, seed=n)
+    manifold = ScaledMonotoneManifold(n, seed=n)
     start = manifold.random_point()
     for length in (0.0, 1.0, 5.0):
-        W = scaled_weights(manifold.exp(start, length * manifold.random_tangent_vector(start)))
+        W = manifold.weights(manifold.exp(start, length * manifold.random_tangent_vector(start)))
         for gain in (generator.uniform(0, 1, n), generator.integers(0, 2, n), np.ones(n)):
             assert np.linalg.eigvals(-np.eye(n) + gain[:, None] * W).real.max() < 0
 
@@ -27,73 +27,85 @@ def test_it_amplifies_more_than_monotone_weights_can():
     M = np.eye(2) - (np.eye(2) - W) / np.exp(scales)
     assert np.linalg.eigvalsh(2 * np.eye(2) - W - W.T)[0] < 0
     assert np.linalg.eigvalsh(2 * np.eye(2) - M - M.T)[0] > 0
-    np.testing.assert_allclose(scaled_weights([M, scales]), W, atol=1e-12)
+    for growth in (1.0, 3.0):
+        np.testing.assert_allclose(ScaledMonotoneManifold(2, growth).weights([M, scales / growth]), W, atol=1e-12)
 
 
-def quadratic(target):
-    """Return cost, gradient and Hessian of ½‖W − target‖² + ¼ Σ W⁴ as functions of W."""
-    return (
-        lambda W: float(np.sum((W - target) ** 2) / 2 + np.sum(W**4) / 4),
-        lambda W: W - target + W**3,
-        lambda W, V: (1 + 3 * W**2) * V,
-    )
+@pytest.mark.parametrize("growth", [1.0, 3.0])
+def test_check_manifold_passes(growth):
+    report = check_manifold(ScaledMonotoneManifold(4, growth, seed=0))
+    assert report, str(report)
+    through = [result for result in report if result.name.endswith("W")]
+    assert len(through) == 3
+    assert not any("rounding" in result.reason for result in through)
 
 
-def test_derivatives_through_the_map(generator):
-    manifold = scaled_monotone(4, seed=0)
-    M, scales = manifold.random_point()
-    V, v = generator.standard_normal((4, 4)), generator.standard_normal((4, 1))
-    cost, gradient, hessian = quadratic(generator.standard_normal((4, 4)))
-    W, velocity = scaled_weights([M, scales]), scaled_velocity([M, scales], [V, v])
-    first = scaled_gradient([M, scales], gradient(W))
-    second = scaled_hessian([M, scales], gradient(W), hessian(W, velocity), [V, v])
-    slope = np.sum(first[0] * V) + np.sum(first[1] * v)
+@pytest.mark.parametrize("formula", ["velocity", "pull_back", "pull_back_hessian"])
+def test_check_manifold_finds_a_wrong_formula(formula):
+    manifold = ScaledMonotoneManifold(4, 2.0, seed=0)
+    right = getattr(manifold, formula)
+    wrong = {"velocity": lambda *a: 1.1 * right(*a)}.get(formula, lambda *a: [1.1 * part for part in right(*a)])
+    setattr(manifold, formula, wrong)
+    assert not check_manifold(manifold)
 
-    def moved(step):
-        return [M + step * V, scales + step * v]
 
-    def of_the_weights(step):
-        return np.linalg.norm(scaled_weights(moved(step)) - W - step * velocity)
-
-    def of_the_cost(step):
-        return abs(cost(scaled_weights(moved(step))) - cost(W) - step * slope)
-
-    def of_the_gradient(step):
-        now = scaled_gradient(moved(step), gradient(scaled_weights(moved(step))))
-        return sum(np.linalg.norm(a - b - step * c) for a, b, c in zip(now, first, second, strict=True))
-
-    for name, error in {"weights": of_the_weights, "cost": of_the_cost, "gradient": of_the_gradient}.items():
-        result = check_slope(name, error, 2, 100.0, np.finfo(float).eps)
-        assert result, str(result)
-        assert "rounding" not in str(result)
+def digits_like(seed=0):
+    """Return a network, and its cost on stimuli of two classes."""
+    generator = np.random.default_rng(seed)
+    network = RateNetwork(6, 4, 2, "tanh", seed=seed)
+    labels = np.arange(8) % 2
+    stimuli = generator.standard_normal((8, 4)) + labels[:, None]
+    return network, FixedPointCost(network, stimuli, CrossEntropy(labels), tolerance=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", [SteepestDescent, ConjugateGradient, TrustRegions])
-def test_pymanopt_solvers_run(optimizer):
-    manifold = scaled_monotone(3, seed=0)
-    target = scaled_weights(manifold.random_point())
-    decorate = pymanopt.function.numpy(manifold)
-    problem = pymanopt.Problem(
-        manifold,
-        decorate(lambda *point: float(np.sum((scaled_weights(point) - target) ** 2)) / 2),
-        euclidean_gradient=decorate(lambda *point: scaled_gradient(point, scaled_weights(point) - target)),
-        euclidean_hessian=decorate(
-            lambda *arrays: scaled_hessian(
-                arrays[:2], scaled_weights(arrays[:2]) - target, scaled_velocity(arrays[:2], arrays[2:]), arrays[2:]
-            )
-        ),
-    )
-    start = manifold.random_point()
-    result = optimizer(verbosity=0, max_iterations=100, min_gradient_norm=1e-5).run(problem, initial_point=start)
-    assert 0 <= result.cost < 1e-6 * problem.cost(start)
+def test_costs_and_pymanopt_see_the_point_and_solvers_see_the_weights(optimizer):
+    network, cost = digits_like()
+    manifold = ScaledMonotoneManifold(6, 2.0, seed=0)
+    start = manifold.point_at(network.initial_weights())
+    result = optimizer(verbosity=0, max_iterations=10).run(cost.problem(manifold), initial_point=start)
+    assert [part.shape for part in result.point] == [(6, 6), (6, 1)]
+    assert cost(manifold.weights(result.point)) == result.cost < 0.7 * cost(network.initial_weights())
+
+
+@pytest.mark.parametrize("make", [MetricRule, ParallelTransport])
+def test_rules_step_on_the_point(make):
+    network, cost = digits_like()
+    manifold = ScaledMonotoneManifold(6, 2.0, seed=0)
+    rule, memory = make(manifold), None
+    point = manifold.point_at(network.initial_weights())
+    losses = []
+    for _ in range(5):
+        evaluation = cost.at(manifold.weights(point))
+        losses.append(evaluation.cost)
+        point, memory = rule.step(point, evaluation, 0.1, memory)
+    assert losses == sorted(losses, reverse=True)
+    assert np.abs(point[1]).max() > 1e-3
+
+
+def test_an_activation_that_breaks_the_promise_is_refused():
+    generator = np.random.default_rng(0)
+    for activation, found in (("power-law", "slope 2000 at input 1000"), (lambda z: -0.5 * z, "slope -0.5")):
+        cost = FixedPointCost(RateNetwork(3, None, 2, activation), generator.random((2, 3)), CrossEntropy(np.array([0, 1])))
+        with pytest.raises(ValueError, match=found):
+            cost.problem(ScaledMonotoneManifold(3))
+
+
+def test_where_it_starts():
+    manifold = ScaledMonotoneManifold(2)
+    with pytest.raises(OutsideManifoldError, match="smallest eigenvalue"):
+        manifold.point_at(3 * np.eye(2))
+    with pytest.raises(ValueError, match="growth = 0"):
+        ScaledMonotoneManifold(2, 0)
 
 
 def test_kinds_of_arrays(generator):
-    single = scaled_monotone(3, seed=0, like=np.empty(0, np.float32)).random_point()
-    assert scaled_weights(single).dtype == np.float32
-    M, scales = scaled_monotone(3, seed=0).random_point()
+    manifold = ScaledMonotoneManifold(3, seed=0)
+    single = ScaledMonotoneManifold(3, seed=0, like=np.empty(0, np.float32))
+    assert single.weights(single.random_point()).dtype == np.float32
+    M, scales = manifold.random_point()
     G = generator.standard_normal((3, 3))
     there = [strict.asarray(M), strict.asarray(scales)]
-    np.testing.assert_allclose(np.asarray(scaled_weights(there)), scaled_weights([M, scales]))
-    for a, b in zip(scaled_gradient(there, strict.asarray(G)), scaled_gradient([M, scales], G), strict=True):
+    np.testing.assert_allclose(np.asarray(manifold.weights(there)), manifold.weights([M, scales]))
+    for a, b in zip(manifold.pull_back(there, strict.asarray(G)), manifold.pull_back([M, scales], G), strict=True):
         np.testing.assert_allclose(np.asarray(a), b)

@@ -6,7 +6,7 @@ import pytest
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.rules import Rule
+from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.training import accuracy
 
 RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
@@ -156,7 +156,7 @@ def test_accuracy():
 
 def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):
     class Explode(Rule):
-        def step(self, evaluation, learning_rate, memory=None):
+        def velocity(self, point, evaluation, learning_rate, memory=None):
             return np.full_like(evaluation.weights, np.inf), None
 
     history = run(network, digits, Explode())

@@ -6,6 +6,7 @@ from riemannrnn.equilibrium.autodiff import differentiable_fixed_points
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, solve_fixed_points
 from riemannrnn.equilibrium.implicit import Implicit, LinearSolution
 from riemannrnn.equilibrium.iteration import Iteration, Solver
+from riemannrnn.equilibrium.monotone import PeacemanRachford
 from riemannrnn.equilibrium.neumann import Neumann
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
@@ -22,6 +23,7 @@ __all__ = [
     "Neumann",
     "Newton",
     "OnFailure",
+    "PeacemanRachford",
     "Picard",
     "Solver",
     "differentiable_fixed_points",

@@ -9,11 +9,12 @@ from riemannrnn.equilibrium.auto import Automatic, Plan
 from riemannrnn.equilibrium.chunks import map_chunks, one_blas_thread, worthwhile
 from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
+from riemannrnn.equilibrium.monotone import PeacemanRachford
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Collected, Solution, certified, quiet
 
-_KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), Picard(), Anderson(), Newton())
+_KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), PeacemanRachford(), Picard(), Anderson(), Newton())
 SOLVERS: dict[str, Solver] = {solver.name: solver for solver in _KNOWN}
 """The solvers known by name."""
 
@@ -79,11 +80,14 @@ def _chosen(
         if solver not in SOLVERS:
             raise ValueError(f"solver {solver!r} is unknown; choose one of {', '.join(SOLVERS)}")
         solver = SOLVERS[solver]
-    if isinstance(solver, Automatic) and equation.drive.shape[0] == 0:  # no sample to plan by
+    if isinstance(solver, Automatic | PeacemanRachford) and equation.drive.shape[0] == 0:  # no sample to plan by
         solver = Picard()
     if isinstance(solver, Automatic):
         plan = Plan(equation, start, tolerance, max_iterations, solver, known).prepare()
         return plan.solve, f"{solver.name} ({plan.description})", plan
+    if isinstance(solver, PeacemanRachford):
+        stated = solver.prepare(equation, start, tolerance)
+        return lambda rows: stated.solve(rows, max_iterations), f"{solver.name} (at most {stated.iterations} iterations)", None
     if not isinstance(solver, Iteration):
         raise TypeError(f"{solver.name} does not find fixed points; pass it for the adjoints alone, or choose an Iteration")
     iteration = solver

@@ -5,10 +5,12 @@ from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.contest import Task
 from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
 from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
-from riemannrnn.learning.rules import DeltaW3, DeltaW4, MetricRule, ParallelTransport, Rule, make_rule
+from riemannrnn.learning.optimizers import Adam, MetricRule, ParallelTransport, Rule
+from riemannrnn.learning.rules import DeltaW3, DeltaW4, make_rule
 from riemannrnn.learning.training import History, accuracy, train
 
 __all__ = [
+    "Adam",
     "AutogradLoss",
     "Comparison",
     "Contender",

@@ -8,7 +8,8 @@ from array_api_compat import array_namespace
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import Array, Identity, PullbackManifold, Resolvent, Retraction, WeightManifold
-from riemannrnn.learning.rules import DeltaW3, DeltaW4, MetricRule, ParallelTransport, Rule
+from riemannrnn.learning.optimizers import MetricRule, ParallelTransport, Rule
+from riemannrnn.learning.rules import DeltaW3, DeltaW4
 
 
 class SameDtypeTrustRegions(TrustRegions):

@@ -186,7 +186,7 @@ def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) 
         if not isfinite(evaluation.cost):
             return f"Failed: a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
         recorder.accept(weights, evaluation.cost)
-        weights, memory = rule.step(evaluation, learning_rate, memory)
+        weights, memory = rule.step(weights, evaluation, learning_rate, memory)
 
 
 def follow_optimizer(contender: Contender, task: Task, recorder: Recorder) -> str:

@@ -8,8 +8,9 @@ from typing import Literal, TypeAlias, get_args
 
 import pymanopt
 from array_api_compat import array_namespace
+from pymanopt.manifolds.manifold import Manifold
 
-from manifolds import Array, PointCache, WeightManifold
+from manifolds import Array, Parameterization, Point, PointCache
 from manifolds.arrays import all_finite
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import take_rows
@@ -17,6 +18,7 @@ from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, On
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.losses import Loss
+from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.rate_network import RateNetwork
 
 Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
@@ -156,14 +158,39 @@ class FixedPointCost:
         part._at = PointCache(part._evaluate)
         return part
 
-    def problem(self, manifold: WeightManifold) -> pymanopt.Problem:
-        """Return the problem of minimising J on a manifold, for any optimiser of pymanopt."""
+    def problem(self, manifold: Manifold) -> pymanopt.Problem:
+        """Return the problem of minimising J on a manifold, for any optimiser of pymanopt.
+
+        Points of the manifold stand for weights as its `Parameterization` says; on any other manifold they are the weights.
+
+        Raises
+        ------
+        ValueError
+            For a manifold whose points are stable by construction, if the activation has a slope outside [0, 1].
+        """
+        parameterization = as_parameterization(manifold, self.network.activation)
         decorate = pymanopt.function.numpy(manifold)
+        several = manifold.point_layout != 1
+
+        def joined(arrays: tuple[Array, ...]) -> Point:
+            return arrays if several else arrays[0]
+
+        def cost(*arrays: Array) -> float:
+            return self(parameterization.weights(joined(arrays)))
+
+        def gradient(*arrays: Array) -> Point:
+            point = joined(arrays)
+            return parameterization.pull_back(point, self.gradient(parameterization.weights(point)))
+
+        def hessian(*arrays: Array) -> Point:
+            half = len(arrays) // 2
+            point, vector = joined(arrays[:half]), joined(arrays[half:])
+            at = self.at(parameterization.weights(point))
+            product = at.hessian(parameterization.velocity(point, vector))
+            return parameterization.pull_back_hessian(point, at.gradient, product, vector)
+
         return pymanopt.Problem(
-            manifold,
-            decorate(self.__call__),
-            euclidean_gradient=decorate(self.gradient),
-            euclidean_hessian=decorate(self.hessian),
+            manifold, decorate(cost), euclidean_gradient=decorate(gradient), euclidean_hessian=decorate(hessian)
         )
 
     def _evaluate(self, weights: Array) -> "Evaluation":
@@ -190,6 +217,14 @@ class FixedPointCost:
             self._accepted_rates = evaluation.rates
         if self.observer is not None:
             self.observer(kind, evaluation.weights, evaluation.cost)
+
+
+def as_parameterization(manifold: Manifold, activation: Activation) -> Parameterization:
+    """Return how a manifold's points stand for weights of a network with that activation; raises as `problem` does."""
+    parameterization = manifold if isinstance(manifold, Parameterization) else Parameterization()
+    if parameterization.stable_by_construction:
+        check_slopes(activation)
+    return parameterization
 
 
 class Evaluation:

@@ -1,21 +1,17 @@
-"""Learning rules: a metric with a retraction, the per-stimulus rules of the paper, and momentum by parallel transport.
+"""The learning rules of the paper: their formulas, and each by name as a metric with a retraction or a per-stimulus rule.
 
 The formulas of Zhu & Rosenbaum (2024) stand here under their own names. Rows are stimuli: R rates, G gains, E = ∂L/∂r.
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, final, get_args
+from typing import Any, final
 
 from array_api_compat import array_namespace
 
-from manifolds import Array, Identity, PullbackManifold, Resolvent, Retraction, WeightManifold
+from manifolds import Array, Identity, Point, PullbackManifold, Resolvent, WeightManifold
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.learning.cost import Evaluation
-
-Memory: TypeAlias = Any
-"""What a rule carries from step to step; None before the first."""
+from riemannrnn.learning.optimizers import Memory, MetricRule, ParallelTransport, Rule
 
 
 def delta_w1(rates: Array, adjoints: Array) -> Array:
@@ -56,97 +52,27 @@ def delta_w4(weights: Array, rates: Array, gains: Array, errors: Array) -> Array
     return -(left.T @ right)
 
 
-class Rule(ABC):
-    """One step of learning from what is known at W."""
-
-    @abstractmethod
-    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
-        """Return the next W and what to remember.
-
-        Parameters
-        ----------
-        evaluation
-            The cost at W.
-        learning_rate
-            η.
-        memory
-            What the step before returned.
-        """
-
-
-@final
-@dataclass(frozen=True)
-class MetricRule(Rule):
-    """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J.
-
-    Parameters
-    ----------
-    manifold
-        The metric.
-    retraction
-        "geodesic" or "additive".
-
-    Raises
-    ------
-    ValueError
-        For an unknown retraction.
-    """
-
-    manifold: WeightManifold
-    retraction: Retraction = "geodesic"
-
-    def __post_init__(self) -> None:
-        if self.retraction not in get_args(Retraction):
-            raise ValueError(f"retraction = {self.retraction!r} is unknown; choose one of {get_args(Retraction)}")
-
-    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
-        W = evaluation.weights
-        step = -learning_rate * self.manifold.euclidean_to_riemannian_gradient(W, evaluation.gradient)
-        return (self.manifold.exp(W, step) if self.retraction == "geodesic" else W + step), None
-
-
 @final
 class DeltaW3(Rule):
     """ΔW3: each stimulus' natural gradient under its own gain metric, summed. In a linear network W − η grad J (resolvent)."""
 
-    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
+    def velocity(
+        self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
+    ) -> tuple[Array, Memory]:
         arrays = (evaluation.rates, evaluation.gains, evaluation.errors, evaluation.recurrent)
         delta = summed(partial(delta_w3, evaluation.weights), *arrays)
-        return evaluation.weights + learning_rate * delta, None
+        return learning_rate * delta, None
 
 
 @final
 class DeltaW4(Rule):
     """ΔW4: as ΔW3, with fewer gains; the same in a linear network."""
 
-    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
+    def velocity(
+        self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
+    ) -> tuple[Array, Memory]:
         delta = summed(partial(delta_w4, evaluation.weights), evaluation.rates, evaluation.gains, evaluation.errors)
-        return evaluation.weights + learning_rate * delta, None
-
-
-@final
-@dataclass(frozen=True)
-class ParallelTransport(Rule):
-    """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport from the point before.
-
-    Parameters
-    ----------
-    manifold
-        The metric.
-    momentum
-        β, between 0 and 1.
-    """
-
-    manifold: WeightManifold
-    momentum: float = 0.9
-
-    def step(self, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Array, Memory]:
-        W = evaluation.weights
-        velocity = -learning_rate * self.manifold.euclidean_to_riemannian_gradient(W, evaluation.gradient)
-        if memory is not None:
-            before, old_velocity = memory
-            velocity = velocity + self.momentum * self.manifold.transport(before, W, old_velocity)
-        return self.manifold.exp(W, velocity), (W, velocity)
+        return learning_rate * delta, None
 
 
 def _euclidean(n: int) -> WeightManifold:
@@ -161,7 +87,7 @@ RULES: tuple[str, ...] = ("dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel
 """The rules known by name; the last two take a manifold."""
 
 
-def make_rule(name: "str | Rule", n: int, manifold: WeightManifold | None = None) -> Rule:
+def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     """Return the rule of that name for a network of n units.
 
     Parameters

@@ -14,7 +14,8 @@ from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy, Loss
-from riemannrnn.learning.rules import Rule, make_rule
+from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.rules import make_rule
 from riemannrnn.rate_network import RateNetwork
 
 
@@ -132,7 +133,7 @@ def train(
                 if isinstance(loss, CrossEntropy):
                     history.accuracy.append(accuracy(evaluation.outputs, xp.take(loss.labels, rows, axis=0)))
                 history.weights = weights
-                weights, memory = stepper.step(evaluation, learning_rate, memory)
+                weights, memory = stepper.step(weights, evaluation, learning_rate, memory)
                 if callback is not None:
                     callback(step + 1, history)
             history.weights, history.stopped = weights, f"All {epochs} epochs done."

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 from autograd import elementwise_grad
 
 from manifolds import Array
 from manifolds.autograd_chart import vanishing_derivatives
 from riemannrnn.backend import check_numpy
+
+SLOPE_ROUNDING = 1e-12
+"""By so much the derivative of an activation of slope 1 may exceed it in rounding."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,29 @@ class Activation:
                 return second(checked(z))
 
         return cls(label, lambda z: function(checked(z)), lambda z, r: first(checked(z)), curvature)
+
+
+def check_slopes(activation: Activation) -> None:
+    """Refuse an activation for which monotone weights promise nothing: f has to be non-decreasing with slope at most 1.
+
+    The slope is looked at for inputs of sizes 1e-6 to 1e3, of both signs, and at zero.
+
+    Raises
+    ------
+    ValueError
+        Naming the slope, the input where it was found, and what to do.
+    """
+    sizes = np.concatenate([np.geomspace(1e-6, 1e3, 2000), np.linspace(0, 20, 2001)])
+    inputs = np.sort(np.concatenate([sizes, -sizes]))
+    slopes = activation.derivative(inputs, activation.function(inputs))
+    outside = np.fmax(slopes - 1, -slopes)
+    worst = int(np.argmax(outside))
+    if outside[worst] > SLOPE_ROUNDING:
+        raise ValueError(
+            f"activation {activation.name!r} has slope {slopes[worst]:.4g} at input {inputs[worst]:.4g}: where a slope is "
+            "below 0 or above 1, monotone weights do not make fixed points unique and stable. Choose one with slopes in "
+            "[0, 1], such as tanh, relu, softplus or sigmoid, or another manifold and solver='auto'"
+        )
 
 
 def into(out: Array | None, function: Callable[..., Array], *arguments: Array) -> Array:

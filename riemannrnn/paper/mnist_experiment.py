@@ -212,7 +212,7 @@ class Experiment:
                         fixed_points = evaluation.fixed_points
                         record["lost"][step] = np.count_nonzero(~fixed_points.converged)
                         record["residual"][step] = np.median(relative_residual(fixed_points))
-                        changed, _ = stepper.step(evaluation, learning_rate)
+                        changed, _ = stepper.step(weights, evaluation, learning_rate)
                 weights = changed
                 record["seconds"][step] = time.perf_counter() - began
                 if after_step():

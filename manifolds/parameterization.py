@@ -1,0 +1,46 @@
+"""How the points of a manifold stand for recurrent weights; on most manifolds a point is the weights themselves."""
+
+from typing import Any, TypeAlias
+
+from manifolds.arrays import Array
+
+Point: TypeAlias = Any
+"""A point or a vector: an array, or a list of the arrays of a product manifold, with the arithmetic of pymanopt."""
+
+
+class Parameterization:
+    """The map from points to weights W, with its derivatives; here the identity, for subclasses to override.
+
+    Costs and rules see points and vectors of the manifold, solvers of fixed points see W.
+
+    Attributes
+    ----------
+    stable_by_construction
+        Whether at every point each stimulus has exactly one fixed point, a stable one, if all slopes are in [0, 1].
+    """
+
+    stable_by_construction = False
+
+    def weights(self, point: Point) -> Array:
+        """Return W."""
+        return point
+
+    def velocity(self, point: Point, tangent_vector: Point) -> Array:
+        """Return the change of W along a tangent vector, with the shape of W."""
+        return tangent_vector
+
+    def pull_back(self, point: Point, gradient: Array) -> Point:
+        """Return the Euclidean gradient with respect to the point, given that with respect to W."""
+        return gradient
+
+    def pull_back_hessian(self, point: Point, gradient: Array, hessian: Array, tangent_vector: Point) -> Point:
+        """Return the change of `pull_back` along a tangent vector, given those of W.
+
+        Parameters
+        ----------
+        point, tangent_vector
+            Where, and in which direction.
+        gradient, hessian
+            The Euclidean gradient with respect to W, and its change along `velocity`, with the shape of W.
+        """
+        return hessian

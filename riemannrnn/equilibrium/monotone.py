@@ -1,0 +1,147 @@
+"""Fixed points on monotone weights, in a number of iterations that is stated beforehand."""
+
+from dataclasses import dataclass
+from math import ceil, log
+from typing import final
+
+from array_api_compat import array_namespace
+
+from manifolds import Array
+from manifolds.arrays import identity_like
+from riemannrnn.equilibrium.anderson import Anderson
+from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms, take_rows
+from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
+from riemannrnn.equilibrium.picard import Picard
+from riemannrnn.equilibrium.solution import Solution, certified
+from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
+from riemannrnn.network.activations import Activation, check_slopes
+
+AIM = 0.7
+"""Inputs are iterated until the bound on the residual of their rates is this fraction of the tolerance."""
+
+ACCELERATED_ITERATIONS = 60
+"""Iterations with Anderson acceleration, which is quicker and promises nothing, before those that keep the promise."""
+
+
+@final
+@dataclass(frozen=True)
+class PeacemanRachford(Solver):
+    """Peaceman–Rachford splitting of r = f(W r + x) on monotone weights, from any start in a stated number of iterations.
+
+    With C = (2 I − W)⁻¹ W the map u ↦ C (2 f(u) − u) + 2 (2 I − W)⁻¹ x contracts by the factor q = ‖E^{-1/2} C E^{1/2}‖₂ < 1
+    wherever I − W = E (S + K), S positive definite, K skew and E = diag(scales), for all f of slopes in [0, 1]. The residual of
+    the rates is at most ½ ‖2 I − W‖₂ times the length of the last step, which states how many steps suffice. The same holds
+    for adjoints and tangents. Anderson acceleration goes first and mostly leaves nothing to do.
+
+    Parameters
+    ----------
+    scales
+        The diagonal of E, shape (n,) or (n, 1): exp ε for a point of `ScaledMonotoneManifold`. Default: ones, for those of
+        `MonotoneManifold`.
+
+    Raises
+    ------
+    ValueError
+        When it solves: for weights with q ≥ 1, and for activations with a slope outside [0, 1].
+
+    References
+    ----------
+    Lions and Mercier, SIAM Journal on Numerical Analysis 16(6), 1979, proposition 4; Winston and Kolter, *Monotone operator
+    equilibrium networks*, NeurIPS 2020.
+    """
+
+    scales: Array | None = None
+
+    @property
+    def name(self) -> str:
+        return "peaceman-rachford"
+
+    def prepare(self, equation: FixedPointEquation, start: Array | None, tolerance: float) -> "StatedPlan":
+        """Return the plan for an equation, whose `iterations` is the number stated."""
+        if isinstance(equation.activation, Activation):
+            check_slopes(equation.activation)
+        return StatedPlan(equation, start, tolerance, self.scales)
+
+
+class StatedPlan:
+    """The splitting map of an equation, its contraction, and how many iterations are enough for all rows.
+
+    Attributes
+    ----------
+    contraction
+        q.
+    iterations
+        Iterations after which the residual of every row is certain to be below the tolerance, but for rounding.
+    """
+
+    def __init__(self, equation: FixedPointEquation, start: Array | None, tolerance: float, scales: Array | None) -> None:
+        self.equation, self.tolerance = equation, tolerance
+        self._start = equation.drive if start is None else equation.inputs(start)
+        self._map = PeacemanRachfordMap.build(equation)
+        roots = _roots(equation, scales)
+        self.contraction = self._contraction(roots)
+        self._aim = AIM * tolerance / max(1.0, self._spread() / 2)
+        self.iterations = ACCELERATED_ITERATIONS + self._enough(roots)
+
+    def solve(self, rows: slice, budget: int) -> Solution:
+        """Return the solution of some of the rows."""
+        xp = array_namespace(self._start)
+        equation, fixed_point_map, start = self.equation.take(rows), self._map.take(rows), take_rows(self._start, rows)
+        quick = min(ACCELERATED_ITERATIONS, budget)
+        solution, reached = self._run(Anderson(), equation, fixed_point_map, start, quick)
+        if bool(xp.all(solution.converged)) or quick == budget:
+            return solution
+        left = xp.nonzero(~solution.converged)[0]
+        equation, fixed_point_map = equation.take(left), fixed_point_map.take(left)
+        start, reached = take_rows(start, left), take_rows(reached, left)
+        nearer = _step_lengths(fixed_point_map, reached) < _step_lengths(fixed_point_map, start)  # false for NaN
+        start = xp.where(nearer[:, None], reached, start)
+        rest, _ = self._run(Picard(), equation, fixed_point_map, start, min(self.iterations, budget) - quick)
+        return solution.completed(rest)
+
+    def _run(
+        self, solver: Iteration, equation: FixedPointEquation, fixed_point_map: PeacemanRachfordMap, start: Array, budget: int
+    ) -> tuple[Solution, Array]:
+        outcome = iterate_rows(solver, fixed_point_map, start, self._aim, budget, images=True)
+        return certified(equation, equation.respond(outcome.state), outcome.iterations, self.tolerance), outcome.state
+
+    def _contraction(self, roots: Array) -> float:
+        xp = array_namespace(roots)
+        # In float64, as q may be closer to 1 than float32 can tell.
+        propagator = xp.astype(self._map.propagator, xp.float64).T
+        cayley = 2 * propagator - identity_like(propagator)
+        contraction = float(xp.linalg.matrix_norm(roots[:, None] * cayley / roots, ord=2))
+        if not contraction < 1:
+            raise ValueError(
+                f"the splitting map contracts by ‖(2I − W)⁻¹W‖ = {contraction:.6g}, which is not below 1: the symmetric part "
+                "of I − W, in the norm of the scales, is not positive definite, and no number of iterations can be promised. "
+                "Choose solver='auto', or weights of a monotone manifold, with their scales"
+            )
+        return contraction
+
+    def _spread(self) -> float:
+        matrix = self.equation.operator.matrix(self.equation.drive)
+        return float(array_namespace(matrix).linalg.matrix_norm(2 * identity_like(matrix) - matrix, ord=2))
+
+    def _enough(self, roots: Array) -> int:
+        """Return the k for which q^k times the first step, in the norm in which the map contracts, is below the aim."""
+        xp = array_namespace(roots)
+        step = self._map.image(self._start) - self._start
+        lengths = row_norms(xp.astype(step, xp.float64) * roots) / float(xp.min(roots))
+        farthest = float(xp.max(xp.where(xp.isfinite(lengths), lengths, 0.0)))
+        if not farthest > self._aim:
+            return 1
+        return 1 + ceil(log(farthest / max(self._aim, 1e-300)) / -log(self.contraction))
+
+
+def _roots(equation: FixedPointEquation, scales: Array | None) -> Array:
+    """Return the diagonal of E^{-1/2}, or for the transpose that of E^{1/2}, float64, shape (n,)."""
+    xp = array_namespace(equation.drive)
+    if scales is None:
+        return xp.ones_like(equation.drive[0, :], dtype=xp.float64)
+    roots = xp.reshape(xp.astype(scales, xp.float64), (-1,)) ** 0.5
+    return roots if equation.operator.transposed else 1 / roots
+
+
+def _step_lengths(fixed_point_map: PeacemanRachfordMap, inputs: Array) -> Array:
+    return row_norms(fixed_point_map.image(inputs) - inputs)

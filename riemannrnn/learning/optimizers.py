@@ -1,0 +1,214 @@
+"""Steps on a manifold: gradient descent, momentum and Adam, each independent of the metric."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final, get_args
+
+from array_api_compat import array_namespace
+
+from manifolds import Array, Parameterization, Point, Retraction
+from manifolds.arrays import frobenius_norm
+from riemannrnn.learning.cost import Evaluation
+
+Memory: TypeAlias = Any
+"""What a rule carries from step to step; None before the first."""
+
+
+class Rule(ABC):
+    """Where to go from a point: a tangent vector, a path along it, and what is remembered on the way.
+
+    The three are apart so that a step can be shortened between them.
+
+    Attributes
+    ----------
+    parameterization
+        How the rule's points stand for weights.
+    """
+
+    parameterization = Parameterization()
+
+    @abstractmethod
+    def velocity(
+        self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
+    ) -> tuple[Point, Memory]:
+        """Return the tangent vector of the next step, and what to remember.
+
+        Parameters
+        ----------
+        point
+            Where the rule is, for most rules W.
+        evaluation
+            The cost at the weights of the point.
+        learning_rate
+            η.
+        memory
+            What `carry` returned after the step before; None at the first.
+        """
+
+    def move(self, point: Point, velocity: Point) -> Point:
+        """Return the end of the path along a tangent vector; by default of the straight line."""
+        return point + velocity
+
+    def carry(self, point: Point, velocity: Point, memory: Memory) -> Memory:
+        """Return what is remembered, carried along the step that was taken."""
+        return memory
+
+    def length(self, point: Point, velocity: Point) -> float:
+        """Return the length of a step in the metric of the rule; by default the Frobenius norm."""
+        return frobenius_norm(velocity)
+
+    @final
+    def step(self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Point, Memory]:
+        """Take a whole step: return the next point and what to remember."""
+        velocity, memory = self.velocity(point, evaluation, learning_rate, memory)
+        return self.move(point, velocity), self.carry(point, velocity, memory)
+
+
+@dataclass(frozen=True)
+class MetricRule(Rule):
+    """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J.
+
+    Parameters
+    ----------
+    manifold
+        The metric: a `WeightManifold`, `ScaledMonotoneManifold`, or any manifold of pymanopt, whose retraction then stands
+        for geodesics.
+    retraction
+        "geodesic", or "additive" where points are weights.
+
+    Raises
+    ------
+    ValueError
+        For an unknown retraction.
+    """
+
+    manifold: Any
+    retraction: Retraction = "geodesic"
+
+    def __post_init__(self) -> None:
+        if self.retraction not in get_args(Retraction):
+            raise ValueError(f"retraction = {self.retraction!r} is unknown; choose one of {get_args(Retraction)}")
+
+    @property
+    def parameterization(self) -> Parameterization:  # type: ignore[override]  # a read-only attribute of the base
+        return self.manifold if isinstance(self.manifold, Parameterization) else Parameterization()
+
+    def gradient(self, point: Point, evaluation: Evaluation) -> Point:
+        """Return grad J, the Riemannian gradient."""
+        pulled = self.parameterization.pull_back(point, evaluation.gradient)
+        return self.manifold.euclidean_to_riemannian_gradient(point, pulled)
+
+    def velocity(
+        self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
+    ) -> tuple[Point, Memory]:
+        return -learning_rate * self.gradient(point, evaluation), None
+
+    def move(self, point: Point, velocity: Point) -> Point:
+        if self.retraction == "additive":
+            return point + velocity
+        # Manifolds of pymanopt need not have an exponential map; all have a retraction.
+        exponential = "exp" if isinstance(self.manifold, Parameterization) else "retraction"
+        return getattr(self.manifold, exponential)(point, velocity)
+
+    def length(self, point: Point, velocity: Point) -> float:
+        return float(self.manifold.norm(point, velocity))
+
+
+@final
+@dataclass(frozen=True)
+class ParallelTransport(MetricRule):
+    """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport along the step before.
+
+    Parameters
+    ----------
+    manifold, retraction
+        As for `MetricRule`.
+    momentum
+        β, from 0 to below 1.
+
+    Raises
+    ------
+    ValueError
+        For a momentum outside that range.
+    """
+
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum = {self.momentum} is not in [0, 1); 0.9 is usual")
+
+    def velocity(
+        self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
+    ) -> tuple[Point, Memory]:
+        descent = -learning_rate * self.gradient(point, evaluation)
+        return (descent if memory is None else descent + self.momentum * memory), None
+
+    def carry(self, point: Point, velocity: Point, memory: Memory) -> Memory:
+        return self.manifold.parallel_transport(point, velocity, velocity)
+
+
+@final
+@dataclass(frozen=True)
+class Adam(MetricRule):
+    """Adam with its moments in a frame that moves with the point, in which the metric is Euclidean: W ← exp_W(V).
+
+    With Z the frame coordinates of grad J: m ← β₁ m + (1 − β₁) Z, v ← β₂ v + (1 − β₂) Z², and V has the coordinates
+    −η m̂ / (√v̂ + ε), where m̂ and v̂ are divided by 1 − β₁ᵗ and 1 − β₂ᵗ. On a flat manifold these are coordinates of the chart.
+
+    Parameters
+    ----------
+    manifold, retraction
+        As for `MetricRule`; the manifold has `to_frame` and `from_frame`.
+    decays
+        β₁ and β₂.
+    epsilon
+        ε, relative to gradients of the loss: below it a coordinate learns more slowly.
+
+    Raises
+    ------
+    ValueError
+        For decays outside [0, 1), an epsilon that is not positive, or a manifold without frame.
+
+    References
+    ----------
+    Kingma and Ba, *Adam: a method for stochastic optimization*, ICLR 2015; Bécigneul and Ganea, *Riemannian adaptive
+    optimization methods*, ICLR 2019.
+    """
+
+    decays: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(0 <= decay < 1 for decay in self.decays) or not self.epsilon > 0:
+            raise ValueError(
+                f"decays = {self.decays}, epsilon = {self.epsilon}: choose decays in [0, 1) and a positive epsilon"
+            )
+        if not hasattr(self.manifold, "to_frame"):
+            raise ValueError(
+                f"{self.manifold} has no frame in which moments of gradients keep their meaning from point to point; choose a "
+                "pullback, invariant or monotone manifold, or another optimiser"
+            )
+
+    def velocity(
+        self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
+    ) -> tuple[Point, Memory]:
+        coordinates = _parts(self.manifold.to_frame(point, self.gradient(point, evaluation)))
+        count, means, squares = memory or (0, [0.0] * len(coordinates), [0.0] * len(coordinates))
+        first, second = self.decays
+        count += 1
+        means = [first * mean + (1 - first) * z for mean, z in zip(means, coordinates, strict=True)]
+        squares = [second * square + (1 - second) * z * z for square, z in zip(squares, coordinates, strict=True)]
+        rate, root = learning_rate / (1 - first**count), (1 - second**count) ** 0.5
+        steps = [
+            -rate * mean / (array_namespace(mean).sqrt(square) / root + self.epsilon)
+            for mean, square in zip(means, squares, strict=True)
+        ]
+        velocity = self.manifold.from_frame(point, steps if self.manifold.point_layout != 1 else steps[0])
+        return velocity, (count, means, squares)
+
+
+def _parts(vector: Point) -> list[Array]:
+    return list(vector) if isinstance(vector, list | tuple) else [vector]
