@@ -12,6 +12,12 @@ from manifolds.subspaces import Subspace
 ROUNDING = 1e3
 """A matrix lies in the subspace if it is so many machine epsilons near, relative to its norm and that of I."""
 
+GOAL, MOST_ITERATIONS = 100, 2000
+"""Conjugate gradients go on until the residual is so many machine epsilons, relative to the vector, or so many iterations.
+
+Where rounding keeps it from getting there, half of the digits are enough.
+"""
+
 
 @final
 class SubspaceManifold(WeightManifold):
@@ -92,17 +98,17 @@ class SubspaceManifold(WeightManifold):
 
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return grad = P_W ♯∇."""
-        return self.projection(point, self.manifold.euclidean_to_riemannian_gradient(point, euclidean_gradient))
+        self.check(point, euclidean_gradient)
+        return self._raised(point, euclidean_gradient)[0]
 
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:
         """Return P_W Hess(∇ − N, H)[V]: J + ⟨−N, W⟩ is the same cost in the subspace, and its gradient ♯(∇ − N) is tangent."""
         self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
-        _, normal = self._split(point, self.manifold.euclidean_to_riemannian_gradient(point, euclidean_gradient))
-        ambient = self.manifold.euclidean_to_riemannian_hessian(
-            point, euclidean_gradient - normal, euclidean_hessian, tangent_vector
-        )
+        _, covector = self._raised(point, euclidean_gradient)
+        change = self.subspace.project(euclidean_hessian)
+        ambient = self.manifold.euclidean_to_riemannian_hessian(point, covector, change, tangent_vector)
         return self._split(point, ambient)[0]
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
@@ -146,12 +152,23 @@ class SubspaceManifold(WeightManifold):
         self.check(point)
         return self.manifold.edge_distance(point)
 
+    def _raised(self, point: Array, gradient: Array) -> tuple[Array, Array]:
+        """Return grad and the ∇ − N whose image under ♯ it is.
+
+        What ∇ has beside the subspace is another N, and is taken out first: where ♯ maps the subspace to itself, nothing is
+        left to solve for, and elsewhere less.
+        """
+        within = self.subspace.project(gradient)
+        tangent, normal = self._split(point, self.manifold.euclidean_to_riemannian_gradient(point, within))
+        return tangent, within - normal
+
     def _split(self, point: Array, vector: Array) -> tuple[Array, Array]:
         """Return P_W V and N, with V = P_W V + ♯N, by conjugate gradients on Q ♯ Q N = Q V."""
         residual = vector - self.subspace.project(vector)
         normal, tangent, direction = array_namespace(vector).zeros_like(vector), vector, residual
-        squared, goal = inner(residual, residual), (machine_epsilon(vector) * frobenius_norm(vector)) ** 2
-        for _ in range(10 * vector.shape[0] * vector.shape[1]):
+        size, epsilon = frobenius_norm(vector), machine_epsilon(vector)
+        squared, goal = inner(residual, residual), (GOAL * epsilon * size) ** 2
+        for _ in range(MOST_ITERATIONS):
             if squared <= goal:
                 return self.subspace.project(tangent), normal
             raised = self.manifold.euclidean_to_riemannian_gradient(point, direction)
@@ -160,8 +177,10 @@ class SubspaceManifold(WeightManifold):
             residual = residual - step * (raised - self.subspace.project(raised))
             before, squared = squared, inner(residual, residual)
             direction = residual + squared / before * direction
+        if squared <= epsilon * size**2:
+            return self.subspace.project(tangent), normal
         raise ConvergenceError(
-            f"relative residual {squared**0.5 / frobenius_norm(vector):.1e}",
+            f"relative residual {squared**0.5 / size:.1e}",
             "the metric at this point is too ill-conditioned for conjugate gradients",
             "Keep away from the edge, or work in float64",
         )

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from riemannrnn import cli
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import all_contenders
+from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.run_folder import RunFolderError
 
 TINY = ["compare", "--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2", "--contender", "steepest"]
@@ -122,7 +123,12 @@ def test_two_runs_never_overwrite_each_other(tmp_path, monkeypatch):
 def test_list():
     result = run("compare", "--list")
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == [each.name for each in all_contenders()]
+    lines = result.stdout.splitlines()
+    assert lines[-len(all_contenders()) :] == [each.name for each in all_contenders()]
+    described = {line.split()[0] for line in lines if line.startswith(" ") and line[1:2].strip()}
+    assert described >= set(GEOMETRIES)
+    only = run("compare", "--list", "--manifold", "gain").stdout.splitlines()
+    assert only[-2:] == ["gain/geodesic/conjugate-gradient", "gain/geodesic/trust-regions"]
 
 
 def test_help_shows_an_example():
@@ -137,6 +143,7 @@ def test_help_shows_an_example():
     ("arguments", "message"),
     [
         (["--activation", "tahn"], "'tahn'"),
+        (["--manifold", "dales"], "manifold 'dales' is unknown; choose among euclidean, "),
         (["--activation", "tahn"], "tanh"),
         (["--contender", "adam"], "no contender's name contains 'adam'; the names are euclidean/additive/fixed-step, "),
         (["--contender", "[/b]"], "no contender's name contains '[/b]'; the names are"),

@@ -15,8 +15,10 @@ from rich.table import Table
 from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning.comparison import Comparison, compare
-from riemannrnn.learning.contenders import Contender, all_contenders, choose_contenders
-from riemannrnn.learning.contest import Entry, Task
+from riemannrnn.learning.contenders import Contender, choose_contenders
+from riemannrnn.learning.contest import Entry
+from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.learning.task import Task
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.rate_network import RateNetwork
@@ -49,19 +51,21 @@ def compare_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
     dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
     backend: Annotated[Backend, typer.Option(help="Where the arrays are: in memory, or on a GPU with CuPy.")] = Backend.NUMPY,
+    manifold: Annotated[
+        list[str] | None, typer.Option(help="Every solver on this manifold, or on 'all'; repeatable. See --list.")
+    ] = None,
     contender: Annotated[
         list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
-    list_contenders: Annotated[bool, typer.Option("--list", help="List the contenders and leave.")] = False,
+    list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
 ) -> None:
     """Compare metrics, retractions and solvers on scikit-learn's handwritten digits."""
-    if list_contenders:
-        for each in all_contenders():
-            console.print(each.name)
-        return
+    manifolds = list(GEOMETRIES) if manifold == ["all"] else manifold or []
     try:
-        chosen = choose_contenders(contender or [])
+        chosen = choose_contenders(contender or [], manifolds)
+        if list_contenders:
+            return _print_list(chosen)
         task = digits_task(units, radius, activation, training_size, seed, dtype, backend)
         folder = create_run_folder(output, "compare")
     except (ValueError, RunFolderError) as error:
@@ -83,6 +87,19 @@ def compare_command(
     if comparison.interrupted:
         console.print(f"Interrupted: {len(comparison.entries)} of {len(chosen)} contenders had finished and are kept.")
         raise typer.Exit(INTERRUPTED)
+
+
+def _print_list(contenders: tuple[Contender, ...]) -> None:
+    """Say in a line each what the manifolds are and when to use them, and name the contenders."""
+    manifolds = Table(title="manifolds, for --manifold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
+    manifolds.add_column(no_wrap=True)
+    manifolds.add_column()
+    for geometry in GEOMETRIES.values():
+        manifolds.add_row(geometry.name, escape(geometry.use.replace("`", "")))
+    console.print(manifolds)
+    console.print("contenders, for --contender", style="italic")
+    for each in contenders:
+        console.print(each.name)
 
 
 def digits_task(

@@ -2,11 +2,11 @@
 
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import Contender, all_contenders
-from riemannrnn.learning.contest import Task
 from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
 from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
 from riemannrnn.learning.optimizers import Adam, MetricRule, ParallelTransport, Rule
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, make_rule
+from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import History, accuracy, train
 
 __all__ = [

@@ -9,7 +9,8 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from riemannrnn.learning.contenders import Contender, all_contenders
-from riemannrnn.learning.contest import Entry, Progress, Task, run_contender
+from riemannrnn.learning.contest import Entry, Progress, run_contender
+from riemannrnn.learning.task import Task
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
 """The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""

@@ -1,28 +1,33 @@
 """Who takes part in a comparison: every metric × retraction × solver, and the per-stimulus rules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from array_api_compat import array_namespace
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
-from manifolds import Array, Identity, PullbackManifold, Resolvent, Retraction, WeightManifold
+from manifolds import Point, Retraction
+from riemannrnn.learning.geometries import GEOMETRIES, Start
 from riemannrnn.learning.optimizers import MetricRule, ParallelTransport, Rule
 from riemannrnn.learning.rules import DeltaW3, DeltaW4
+from riemannrnn.learning.task import Task
 
 
 class SameDtypeTrustRegions(TrustRegions):
     """Trust regions in the dtype of the point: pymanopt's step to the boundary is a NumPy float64, which widens float32."""
 
-    def _truncated_conjugate_gradient(self, problem: Any, x: Array, *args: Any) -> Any:
+    def _truncated_conjugate_gradient(self, problem: Any, x: Point, *args: Any) -> Any:
         eta, hessian_eta, *reasons = super()._truncated_conjugate_gradient(problem, x, *args)
-        xp = array_namespace(x)
-        return xp.astype(eta, x.dtype, copy=False), xp.astype(hessian_eta, x.dtype, copy=False), *reasons
+        return _in_dtype_of(x, eta), _in_dtype_of(x, hessian_eta), *reasons
 
 
-METRICS: dict[str, Callable[[], Any]] = {"euclidean": Identity, "resolvent": Resolvent}
-"""Chart of each metric that is compared, by name."""
+def _in_dtype_of(point: Point, vector: Point) -> Point:
+    if isinstance(vector, list):  # in place, as the vectors of a product have arithmetic of their own
+        vector[:] = [_in_dtype_of(*pair) for pair in zip(point, vector, strict=True)]
+        return vector
+    return array_namespace(point).astype(vector, point.dtype, copy=False)
+
 
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "steepest-descent": SteepestDescent,
@@ -30,6 +35,9 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "trust-regions": SameDtypeTrustRegions,
 }
 """The solvers of pymanopt, by name."""
+
+PAPER = ("euclidean", "resolvent")
+"""The metrics of the paper."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Contender:
     Attributes
     ----------
     metric
-        "euclidean", "resolvent", or "per-stimulus" for the rules that have a metric for each stimulus.
+        A name in `GEOMETRIES`, or "per-stimulus" for the rules that have a metric for each stimulus.
     retraction
         "geodesic" or "additive".
     solver
@@ -55,47 +63,61 @@ class Contender:
         """What it is called in tables, for instance "resolvent/geodesic/trust-regions"."""
         return f"{self.metric}/{self.retraction}/{self.solver}"
 
-    def manifold(self, n: int) -> WeightManifold:
-        """Return the manifold of n × n weights under this metric and retraction."""
-        return PullbackManifold(METRICS[self.metric](), n, self.retraction)
+    def begin(self, task: Task) -> Start:
+        """Return the manifold under this metric and retraction, and where the task starts on it."""
+        known = GEOMETRIES.get(self.metric, GEOMETRIES["euclidean"])  # the rules of a stimulus each take straight steps
+        return known.start(task, self.retraction)
 
     def optimizer(self, **options: Any) -> Any:
         """Return the pymanopt solver, or None for a fixed-step rule."""
         return OPTIMIZERS[self.solver](**options) if self.solver in OPTIMIZERS else None
 
-    def rule(self, n: int) -> Rule:
-        """Return the fixed-step rule."""
+    def rule(self, manifold: Any) -> Rule:
+        """Return the fixed-step rule on a manifold."""
         if self.solver == "dW3":
             return DeltaW3()
         if self.solver == "dW4":
             return DeltaW4()
         if self.solver == "momentum":
-            return ParallelTransport(self.manifold(n))
-        return MetricRule(self.manifold(n), self.retraction)
+            return ParallelTransport(manifold, self.retraction)
+        return MetricRule(manifold, self.retraction)
 
 
-def all_contenders() -> tuple[Contender, ...]:
-    """Return every combination that differs from the others (Euclidean geodesics are straight: one retraction serves)."""
-    geometries: list[tuple[str, Retraction]] = [
-        ("euclidean", "additive"),
-        ("resolvent", "geodesic"),
-        ("resolvent", "additive"),
-    ]
-    combined = [Contender(*geometry, solver) for geometry in geometries for solver in ("fixed-step", *OPTIMIZERS)]
-    momentum = [Contender("euclidean", "geodesic", "momentum"), Contender("resolvent", "geodesic", "momentum")]
-    stimulus = [Contender("per-stimulus", "additive", "dW3"), Contender("per-stimulus", "additive", "dW4")]
-    return (*combined, *momentum, *stimulus)
-
-
-def choose_contenders(patterns: list[str]) -> tuple[Contender, ...]:
-    """Return the contenders whose name contains one of the patterns; all of them for no pattern.
+def contenders_on(names: Iterable[str]) -> tuple[Contender, ...]:
+    """Return every solver on each of these manifolds, with every retraction that is worth comparing.
 
     Raises
     ------
     ValueError
-        For a pattern that no name contains, listing the names.
+        For an unknown name, listing those known.
     """
-    everyone = all_contenders()
+    found: list[Contender] = []
+    for name in names:
+        if name not in GEOMETRIES:
+            raise ValueError(f"manifold {name!r} is unknown; choose among {', '.join(GEOMETRIES)}")
+        geometry = GEOMETRIES[name]
+        optimizers = [solver for solver in OPTIMIZERS if geometry.second_order or solver != "trust-regions"]
+        found += [Contender(name, retraction, s) for retraction in geometry.retractions for s in ("fixed-step", *optimizers)]
+    return tuple(found)
+
+
+def all_contenders() -> tuple[Contender, ...]:
+    """Return the metrics of the paper with every solver, its rules, momentum, and one solver on every other manifold."""
+    momentum = [Contender("euclidean", "geodesic", "momentum"), Contender("resolvent", "geodesic", "momentum")]
+    stimulus = [Contender("per-stimulus", "additive", "dW3"), Contender("per-stimulus", "additive", "dW4")]
+    others = [each for each in contenders_on(GEOMETRIES) if each.metric not in PAPER and each.solver == "conjugate-gradient"]
+    return (*contenders_on(PAPER), *momentum, *stimulus, *others)
+
+
+def choose_contenders(patterns: Sequence[str], manifolds: Sequence[str] = ()) -> tuple[Contender, ...]:
+    """Return the contenders on these manifolds, or else all, whose name contains one of the patterns, if there are any.
+
+    Raises
+    ------
+    ValueError
+        For an unknown manifold, or a pattern that no name contains, listing the names.
+    """
+    everyone = contenders_on(dict.fromkeys(manifolds)) if manifolds else all_contenders()
     for pattern in patterns:
         if not any(pattern in contender.name for contender in everyone):
             names = ", ".join(contender.name for contender in everyone)

@@ -14,9 +14,9 @@ from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.learning.contenders import Contender
-from riemannrnn.learning.cost import FixedPointCost, Kind
-from riemannrnn.learning.losses import CrossEntropy
-from riemannrnn.rate_network import RateNetwork
+from riemannrnn.learning.cost import Kind, as_parameterization
+from riemannrnn.learning.geometries import Start
+from riemannrnn.learning.task import Task
 
 LEAST_TRIAL = 4
 """Evaluations of a trial at least: cost and gradient at the start, and at the point one step on."""
@@ -24,48 +24,11 @@ LEAST_TRIAL = 4
 TRIAL_SHARE = 3
 """A learning rate is tried for this part, one in three, of the budget."""
 
-FAILURES = (FixedPointError, ManifoldError, ArithmeticError, np.linalg.LinAlgError)
+FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.linalg.LinAlgError)
 """What ends a run with a reason instead of the program."""
 
 Progress = Callable[[Contender, float], None]
 """Called with a contender and the share of its work that is done."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What all contenders learn, and from where.
-
-    Attributes
-    ----------
-    network
-        The network.
-    weights
-        W to start from.
-    training, validation, test
-        The data: what is learned, what learning rates are chosen on, and what accuracy is reported on.
-    tolerance
-        Residual asked of fixed points; None: the default of the dtype.
-    max_iterations
-        Fixed-point iterations at most.
-    """
-
-    network: RateNetwork
-    weights: Array
-    training: Dataset
-    validation: Dataset
-    test: Dataset
-    tolerance: float | None = None
-    max_iterations: int = 200
-
-    def cost(self, data: Dataset) -> FixedPointCost:
-        """Return the cross-entropy on one of the splits; +∞ where a stimulus has no fixed point."""
-        return FixedPointCost(
-            self.network,
-            data.stimuli,
-            CrossEntropy(data.labels),
-            tolerance=self.tolerance,
-            max_iterations=self.max_iterations,
-        )
 
 
 @dataclass
@@ -112,8 +75,8 @@ class Recorder:
 
     Parameters
     ----------
-    task
-        The task.
+    start
+        The task, and where it starts on the contender's manifold.
     budget
         Evaluations at most; `BudgetUsedError` is raised from the one that would be too many.
     report
@@ -122,7 +85,8 @@ class Recorder:
         How often to measure the test accuracy in the course of the run; 0: never.
     """
 
-    def __init__(self, task: Task, budget: int, report: Callable[[float], None], measurements: int = 12) -> None:
+    def __init__(self, start: Start, budget: int, report: Callable[[float], None], measurements: int = 12) -> None:
+        self.start, task = start, start.task
         self.cost = task.cost(task.training)
         self.cost.observer = self._observe
         self.weights = task.weights
@@ -161,14 +125,20 @@ class Recorder:
 def run_contender(contender: Contender, task: Task, budget: int, learning_rates: Sequence[float], progress: Progress) -> Entry:
     """Run one contender and return its row; a failure is a row with its reason."""
     entry = Entry(contender)
-    recorder = Recorder(task, budget, lambda share: progress(contender, share))
+    try:
+        start = contender.begin(task)
+    except FAILURES as error:
+        entry.stopped = f"Failed: {error}"
+        return entry
+    task = start.task
+    recorder = Recorder(start, budget, lambda share: progress(contender, share))
     try:
         if contender.optimizer() is None:
-            entry.learning_rate = choose_learning_rate(contender, task, budget // TRIAL_SHARE, learning_rates)
+            entry.learning_rate = choose_learning_rate(contender, start, budget // TRIAL_SHARE, learning_rates)
             recorder.start_clock()
             entry.stopped = follow_rule(contender, recorder, entry.learning_rate)
         else:
-            entry.stopped = follow_optimizer(contender, task, recorder)
+            entry.stopped = follow_optimizer(contender, recorder)
     except BudgetUsedError:
         entry.stopped = f"Used its {budget} evaluations."
     except FAILURES as error:
@@ -179,26 +149,32 @@ def run_contender(contender: Contender, task: Task, budget: int, learning_rates:
 
 def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) -> str:
     """Take fixed steps by the contender's rule until the budget is used; return the reason for stopping before."""
-    rule = contender.rule(recorder.weights.shape[0])
-    weights, memory = recorder.weights, None
+    rule = contender.rule(recorder.start.manifold)
+    point, memory, before = recorder.start.point, None, None
     while True:
+        weights = rule.parameterization.weights(point)
         evaluation = recorder.cost.at(weights)
+        if evaluation is before:  # remembered and not counted: the budget would never end
+            return f"Stopped: a step of rate {learning_rate:g} no longer changes the weights."
+        before = evaluation
         if not isfinite(evaluation.cost):
             return f"Failed: a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
         recorder.accept(weights, evaluation.cost)
-        weights, memory = rule.step(weights, evaluation, learning_rate, memory)
+        point, memory = rule.step(point, evaluation, learning_rate, memory)
 
 
-def follow_optimizer(contender: Contender, task: Task, recorder: Recorder) -> str:
+def follow_optimizer(contender: Contender, recorder: Recorder) -> str:
     """Run the contender's pymanopt solver until it stops or the budget is used; return its reason."""
-    manifold = contender.manifold(task.weights.shape[0])
+    manifold, point, _ = recorder.start
     solver = contender.optimizer(verbosity=0, max_iterations=10**6, max_time=10**6)
-    result = solver.run(recorder.cost.problem(manifold), initial_point=task.weights)
-    recorder.accept(result.point, recorder.cost(result.point))
+    problem = recorder.cost.problem(manifold)
+    result = solver.run(problem, initial_point=point)
+    weights = as_parameterization(manifold, recorder.cost.network.activation).weights(result.point)
+    recorder.accept(weights, recorder.cost(weights))
     return str(result.stopping_criterion)
 
 
-def choose_learning_rate(contender: Contender, task: Task, budget: int, learning_rates: Sequence[float]) -> float:
+def choose_learning_rate(contender: Contender, start: Start, budget: int, learning_rates: Sequence[float]) -> float:
     """Return the rate of the grid whose run ends with the lowest loss on the validation split.
 
     Raises
@@ -206,7 +182,7 @@ def choose_learning_rate(contender: Contender, task: Task, budget: int, learning
     FixedPointError
         If every rate loses a fixed point.
     """
-    losses = {rate: _validation_loss(contender, task, budget, rate) for rate in learning_rates}
+    losses = {rate: _validation_loss(contender, start, budget, rate) for rate in learning_rates}
     best = min(losses, key=lambda rate: losses[rate])
     if not isfinite(losses[best]):
         rates = ", ".join(f"{rate:g}" for rate in learning_rates)
@@ -214,12 +190,12 @@ def choose_learning_rate(contender: Contender, task: Task, budget: int, learning
     return best
 
 
-def _validation_loss(contender: Contender, task: Task, budget: int, rate: float) -> float:
-    trial = Recorder(task, max(budget, LEAST_TRIAL), lambda share: None, measurements=0)
+def _validation_loss(contender: Contender, start: Start, budget: int, rate: float) -> float:
+    trial = Recorder(start, max(budget, LEAST_TRIAL), lambda share: None, measurements=0)
     try:
         follow_rule(contender, trial, rate)
     except BudgetUsedError:
-        return task.cost(task.validation)(trial.weights)
+        return start.task.cost(start.task.validation)(trial.weights)
     except FAILURES:
         return inf
     return inf

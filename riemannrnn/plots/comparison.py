@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter, SymmetricalLogLocator
 
 from riemannrnn.learning.comparison import Comparison
 from riemannrnn.learning.contest import Entry
@@ -17,8 +17,23 @@ GEOMETRY_COLOURS = {
     "resolvent/geodesic": "#0072B2",
     "resolvent/additive": "#56B4E9",
     "per-stimulus": "#009E73",
+    "gain": "#332288",
+    "left-invariant": "#CC79A7",
+    "right-invariant": "#882255",
+    "monotone": "#E69F00",
+    "scaled-monotone": "#000000",
+    "response": "#117733",
+    "low-rank": "#6699CC",
+    "dale": "#999933",
+    "sparse": "#44AA99",
+    "hollow": "#CC6677",
+    "symmetric": "#DDCC77",
+    "circulant": "#AA4499",
 }
-"""Colour-blind safe (Okabe & Ito); the metric and retraction of a contender."""
+"""Colour-blind safe (Okabe & Ito; Tol); the metric of a contender, and for the paper's its retraction."""
+
+MOST_LINES = 20
+"""Contenders that a figure can show, each with a colour and a style."""
 
 SOLVER_STYLES: dict[str, tuple[Any, str]] = {
     "fixed-step": ("-", "o"),
@@ -40,7 +55,7 @@ def _geometry(entry: Entry) -> str:
 def _style(entry: Entry) -> dict[str, Any]:
     line, marker = SOLVER_STYLES[entry.contender.solver]
     return {
-        "color": GEOMETRY_COLOURS[_geometry(entry)],
+        "color": GEOMETRY_COLOURS.get(_geometry(entry), "0.5"),
         "linestyle": line,
         "marker": marker,
         "markevery": [-1],
@@ -92,23 +107,43 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
     ax.axvline(0, color="black", lw=0.8, ls=":")
     ax.set_yticks(places, [entry.contender.name for entry in entries], fontsize=7)
     ax.set_xlabel("worst spectral abscissa of −I + G W (1/τ), stable below 0\nlost: no stable fixed point found")
+    ax.set_xscale("symlog", linthresh=1)  # a run that lost its fixed points may end anywhere
+    ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1))
+    ax.xaxis.get_major_locator().set_params(numticks=5)
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.margins(x=0.12)
     return ax
 
 
+def legible(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that a figure shows: all, or where they are more than it can hold the best of each metric."""
+    if len(entries) <= MOST_LINES:
+        return list(entries)
+    best: dict[str, Entry] = {}
+    for entry in sorted(entries, key=lambda each: np.nan_to_num(each.training_loss, nan=np.inf)):
+        best.setdefault(_geometry(entry), entry)
+    return [entry for entry in entries if entry is best[_geometry(entry)]]
+
+
 def comparison_figure(comparison: Comparison, title: str) -> Figure:
-    """Return the figure of a comparison: loss against evaluations and seconds, accuracy, stability."""
+    """Return the figure of a comparison: loss against evaluations and seconds, accuracy, stability.
+
+    Of many contenders it shows the best of each metric, by the training loss at the end, and says so.
+    """
+    entries = legible(comparison.entries)
+    if len(entries) < len(comparison.entries):
+        title += f"\nthe best of each metric, {len(entries)} of {len(comparison.entries)} contenders"
     figure = Figure(figsize=(11, 8), layout="constrained")
     upper_left, upper_right, lower_left, lower_right = figure.subplots(2, 2).flat
-    plot_losses(comparison.entries, "evaluations", upper_left)
-    plot_losses(comparison.entries, "seconds", upper_right)
-    plot_accuracies(comparison.entries, lower_left)
-    plot_stability(comparison.entries, lower_right)
+    plot_losses(entries, "evaluations", upper_left)
+    plot_losses(entries, "seconds", upper_right)
+    plot_accuracies(entries, lower_left)
+    plot_stability(entries, lower_right)
     for letter, ax in zip("abcd", (upper_left, upper_right, lower_left, lower_right), strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
         ax.spines[["top", "right"]].set_visible(False)
-    present = {_geometry(entry) for entry in comparison.entries}
-    solvers = {entry.contender.solver for entry in comparison.entries}
+    present = {_geometry(entry) for entry in entries}
+    solvers = {entry.contender.solver for entry in entries}
     handles = [Line2D([], [], color=c, lw=3, label=name) for name, c in GEOMETRY_COLOURS.items() if name in present]
     handles += [
         Line2D([], [], color="0.3", ls=line, marker=marker, ms=5, label=name)

@@ -1,0 +1,46 @@
+"""What a comparison learns, and from where."""
+
+from dataclasses import dataclass
+
+from manifolds import Point
+from riemannrnn.datasets import Dataset
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.losses import CrossEntropy
+from riemannrnn.rate_network import RateNetwork
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all contenders learn, and from where.
+
+    Attributes
+    ----------
+    network
+        The network.
+    weights
+        W to start from.
+    training, validation, test
+        The data: what is learned, what learning rates are chosen on, and what accuracy is reported on.
+    tolerance
+        Residual asked of fixed points; None: the default of the dtype.
+    max_iterations
+        Fixed-point iterations at most.
+    """
+
+    network: RateNetwork
+    weights: Point
+    training: Dataset
+    validation: Dataset
+    test: Dataset
+    tolerance: float | None = None
+    max_iterations: int = 200
+
+    def cost(self, data: Dataset) -> FixedPointCost:
+        """Return the cross-entropy on one of the splits; +∞ where a stimulus has no fixed point."""
+        return FixedPointCost(
+            self.network,
+            data.stimuli,
+            CrossEntropy(data.labels),
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+        )
