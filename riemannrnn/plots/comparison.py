@@ -108,8 +108,9 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
     ax.set_yticks(places, [entry.contender.name for entry in entries], fontsize=7)
     ax.set_xlabel("worst spectral abscissa of −I + G W (1/τ), stable below 0\nlost: no stable fixed point found")
     ax.set_xscale("symlog", linthresh=1)  # a run that lost its fixed points may end anywhere
-    ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1))
-    ax.xaxis.get_major_locator().set_params(numticks=5)
+    locator = SymmetricalLogLocator(base=10, linthresh=1)
+    locator.set_params(numticks=5)
+    ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.margins(x=0.12)
     return ax
