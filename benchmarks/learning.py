@@ -14,7 +14,7 @@ from manifolds import Array
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import Dataset
 from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.training import History
+from riemannrnn.learning import History
 
 UNITS, BATCH, RADIUS, EPOCHS, EVERY = 300, 512, 0.5, 3, 10
 MARKS = (0.80, 0.87)

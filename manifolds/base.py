@@ -66,6 +66,11 @@ class WeightManifold(Parameterization, Manifold):
         """Norm of the identity, √n: the scale of both W and A, hence of a trust region."""
         return sqrt(max(self.shape))
 
+    def point_at(self, weights: Array) -> Array:
+        """Return W; an error of the manifold says why, if it is no point."""
+        self.norm(weights, weights)
+        return weights
+
     def norm(self, point: Array, tangent_vector: Array) -> float:
         """Return √g_W(V, V)."""
         return sqrt(max(self.inner_product(point, tangent_vector, tangent_vector), 0.0))

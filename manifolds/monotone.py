@@ -64,6 +64,17 @@ class MonotoneManifold(WeightManifold):
         super().__init__(f"Monotone manifold of {n}×{n} matrices", (int(n), int(n)), seed=seed, like=like, validate=validate)
         self._at = PointCache(_Root)
 
+    def nearest(self, weights: Array, margin: float = 0.05) -> Array:
+        """Return the point nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`.
+
+        The eigenvalues of S below the margin are raised to it; K stays (Higham, Linear Algebra and its Applications 103, 1988).
+        """
+        self.check(weights)
+        xp = array_namespace(weights)
+        eigenvalues, basis = xp.linalg.eigh(identity_like(weights) - _symmetric(weights))
+        missing = xp.clip(margin - eigenvalues, 0.0, None)
+        return weights - (basis * missing) @ basis.T
+
     def to_frame(self, point: Array, tangent_vector: Array) -> Array:
         """Return S^{-1/2} V_s S^{-1/2} + V_k, shape (n, n): coordinates in which the metric at W is Euclidean.
 
@@ -183,7 +194,7 @@ class _Root:
             raise OutsideManifoldError(
                 f"smallest eigenvalue of sym(I − W) = {self.smallest:.3g}",
                 "the point is not monotone: stability is not guaranteed there",
-                "Start from weights whose spectral norm is below 1, for instance by scaling them down",
+                "Start from `nearest(W)`, the nearest point inside, or from weights of spectral norm below 1",
             )
         self._roots = eigenvalues**0.5
 

@@ -21,6 +21,10 @@ class Parameterization:
 
     stable_by_construction = False
 
+    def point_at(self, weights: Array) -> Point:
+        """Return a point that stands for W, refusing weights for which there is none."""
+        return weights
+
     def weights(self, point: Point) -> Array:
         """Return W."""
         return point

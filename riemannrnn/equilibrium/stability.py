@@ -53,8 +53,8 @@ def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) 
     return xp.asarray(rightmost - 1, dtype=gains.dtype, device=device(gains))
 
 
-def survey_stability(connectivity: Connectivity, weights: Array, gains: Array) -> tuple[float, int]:
-    """Return the largest spectral abscissa of −I + G W over all stimuli, and how many stimuli are not stable.
+def survey_stability(connectivity: Connectivity, weights: Array, gains: Array, limit: float = 0.0) -> tuple[float, int]:
+    """Return the largest spectral abscissa of −I + G W over all stimuli, and for how many it is not below a limit.
 
     Every stimulus is screened by plain Arnoldi steps, all stimuli in lock-step. Those that may be the worst, or whose sign
     is open, are then computed: the sixteen worst as by `spectral_abscissa`, the others as it does for many units. What is
@@ -65,8 +65,10 @@ def survey_stability(connectivity: Connectivity, weights: Array, gains: Array) -
     ----------
     connectivity, weights, gains
         As for `spectral_abscissa`; at least one stimulus.
+    limit
+        0, to count those that are not stable; below it, by a margin.
     """
-    matrix, host_gains = _matrix(connectivity, weights, gains), to_numpy(gains)
+    matrix, host_gains, edge = _matrix(connectivity, weights, gains), to_numpy(gains), 1 + limit
     if gains.shape[1] <= SURVEY_DENSE_LIMIT:
         rightmost = _dense(matrix, host_gains)
     else:
@@ -75,10 +77,10 @@ def survey_stability(connectivity: Connectivity, weights: Array, gains: Array) -
         rows = np.argsort(rightmost)[-FINALISTS:]
         few = gains.shape[1] <= DENSE_LIMIT
         rightmost[rows] = _dense(matrix, host_gains[rows]) if few else _exact(matrix, host_gains[rows], screened[:, rows])
-        still_open = ((lower < 1) & (upper >= 1)) | (upper > rightmost[rows].max())
+        still_open = ((lower < edge) & (upper >= edge)) | (upper > rightmost[rows].max())
         still_open[rows] = False
         rightmost[still_open] = _exact(matrix, host_gains[still_open], screened[:, still_open])
-    return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= 1))
+    return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= edge))
 
 
 def _matrix(connectivity: Connectivity, weights: Array, gains: Array) -> Array:

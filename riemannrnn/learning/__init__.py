@@ -3,11 +3,14 @@
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
+from riemannrnn.learning.guard import StabilityGuard, UnstableStartError, stable_start
+from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
 from riemannrnn.learning.optimizers import Adam, MetricRule, ParallelTransport, Rule
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, make_rule
+from riemannrnn.learning.run import accuracy
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import History, accuracy, train
+from riemannrnn.learning.training import train
 
 __all__ = [
     "Adam",
@@ -26,10 +29,13 @@ __all__ = [
     "ParallelTransport",
     "Rule",
     "SquaredError",
+    "StabilityGuard",
     "Task",
+    "UnstableStartError",
     "accuracy",
     "all_contenders",
     "compare",
     "make_rule",
+    "stable_start",
     "train",
 ]

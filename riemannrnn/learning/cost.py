@@ -296,6 +296,10 @@ class Evaluation:
         self._cost._count("gradient", self)
         return gradient
 
+    def tangent(self, change: Array) -> Array:
+        """Return δr, the linear response of the rates to a change of the weights, shape (batch, n)."""
+        return self._implicit.tangent(change)
+
     def hessian(self, vector: Array) -> Array:
         """Return D∇J[V], with the shape of W."""
         network, loss = self._cost.network, self._cost.loss

@@ -97,8 +97,7 @@ def _anywhere(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[T
 
     def begin(task: Task, retraction: Retraction) -> Start:
         manifold = make(task, retraction)
-        manifold.norm(task.weights, task.weights)  # refuses weights that are no point of it, with the reason
-        return Start(manifold, task.weights, task)
+        return Start(manifold, manifold.point_at(task.weights), task)
 
     return begin
 

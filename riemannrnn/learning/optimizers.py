@@ -143,7 +143,9 @@ class ParallelTransport(MetricRule):
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
     ) -> tuple[Point, Memory]:
         descent = -learning_rate * self.gradient(point, evaluation)
-        return (descent if memory is None else descent + self.momentum * memory), None
+        if memory is None:
+            return descent, None
+        return descent + self.momentum * self.manifold.to_tangent_space(point, memory), None
 
     def carry(self, point: Point, velocity: Point, memory: Memory) -> Memory:
         return self.manifold.parallel_transport(point, velocity, velocity)

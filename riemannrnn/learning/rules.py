@@ -11,7 +11,7 @@ from array_api_compat import array_namespace
 from manifolds import Array, Identity, Point, PullbackManifold, Resolvent, WeightManifold
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.learning.cost import Evaluation
-from riemannrnn.learning.optimizers import Memory, MetricRule, ParallelTransport, Rule
+from riemannrnn.learning.optimizers import Adam, Memory, MetricRule, ParallelTransport, Rule
 
 
 def delta_w1(rates: Array, adjoints: Array) -> Array:
@@ -83,8 +83,8 @@ def _resolvent(n: int) -> WeightManifold:
     return PullbackManifold(Resolvent(), n)
 
 
-RULES: tuple[str, ...] = ("dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport")
-"""The rules known by name; the last two take a manifold."""
+RULES: tuple[str, ...] = ("dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport", "adam")
+"""The rules known by name; the last three take a manifold."""
 
 
 def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
@@ -97,7 +97,8 @@ def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     n
         Number of units.
     manifold
-        The metric of "geodesic_flow" and "parallel_transport"; default: the resolvent metric. No other rule takes one.
+        The metric of "geodesic_flow", "parallel_transport" and "adam"; default: the resolvent metric. No other rule takes
+        one.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     if name == "dW4":
         return DeltaW4()
     chosen = manifold or _resolvent(n)
-    return MetricRule(chosen) if name == "geodesic_flow" else ParallelTransport(chosen)
+    return {"geodesic_flow": MetricRule, "parallel_transport": ParallelTransport, "adam": Adam}[name](chosen)
 
 
 def descent_cosine(step: Array, gradient: Array) -> float:

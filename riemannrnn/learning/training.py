@@ -1,47 +1,40 @@
-"""Mini-batch training by a learning rule."""
+"""Mini-batch training on a manifold, guarded, resumable to the bit, and honest about why it ended."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from math import ceil
+from collections.abc import Callable, Sequence
+from math import ceil, cos, inf, pi
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array
 
-from manifolds import Array, OutsideManifoldError, SingularPointError, WeightManifold
-from riemannrnn.equilibrium.chunks import one_blas_thread
-from riemannrnn.equilibrium.fixed_points import FixedPointError
+from manifolds import Array, ScaledMonotoneManifold
+from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.losses import CrossEntropy, Loss
-from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.cost import FixedPointCost, as_parameterization
+from riemannrnn.learning.guard import StabilityGuard
+from riemannrnn.learning.history import History
+from riemannrnn.learning.losses import Loss
+from riemannrnn.learning.optimizers import MetricRule, Rule
 from riemannrnn.learning.rules import make_rule
+from riemannrnn.learning.run import Recorder, Run, resolve_loss
+from riemannrnn.learning.stopping import Criterion
 from riemannrnn.rate_network import RateNetwork
 
+LEARNING_RATES = {"adam": 0.01}
+"""Learning rate of a rule where none is given; 0.1 for all others."""
 
-@dataclass
-class History:
-    """What a training run did.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: (1 + cos(pi * done)) / 2,
+    "linear": lambda done: 1 - done,
+}
+"""What the learning rate is multiplied by, as a function of the share of the run that is done."""
 
-    Attributes
-    ----------
-    weights
-        The final W: the last at which every stimulus of the batch had a fixed point.
-    loss
-        Mean loss of each mini-batch, before its step.
-    accuracy
-        Share of the stimuli of each mini-batch whose largest output is that of their label; empty for other losses.
-    iterations
-        Fixed-point iterations of the slowest stimulus of each mini-batch.
-    stopped
-        A sentence: why the run ended.
-    """
+GROWTH = 3.0
+"""Of the scales on the default manifold."""
 
-    weights: Array
-    loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    iterations: list[int] = field(default_factory=list)
-    stopped: str = ""
+LONGEST_STEP = 1.0
+"""In the metric, under the default rule."""
 
 
 def train(
@@ -49,19 +42,33 @@ def train(
     weights: Array,
     stimuli: Array,
     labels: Array | Loss,
-    rule: str | Rule = "dW3",
-    learning_rate: float = 0.1,
+    rule: str | Rule | None = None,
+    learning_rate: float | None = None,
     batch_size: int | None = None,
     epochs: int = 1,
     seed: int | np.random.Generator | None = None,
     *,
-    manifold: WeightManifold | None = None,
-    solver: str | Solver = "auto",
+    manifold: Any = None,
+    schedule: str | Callable[[float], float] | None = None,
+    longest_step: float | None = None,
+    decay: float = 0.0,
+    guard: bool | StabilityGuard | None = None,
+    solver: str | Solver | None = None,
     adjoint_solver: str | Solver | None = None,
     tolerance: float | None = None,
-    callback: Callable[[int, History], None] | None = None,
+    held_out: tuple[Array, Array | Loss] | None = None,
+    evaluate_every: int | None = None,
+    stop: Criterion | None = None,
+    callback: Callable[[int, History], None] | Sequence[Callable[[int, History], None]] = (),
+    record: Recorder | None = None,
+    checkpoints: Path | None = None,
+    checkpoint_every: int = 50,
+    resume: bool = False,
 ) -> History:
     """Train the recurrent weights on mini-batches.
+
+    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.01 falling
+    along a cosine, and steps no longer than 1.
 
     Parameters
     ----------
@@ -74,9 +81,9 @@ def train(
     labels
         Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli.
     rule
-        "dW1" to "dW4", "geodesic_flow", "parallel_transport", or a `Rule`.
+        "dW1" to "dW4", "geodesic_flow", "parallel_transport" (momentum), "adam", or a `Rule`.
     learning_rate
-        η, for the mean over the mini-batch.
+        η, for the mean over the mini-batch. Default: 0.01 for Adam, 0.1 for others.
     batch_size
         Stimuli a step; default: all. The last batch of an epoch holds what is left, if it does not divide them.
     epochs
@@ -84,13 +91,37 @@ def train(
     seed
         Seed of the orders.
     manifold
-        The metric of the last two rules.
+        The metric of the rules that have none of their own.
+    schedule
+        "constant", "cosine", "linear", or a function from the share of the run that is done to a factor of the learning rate.
+        Default: "cosine" without a rule, else "constant".
+    longest_step
+        Longer steps are shortened to this length in the metric of the rule. Default: 1 without a rule, else infinity.
+    decay
+        λ: W is drawn to where it started, by λ/2 times the squared distance in the metric, apart from the moments of Adam. For
+        manifolds with a logarithm.
+    guard
+        Whether steps are shortened to keep the fixed points of their batch, and keep them stable; True, False, or a
+        `StabilityGuard`. Default: where the manifold does not promise that.
     solver, tolerance
-        As for `solve_fixed_points`.
+        As for `solve_fixed_points`. Default: splitting where the manifold makes it converge, else "auto".
     adjoint_solver
         As for `FixedPointCost`.
+    held_out
+        Stimuli and labels, or a loss, that are evaluated without learning from them.
+    evaluate_every
+        After so many steps; and at the end. Default: at the end of each epoch.
+    stop
+        When to end before the epochs are done; see `riemannrnn.learning.stopping`.
     callback
-        Called after each step with its number, from 1, and the history so far.
+        Called after each step with its number, from 1, and the history so far; or several of these.
+    record
+        Takes down W along learning.
+    checkpoints
+        An existing folder for checkpoints; one is written after every `checkpoint_every` steps, after Ctrl-C and at the end.
+    resume
+        Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
+        one that was never stopped.
 
     Returns
     -------
@@ -101,50 +132,78 @@ def train(
     Raises
     ------
     ValueError
-        For a batch size or shapes that do not fit, or an unknown rule.
+        For a batch size or shapes that do not fit, an unknown rule or schedule, an activation for which a manifold cannot
+        promise stability, or a decay on a manifold without logarithm.
+    OutsideManifoldError, SingularPointError
+        For weights to start from that are no point of the manifold.
+    UnstableStartError
+        For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
+    CheckpointError
+        To resume without a checkpoint that is whole.
+    RunFolderError
+        If a checkpoint cannot be written; those before are untouched.
     """
     count = stimuli.shape[0]
     batch_size = count if batch_size is None else batch_size
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size = {batch_size} does not fit {count} stimuli; choose 1 to {count}")
-    if not isinstance(labels, Loss) and labels.shape != (count,):
-        raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
-    loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)
-    cost = FixedPointCost(
-        network, stimuli, loss, solver=solver, adjoint_solver=adjoint_solver, tolerance=tolerance, on_failure="raise"
+    plain = rule is None and manifold is None
+    name = rule or ("adam" if plain else "geodesic_flow")
+    if plain:
+        manifold = ScaledMonotoneManifold(network.n_units, GROWTH)
+    stepper = make_rule(name, network.n_units, manifold)
+    parameterization = as_parameterization(getattr(stepper, "manifold", None), network.activation)
+    promised = parameterization.stable_by_construction
+    options: dict[str, Any] = {
+        "solver": (Automatic("splitting") if promised else "auto") if solver is None else solver,
+        "adjoint_solver": adjoint_solver,
+        "tolerance": tolerance,
+    }
+    per_epoch, point = ceil(count / batch_size), parameterization.point_at(weights)
+    run = Run(
+        rule=stepper,
+        cost=FixedPointCost(network, stimuli, resolve_loss(labels, count), on_failure="raise", **options),
+        learning_rate=LEARNING_RATES.get(str(name), 0.1) if learning_rate is None else learning_rate,
+        schedule=_schedule(schedule or ("cosine" if plain else "constant")),
+        batch_size=batch_size,
+        steps=epochs * per_epoch,
+        generator=np.random.default_rng(seed),
+        point=point,
+        history=History(parameterization.weights(point), point),
+        longest_step=(LONGEST_STEP if plain else inf) if longest_step is None else longest_step,
+        decay=decay,
+        guard=_guard(not promised if guard is None else guard),
+        held_out=None if held_out is None else _held_out(network, *held_out, options),
+        evaluate_every=evaluate_every or per_epoch,
+        stop=stop,
+        callbacks=(callback,) if callable(callback) else tuple(callback),
+        record=record,
+        checkpoints=checkpoints,
+        checkpoint_every=checkpoint_every,
     )
-    stepper, memory = make_rule(rule, network.n_units, manifold), None
-    generator = np.random.default_rng(seed)
-    history = History(weights)
-    xp = array_namespace(stimuli)
-    # BLAS threads spin between products, and would take a core from the threads that iterate the fixed points.
-    held = one_blas_thread() if is_numpy_array(stimuli) else nullcontext()
-    try:
-        with held:
-            steps_per_epoch = ceil(count / batch_size)
-            for step in range(epochs * steps_per_epoch):
-                place = step % steps_per_epoch * batch_size
-                if place == 0:
-                    order = xp.asarray(generator.permutation(count), device=device(stimuli))
-                rows = order[place : place + batch_size]
-                evaluation = cost.take(rows).at(weights)
-                history.loss.append(evaluation.cost)
-                history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
-                if isinstance(loss, CrossEntropy):
-                    history.accuracy.append(accuracy(evaluation.outputs, xp.take(loss.labels, rows, axis=0)))
-                history.weights = weights
-                weights, memory = stepper.step(weights, evaluation, learning_rate, memory)
-                if callback is not None:
-                    callback(step + 1, history)
-            history.weights, history.stopped = weights, f"All {epochs} epochs done."
-    except (FixedPointError, OutsideManifoldError, SingularPointError) as error:
-        history.stopped = f"Stopped at step {step + 1}: {error}"
-    except KeyboardInterrupt:
-        history.stopped = f"Interrupted after {len(history.loss)} steps."
-    return history
+    if decay and not isinstance(stepper, MetricRule):
+        raise ValueError(
+            f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold; choose 'adam' or another"
+        )
+    if resume:
+        run.restore()
+    return run.go(f"All {epochs} epochs done.")
 
 
-def accuracy(outputs: Array, labels: Array) -> float:
-    """Return the share of stimuli whose largest output is that of their label."""
-    xp = array_namespace(outputs)
-    return float(xp.mean(xp.astype(xp.argmax(outputs, axis=1) == labels, outputs.dtype)))
+def _schedule(schedule: str | Callable[[float], float]) -> Callable[[float], float]:
+    if callable(schedule):
+        return schedule
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule {schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}, or pass a function")
+    return SCHEDULES[schedule]
+
+
+def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
+    if isinstance(guard, StabilityGuard):
+        return guard
+    return StabilityGuard() if guard else None
+
+
+def _held_out(network: RateNetwork, stimuli: Array, labels: Array | Loss, options: dict[str, Any]) -> FixedPointCost:
+    """Return the cost of held-out stimuli; one without a fixed point makes it infinite, and does not end the run."""
+    return FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0]), **options)

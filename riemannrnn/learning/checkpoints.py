@@ -1,0 +1,124 @@
+"""Checkpoints: everything that a run is made of in one file, with a checksum, written atomically."""
+
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from manifolds.arrays import to_numpy
+from riemannrnn.run_folder import write_atomically
+
+FORMAT = b"riemannrnn checkpoint 1\n"
+"""What each file begins with; the SHA-256 of all that follows it stands on the next line."""
+
+KEPT = 3
+"""So many checkpoints stay in a folder: one that is damaged leaves others."""
+
+PATTERN = "checkpoint-*.npz.sum"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, foreign, or not there."""
+
+
+def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
+    """Write the state after a step into a new file of a folder, and remove the oldest files but a few.
+
+    Parameters
+    ----------
+    folder
+        An existing folder.
+    step
+        Number of steps done; part of the name.
+    state
+        Numbers, strings, None, arrays, and lists, tuples and dictionaries of them; tuples come back as lists.
+
+    Raises
+    ------
+    RunFolderError
+        If the disk is full or the folder is read-only; what stood there before is untouched.
+    """
+    arrays: dict[str, Any] = {}
+    tree = json.dumps(_pack(state, arrays))
+    payload = io.BytesIO()
+    np.savez(payload, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)
+    content = payload.getvalue()
+    path = folder / PATTERN.replace("*", f"{step:08d}")
+    head = FORMAT + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    write_atomically(path, lambda temporary: temporary.write_bytes(head + content))
+    for old in sorted(folder.glob(PATTERN))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the state in a file.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read, or its checksum is not that of its content.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    head, _, rest = content.partition(b"\n")
+    checksum, _, payload = rest.partition(b"\n")
+    if head + b"\n" != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint: it does not begin with {FORMAT.decode().strip()!r}")
+    if hashlib.sha256(payload).hexdigest().encode() != checksum:
+        raise CheckpointError(f"{path} is damaged: its checksum is not that of its content")
+    try:
+        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            state = _unpack(json.loads(bytes(arrays["tree"])), arrays)
+    except (BadZipFile, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no state")
+    return state
+
+
+def last_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return the state of the newest checkpoint of a folder that is whole; each damaged one is named in a warning.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    for path in sorted(folder.glob(PATTERN), reverse=True):
+        try:
+            return read_checkpoint(path)
+        except CheckpointError as error:
+            warnings.warn(f"{error}; the checkpoint before it is used", RuntimeWarning, stacklevel=2)
+    raise CheckpointError(f"{folder} holds no checkpoint that is whole; start the run anew")
+
+
+def _pack(value: Any, arrays: dict[str, Any]) -> Any:
+    """Return a tree for JSON, in which arrays are named, and collect these."""
+    if isinstance(value, Mapping):
+        return {"dict": {key: _pack(item, arrays) for key, item in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_pack(item, arrays) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    name = f"array{len(arrays)}"
+    arrays[name] = to_numpy(value)
+    return {"array": name}
+
+
+def _unpack(tree: Any, arrays: Any) -> Any:
+    if isinstance(tree, list):
+        return [_unpack(item, arrays) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "array" in tree:
+        return arrays[tree["array"]]
+    return {key: _unpack(item, arrays) for key, item in tree["dict"].items()}

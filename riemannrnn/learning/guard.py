@@ -1,0 +1,179 @@
+"""The stability guard: a step is taken only as far as its stimuli keep stable fixed points."""
+
+from dataclasses import dataclass
+from math import nan
+from typing import Any, final
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds import Array, ManifoldError, Point
+from riemannrnn.equilibrium.equation import row_norms
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.equilibrium.stability import survey_stability
+from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.optimizers import Rule
+from riemannrnn.network.connectivity import Dense
+
+JUMP = 3.0
+"""A fixed point jumps if it misses its linear prediction by so many times the distance that was predicted, or more."""
+
+NOISE = 0.01
+"""Misses below this share of the norm of the rates are no jumps."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that may be taken.
+
+    Attributes
+    ----------
+    point, velocity
+        Where it ends, and the tangent vector along which it goes.
+    share
+        What part of the step asked for it is; 0: none, the point is the start.
+    abscissa
+        Largest spectral abscissa of the batch at its end, or a bound of it.
+    jumps
+        Number of stimuli whose fixed point jumped.
+    reason
+        Why it was shortened; empty if it was not.
+    """
+
+    point: Point
+    velocity: Point
+    share: float = 1.0
+    abscissa: float = nan
+    jumps: float = nan
+    reason: str = ""
+
+
+class UnstableStartError(ValueError):
+    """The weights to start from have fixed points that are not stable enough for the guard."""
+
+
+@final
+@dataclass(frozen=True)
+class StabilityGuard:
+    """Accepts a step if the stimuli of its batch have fixed points at its end, stable ones with a margin; else halves it.
+
+    Stability is first certified by one symmetric eigenvalue problem, `abscissa_bound`; where that does not suffice, all stimuli
+    are surveyed.
+
+    Parameters
+    ----------
+    margin
+        The spectral abscissa of −I + G W has to stay below minus this, in units of 1/τ.
+    halvings
+        How often a step is halved at most; after that it is not taken.
+
+    Raises
+    ------
+    ValueError
+        For a margin outside [0, 1), or no halvings.
+    """
+
+    margin: float = 0.05
+    halvings: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < 1 or self.halvings < 1:
+            raise ValueError(f"margin = {self.margin}, halvings = {self.halvings}: choose a margin in [0, 1), and halvings")
+
+    def accept(self, rule: Rule, cost: FixedPointCost, evaluation: Evaluation, point: Point, velocity: Point) -> Step:
+        """Return the longest of the halved steps that keeps the fixed points of the batch.
+
+        Parameters
+        ----------
+        rule
+            The rule, which knows the path.
+        cost, evaluation
+            The cost of the batch, and what is known at the point.
+        point, velocity
+            Where the step begins, and its tangent vector.
+        """
+        reason = ""
+        for halving in range(self.halvings + 1):
+            share = 0.5**halving
+            step = velocity if halving == 0 else share * velocity
+            try:
+                end = rule.move(point, step)
+                fixed_points = cost.at(rule.parameterization.weights(end)).fixed_points
+                abscissa, unstable = self.abscissa(fixed_points)
+            except (FixedPointError, ManifoldError) as error:
+                reason = reason or str(error)
+                continue
+            if unstable:
+                reason = reason or f"{unstable} stimuli would not be stable by {self.margin:g}, the worst with {abscissa:+.3g}"
+                continue
+            jumps = count_jumps(evaluation, fixed_points, rule.parameterization.velocity(point, step))
+            return Step(end, step, share, abscissa, jumps, reason)
+        return Step(point, 0.0 * velocity, 0.0, nan, nan, reason)
+
+    def abscissa(self, fixed_points: FixedPoints) -> tuple[float, int]:
+        """Return the largest spectral abscissa or a bound of it, and how many stimuli are not stable by the margin."""
+        if isinstance(fixed_points.connectivity, Dense):
+            bound = abscissa_bound(fixed_points.weights, fixed_points.gains)
+            if bound < -self.margin:
+                return bound, 0
+        return survey_stability(fixed_points.connectivity, fixed_points.weights, fixed_points.gains, -self.margin)
+
+
+def abscissa_bound(weights: Array, gains: Array) -> float:
+    """Return λ_max(sym(Ĝ^{1/2} W Ĝ^{1/2})) − 1, Ĝ the largest gain of each unit: no stimulus has a larger spectral abscissa.
+
+    For G ≤ Ĝ, G W has the eigenvalues of D X D, X = Ĝ^{1/2} W Ĝ^{1/2}, D² = G Ĝ⁻¹ ≤ I, whose real parts are at most
+    λ_max(D sym(X) D) ≤ max(λ_max(sym X), 0). Gains must not be negative.
+
+    Parameters
+    ----------
+    weights
+        W, shape (n, n).
+    gains
+        Shape (batch, n).
+    """
+    xp = array_namespace(gains)
+    roots = xp.sqrt(xp.max(gains, axis=0))
+    scaled = roots[:, None] * weights * roots
+    if bool(xp.any(gains < 0)):
+        return nan
+    return max(float(xp.linalg.eigvalsh((scaled + scaled.T) / 2)[-1]), 0.0) - 1
+
+
+def count_jumps(evaluation: Evaluation, arrived: FixedPoints, change: Array) -> int:
+    """Return how many fixed points are far from where the linear response to a change of W predicts them."""
+    xp = array_namespace(arrived.rates)
+    predicted = evaluation.tangent(change)
+    miss = row_norms(arrived.rates - evaluation.rates - predicted)
+    far = miss > JUMP * row_norms(predicted) + NOISE * row_norms(evaluation.rates)
+    return int(xp.count_nonzero(far))
+
+
+def stable_start(network: Any, weights: Array, stimuli: Array, margin: float = 0.05) -> Array:
+    """Return s W with the largest s in [0, 1] for which all stimuli have fixed points that are stable by a margin.
+
+    Parameters
+    ----------
+    network
+        A `RateNetwork`.
+    weights
+        W, shape (n, n).
+    stimuli
+        Shape (batch, n_inputs).
+    margin
+        As for `StabilityGuard`.
+    """
+    guard = StabilityGuard(margin)
+
+    def good(scale: float) -> bool:
+        fixed_points = network.fixed_points(scale * weights, stimuli, on_failure="mask")
+        everywhere = bool(array_namespace(stimuli).all(fixed_points.converged))
+        return everywhere and guard.abscissa(fixed_points)[1] == 0
+
+    low, high = 0.0, 1.0
+    if good(high):
+        return weights
+    while high - low > 2**-7:  # at zero every network is stable
+        middle = (low + high) / 2
+        low, high = (middle, high) if good(middle) else (low, middle)
+    return np.float32(low) * weights if weights.dtype == np.float32 else low * weights

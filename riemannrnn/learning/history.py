@@ -1,0 +1,91 @@
+"""What a training run did, step by step."""
+
+from dataclasses import dataclass, field, fields
+from math import nan
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from manifolds import Array, Point
+
+UNITS = {"loss": "nat", "abscissa": "1/τ", "test_loss": "nat"}
+
+
+@dataclass
+class History:
+    """What a training run did; the lists have an entry a step, and NaN where nothing was measured.
+
+    Attributes
+    ----------
+    weights
+        The last W at which every stimulus of its batch had a fixed point.
+    point
+        The point of the manifold that stands for it; on most manifolds W itself.
+    loss
+        Mean loss of each mini-batch, before its step.
+    accuracy
+        Share of the stimuli of each mini-batch whose largest output is that of their label; empty for other losses.
+    iterations
+        Fixed-point iterations of the slowest stimulus of each mini-batch.
+    step_length
+        Length of each step in the metric of its rule.
+    abscissa
+        Largest spectral abscissa of −I + G W over the mini-batch after the step, or a bound of it, where the guard looked.
+    shortened
+        What part of the step was taken: 1 for the whole of it, less where the guard shortened it, 0 where it took none.
+    jumps
+        Stimuli whose fixed point moved far beyond its linear prediction, where the guard looked; NaN elsewhere.
+    test_loss, test_accuracy
+        On the held-out data after each step, at the period asked for.
+    guard_reasons
+        A sentence for each time that the guard acted.
+    stopped
+        A sentence: why the run ended.
+    converged
+        Whether that means convergence.
+    """
+
+    weights: Array
+    point: Point = None
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    iterations: list[int] = field(default_factory=list)
+    step_length: list[float] = field(default_factory=list)
+    abscissa: list[float] = field(default_factory=list)
+    shortened: list[float] = field(default_factory=list)
+    jumps: list[float] = field(default_factory=list)
+    test_loss: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    guard_reasons: list[str] = field(default_factory=list)
+    stopped: str = ""
+    converged: bool = False
+
+    @property
+    def guard_actions(self) -> int:
+        """How often the guard shortened a step."""
+        return len(self.guard_reasons)
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return the lists over the number of the step, from 1, with why the run ended as attributes."""
+        steps = np.arange(1, len(self.loss) + 1)
+        data = {name: ("step", _padded(values, steps.size)) for name, values in self.records().items() if values}
+        dataset = xr.Dataset(data, coords={"step": steps}, attrs={"stopped": self.stopped, "converged": int(self.converged)})
+        dataset.attrs["guard_reasons"] = self.guard_reasons
+        for name in dataset.data_vars:
+            if name in UNITS:
+                dataset[name].attrs["units"] = UNITS[str(name)]
+        return dataset
+
+    def records(self) -> dict[str, list[Any]]:
+        """Return the lists that have an entry a step, by name."""
+        lists = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: values for name, values in lists.items() if isinstance(values, list) and name not in NOT_A_STEP}
+
+
+NOT_A_STEP = ("point", "guard_reasons")
+
+
+def _padded(values: list[Any], count: int) -> Array:
+    """Return the values as an array, NaN behind them: a run may end between the parts of a step."""
+    return np.array(values[:count] + [nan] * (count - len(values)))

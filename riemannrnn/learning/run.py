@@ -1,0 +1,272 @@
+"""The loop of training: a mini-batch, a step, a look at it; with everything that a checkpoint needs in one place."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import inf, nan
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_numpy_array
+
+from manifolds import Array, ManifoldError, Point
+from riemannrnn.equilibrium.chunks import one_blas_thread
+from riemannrnn.equilibrium.fixed_points import FixedPointError
+from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint, write_checkpoint
+from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
+from riemannrnn.learning.history import History
+from riemannrnn.learning.losses import CrossEntropy, Loss
+from riemannrnn.learning.optimizers import Memory, Rule
+from riemannrnn.learning.stopping import Criterion
+
+BACK_UPS = 10
+"""A step after which the next mini-batch has no fixed points is halved so often at most."""
+
+
+class Recorder(Protocol):
+    """What takes down W along learning, such as `riemannrnn.analysis.PathRecorder`."""
+
+    def record(self, step: int, weights: Array, loss: float = nan) -> None:
+        """Look at W, at which learning is after so many steps, and the loss there."""
+
+
+@dataclass
+class Last:
+    """The step before: where it began, along what, and the memory that was not yet carried along it."""
+
+    point: Point
+    velocity: Point
+    memory: Memory
+
+
+@dataclass
+class Run:
+    """A training run; the arguments of `train`, resolved, and what changes from step to step."""
+
+    rule: Rule
+    cost: FixedPointCost
+    learning_rate: float
+    schedule: Callable[[float], float]
+    batch_size: int
+    steps: int
+    generator: np.random.Generator
+    point: Point
+    history: History
+    longest_step: float = inf
+    decay: float = 0.0
+    guard: StabilityGuard | None = None
+    held_out: FixedPointCost | None = None
+    evaluate_every: int = 0
+    stop: Criterion | None = None
+    callbacks: tuple[Callable[[int, History], None], ...] = ()
+    record: Recorder | None = None
+    checkpoints: Path | None = None
+    checkpoint_every: int = 50
+
+    step = 0
+    memory: Memory = None
+    last: Last | None = None
+    order: Array = None
+    _boundary: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.reference = self.point
+
+    def go(self, finished: str) -> History:
+        """Run to the end, or to what stops it; `finished` is why a run ends that nothing stopped."""
+        history = self.history
+        # BLAS threads spin between products, and would take a core from the threads that iterate the fixed points.
+        with one_blas_thread() if is_numpy_array(self.cost.drive) else nullcontext():
+            try:
+                history.stopped = self._loop() or finished
+            except (FixedPointError, ManifoldError) as error:
+                history.stopped = f"Stopped at step {self.step + 1}: {error}"
+            except KeyboardInterrupt:
+                history.stopped = f"Interrupted after {self.step} steps."
+                self._write(self._boundary or self._state())
+            if self.record is not None:
+                self.record.record(self.step, history.weights)
+        return history
+
+    def restore(self) -> None:
+        """Take up the state of the last checkpoint."""
+        if self.checkpoints is None:
+            raise CheckpointError("there is no folder to resume from; pass checkpoints=FOLDER")
+        state = last_checkpoint(self.checkpoints)
+        shape = [self.steps, self.batch_size]
+        if state["shape"] != shape:
+            raise CheckpointError(
+                f"the checkpoint is of a run of {state['shape'][0]} steps of {state['shape'][1]} stimuli, this one has "
+                f"{shape[0]} of {shape[1]}; resume with the arguments that the run was started with"
+            )
+        there = array_namespace(self.cost.drive)
+
+        def placed(value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                return there.asarray(value, device=device(self.cost.drive))
+            return [placed(item) for item in value] if isinstance(value, list) else value
+
+        self.step, self.order = state["step"], placed(state["order"])
+        self.point, self.memory = placed(state["point"]), placed(state["memory"])
+        if state["last"] is not None:
+            before, velocity, memory = placed(state["last"])
+            several = isinstance(velocity, list)  # which has to get the arithmetic of tangent vectors back
+            self.last = Last(before, self.rule.manifold.to_tangent_space(before, velocity) if several else velocity, memory)  # type: ignore[attr-defined]
+        self.generator.bit_generator.state = state["generator"]
+        for name, values in state["history"].items():
+            setattr(self.history, name, values)
+        self.history.weights, self.history.point = self.rule.parameterization.weights(self.point), self.point
+
+    def _loop(self) -> str:
+        """Take the steps; return why they ended before the last, or nothing."""
+        while self.step < self.steps:
+            self._boundary = self._state()  # a step that is interrupted is taken anew
+            part, labels = self._next_batch()
+            evaluation = self._evaluated(part)
+            self._begin(evaluation, labels)
+            self._take_step(part, evaluation)
+            self.step += 1
+            self._look()
+            for callback in self.callbacks:
+                callback(self.step, self.history)
+            verdict = None if self.stop is None else self.stop(self.history)
+            if verdict is not None:
+                self.history.converged = verdict.converged
+            if self.step % self.checkpoint_every == 0 or self.step == self.steps or verdict is not None:
+                self._write(self._state())
+            self._arrive()
+            if verdict is not None:
+                return verdict.reason
+        return ""
+
+    def _next_batch(self) -> tuple[FixedPointCost, Array | None]:
+        """Return the cost of the next stimuli, and their labels if they have any."""
+        drive, loss = self.cost.drive, self.cost.loss
+        xp, count = array_namespace(drive), drive.shape[0]
+        place = self.step * self.batch_size % (-(-count // self.batch_size) * self.batch_size)
+        if place == 0:
+            self.order = xp.asarray(self.generator.permutation(count), device=device(drive))
+        rows = self.order[place : place + self.batch_size]
+        return self.cost.take(rows), xp.take(loss.labels, rows, axis=0) if isinstance(loss, CrossEntropy) else None
+
+    def _evaluated(self, part: FixedPointCost) -> Evaluation:
+        """Return the cost of the batch at the point; under a guard the step before is halved until there is one."""
+        for attempt in range(BACK_UPS + 1):
+            try:
+                return part.at(self.rule.parameterization.weights(self.point))
+            except FixedPointError as error:
+                if self.guard is None or self.last is None or attempt == BACK_UPS:
+                    raise
+                last = self.last
+                velocity = 0.5 * last.velocity
+                self.point = self.rule.move(last.point, velocity)
+                self.memory = self.rule.carry(last.point, velocity, last.memory)
+                self.last = Last(last.point, velocity, last.memory)
+                self.history.shortened[-1] *= 0.5
+                self.history.guard_reasons.append(f"Step {self.step}: the stimuli after it: {error}")
+        raise AssertionError  # the last attempt returns or raises
+
+    def _begin(self, evaluation: Evaluation, labels: Array | None) -> None:
+        history, xp = self.history, array_namespace(evaluation.rates)
+        history.weights, history.point = evaluation.weights, self.point
+        history.loss.append(evaluation.cost)
+        history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
+        if labels is not None:
+            history.accuracy.append(accuracy(evaluation.outputs, labels))
+        if self.record is not None:
+            self.record.record(self.step, evaluation.weights, evaluation.cost)
+
+    def _take_step(self, part: FixedPointCost, evaluation: Evaluation) -> None:
+        rate = self.learning_rate * self.schedule(self.step / self.steps)
+        velocity, memory = self.rule.velocity(self.point, evaluation, rate, self.memory)
+        if self.decay:
+            velocity = velocity + rate * self.decay * self.rule.manifold.log(self.point, self.reference)  # type: ignore[attr-defined]
+        length = self.rule.length(self.point, velocity)
+        if length > self.longest_step:
+            velocity, length = self.longest_step / length * velocity, self.longest_step
+        if self.guard is None:
+            step = Step(self.rule.move(self.point, velocity), velocity)
+        else:
+            self._refuse_unstable_start(evaluation)
+            step = self.guard.accept(self.rule, part, evaluation, self.point, velocity)
+        if step.reason:
+            self.history.guard_reasons.append(f"Step {self.step + 1}: {step.reason}")
+        self.last = Last(self.point, step.velocity, memory)
+        self.memory = self.rule.carry(self.point, step.velocity, memory)
+        self.point = step.point
+        for name, value in (("step_length", step.share * length), ("shortened", step.share)):
+            getattr(self.history, name).append(value)
+        self.history.abscissa.append(step.abscissa)
+        self.history.jumps.append(step.jumps)
+
+    def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
+        """Refuse to begin where the guard could accept no step."""
+        if self.step > 0 or self.guard is None:
+            return
+        worst, unstable = self.guard.abscissa(evaluation.fixed_points)
+        if unstable:
+            raise UnstableStartError(
+                f"at the weights to start from {unstable} of {evaluation.rates.shape[0]} stimuli of the first batch have no "
+                f"fixed point that is stable by {self.guard.margin:g}: the largest spectral abscissa is {worst:+.3g}. Start from "
+                "`stable_start(network, weights, stimuli)`, or pass guard=False"
+            )
+
+    def _look(self) -> None:
+        """Evaluate the held-out data, at its period and at the end."""
+        loss = right = nan
+        if self.held_out is not None and (self.step % self.evaluate_every == 0 or self.step == self.steps):
+            evaluation = self.held_out.at(self.rule.parameterization.weights(self.point))
+            loss = evaluation.cost
+            if evaluation.valid and isinstance(self.held_out.loss, CrossEntropy):
+                right = accuracy(evaluation.outputs, self.held_out.loss.labels)
+        self.history.test_loss.append(loss)
+        self.history.test_accuracy.append(right)
+
+    def _arrive(self) -> None:
+        """Make the point that was reached the result, if no more of it is to be seen."""
+        if self.step == self.steps or self.stop is not None:
+            self.history.weights, self.history.point = self.rule.parameterization.weights(self.point), self.point
+
+    def _state(self) -> dict[str, Any]:
+        """Return what the run is made of between two steps; nothing of it changes later, but that the lists grow."""
+        return {
+            "shape": [self.steps, self.batch_size],
+            "step": self.step,
+            "order": self.order,
+            "point": self.point,
+            "memory": self.memory,
+            "last": None if self.last is None else [self.last.point, self.last.velocity, self.last.memory],
+            "generator": self.generator.bit_generator.state,
+            "guarded": [len(self.history.guard_reasons), *self.history.shortened[-1:]],
+        }
+
+    def _write(self, state: dict[str, Any]) -> None:
+        if self.checkpoints is None or state["order"] is None:
+            return
+        history = {name: values[: state["step"]] for name, values in self.history.records().items()}
+        history["shortened"][-1:] = state["guarded"][1:]
+        history["guard_reasons"] = self.history.guard_reasons[: state["guarded"][0]]
+        write_checkpoint(self.checkpoints, state["step"], state | {"history": history})
+
+
+def accuracy(outputs: Array, labels: Array) -> float:
+    """Return the share of stimuli whose largest output is that of their label."""
+    xp = array_namespace(outputs)
+    return float(xp.mean(xp.astype(xp.argmax(outputs, axis=1) == labels, outputs.dtype)))
+
+
+def resolve_loss(labels: Array | Loss, count: int) -> Loss:
+    """Return the loss of so many stimuli: cross-entropy for labels.
+
+    Raises
+    ------
+    ValueError
+        For labels that are not one a stimulus.
+    """
+    if isinstance(labels, Loss):
+        return labels
+    if labels.shape != (count,):
+        raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
+    return CrossEntropy(labels)
