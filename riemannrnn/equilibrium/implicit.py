@@ -108,9 +108,10 @@ class Implicit:
         """Return δz = V r + W δr, the change of the inputs along V, which changes the rates by δr, shape (batch, n)."""
         return self.fixed_points.connectivity.apply(vector, self.fixed_points.rates) + self.apply(rates_change)
 
-    def inputs_gradient(self, covectors: Array) -> Array:
-        """Return Σ (c + u) rᵀ, u the adjoint of Wᵀ c: the gradient in the parameters of Σ ⟨c, z⟩, for c of shape (batch, n)."""
-        return self.gradient(covectors + self.adjoint(self.apply_transpose(covectors)))
+    def state_gradient(self, inputs_covectors: Array, rates_covectors: Array | float = 0.0) -> Array:
+        """Return the gradient in the parameters of Σ ⟨c, z⟩ + ⟨ℓ, r⟩, which is Σ (c + u) rᵀ with u the adjoint of ℓ + Wᵀ c."""
+        adjoint = self.adjoint(rates_covectors + self.apply_transpose(inputs_covectors))
+        return self.gradient(inputs_covectors + adjoint)
 
     @property
     def curvature(self) -> Array:

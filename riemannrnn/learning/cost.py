@@ -13,7 +13,7 @@ from manifolds import Array, PointCache, WeightManifold
 from manifolds.arrays import all_finite
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import take_rows
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.losses import Loss
@@ -75,6 +75,8 @@ class FixedPointCost:
         The counts so far.
     drive
         The external drive of the units, shape (m, n).
+    tolerance
+        That of fixed points and linear systems.
 
     Raises
     ------
@@ -118,7 +120,7 @@ class FixedPointCost:
         self.drive = network.drive(stimuli)
         self._solver = solver
         self._adjoint_solver = solver if adjoint_solver is None else adjoint_solver
-        self._tolerance = tolerance
+        self.tolerance = default_tolerance(self.drive) if tolerance is None else tolerance
         self._max_iterations = max_iterations
         self._on_failure: OnFailure = on_failure
         self._accepted_rates: Array | None = None
@@ -175,7 +177,7 @@ class FixedPointCost:
             self.drive,
             solver=self._solver,
             initial_rates=self._accepted_rates,
-            tolerance=self._tolerance,
+            tolerance=self.tolerance,
             max_iterations=self._max_iterations,
             on_failure=policy,
         )
@@ -284,7 +286,7 @@ class Evaluation:
         if not self.valid:
             self._refuse()
         cost, included = self._cost, replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
-        return Implicit(included, cost._adjoint_solver, cost._tolerance, cost._max_iterations)
+        return Implicit(included, cost._adjoint_solver, cost.tolerance, cost._max_iterations)
 
     def _refuse(self) -> None:
         failed = int(array_namespace(self.drive).count_nonzero(~self.fixed_points.converged))
