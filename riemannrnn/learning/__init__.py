@@ -1,33 +1,43 @@
 """Learning as optimisation on a manifold: losses, the fixed-point cost, rules, and training."""
 
+from riemannrnn.learning.aggregated import AggregatedMetric, Descent, aggregated_metric, check_descent
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.contest import Task
 from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
+from riemannrnn.learning.kronecker import KroneckerResponse
 from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
+from riemannrnn.learning.metrics import ResponseMetric, response_metric
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, MetricRule, ParallelTransport, Rule, make_rule
 from riemannrnn.learning.training import History, accuracy, train
 
 __all__ = [
+    "AggregatedMetric",
     "AutogradLoss",
     "Comparison",
     "Contender",
     "CrossEntropy",
     "DeltaW3",
     "DeltaW4",
+    "Descent",
     "Evaluation",
     "Evaluations",
     "FixedPointCost",
     "History",
+    "KroneckerResponse",
     "Loss",
     "MetricRule",
     "ParallelTransport",
+    "ResponseMetric",
     "Rule",
     "SquaredError",
     "Task",
     "accuracy",
+    "aggregated_metric",
     "all_contenders",
+    "check_descent",
     "compare",
     "make_rule",
+    "response_metric",
     "train",
 ]
