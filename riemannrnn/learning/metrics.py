@@ -151,9 +151,9 @@ class ResponseMetric(PointMetric):
         return response, self._implicit.adjoint(self._evaluation.included * response)
 
     def _solve(self, covector: Array) -> Array:
-        tolerance = self._evaluation.fixed_points.tolerance
+        precondition, tolerance = self.factors.solve, self._evaluation.fixed_points.tolerance
         try:
-            return conjugate_gradient(self.flat, covector, self.factors.solve, tolerance, "♭")
+            return conjugate_gradient(self.flat, covector, precondition, tolerance, "♭")
         except (SingularPointError, ConvergenceError) as error:
             raise SingularPointError(
                 error.value, "the response metric is singular to working precision there", "Raise the damping, or add stimuli"
