@@ -122,7 +122,7 @@ def test_derivatives_are_those_of_differences(activation, generator):
 
 def test_a_geodesic_and_its_hessian():
     """J(exp(tV)) has the slope of the gradient and the curvature of the Hessian, and the speed along it is constant."""
-    cost, W = make_cost(n=3, batch=6, tolerance=1e-11, solver="newton")
+    cost, W = make_cost(n=3, batch=4, tolerance=1e-11, solver="newton")
     manifold = response_metric(cost, 0.1, "geodesic", seed=0)
     V = manifold.random_tangent_vector(W)
     gradient, hessian = cost.gradient(W), cost.hessian(W, V)
@@ -134,6 +134,17 @@ def test_a_geodesic_and_its_hessian():
     assert (cost(ahead) + cost(behind) - 2 * cost(W)) / step**2 == pytest.approx(curvature, rel=1e-2, abs=1e-3)
     assert manifold.norm(ahead, manifold.parallel_transport(W, step * V, step * V)) == pytest.approx(step, rel=1e-8)
     np.testing.assert_allclose(manifold.log(W, ahead), step * V, rtol=1e-6, atol=1e-8)
+
+
+def test_a_geodesic_is_no_more_accurate_than_the_cost():
+    """Its field is known to the tolerance only, and refining it further would take for ever."""
+    points = []
+    for tolerance in (1e-7, 1e-11):
+        cost, W = make_cost(n=3, batch=4, tolerance=tolerance, solver="newton")
+        V = response_metric(cost, 0.1, seed=0).random_tangent_vector(W)
+        response_metric(cost, 0.1).exp(W, 0.3 * V)
+        points.append(cost.evaluations.cost)
+    assert points[0] < 30 < points[1]
 
 
 def test_the_hessian_is_symmetric(generator):
