@@ -17,7 +17,7 @@ lint: .venv/installed-test
 
 # Epoch and learning need MNIST, in the folder that RIEMANNRNN_DATA names; without it they say so and are skipped.
 bench: .venv/installed-bench
-	for each in products released peers growth epoch memory learning tables; do $(BIN)/python -m benchmarks $$each || exit; done
+	for each in products released peers growth epoch memory learning conditioning tables; do $(BIN)/python -m benchmarks $$each || exit; done
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks import conditioning as conditions
 from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import records, tables
 from benchmarks.contest import side_by_side
-from benchmarks.drawing import draw_growth
+from benchmarks.drawing import draw_conditioning, draw_growth
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
 from benchmarks.peers import installed_peers
@@ -132,6 +133,22 @@ def learning(
         row = learn.curve(name, rate, task)
         show(row)
         records.write("learning", [row], output)
+
+
+@app.command()
+def conditioning(
+    metric: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    condition: Annotated[list[float] | None, typer.Option(help="Repeatable.")] = None,
+    output: Output = RESULTS,
+) -> None:
+    """Count the steps of descent to the optimum against the condition of the stimuli, and draw them."""
+    settings = [(name, each) for each in condition or conditions.CONDITIONS for name in metric or conditions.METRICS]
+    for setting in track(settings, "conditioning", console=console):
+        row = conditions.descend(*setting)
+        show(row)
+        records.write("conditioning", [row], output)
+    if record := records.read("conditioning", output):
+        draw_conditioning(record["rows"], output / "conditioning.png")
 
 
 @app.command(name="tables")

@@ -1,4 +1,4 @@
-"""The picture of how the time of a step grows."""
+"""The pictures: how the time of a step grows, and the steps of descent with the condition of the stimuli."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.conditioning import METRICS
 from benchmarks.contest import OURS
 from benchmarks.growth import BATCH, NETWORK, curves, exponent
 from benchmarks.records import Row
@@ -62,3 +63,18 @@ def fastest_peers(peers: list[Row], axis: str, radius: float, dtype: str) -> lis
         if fits and not row["contender"].startswith(OURS):
             best[row[axis]] = min(best.get(row[axis], row), row, key=lambda each: each["milliseconds"])
     return list(best.values())
+
+
+def draw_conditioning(rows: list[Row], path: Path) -> None:
+    """Draw steps to the optimum against the condition number of the stimuli, a curve for each metric."""
+    mpl.use("Agg")
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for metric, marker in zip(METRICS, "sov", strict=True):
+        curve = sorted((row["condition"], row["steps"]) for row in rows if row["metric"] == metric and row["steps"])
+        axes.plot([x for x, _ in curve], [y for _, y in curve], marker=marker, ms=5, label=metric)
+    axes.set(xscale="log", yscale="log", xlabel="condition number of the stimuli's second moment")
+    axes.set(ylabel="steps to 1e-6 of the optimum", ylim=(1, None), title="Linear network, gradient descent")
+    axes.legend(frameon=False, title="metric")
+    axes.grid(alpha=0.3)
+    save_figure(figure, path)

@@ -13,8 +13,8 @@ from benchmarks.records import Row
 from manifolds import Array
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import Dataset
-from riemannrnn.learning.rules import RULES
 from riemannrnn.learning import History
+from riemannrnn.learning.rules import RULES
 
 UNITS, BATCH, RADIUS, EPOCHS, EVERY = 300, 512, 0.5, 3, 10
 MARKS = (0.80, 0.87)

@@ -24,6 +24,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "epoch": ("rule", "units", "dtype"),
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),
+    "conditioning": ("metric", "condition"),
 }
 """What tells one setting of a benchmark from another."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import records
+from benchmarks.conditioning import METRICS
 from benchmarks.contest import OUR_PICARD, OURS
 from benchmarks.growth import curves, exponent
 from benchmarks.learning import MARKS
@@ -38,8 +39,9 @@ def section(folder: Path = records.RESULTS) -> str:
         record = records.read(name, folder)
         if record and record["rows"]:
             parts.append(words(record))
-    if (folder / "growth.png").exists():
-        parts.append("![time of a step against units and stimuli](benchmarks/results/growth.png)\n")
+    for name, words in PICTURES.items():
+        if (folder / f"{name}.png").exists():
+            parts.append(f"![{words}](benchmarks/results/{name}.png)\n")
     return "\n".join(parts)
 
 
@@ -152,6 +154,30 @@ def fastest_to(mark: float, rows: list[Row]) -> str:
     return f"{best[key]:.1f} s, {best[f'steps_{mark:.0%}']} steps (rate {best['rate']:g})"
 
 
+def conditioning(record: Record) -> str:
+    """Return the steps under each metric, a line for each condition of the stimuli."""
+    found = {(row["metric"], row["condition"]): row for row in record["rows"]}
+    sizes = "n = {units}, {stimuli} stimuli".format(**record["rows"][-1])
+    words = f"Steps to 1e-6 of the optimum of a linear network, {sizes}, each at the largest rate (of a grid of ratio √2)"
+    lines = [
+        measured(f"{words} at which the cost falls at every step", record),
+        "",
+        f"| condition number of the stimuli | {' | '.join(METRICS)} |",
+        f"|---|{'---|' * len(METRICS)}",
+    ]
+    for condition in sorted({row["condition"] for row in record["rows"]}):
+        cells = (descent(found.get((metric, condition))) for metric in METRICS)
+        lines.append(f"| {condition:g} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def descent(row: Row | None) -> str:
+    """Return the steps and the rate of a setting."""
+    if row is None:
+        return ""
+    return f"{row['steps']:,} (rate {row['rate']:.3g})" if row["steps"] else "not reached"
+
+
 def measured(words: str, record: Record) -> str:
     """Return a heading that says when, on what and with which versions the figures under it were measured."""
     machine = record["machine"]
@@ -173,4 +199,10 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "epoch": epoch,
     "memory": memory,
     "learning": learning,
+    "conditioning": conditioning,
+}
+
+PICTURES = {
+    "growth": "time of a step against units and stimuli",
+    "conditioning": "steps to the optimum against the condition number of the stimuli",
 }

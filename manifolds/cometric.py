@@ -11,19 +11,39 @@ from array_api_compat import array_namespace
 from autograd import grad, make_vjp
 from autograd.differential_operators import make_jvp_reversemode
 
-from manifolds.arrays import Array, inner, machine_epsilon
+from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
 from manifolds.autograd_chart import vanishing_derivatives
 from manifolds.errors import ConvergenceError, SingularPointError
 
 Musical: TypeAlias = Callable[[Array, Array], Array]
 """A function of a point and of a covector or vector there: ♯ or ♭."""
 
+Derivative: TypeAlias = Callable[[Array, Array, Array], Array]
+"""A function of a point and of two covectors or vectors there: a derivative of ♯."""
+
 MAX_ITERATIONS = 1000
 """Conjugate gradients that have not converged by then do not."""
 
 
-def conjugate_gradient(operator: Callable[[Array], Array], right_side: Array) -> Array:
-    """Solve operator(P) = V for a symmetric positive definite operator on matrices, to rounding.
+def conjugate_gradient(
+    operator: Callable[[Array], Array],
+    right_side: Array,
+    preconditioner: Callable[[Array], Array] | None = None,
+    tolerance: float = 0.0,
+    symbol: str = "♯",
+) -> Array:
+    """Solve operator(P) = V for a symmetric positive definite operator on matrices.
+
+    Parameters
+    ----------
+    operator, right_side
+        The operator and V.
+    preconditioner
+        An approximate inverse of the operator, symmetric positive definite too. Default: none.
+    tolerance
+        Norm of the residual at most, relative to that of V; to rounding at least.
+    symbol
+        What the operator is called in errors.
 
     Raises
     ------
@@ -34,29 +54,33 @@ def conjugate_gradient(operator: Callable[[Array], Array], right_side: Array) ->
 
     References
     ----------
-    Hestenes and Stiefel, J. Res. Nat. Bur. Standards 49, 1952, section 3.
+    Hestenes and Stiefel, J. Res. Nat. Bur. Standards 49, 1952, section 3; preconditioned: Golub and Van Loan, *Matrix
+    Computations*, 2013, section 11.5.
     """
     solution, residual = array_namespace(right_side).zeros_like(right_side), right_side
-    direction, squared = residual, inner(residual, residual)
-    goal = (4 * machine_epsilon(right_side)) ** 2 * squared
-    for _ in range(MAX_ITERATIONS):
-        if squared <= goal:
+    size = frobenius_norm(right_side)
+    goal = max(4 * machine_epsilon(right_side), tolerance) * size
+    direction, previous = right_side, 0.0
+    for iteration in range(MAX_ITERATIONS):
+        if frobenius_norm(residual) <= goal:
             return solution
+        nearer = residual if preconditioner is None else preconditioner(residual)
+        squared = inner(residual, nearer)
+        direction = nearer + squared / previous * direction if iteration else nearer
         image = operator(direction)
         curvature = inner(direction, image)
         if not curvature > 0:
             raise SingularPointError(
-                f"⟨P, ♯P⟩ = {curvature:.3g} for a covector P that is not zero",
+                f"⟨P, {symbol}P⟩ = {curvature:.3g} for a P that is not zero",
                 "the metric is not positive definite there",
                 "Keep the point where it is, or correct sharp",
             )
         solution = solution + squared / curvature * direction
         residual = residual - squared / curvature * image
-        previous, squared = squared, inner(residual, residual)
-        direction = residual + squared / previous * direction
+        previous = squared
     raise ConvergenceError(
-        f"relative residual {(squared / goal) ** 0.5 * 4 * machine_epsilon(right_side):.1e} after {MAX_ITERATIONS} iterations",
-        "conjugate gradients did not invert sharp, which may be ill-conditioned or not symmetric",
+        f"relative residual {frobenius_norm(residual) / size:.1e} after {MAX_ITERATIONS} iterations",
+        f"conjugate gradients did not invert {symbol}, which may be ill-conditioned or not symmetric",
         "Pass flat, or correct sharp",
     )
 
@@ -73,17 +97,21 @@ class Cometric:
         Its inverse (W, V) ↦ ♭_W V. Default: conjugate gradients.
     sharp_derivative
         (W, P, V) ↦ D_W(♯_W P)[V], linear in P and V. Default: `sharp` differentiated by autograd.
+    sharp_gradient
+        (W, P, Q) ↦ ∂_W⟨P, ♯_W Q⟩, symmetric in P and Q. Default: the adjoint of `sharp_derivative`, by autograd.
     """
 
     def __init__(
         self,
         sharp: Musical,
         flat: Musical | None = None,
-        sharp_derivative: Callable[[Array, Array, Array], Array] | None = None,
+        sharp_derivative: Derivative | None = None,
+        sharp_gradient: Derivative | None = None,
     ) -> None:
         self.sharp = sharp
         self._flat = flat
         self._derivative = sharp_derivative
+        self._gradient = sharp_gradient
 
     def flat(self, point: Array, vector: Array) -> Array:
         """Return ♭_W V, which solves ♯_W(♭_W V) = V."""
@@ -100,6 +128,8 @@ class Cometric:
 
     def gradient(self, point: Array, covector_a: Array, covector_b: Array) -> Array:
         """Return the covector ∂_W⟨P, ♯_W Q⟩: the adjoint of V ↦ D_W(♯_W Q)[V], applied to P."""
+        if self._gradient is not None:
+            return self._gradient(point, covector_a, covector_b)
         with vanishing_derivatives():
             if self._derivative is None:
                 pull, _ = make_vjp(lambda W: self.sharp(W, covector_b))(point)
@@ -118,6 +148,15 @@ class Cometric:
         turned = self.derivative(point, covector_b, vector_a) + self.derivative(point, covector_a, vector_b)
         return (dual - turned) / 2
 
+    def hessian(self, point: Array, covector: Array, change: Array, vector: Array) -> Array:
+        """Return ∇_V(♯P) for a field of covectors P whose derivative along V is `change`: Hess[V], if it is a gradient.
+
+        It is ♯ DP[V] + D(♯P)[V] + Γ(V, ♯P), put together so as to apply ♯ twice.
+        """
+        along, field = self.flat(point, vector), self.sharp(point, covector)
+        dual = self.sharp(point, change + self.gradient(point, along, covector) / 2)
+        return dual + (self.derivative(point, covector, vector) - self.derivative(point, along, field)) / 2
+
     def curvature(self, point: Array, covector_a: Array, covector_b: Array) -> float:
         """Return ⟨R(U, V)V, U⟩ for U = ♯P, V = ♯Q, by two second derivatives of ♯.
 
@@ -127,7 +166,14 @@ class Cometric:
         References
         ----------
         Micheli, Michor and Mumford, Izvestiya: Mathematics 77(3), 2013 ("Mario's formula"; their sign of R is the opposite).
+
+        Raises
+        ------
+        NotImplementedError
+            Where `sharp_gradient` takes the place of autograd, which the second derivatives are taken by.
         """
+        if self._gradient is not None:
+            raise NotImplementedError("the curvature needs second derivatives of ♯ by autograd, which cannot see through it")
         vector_a, vector_b = self.sharp(point, covector_a), self.sharp(point, covector_b)
 
         def second(a: Array, b: Array, along: Array) -> float:

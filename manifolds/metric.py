@@ -1,6 +1,5 @@
 """A metric of one's own: give ♯, and perhaps ♭; the rest of its geometry is derived."""
 
-from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -9,7 +8,7 @@ from array_api_compat import is_numpy_array
 from manifolds.arrays import Array, inner, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.charts import Retraction
-from manifolds.cometric import Cometric, Musical
+from manifolds.cometric import Cometric, Derivative, Musical
 from manifolds.errors import InvalidArrayError
 from manifolds.geodesics import integrate_geodesic, shoot
 
@@ -34,12 +33,16 @@ class MetricManifold(WeightManifold):
     sharp_derivative
         (W, P, V) ↦ D_W(♯_W P)[V], where a formula is faster than autograd on `sharp`. Written with `autograd.numpy` too, for
         its adjoint in V (Hamilton's equations) and its derivative in W (the curvature) are autograd's.
+    sharp_gradient
+        (W, P, Q) ↦ ∂_W⟨P, ♯_W Q⟩, that adjoint itself, where autograd cannot see through `sharp`. Then there is no curvature.
+    accuracy
+        Relative accuracy of these functions, where it is less than that of rounding: geodesics are integrated to no more.
     seed, like, validate
         See `WeightManifold`.
 
     Notes
     -----
-    The metric costs a ♭, the gradient a ♯, the Hessian a ♭, four ♯ and four derivatives of ♯. A geodesic of unit length costs
+    The metric costs a ♭, the gradient a ♯, the Hessian a ♭, two ♯ and three derivatives of ♯. A geodesic of unit length costs
     about 150 evaluations of ♯ and its gradient, a tiny one 14; `log` and `dist` cost 10 to 80 geodesics to a lower accuracy;
     `parallel_transport` costs four or five geodesics. `transport` is free: it returns U itself, the derivative of the additive
     retraction, a vector transport that is neither parallel nor an isometry.
@@ -48,6 +51,8 @@ class MetricManifold(WeightManifold):
 
     Raises
     ------
+    NotImplementedError
+        From `sectional_curvature`, where `sharp_gradient` is given.
     InvalidArrayError
         Where NumPy is needed, for an array of another kind.
     SingularPointError
@@ -74,7 +79,9 @@ class MetricManifold(WeightManifold):
         retraction: Retraction = "geodesic",
         *,
         flat: Musical | None = None,
-        sharp_derivative: Callable[[Array, Array, Array], Array] | None = None,
+        sharp_derivative: Derivative | None = None,
+        sharp_gradient: Derivative | None = None,
+        accuracy: float = 0.0,
         seed: int | np.random.Generator | None = None,
         like: Array | None = None,
         validate: bool = False,
@@ -82,7 +89,8 @@ class MetricManifold(WeightManifold):
         shape = n if isinstance(n, tuple) else (int(n), int(n))
         name = f"Metric manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
         super().__init__(name, shape, retraction, seed=seed, like=like, validate=validate)
-        self._cometric = Cometric(sharp, flat, sharp_derivative)
+        self._cometric = Cometric(sharp, flat, sharp_derivative, sharp_gradient)
+        self._accuracy = accuracy
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = ⟨♭U, V⟩."""
@@ -99,14 +107,12 @@ class MetricManifold(WeightManifold):
     ) -> Array:
         """Return Hess[V] = ∇_V(♯∇J) = ♯H + D(♯∇)[V] + Γ(V, ♯∇), with H the Euclidean Hessian along V."""
         self._check_numpy(point, euclidean_gradient, euclidean_hessian, tangent_vector)
-        metric, covector = self._cometric, self._cometric.flat(point, tangent_vector)
-        change = metric.derivative(point, euclidean_gradient, tangent_vector)
-        return metric.sharp(point, euclidean_hessian) + change + metric.christoffel(point, covector, euclidean_gradient)
+        return self._cometric.hessian(point, euclidean_gradient, euclidean_hessian, tangent_vector)
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
         """Return the end of the geodesic of velocity V, by Hamilton's equations."""
         self._check_numpy(point, tangent_vector)
-        displacement, *_ = self._integrate(point, tangent_vector, tolerance=_rounding(point))
+        displacement, *_ = self._integrate(point, tangent_vector, tolerance=self._resolution(point))
         return self.arrived((point + displacement).astype(point.dtype))
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
@@ -124,7 +130,7 @@ class MetricManifold(WeightManifold):
         def end(velocity: Array, tolerance: float) -> Array:
             return self._integrate(start, velocity, tolerance=tolerance)[0]
 
-        velocity = shoot(end, self.arrived(point_b) - start, 4 * _rounding(point_a))
+        velocity = shoot(end, self.arrived(point_b) - start, 4 * self._resolution(point_a))
         return velocity.astype(point_a.dtype)
 
     def dist(self, point_a: Array, point_b: Array) -> float:
@@ -138,7 +144,7 @@ class MetricManifold(WeightManifold):
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
         self._check_numpy(point, tangent_vector, carried)
-        _, _, moved = self._integrate(point, tangent_vector, carried, tolerance=_rounding(point))
+        _, _, moved = self._integrate(point, tangent_vector, carried, tolerance=self._resolution(point))
         return moved.astype(point.dtype)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
@@ -155,6 +161,10 @@ class MetricManifold(WeightManifold):
         covector = self._cometric.flat(point, self.arrived(tangent_vector))
         return integrate_geodesic(self._cometric, point, covector, *carried, tolerance=tolerance)
 
+    def _resolution(self, point: Array) -> float:
+        """Return the accuracy of integration that leaves little but the rounding of the points, or the error of the metric."""
+        return max(500 * machine_epsilon(point), self._accuracy)
+
     def _check_numpy(self, point: Array, *vectors: Array) -> None:
         for array in (point, *vectors):
             if not is_numpy_array(array):
@@ -164,8 +174,3 @@ class MetricManifold(WeightManifold):
                     "Convert it to NumPy",
                 )
         self.check(point, *vectors)
-
-
-def _rounding(point: Array) -> float:
-    """Return the accuracy of integration that leaves little but the rounding of the points."""
-    return 500 * machine_epsilon(point)

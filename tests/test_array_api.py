@@ -6,8 +6,9 @@ import pytest
 from cases import CALLS, gains, short_vector
 
 from manifolds import Identity, PullbackManifold, Resolvent, check_manifold
-from riemannrnn import CrossEntropy, SquaredError, power_law, solve_fixed_points
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, power_law, solve_fixed_points
 from riemannrnn.equilibrium import Anderson, Implicit, Picard
+from riemannrnn.learning import AggregatedMetric, KroneckerResponse, ResponseMetric, check_descent
 from riemannrnn.learning.rules import delta_w1, delta_w3, delta_w4
 from riemannrnn.network import ACTIVATIONS
 
@@ -152,6 +153,23 @@ def test_rules(arrays, tolerance):
     same(delta_w1(there(rates), there(errors)), delta_w1(rates, errors), tolerance)
     for rule in (delta_w3, delta_w4):
         same(rule(*map(there, (W, rates, gain, errors))), rule(W, rates, gain, errors), 10 * tolerance)
+
+
+def test_metrics_of_a_network(arrays, tolerance):
+    W, x, targets = arrays
+    x = np.concatenate([x, x[::-1] ** 2])
+    targets = np.concatenate([targets, targets])
+    here, abroad = (
+        FixedPointCost(RateNetwork(N, dtype=W.dtype, backend=backend), convert(x), SquaredError(convert(targets)))
+        for backend, convert in (("numpy", np.asarray), (strict, there))
+    )
+    here, abroad, gradient = here.at(W), abroad.at(there(W)), here.gradient(W)
+    loose = 1e-7 if tolerance < 1e-8 else 1e-2
+    for metric in (AggregatedMetric, lambda evaluation: ResponseMetric(evaluation, 0.1)):
+        for call in ("sharp", "flat"):
+            same(getattr(metric(abroad), call)(there(gradient)), getattr(metric(here), call)(gradient), loose)
+    same(KroneckerResponse().step(abroad, 0.1)[0], KroneckerResponse().step(here, 0.1)[0], loose)
+    assert check_descent(abroad).cosine == pytest.approx(check_descent(here).cosine, abs=loose)
 
 
 @pytest.mark.parametrize("f", [*ACTIVATIONS.values(), power_law(1.0), power_law(1.5)])

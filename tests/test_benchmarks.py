@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
 
 from benchmarks import records, tables
+from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.counting import count_products
 from benchmarks.growth import exponent
@@ -55,6 +56,20 @@ def test_every_product_is_counted_once() -> None:
 
     counted = count_products(work, (np.ones((5, 7)), np.ones((7, 7))), 5 * 7 * 7)
     assert counted == pytest.approx(3 + 2 * 7 / 5)  # an inverse and a product of matrices are 7 × 7 × 7 each
+
+
+def test_steps_are_counted_to_the_goal() -> None:
+    assert steps_to_goal(10.0**-power for power in range(9)) == 6
+    assert steps_to_goal(iter([1.0, 0.5, 0.6, 1e-9])) is None
+    assert steps_to_goal(iter([1.0, np.inf])) is None
+
+
+@pytest.mark.parametrize("condition", [1, 1000])
+def test_the_condition_of_stimuli_is_what_is_asked_for(condition: float) -> None:
+    task = Regression(condition)
+    assert np.linalg.cond(task.stimuli) ** 2 == pytest.approx(condition)
+    assert np.mean(task.stimuli**2) == pytest.approx(1)
+    assert descend("response", condition)["steps"] <= 8
 
 
 @pytest.mark.parametrize("stimuli", [40, 512])

@@ -10,7 +10,7 @@ from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, SquaredError, compare, to_backend, train
 from riemannrnn.cli.compare import digits_task
 from riemannrnn.datasets import Dataset, load_digits
-from riemannrnn.learning import Contender
+from riemannrnn.learning import AggregatedMetric, Contender, KroneckerResponse, ResponseMetric, check_descent
 from riemannrnn.learning.contenders import SameDtypeTrustRegions
 from riemannrnn.learning.rules import RULES
 
@@ -51,6 +51,22 @@ def test_training(xp, rule, dtype):
     same(found.weights, expected.weights, DTYPES[dtype], xp)
     np.testing.assert_allclose(found.loss, expected.loss, rtol=DTYPES[dtype])
     assert found.accuracy == pytest.approx(expected.accuracy)
+
+
+def test_metrics_of_a_network(xp, dtype):
+    def run(backend):
+        network, W, stimuli, labels = problem(backend, dtype)
+        with nothing_moves():
+            cost = FixedPointCost(network, stimuli, CrossEntropy(labels))
+            evaluation, gradient = cost.at(W), cost.gradient(W)
+            metrics = AggregatedMetric(evaluation), ResponseMetric(evaluation, 0.1)
+            steps = [each for metric in metrics for each in (metric.sharp(gradient), metric.flat(gradient))]
+            return [*steps, KroneckerResponse().step(W, evaluation, 0.1)[0]], check_descent(evaluation).cosine
+
+    (found, cosine), (expected, expected_cosine) = run(xp), run("numpy")
+    assert cosine == pytest.approx(expected_cosine, rel=DTYPES[dtype])
+    for each, other in zip(found, expected, strict=True):
+        same(each, other, 10 * DTYPES[dtype], xp)
 
 
 MANIFOLDS = {

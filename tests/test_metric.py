@@ -22,6 +22,7 @@ from manifolds import (
     left_invariant,
     right_invariant,
 )
+from manifolds.cometric import conjugate_gradient
 
 N = 4
 CLOSED = {
@@ -232,3 +233,73 @@ def test_a_metric_that_conjugate_gradients_do_not_invert():
     manifold = MetricManifold(lambda W, P: P + 3 * turn @ P, 2)  # positive, but not symmetric
     with pytest.raises(ConvergenceError, match=r"relative residual .* after 1000 iterations: .*Pass flat, or correct sharp"):
         manifold.norm(np.zeros((2, 2)), np.array([[1.0, 2.0], [0.5, -1.0]]))
+
+
+def left_gradient(W, P, Q):
+    return -(P @ Q.T + Q @ P.T) @ complement(W)
+
+
+def test_a_gradient_of_ones_own_needs_no_autograd():
+    """Functions that autograd cannot see through, here because they copy."""
+
+    def opaque(function):
+        return lambda W, *arrays: np.array(function(np.asarray(W, float), *(np.asarray(each, float) for each in arrays)))
+
+    twin = MetricManifold(
+        opaque(SHARPS["left-invariant"]),
+        N,
+        flat=opaque(left_flat),
+        sharp_derivative=opaque(left_derivative),
+        sharp_gradient=opaque(left_gradient),
+    )
+    closed = left_invariant(N, seed=0)
+    W = closed.random_point()
+    U, V, G, H = (0.5 * closed.random_tangent_vector(W) for _ in range(4))
+    same = {"rtol": 1e-11, "atol": 1e-11}
+    np.testing.assert_allclose(twin.exp(W, V), closed.exp(W, V), **same)
+    np.testing.assert_allclose(twin.parallel_transport(W, V, U), closed.parallel_transport(W, V, U), **same)
+    hessians = (manifold.euclidean_to_riemannian_hessian(W, G, H, V) for manifold in (twin, closed))
+    np.testing.assert_allclose(*hessians, **same)
+    with pytest.raises(NotImplementedError, match="second derivatives of ♯ by autograd"):
+        twin.sectional_curvature(W, U, V)
+
+
+def test_geodesics_are_no_more_accurate_than_the_metric():
+    """A metric with noise of 1e-9 would have its geodesics refined for ever."""
+    calls, noise = [], np.random.default_rng(0)
+
+    def noisy(W, P):
+        calls.append(1)
+        return (1 + W**2) * P * (1 + 1e-9 * noise.standard_normal(P.shape))
+
+    exact = MetricManifold(lambda W, P: (1 + W**2) * P, 2, flat=lambda W, V: V / (1 + W**2), seed=0)
+    W = exact.random_point()
+    V = exact.random_tangent_vector(W)
+    rough = MetricManifold(
+        noisy,
+        2,
+        flat=lambda W, V: V / (1 + W**2),
+        sharp_gradient=lambda W, P, Q: 2 * W * P * Q,
+        accuracy=1e-8,
+    )
+    np.testing.assert_allclose(rough.exp(W, V), exact.exp(W, V), rtol=1e-6)
+    assert len(calls) < 200
+
+
+def test_a_preconditioner_saves_iterations(generator):
+    scales = np.logspace(0, 4, 25).reshape(5, 5)
+    right, calls = generator.standard_normal((5, 5)), []
+
+    def operator(P):
+        calls.append(1)
+        return scales * P
+
+    plain = conjugate_gradient(operator, right)
+    without = len(calls)
+    np.testing.assert_allclose(conjugate_gradient(operator, right, lambda V: V / scales), plain, rtol=1e-10)
+    assert len(calls) - without <= 2 < without
+    calls.clear()
+    rough = conjugate_gradient(operator, right, lambda V: V / np.sqrt(scales), tolerance=1e-3)
+    assert 1e-14 < np.linalg.norm(scales * rough - right) / np.linalg.norm(right) <= 1e-3
+    with pytest.raises(SingularPointError, match=r"⟨P, ♭P⟩ = -"):
+        conjugate_gradient(lambda P: -P, right, symbol="♭")

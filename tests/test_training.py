@@ -6,8 +6,8 @@ import pytest
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning import accuracy
+from riemannrnn.learning.optimizers import Rule
 
 RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
 

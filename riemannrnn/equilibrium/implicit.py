@@ -71,7 +71,7 @@ class Implicit:
     Parameters
     ----------
     fixed_points
-        Where to differentiate.
+        Where to differentiate; rates that are not finite harm what is summed over stimuli.
     solver, tolerance, max_iterations
         As for `solve_fixed_points`; the residual is that of s = g ∘ (T s + d), relative to the largest entry of g ∘ d in the
         batch times √n.
@@ -100,6 +100,24 @@ class Implicit:
         """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
         return self._required(self.solve_tangent(vector), "tangent")
 
+    def response(self, drive: Array) -> Array:
+        """Return s = G (W s + d), the change of the rates by a small change d of the drive, shape (batch, n)."""
+        return self._required(self._solve(drive, transposed=False), "response")
+
+    def inputs_change(self, vector: Array, rates_change: Array) -> Array:
+        """Return δz = V r + W δr, the change of the inputs along V, which changes the rates by δr, shape (batch, n)."""
+        return self.fixed_points.connectivity.apply(vector, self.fixed_points.rates) + self.apply(rates_change)
+
+    def state_gradient(self, inputs_covectors: Array, rates_covectors: Array | float = 0.0) -> Array:
+        """Return the gradient in the parameters of Σ ⟨c, z⟩ + ⟨ℓ, r⟩, which is Σ (c + u) rᵀ with u the adjoint of ℓ + Wᵀ c."""
+        adjoint = self.adjoint(rates_covectors + self.apply_transpose(inputs_covectors))
+        return self.gradient(inputs_covectors + adjoint)
+
+    @property
+    def curvature(self) -> Array:
+        """f″(z), shape (batch, n)."""
+        return self.fixed_points.activation.second_derivative(self.fixed_points.inputs, self.fixed_points.rates)
+
     def solve_tangent(self, vector: Array) -> LinearSolution:
         """Return the tangents with their residuals and verdicts."""
         return self._solve(self.fixed_points.connectivity.apply(vector, self.fixed_points.rates), transposed=False)
@@ -122,19 +140,20 @@ class Implicit:
         """
         fixed_points, connectivity = self.fixed_points, self.fixed_points.connectivity
         rates_change = self.tangent(vector)
-        inputs_change = connectivity.apply(vector, fixed_points.rates) + self._apply(rates_change)
-        curvature = fixed_points.activation.second_derivative(fixed_points.inputs, fixed_points.rates)
+        inputs_change = self.inputs_change(vector, rates_change)
         # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
-        direct = curvature * inputs_change * (errors + self._apply_transpose(adjoint))
-        drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self._apply_transpose(direct)
+        direct = self.curvature * inputs_change * (errors + self.apply_transpose(adjoint))
+        drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self.apply_transpose(direct)
         adjoint_change = direct + self.adjoint(drive)
         first = summed(connectivity.accumulate, adjoint_change, fixed_points.rates)
         return first + summed(connectivity.accumulate, adjoint, rates_change)
 
-    def _apply(self, rates: Array) -> Array:
+    def apply(self, rates: Array) -> Array:
+        """Return R Wᵀ."""
         return self.fixed_points.connectivity.apply(self.fixed_points.weights, rates)
 
-    def _apply_transpose(self, adjoints: Array) -> Array:
+    def apply_transpose(self, adjoints: Array) -> Array:
+        """Return U W."""
         return self.fixed_points.connectivity.apply_transpose(self.fixed_points.weights, adjoints)
 
     def _required(self, solution: LinearSolution, what: str) -> Array:

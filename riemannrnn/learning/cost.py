@@ -1,7 +1,7 @@
 """The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives, warm starts and honest counts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf, isnan
 from typing import Literal, TypeAlias, get_args
@@ -14,7 +14,7 @@ from manifolds import Array, Parameterization, Point, PointCache
 from manifolds.arrays import all_finite
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import take_rows
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.losses import Loss
@@ -77,6 +77,8 @@ class FixedPointCost:
         The counts so far.
     drive
         The external drive of the units, shape (m, n).
+    tolerance
+        That of fixed points and linear systems.
 
     Raises
     ------
@@ -120,7 +122,7 @@ class FixedPointCost:
         self.drive = network.drive(stimuli)
         self._solver = solver
         self._adjoint_solver = solver if adjoint_solver is None else adjoint_solver
-        self._tolerance = tolerance
+        self.tolerance = default_tolerance(self.drive) if tolerance is None else tolerance
         self._max_iterations = max_iterations
         self._on_failure: OnFailure = on_failure
         self._accepted_rates: Array | None = None
@@ -202,7 +204,7 @@ class FixedPointCost:
             self.drive,
             solver=self._solver,
             initial_rates=self._accepted_rates,
-            tolerance=self._tolerance,
+            tolerance=self.tolerance,
             max_iterations=self._max_iterations,
             on_failure=policy,
         )
@@ -238,8 +240,8 @@ class Evaluation:
         Their external drive, shape (batch, n).
     included
         1/m for the stimuli in the mean, 0 for those left out by the policy "mask", shape (batch, 1).
-    rates, gains, recurrent
-        r, f′(z) and R Wᵀ = z − x, shape (batch, n), zero for the stimuli left out.
+    rates, gains, inputs, recurrent
+        r, f′(z), z and R Wᵀ = z − x, shape (batch, n), zero for the stimuli left out.
     """
 
     def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array) -> None:
@@ -253,10 +255,10 @@ class Evaluation:
         count = max(int(xp.count_nonzero(converged)), 1)
         self.included = xp.astype(converged, drive.dtype)[:, None] / count
         # Rates that are not finite would turn the products of the whole batch into NaN.
-        rates, gains, recurrent = fixed_points.rates, fixed_points.gains, fixed_points.inputs - drive
+        arrays = fixed_points.rates, fixed_points.gains, fixed_points.inputs, fixed_points.inputs - drive
         if not everything:
-            rates, gains, recurrent = (xp.where(converged[:, None], array, 0.0) for array in (rates, gains, recurrent))
-        self.rates, self.gains, self.recurrent = rates, gains, recurrent
+            arrays = tuple(xp.where(converged[:, None], array, 0.0) for array in arrays)
+        self.rates, self.gains, self.inputs, self.recurrent = arrays
 
     @property
     def weights(self) -> Array:
@@ -287,7 +289,7 @@ class Evaluation:
     @cached_property
     def adjoint(self) -> Array:
         """u = G (ℓ + Wᵀ u), shape (batch, n)."""
-        return self._implicit.adjoint(self.errors)
+        return self.implicit.adjoint(self.errors)
 
     @cached_property
     def gradient(self) -> Array:
@@ -298,7 +300,7 @@ class Evaluation:
 
     def tangent(self, change: Array) -> Array:
         """Return δr, the linear response of the rates to a change of the weights, shape (batch, n)."""
-        return self._implicit.tangent(change)
+        return self.implicit.tangent(change)
 
     def hessian(self, vector: Array) -> Array:
         """Return D∇J[V], with the shape of W."""
@@ -307,14 +309,23 @@ class Evaluation:
         def loss_hessian(rates_change: Array) -> Array:
             return network.pull_back_outputs(loss.hessian(self.outputs, network.outputs(rates_change))) * self.included
 
-        product = self._implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
+        product = self.implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
         self._cost._count("hessian", self)
         return product
 
     @cached_property
-    def _implicit(self) -> Implicit:
-        cost = self._cost
-        return Implicit(self.fixed_points, cost._adjoint_solver, cost._tolerance, cost._max_iterations)
+    def implicit(self) -> Implicit:
+        """The linear systems at the fixed points; rates are zero for the stimuli left out.
+
+        Raises
+        ------
+        FixedPointError
+            Where J is infinite.
+        """
+        if not self.valid:
+            self._refuse()
+        cost, included = self._cost, replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
+        return Implicit(included, cost._adjoint_solver, cost.tolerance, cost._max_iterations)
 
     def _refuse(self) -> None:
         failed = int(array_namespace(self.drive).count_nonzero(~self.fixed_points.converged))

@@ -209,7 +209,7 @@ class Run:
         if unstable:
             raise UnstableStartError(
                 f"at the weights to start from {unstable} of {evaluation.rates.shape[0]} stimuli of the first batch have no "
-                f"fixed point that is stable by {self.guard.margin:g}: the largest spectral abscissa is {worst:+.3g}. Start from "
+                f"fixed point that is stable by {self.guard.margin:g}: the largest abscissa is {worst:+.3g}. Start from "
                 "`stable_start(network, weights, stimuli)`, or pass guard=False"
             )
 

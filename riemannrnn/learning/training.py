@@ -182,9 +182,7 @@ def train(
         checkpoint_every=checkpoint_every,
     )
     if decay and not isinstance(stepper, MetricRule):
-        raise ValueError(
-            f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold; choose 'adam' or another"
-        )
+        raise ValueError(f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold; choose 'adam' or another")
     if resume:
         run.restore()
     return run.go(f"All {epochs} epochs done.")
