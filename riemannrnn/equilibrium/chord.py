@@ -7,17 +7,22 @@ from array_api_compat import array_namespace
 from manifolds import Array
 from manifolds.arrays import identity_like, inverse
 from riemannrnn.equilibrium.chunks import product
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, Work, take_rows
 from riemannrnn.network.activations import into
 
 
 @dataclass(frozen=True)
-class ChordMap(SharedFactorMap):
+class ChordMap(FixedPointMap):
     """z ↦ d + M (φ(z) − ḡ ∘ (z − d)) with M = (I − T Ḡ)⁻¹ T, whose fixed points are z = T φ(z) + d, the inputs at s = φ(z).
 
     ḡ is a gain that all rows share. The map contracts as fast as the gains of a row are close to it, and costs one product,
     like the plain iteration, because M is formed once for all rows and all iterations. From z = d its first image is the
     linear response to the drive.
+
+    With every gain ½ it is Peaceman–Rachford splitting, z ↦ 2 y − w with w = 2 φ(z) − z and y = (2 I − T)⁻¹ (w + d), since then
+    M = 4 (2 I − T)⁻¹ − 2 I. Averaged, that converges from any start where the symmetric part of I − T is positive definite and
+    φ is non-decreasing with slope at most 1, however large T is (Winston & Kolter, *Monotone operator equilibrium networks*,
+    NeurIPS 2020).
 
     Parameters
     ----------
@@ -49,6 +54,11 @@ class ChordMap(SharedFactorMap):
         factor = inverse(identity_like(transposed) - gain[:, None] * transposed, product)
         return cls(equation, gain, product(transposed, factor), gain * equation.drive)
 
+    @classmethod
+    def splitting(cls, equation: FixedPointEquation) -> "ChordMap":
+        """Return the map of Peaceman–Rachford splitting; raises as `build` does."""
+        return cls.build(equation, array_namespace(equation.drive).full_like(equation.drive[0, :], 0.5))
+
     def image(self, state: Array, work: Work | None = None) -> Array:
         xp = array_namespace(state)
         first, second = work or (xp.empty_like(state), xp.empty_like(state))
@@ -60,6 +70,7 @@ class ChordMap(SharedFactorMap):
         return image
 
     def at(self, equation: FixedPointEquation) -> "ChordMap":
+        """Return the map of another equation with the same T, or its transpose, from the same factor."""
         # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the factor of the transpose is the transpose of the factor.
         same = equation.operator.transposed == self.equation.operator.transposed
         propagator = self.propagator if same else self.propagator.T

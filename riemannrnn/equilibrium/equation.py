@@ -29,14 +29,6 @@ class FixedPointMap(ABC):
         """Return the map of some of the rows."""
 
 
-class SharedFactorMap(FixedPointMap):
-    """A map of the inputs z = T φ(z) + d that multiplies by a factor of T, formed once for all rows."""
-
-    @abstractmethod
-    def at(self, equation: "FixedPointEquation") -> "SharedFactorMap":
-        """Return the map of another equation with the same T, or its transpose, from the same factor."""
-
-
 @dataclass(frozen=True)
 class Operator:
     """The map S ↦ T S on rows, where T is the recurrent weights or their transpose.
