@@ -24,7 +24,7 @@ from riemannrnn.learning import (
     rules,
     train,
 )
-from riemannrnn.network import Activation, power_law, register_activation
+from riemannrnn.network import Activation, LowRank, power_law, register_activation
 from riemannrnn.rate_network import RateNetwork
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "FixedPoints",
     "History",
     "Loss",
+    "LowRank",
     "Neumann",
     "Newton",
     "Picard",

@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import identity_like, inverse
-from riemannrnn.equilibrium.chunks import product
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, Work, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work, take_rows
 from riemannrnn.network.activations import into
 
 
@@ -31,14 +29,14 @@ class ChordMap(FixedPointMap):
     gain
         ḡ, shape (n,).
     propagator
-        Mᵀ, shape (n, n).
+        S ↦ M S on rows.
     offset
         ḡ ∘ d, shape (batch, n).
     """
 
     equation: FixedPointEquation
     gain: Array
-    propagator: Array
+    propagator: Operator
     offset: Array
 
     @classmethod
@@ -50,9 +48,7 @@ class ChordMap(FixedPointMap):
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        transposed = equation.operator.matrix(equation.drive).T
-        factor = inverse(identity_like(transposed) - gain[:, None] * transposed, product)
-        return cls(equation, gain, product(transposed, factor), gain * equation.drive)
+        return cls(equation, gain, equation.operator.propagator(gain), gain * equation.drive)
 
     @classmethod
     def splitting(cls, equation: FixedPointEquation) -> "ChordMap":
@@ -65,15 +61,13 @@ class ChordMap(FixedPointMap):
         shared = into(first, xp.multiply, state, self.gain)
         change = into(second, xp.subtract, self.equation.respond(state, second), shared)
         change += self.offset
-        image = into(first, xp.matmul, change, self.propagator)
+        image = self.propagator(change, first)
         image += self.equation.drive
         return image
 
     def at(self, equation: FixedPointEquation) -> "ChordMap":
         """Return the map of another equation with the same T, or its transpose, from the same factor."""
-        # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the factor of the transpose is the transpose of the factor.
-        same = equation.operator.transposed == self.equation.operator.transposed
-        propagator = self.propagator if same else self.propagator.T
+        propagator = replace(self.propagator, transposed=equation.operator.transposed)
         return ChordMap(equation, self.gain, propagator, self.gain * equation.drive)
 
     def take(self, rows: Rows) -> "ChordMap":

@@ -6,11 +6,14 @@ Source: Zhu & Rosenbaum (2024), equation for ΔW1; second order by differentiati
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
+from operator import add
 
 from array_api_compat import array_namespace
 
 from manifolds import Array
+from manifolds.arrays import Point, map_arrays
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
@@ -96,19 +99,20 @@ class Implicit:
         """Return the adjoints with their residuals and verdicts."""
         return self._solve(errors, transposed=True)
 
-    def tangent(self, vector: Array) -> Array:
+    def tangent(self, vector: Point) -> Array:
         """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
         return self._required(self.solve_tangent(vector), "tangent")
 
-    def solve_tangent(self, vector: Array) -> LinearSolution:
+    def solve_tangent(self, vector: Point) -> LinearSolution:
         """Return the tangents with their residuals and verdicts."""
-        return self._solve(self.fixed_points.connectivity.apply(vector, self.fixed_points.rates), transposed=False)
+        connectivity = self.fixed_points.connectivity
+        return self._solve(connectivity.apply(connectivity.change(vector), self.fixed_points.rates), transposed=False)
 
-    def gradient(self, adjoint: Array) -> Array:
+    def gradient(self, adjoint: Array) -> Point:
         """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters."""
-        return summed(self.fixed_points.connectivity.accumulate, adjoint, self.fixed_points.rates)
+        return self._accumulated(adjoint, self.fixed_points.rates)
 
-    def hessian(self, errors: Array, adjoint: Array, vector: Array, loss_hessian: Callable[[Array], Array]) -> Array:
+    def hessian(self, errors: Array, adjoint: Array, vector: Point, loss_hessian: Callable[[Array], Array]) -> Point:
         """Return D∇J[V] = Σ (δu rᵀ + u δrᵀ).
 
         Parameters
@@ -116,20 +120,22 @@ class Implicit:
         errors, adjoint
             ℓ and its adjoint u, shape (batch, n).
         vector
-            V, with the shape of the parameters.
+            V, a change of W as `Connectivity.change` takes it; with dense weights of their shape.
         loss_hessian
             δr ↦ ∇²L δr on rows, shape (batch, n).
         """
         fixed_points, connectivity = self.fixed_points, self.fixed_points.connectivity
-        rates_change = self.tangent(vector)
-        inputs_change = connectivity.apply(vector, fixed_points.rates) + self._apply(rates_change)
+        rates_change, change = self.tangent(vector), connectivity.change(vector)
+        inputs_change = connectivity.apply(change, fixed_points.rates) + self._apply(rates_change)
         curvature = fixed_points.activation.second_derivative(fixed_points.inputs, fixed_points.rates)
         # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
         direct = curvature * inputs_change * (errors + self._apply_transpose(adjoint))
-        drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self._apply_transpose(direct)
+        drive = loss_hessian(rates_change) + connectivity.apply_transpose(change, adjoint) + self._apply_transpose(direct)
         adjoint_change = direct + self.adjoint(drive)
-        first = summed(connectivity.accumulate, adjoint_change, fixed_points.rates)
-        return first + summed(connectivity.accumulate, adjoint, rates_change)
+        return map_arrays(add, self._accumulated(adjoint_change, fixed_points.rates), self._accumulated(adjoint, rates_change))
+
+    def _accumulated(self, adjoints: Array, rates: Array) -> Point:
+        return summed(partial(self.fixed_points.connectivity.accumulate, self.fixed_points.weights), adjoints, rates)
 
     def _apply(self, rates: Array) -> Array:
         return self.fixed_points.connectivity.apply(self.fixed_points.weights, rates)
