@@ -6,6 +6,7 @@ from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
 from manifolds.checks import CheckReport, CheckResult, check_chart, check_manifold
 from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
+from manifolds.fixed_rank import FixedRank
 from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_invariant
 from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
@@ -24,6 +25,7 @@ __all__ = [
     "CheckResult",
     "Composition",
     "ConvergenceError",
+    "FixedRank",
     "Identity",
     "InvalidArrayError",
     "InvariantManifold",

@@ -67,7 +67,7 @@ def train(
     network
         The network.
     weights
-        W to start from, shape (n, n); not changed.
+        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; not changed.
     stimuli
         Shape (n_stimuli, n_inputs).
     labels
@@ -100,7 +100,7 @@ def train(
     Raises
     ------
     ValueError
-        For a batch size or shapes that do not fit, or an unknown rule.
+        For a batch size or shapes that do not fit, an unknown rule, or one by name where the weights are given by factors.
     """
     count = stimuli.shape[0]
     batch_size = count if batch_size is None else batch_size
@@ -108,6 +108,11 @@ def train(
         raise ValueError(f"batch_size = {batch_size} does not fit {count} stimuli; choose 1 to {count}")
     if not isinstance(labels, Loss) and labels.shape != (count,):
         raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
+    if isinstance(weights, tuple) and isinstance(rule, str):
+        raise ValueError(
+            f"rule {rule!r} moves a matrix of weights, not the factors of one; minimise the problem of a FixedPointCost on "
+            "FixedRank by an optimiser of pymanopt, or pass a Rule of your own"
+        )
     loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)
     cost = FixedPointCost(
         network, stimuli, loss, solver=solver, adjoint_solver=adjoint_solver, tolerance=tolerance, on_failure="raise"
