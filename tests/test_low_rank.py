@@ -1,6 +1,7 @@
 """Networks of low rank agree with dense ones on W = u diag(s) vᵀ, and never form it."""
 
 import tracemalloc
+from dataclasses import replace
 from operator import matmul
 
 import array_api_strict as strict
@@ -118,6 +119,9 @@ def test_propagator_and_maps(transposed, generator):
         np.testing.assert_allclose(equation.operator.propagator(gain)(z), z @ M.T, atol=1e-12)
         image = ChordMap.build(equation, gain).image(z)
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
+        other = replace(equation, operator=Operator(connectivity, parameters, not transposed))
+        image = ChordMap.build(other, gain).at(equation).image(z)  # the factor of the transpose serves, too
+        np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
         image = ChordMap.splitting(equation).image(z)  # the formula of Peaceman and Rachford
         np.testing.assert_allclose(image, 2 * (reflected + x) @ V.T - reflected, atol=1e-12)
 
@@ -132,6 +136,11 @@ def test_a_survey_of_stability(rank, generator):
     assert unstable == np.count_nonzero(every >= 0)
     assert (unstable > 0) == (rank > 1)  # the one eigenvalue of rank 1 is negative here, so that the zeros are rightmost
     assert survey_stability(LowRank(rank), map_arrays(np.negative, point), 0 * gains) == (-1.0, 0)
+
+
+def test_at_full_rank_no_eigenvalue_need_be_zero():
+    point = (np.eye(4), np.array([4.0, 3.0, 2.0, 1.0]), -np.eye(4))
+    assert survey_stability(LowRank(4), point, np.full((2, 4), 0.5)) == (pytest.approx(-1.5), 0)
 
 
 @pytest.mark.parametrize("optimizer", [SteepestDescent, ConjugateGradient])
