@@ -242,11 +242,11 @@ def test_initial_weights():
 def test_what_does_not_fit_is_said():
     low, dense = networks()
     point = low.initial_weights()
-    with pytest.raises(ValueError, match=r"shape \(30, 30\); a network of 30 units and rank 3 takes a tuple \(u, s, vt\)"):
+    with pytest.raises(ValueError, match=r"shape \(30, 30\), the network has 30 units and rank 3; pass a tuple \(u, s, vt\)"):
         low.fixed_points(matrix(point), stimuli())
-    with pytest.raises(ValueError, match=r"shape \(\(30, 3\), \(3,\), \(30, 3\)\); .*shapes \(30, 3\), \(3,\) and \(3, 30\)"):
+    with pytest.raises(ValueError, match=r"shape \(\(30, 3\), \(3,\), \(30, 3\)\), .*shapes \(30, 3\), \(3,\) and \(3, 30\)"):
         low.fixed_points((point[0], point[1], point[2].T), stimuli())
-    with pytest.raises(ValueError, match=r"a network of 30 units takes \(30, 30\)"):
+    with pytest.raises(ValueError, match=r"the network has 30 units; pass \(30, 30\)"):
         dense.fixed_points(point, stimuli())
     with pytest.raises(ValueError, match="the weights are float32, the drive is float64; convert one"):
         low.fixed_points((point[0], point[1].astype(np.float32), point[2]), stimuli())

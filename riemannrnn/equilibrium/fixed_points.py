@@ -201,8 +201,9 @@ def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> 
     for name, array in (*(("weights", array) for array in arrays_of(weights)), ("drive", drive)):
         if not xp.isdtype(array.dtype, "real floating"):
             raise ValueError(f"the {name} has dtype {array.dtype}; convert it to a real floating-point dtype")
+    for array in arrays_of(weights):
         if array.dtype != drive.dtype:
-            raise ValueError(f"the {name} are {array.dtype}, the drive is {drive.dtype}; convert one, dtypes are never mixed")
+            raise ValueError(f"the weights are {array.dtype}, the drive is {drive.dtype}; convert one, dtypes are never mixed")
     if initial_rates is not None and initial_rates.dtype != drive.dtype:
         raise ValueError(f"initial_rates is {initial_rates.dtype}, the drive is {drive.dtype}; convert one")
     if not all_finite(weights):

@@ -70,7 +70,7 @@ class Dense:
     def check(self, parameters: Array, n: int) -> None:
         """Refuse all but an n×n matrix."""
         if isinstance(parameters, tuple) or parameters.shape != (n, n):
-            raise ValueError(f"the weights have shape {_shapes(parameters)}; a network of {n} units takes ({n}, {n})")
+            raise ValueError(f"the weights have shape {_shapes(parameters)}, the network has {n} units; pass ({n}, {n})")
 
     def initial(self, n: int, radius: float, generator: np.random.Generator) -> Array:
         """Return a matrix of independent normal entries."""
@@ -136,8 +136,8 @@ class LowRank:
         k = self.rank
         if not isinstance(parameters, tuple) or _shapes(parameters) != ((n, k), (k,), (k, n)):
             raise ValueError(
-                f"the weights have shape {_shapes(parameters)}; a network of {n} units and rank {k} takes a tuple (u, s, vt) "
-                f"of shapes ({n}, {k}), ({k},) and ({k}, {n})"
+                f"the weights have shape {_shapes(parameters)}, the network has {n} units and rank {k}; pass a tuple "
+                f"(u, s, vt) of shapes ({n}, {k}), ({k},) and ({k}, {n})"
             )
 
     def initial(self, n: int, radius: float, generator: np.random.Generator) -> Point:
