@@ -1,15 +1,16 @@
 """Riemannian geometry of weight space: charts, metrics and subspaces, their manifolds, and checks of all; knows no networks."""
 
-from manifolds.arrays import Array, PointCache
+from manifolds.arrays import Array, Point, PointCache
 from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
 from manifolds.checks import check_chart, check_manifold
 from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
+from manifolds.fixed_rank import FixedRank
 from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_invariant
 from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
-from manifolds.parameterization import Parameterization, Point
+from manifolds.parameterization import Parameterization
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
 from manifolds.scaled_monotone import ScaledMonotoneManifold
@@ -26,6 +27,7 @@ __all__ = [
     "CheckResult",
     "Composition",
     "ConvergenceError",
+    "FixedRank",
     "Identity",
     "InvalidArrayError",
     "InvariantManifold",

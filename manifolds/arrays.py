@@ -12,6 +12,9 @@ from array_api_compat import array_namespace, device, is_numpy_array
 Array: TypeAlias = Any
 """An array of any namespace of the Python array API standard (NumPy, CuPy, array-api-strict, ...)."""
 
+Point: TypeAlias = Any
+"""A point or a vector: an array, or several of them, with the arithmetic of pymanopt, where a manifold takes several."""
+
 Work = TypeVar("Work")
 
 SMALL_BLOCK = 64
@@ -42,10 +45,19 @@ def identity_like(matrix: Array) -> Array:
     return xp.eye(matrix.shape[0], dtype=matrix.dtype, device=device(matrix))
 
 
-def all_finite(a: Array) -> bool:
+def arrays_of(point: Point) -> tuple[Array, ...]:
+    """Return the arrays of a point: those of a tuple, or the one that it is."""
+    return tuple(point) if isinstance(point, tuple) else (point,)
+
+
+def map_arrays(function: Callable[..., Any], *points: Point) -> Point:
+    """Return what a function makes of the arrays of points: of each in turn where they are tuples, or of the one."""
+    return tuple(map(function, *points)) if isinstance(points[0], tuple) else function(*points)
+
+
+def all_finite(point: Point) -> bool:
     """Tell whether no entry is NaN or infinite."""
-    xp = array_namespace(a)
-    return bool(xp.all(xp.isfinite(a)))
+    return all(bool(array_namespace(a).all(array_namespace(a).isfinite(a))) for a in arrays_of(point))
 
 
 def machine_epsilon(a: Array) -> float:
@@ -197,18 +209,18 @@ class PointCache(Generic[Work]):
         Number of points remembered. Two suffice for whatever relates a point to another (distance, transport).
     """
 
-    def __init__(self, prepare: Callable[[Array], Work], size: int = 2) -> None:
+    def __init__(self, prepare: Callable[[Point], Work], size: int = 2) -> None:
         self._prepare = prepare
         self._size = size
-        self._entries: list[tuple[Array, Work]] = []
+        self._entries: list[tuple[Point, Work]] = []
 
-    def __call__(self, point: Array) -> Work:
+    def __call__(self, point: Point) -> Work:
         """Return the work for `point`, remembered or done now."""
         for index, (known, work) in enumerate(self._entries):
-            if _same(known, point):
+            if isinstance(known, tuple) == isinstance(point, tuple) and all(map(_same, arrays_of(known), arrays_of(point))):
                 self._entries.insert(0, self._entries.pop(index))
                 return work
-        copy = array_namespace(point).asarray(point, copy=True)
+        copy = map_arrays(lambda array: array_namespace(array).asarray(array, copy=True), point)
         work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
         self._entries = [(copy, work), *self._entries[: self._size - 1]]
         return work

@@ -6,11 +6,11 @@ import numpy as np
 from array_api_compat import array_namespace
 from pymanopt.manifolds import Product
 
-from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
+from manifolds.arrays import Array, Point, frobenius_norm, inner, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart
 from manifolds.errors import ManifoldError
-from manifolds.parameterization import Parameterization, Point
+from manifolds.parameterization import Parameterization
 from manifolds.pullback import PullbackManifold
 from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.slopes import CheckReport, CheckResult, check_equal, check_numbers, check_slope

@@ -1,11 +1,6 @@
 """How the points of a manifold stand for recurrent weights; on most manifolds a point is the weights themselves."""
 
-from typing import Any, TypeAlias
-
-from manifolds.arrays import Array
-
-Point: TypeAlias = Any
-"""A point or a vector: an array, or a list of the arrays of a product manifold, with the arithmetic of pymanopt."""
+from manifolds.arrays import Array, Point
 
 
 class Parameterization:

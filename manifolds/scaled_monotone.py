@@ -6,10 +6,10 @@ import numpy as np
 from array_api_compat import array_namespace
 from pymanopt.manifolds import Product
 
-from manifolds.arrays import Array, identity_like
+from manifolds.arrays import Array, Point, identity_like
 from manifolds.charts import Identity
 from manifolds.monotone import MonotoneManifold
-from manifolds.parameterization import Parameterization, Point
+from manifolds.parameterization import Parameterization
 from manifolds.pullback import PullbackManifold
 
 

@@ -63,8 +63,11 @@ class SignedLog(Chart):
         return covector * vector
 
     def exponential(self, point: Array, vector: Array) -> Array:
-        with np.errstate(over="ignore"):  # the manifold refuses to arrive at infinity
-            return point * array_namespace(point).exp(self.differential(point, vector))
+        xp = array_namespace(point)
+        with np.errstate(over="ignore", under="ignore"):  # the manifold refuses to arrive at infinity
+            size = abs(point) * xp.exp(self.differential(point, vector))
+        smallest = xp.full_like(size, xp.finfo(size.dtype).smallest_normal)
+        return self._signs * xp.maximum(size, smallest)  # zero is as far away, and has no sign
 
     def difference(self, point: Array, other: Array) -> Array:
         return array_namespace(point).log(self._checked(other) / self._checked(point))

@@ -25,7 +25,7 @@ from riemannrnn.learning import (
     rules,
     train,
 )
-from riemannrnn.network import Activation, power_law, register_activation
+from riemannrnn.network import Activation, LowRank, power_law, register_activation
 from riemannrnn.rate_network import RateNetwork
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "FixedPoints",
     "History",
     "Loss",
+    "LowRank",
     "Neumann",
     "Newton",
     "PeacemanRachford",

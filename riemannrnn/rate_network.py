@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from manifolds import Array
+from manifolds.arrays import Point, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.network.activations import Activation, as_activation
@@ -32,6 +33,8 @@ class RateNetwork:
     backend
         Where the weights live and the work is done: "numpy"; "cupy", on a GPU; or a namespace of the array API. The numbers
         drawn are the same on all. Stimuli and labels must be there too: move them once, with `to_backend` or `Dataset.to`.
+    connectivity
+        How parameters act as the recurrent weights W. Default: they are W; `LowRank(k)`: they are its factors.
 
     Raises
     ------
@@ -67,6 +70,7 @@ class RateNetwork:
         seed: int | None = None,
         dtype: Any = np.float64,
         backend: str | Namespace = "numpy",
+        connectivity: Connectivity | None = None,
     ) -> None:
         for name, size in (("n_units", n_units), ("n_inputs", n_inputs), ("n_outputs", n_outputs)):
             if size is not None and size < 1:
@@ -74,7 +78,7 @@ class RateNetwork:
         self.n_units = n_units
         self.namespace = namespace(backend)
         self.activation = as_activation(activation)
-        self.connectivity: Connectivity = Dense()
+        self.connectivity: Connectivity = connectivity or Dense()
         self.dtype = np.dtype(dtype)
         if self.dtype.kind != "f":
             raise ValueError(f"dtype = {self.dtype} is not real floating-point; choose float32 or float64")
@@ -82,9 +86,13 @@ class RateNetwork:
         self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
         self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)
 
-    def initial_weights(self, radius: float = 0.5) -> Array:
-        """Return random recurrent weights of spectral radius about `radius`, shape (n, n); the same at every call."""
-        return self._normal(self._weight_stream, self.n_units, self.n_units, radius)
+    def initial_weights(self, radius: float = 0.5) -> Point:
+        """Return random recurrent weights of spectral radius about `radius`; the same at every call.
+
+        They have shape (n, n), or are the parameters of the connectivity.
+        """
+        sample = self.connectivity.initial(self.n_units, radius, np.random.default_rng(self._weight_stream))
+        return map_arrays(self._here, sample)
 
     def drive(self, stimuli: Array) -> Array:
         """Return the external drive x = W_in s of each unit, shape (batch, n), for stimuli of shape (batch, n_inputs).
@@ -102,13 +110,14 @@ class RateNetwork:
             raise ValueError(f"the stimuli have shape {tuple(stimuli.shape)}; this network takes (batch, {width})")
         return stimuli if self.input_weights is None else stimuli @ self.input_weights.T
 
-    def fixed_points(self, weights: Array, stimuli: Array, **options: Any) -> FixedPoints:
+    def fixed_points(self, weights: Point, stimuli: Array, **options: Any) -> FixedPoints:
         """Return the fixed points for stimuli of shape (batch, n_inputs); options as for `solve_fixed_points`."""
         return self.solve(weights, self.drive(stimuli), **options)
 
-    def solve(self, weights: Array, drive: Array, **options: Any) -> FixedPoints:
+    def solve(self, weights: Point, drive: Array, **options: Any) -> FixedPoints:
         """Return the fixed points for an external drive of shape (batch, n); options as for `solve_fixed_points`."""
-        check_backend("weights", weights, self.namespace)
+        for array in arrays_of(weights):
+            check_backend("weights", array, self.namespace)
         return solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)
 
     def outputs(self, rates: Array) -> Array:
@@ -119,7 +128,9 @@ class RateNetwork:
         """Return ∂L/∂r from ∂L/∂y, shape (batch, n)."""
         return output_gradient if self.readout is None else output_gradient @ self.readout
 
-    def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int, scale: float = 1.0) -> Array:
+    def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int) -> Array:
         # NumPy draws them whatever the backend, so that a seed means the same network everywhere.
-        sample = np.random.default_rng(stream).standard_normal((rows, columns))
-        return to_backend((scale * (sample / columns**0.5).astype(self.dtype)).astype(self.dtype), self.namespace)
+        return self._here(np.random.default_rng(stream).standard_normal((rows, columns)) / columns**0.5)
+
+    def _here(self, sample: Array) -> Array:
+        return to_backend(sample.astype(self.dtype), self.namespace)

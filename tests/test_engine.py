@@ -299,4 +299,5 @@ def test_products_in_threads(monkeypatch, generator):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
     np.testing.assert_allclose(chunks.product(a, b), a @ b, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(chunks.summed(Dense().accumulate, a, a[:, :20]), a.T @ a[:, :20], rtol=1e-12, atol=1e-12)
+    total = chunks.summed(lambda left, right: left.T @ right, a, a[:, :20])
+    np.testing.assert_allclose(total, a.T @ a[:, :20], rtol=1e-12, atol=1e-12)

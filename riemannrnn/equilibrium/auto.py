@@ -12,12 +12,11 @@ from array_api_compat import array_namespace, device
 from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, row_norms, take_rows
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
-from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Stage
 
 SAMPLE_ROWS, SAMPLE_ITERATIONS = 32, 6
@@ -113,11 +112,11 @@ class Plan:
         self.equation, self.tolerance, self.budget, self.options = equation, tolerance, budget, options
         self.start = start
         xp, rows = array_namespace(equation.drive), equation.drive.shape[0]
-        self._lock, self._maps = RLock(), dict[str, SharedFactorMap | None]()
+        self._lock, self._maps = RLock(), dict[str, ChordMap | None]()
         self.rate: float
         self.left: float
         self.gain: Array
-        self._ranked: list[Callable[[], SharedFactorMap | None]] | None = None
+        self._ranked: list[Callable[[], ChordMap | None]] | None = None
         self.sample = xp.arange(0, rows, 1 + (rows - 1) // SAMPLE_ROWS, device=device(equation.drive))
         with quiet():
             if known is None or not known.rate < 1:
@@ -209,9 +208,9 @@ class Plan:
         elif (chord := self._chord()) is not None:
             yield MapStage(ACCELERATED_ITERATIONS, accelerator, chord)
 
-    def _order(self) -> list[Callable[[], SharedFactorMap | None]]:
+    def _order(self) -> list[Callable[[], ChordMap | None]]:
         """Return what builds the maps, the better first."""
-        builds: dict[str, Callable[[], SharedFactorMap | None]] = {"chord": self._chord, "splitting": self._splitting}
+        builds: dict[str, Callable[[], ChordMap | None]] = {"chord": self._chord, "splitting": self._splitting}
         if self.options.method != "any":
             return [builds[self.options.method]]
         if self.rate < 1:
@@ -227,16 +226,15 @@ class Plan:
         if single is None:
             return None
         gain = array_namespace(self.gain).astype(self.gain, single.drive.dtype)
-        built = self._built("single", lambda: ChordMap.build(single, gain))
-        return built if isinstance(built, ChordMap) else None
+        return self._built("single", lambda: ChordMap.build(single, gain))
 
-    def _chord(self) -> SharedFactorMap | None:
+    def _chord(self) -> ChordMap | None:
         return self._built("chord", lambda: ChordMap.build(self.equation, self.gain))
 
-    def _splitting(self) -> SharedFactorMap | None:
-        return self._built("splitting", lambda: PeacemanRachfordMap.build(self.equation))
+    def _splitting(self) -> ChordMap | None:
+        return self._built("splitting", lambda: ChordMap.splitting(self.equation))
 
-    def _built(self, name: str, build: Callable[[], SharedFactorMap]) -> SharedFactorMap | None:
+    def _built(self, name: str, build: Callable[[], ChordMap]) -> ChordMap | None:
         """Return a map, formed once for all threads; None if its factor does not exist."""
         with self._lock:
             if name not in self._maps:
@@ -270,7 +268,7 @@ class Plan:
             return inf, inf
         return rate, _iterations(rate, float(xp.max(xp.where(wanted, after, 0.0))), self.tolerance)
 
-    def _progress(self, build: Callable[[], SharedFactorMap | None]) -> float:
+    def _progress(self, build: Callable[[], ChordMap | None]) -> float:
         """Return the mean logarithm of the residual that a map reaches on the sample."""
         xp = array_namespace(self.equation.drive)
         fixed_point_map = build()

@@ -5,19 +5,22 @@ from dataclasses import dataclass, replace
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import identity_like, inverse
-from riemannrnn.equilibrium.chunks import product
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work, take_rows
 from riemannrnn.network.activations import into
 
 
 @dataclass(frozen=True)
-class ChordMap(SharedFactorMap):
+class ChordMap(FixedPointMap):
     """z ↦ d + M (φ(z) − ḡ ∘ (z − d)) with M = (I − T Ḡ)⁻¹ T, whose fixed points are z = T φ(z) + d, the inputs at s = φ(z).
 
     ḡ is a gain that all rows share. The map contracts as fast as the gains of a row are close to it, and costs one product,
     like the plain iteration, because M is formed once for all rows and all iterations. From z = d its first image is the
     linear response to the drive.
+
+    With every gain ½ it is Peaceman–Rachford splitting, z ↦ 2 y − w with w = 2 φ(z) − z and y = (2 I − T)⁻¹ (w + d), since then
+    M = 4 (2 I − T)⁻¹ − 2 I. Averaged, that converges from any start where the symmetric part of I − T is positive definite and
+    φ is non-decreasing with slope at most 1, however large T is (Winston & Kolter, *Monotone operator equilibrium networks*,
+    NeurIPS 2020).
 
     Parameters
     ----------
@@ -26,14 +29,14 @@ class ChordMap(SharedFactorMap):
     gain
         ḡ, shape (n,).
     propagator
-        Mᵀ, shape (n, n).
+        S ↦ M S on rows.
     offset
         ḡ ∘ d, shape (batch, n).
     """
 
     equation: FixedPointEquation
     gain: Array
-    propagator: Array
+    propagator: Operator
     offset: Array
 
     @classmethod
@@ -45,9 +48,12 @@ class ChordMap(SharedFactorMap):
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        transposed = equation.operator.matrix(equation.drive).T
-        factor = inverse(identity_like(transposed) - gain[:, None] * transposed, product)
-        return cls(equation, gain, product(transposed, factor), gain * equation.drive)
+        return cls(equation, gain, equation.operator.propagator(gain), gain * equation.drive)
+
+    @classmethod
+    def splitting(cls, equation: FixedPointEquation) -> "ChordMap":
+        """Return the map of Peaceman–Rachford splitting; raises as `build` does."""
+        return cls.build(equation, array_namespace(equation.drive).full_like(equation.drive[0, :], 0.5))
 
     def image(self, state: Array, work: Work | None = None) -> Array:
         xp = array_namespace(state)
@@ -55,14 +61,13 @@ class ChordMap(SharedFactorMap):
         shared = into(first, xp.multiply, state, self.gain)
         change = into(second, xp.subtract, self.equation.respond(state, second), shared)
         change += self.offset
-        image = into(first, xp.matmul, change, self.propagator)
+        image = self.propagator(change, first)
         image += self.equation.drive
         return image
 
     def at(self, equation: FixedPointEquation) -> "ChordMap":
-        # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the factor of the transpose is the transpose of the factor.
-        same = equation.operator.transposed == self.equation.operator.transposed
-        propagator = self.propagator if same else self.propagator.T
+        """Return the map of another equation with the same T, or its transpose, from the same factor."""
+        propagator = replace(self.propagator, transposed=equation.operator.transposed)
         return ChordMap(equation, self.gain, propagator, self.gain * equation.drive)
 
     def take(self, rows: Rows) -> "ChordMap":

@@ -14,6 +14,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
+from manifolds.arrays import Point, map_arrays
 
 Result = TypeVar("Result")
 
@@ -51,9 +52,10 @@ def product(a: Array, b: Array) -> Array:
     return result
 
 
-def summed(function: Callable[..., Array], *arrays: Array) -> Array:
+def summed(function: Callable[..., Point], *arrays: Array) -> Point:
     """Return what a function makes of arrays of stimuli, where it sums over stimuli; these are shared among the cores."""
-    return sum(map_chunks(lambda rows: function(*(array[rows, ...] for array in arrays)), arrays[0], None))
+    parts = map_chunks(lambda rows: function(*(array[rows, ...] for array in arrays)), arrays[0], None)
+    return map_arrays(lambda *terms: sum(terms), *parts)
 
 
 def worthwhile(like: Array) -> bool:

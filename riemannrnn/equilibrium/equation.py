@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from manifolds import Array
+from manifolds.arrays import Point, map_arrays
+from riemannrnn.equilibrium.chunks import product
 from riemannrnn.network.activations import Activation, into
-from riemannrnn.network.connectivity import Connectivity, Dense
+from riemannrnn.network.connectivity import Connectivity
 
 Work: TypeAlias = tuple[Array, Array]
 """Two arrays of shape (batch, n) that may be overwritten."""
@@ -29,14 +31,6 @@ class FixedPointMap(ABC):
         """Return the map of some of the rows."""
 
 
-class SharedFactorMap(FixedPointMap):
-    """A map of the inputs z = T φ(z) + d that multiplies by a factor of T, formed once for all rows."""
-
-    @abstractmethod
-    def at(self, equation: "FixedPointEquation") -> "SharedFactorMap":
-        """Return the map of another equation with the same T, or its transpose, from the same factor."""
-
-
 @dataclass(frozen=True)
 class Operator:
     """The map S ↦ T S on rows, where T is the recurrent weights or their transpose.
@@ -50,22 +44,24 @@ class Operator:
     """
 
     connectivity: Connectivity
-    parameters: Array
+    parameters: Point
     transposed: bool = False
 
     def __call__(self, rows: Array, out: Array | None = None) -> Array:
         """Return T S, shape (batch, n), in the array `out` or in a new one."""
-        if isinstance(self.connectivity, Dense) and out is not None:
-            return into(out, array_namespace(rows).matmul, rows, self.matrix(rows).T)
         apply = self.connectivity.apply_transpose if self.transposed else self.connectivity.apply
-        return apply(self.parameters, rows)
+        return apply(self.parameters, rows, out)
 
-    def matrix(self, like: Array) -> Array:
-        """Return T, shape (n, n), for rows like those of an array."""
-        if isinstance(self.connectivity, Dense):
-            return self.parameters.T if self.transposed else self.parameters
-        xp, n = array_namespace(like), like.shape[1]
-        return self(xp.eye(n, dtype=like.dtype, device=device(like))).T
+    def propagator(self, gain: Array) -> "Operator":
+        """Return S ↦ M S with M = (I − T Ḡ)⁻¹ T for a gain ḡ of each unit, shape (n,).
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If I − T Ḡ is exactly singular.
+        """
+        # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the propagator of the transpose is the transpose of the propagator.
+        return replace(self, parameters=self.connectivity.propagator(self.parameters, gain, product))
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,8 @@ class FixedPointEquation(FixedPointMap):
         if self.drive.dtype == xp.float32:
             return None
         activation = self.activation if isinstance(self.activation, Activation) else xp.astype(self.activation, xp.float32)
-        operator = replace(self.operator, parameters=xp.astype(self.operator.parameters, xp.float32))
+        parameters = map_arrays(lambda array: xp.astype(array, xp.float32), self.operator.parameters)
+        operator = replace(self.operator, parameters=parameters)
         return FixedPointEquation(operator, xp.astype(self.drive, xp.float32), activation)
 
     @property

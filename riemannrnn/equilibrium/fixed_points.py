@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import to_numpy
+from manifolds.arrays import Point, all_finite, arrays_of, to_numpy
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
@@ -47,7 +47,7 @@ class FixedPoints:
     Attributes
     ----------
     weights
-        W, shape (n, n).
+        W, shape (n, n), or the parameters of the connectivity.
     rates
         r, shape (batch, n).
     inputs
@@ -68,7 +68,7 @@ class FixedPoints:
         What the automatic solver learnt of the weights; linear systems at the fixed points use it again.
     """
 
-    weights: Array
+    weights: Point
     rates: Array
     inputs: Array
     gains: Array
@@ -113,7 +113,7 @@ def _sentence(residual: float, converged: bool, iterations: int, tolerance: floa
 
 
 def solve_fixed_points(
-    weights: Array,
+    weights: Point,
     drive: Array,
     activation: str | Activation | Callable[[Array], Array] = "tanh",
     *,
@@ -167,10 +167,7 @@ def solve_fixed_points(
     if on_failure not in get_args(OnFailure):
         raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
     _check_arrays(weights, drive, initial_rates)
-    if isinstance(connectivity, Dense) and weights.shape != (drive.shape[1], drive.shape[1]):
-        raise ValueError(
-            f"the weights have shape {tuple(weights.shape)}, the drive {tuple(drive.shape)}; pass (n, n), (batch, n)"
-        )
+    connectivity.check(weights, drive.shape[1])
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
     if not tolerance >= 0 or max_iterations < 0:
         raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
@@ -193,22 +190,23 @@ def solve_fixed_points(
     return _apply_policy(result, on_failure)
 
 
-def _check_arrays(weights: Array, drive: Array, initial_rates: Array | None) -> None:
-    xp = array_namespace(weights, drive)
+def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> None:
+    xp = array_namespace(*arrays_of(weights), drive)
     if drive.ndim != 2:
         raise ValueError(f"the drive has shape {tuple(drive.shape)}; pass one row a stimulus, shape (batch, n)")
     if initial_rates is not None and initial_rates.shape != drive.shape:
         raise ValueError(
             f"initial_rates has shape {tuple(initial_rates.shape)}, the drive {tuple(drive.shape)}; make them equal"
         )
-    for name, array in (("weights", weights), ("drive", drive)):
+    for name, array in (*(("weights", array) for array in arrays_of(weights)), ("drive", drive)):
         if not xp.isdtype(array.dtype, "real floating"):
             raise ValueError(f"the {name} has dtype {array.dtype}; convert it to a real floating-point dtype")
-    if weights.dtype != drive.dtype:
-        raise ValueError(f"the weights are {weights.dtype}, the drive is {drive.dtype}; convert one, dtypes are never mixed")
+    for array in arrays_of(weights):
+        if array.dtype != drive.dtype:
+            raise ValueError(f"the weights are {array.dtype}, the drive is {drive.dtype}; convert one, dtypes are never mixed")
     if initial_rates is not None and initial_rates.dtype != drive.dtype:
         raise ValueError(f"initial_rates is {initial_rates.dtype}, the drive is {drive.dtype}; convert one")
-    if not bool(xp.all(xp.isfinite(weights))):
+    if not all_finite(weights):
         raise ValueError("the weights hold NaN or infinity; find the step that produced it")
 
 

@@ -6,11 +6,14 @@ Source: Zhu & Rosenbaum (2024), equation for ΔW1; second order by differentiati
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
+from operator import add
 
 from array_api_compat import array_namespace
 
 from manifolds import Array
+from manifolds.arrays import Point, map_arrays
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
@@ -96,7 +99,7 @@ class Implicit:
         """Return the adjoints with their residuals and verdicts."""
         return self._solve(errors, transposed=True)
 
-    def tangent(self, vector: Array) -> Array:
+    def tangent(self, vector: Point) -> Array:
         """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
         return self._required(self.solve_tangent(vector), "tangent")
 
@@ -104,11 +107,12 @@ class Implicit:
         """Return s = G (W s + d), the change of the rates by a small change d of the drive, shape (batch, n)."""
         return self._required(self._solve(drive, transposed=False), "response")
 
-    def inputs_change(self, vector: Array, rates_change: Array) -> Array:
+    def inputs_change(self, vector: Point, rates_change: Array) -> Array:
         """Return δz = V r + W δr, the change of the inputs along V, which changes the rates by δr, shape (batch, n)."""
-        return self.fixed_points.connectivity.apply(vector, self.fixed_points.rates) + self.apply(rates_change)
+        connectivity = self.fixed_points.connectivity
+        return connectivity.apply(connectivity.change(vector), self.fixed_points.rates) + self.apply(rates_change)
 
-    def state_gradient(self, inputs_covectors: Array, rates_covectors: Array | float = 0.0) -> Array:
+    def state_gradient(self, inputs_covectors: Array, rates_covectors: Array | float = 0.0) -> Point:
         """Return the gradient in the parameters of Σ ⟨c, z⟩ + ⟨ℓ, r⟩, which is Σ (c + u) rᵀ with u the adjoint of ℓ + Wᵀ c."""
         adjoint = self.adjoint(rates_covectors + self.apply_transpose(inputs_covectors))
         return self.gradient(inputs_covectors + adjoint)
@@ -118,15 +122,17 @@ class Implicit:
         """f″(z), shape (batch, n)."""
         return self.fixed_points.activation.second_derivative(self.fixed_points.inputs, self.fixed_points.rates)
 
-    def solve_tangent(self, vector: Array) -> LinearSolution:
+    def solve_tangent(self, vector: Point) -> LinearSolution:
         """Return the tangents with their residuals and verdicts."""
-        return self._solve(self.fixed_points.connectivity.apply(vector, self.fixed_points.rates), transposed=False)
+        connectivity = self.fixed_points.connectivity
+        return self._solve(connectivity.apply(connectivity.change(vector), self.fixed_points.rates), transposed=False)
 
-    def gradient(self, adjoint: Array) -> Array:
-        """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters."""
-        return summed(self.fixed_points.connectivity.accumulate, adjoint, self.fixed_points.rates)
+    def gradient(self, adjoint: Array, rates: Array | None = None) -> Point:
+        """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters; r may be other rates than those of the fixed points."""
+        rates = self.fixed_points.rates if rates is None else rates
+        return summed(partial(self.fixed_points.connectivity.accumulate, self.fixed_points.weights), adjoint, rates)
 
-    def hessian(self, errors: Array, adjoint: Array, vector: Array, loss_hessian: Callable[[Array], Array]) -> Array:
+    def hessian(self, errors: Array, adjoint: Array, vector: Point, loss_hessian: Callable[[Array], Array]) -> Point:
         """Return D∇J[V] = Σ (δu rᵀ + u δrᵀ).
 
         Parameters
@@ -134,19 +140,18 @@ class Implicit:
         errors, adjoint
             ℓ and its adjoint u, shape (batch, n).
         vector
-            V, with the shape of the parameters.
+            V, a change of W as `Connectivity.change` takes it; with dense weights of their shape.
         loss_hessian
             δr ↦ ∇²L δr on rows, shape (batch, n).
         """
         fixed_points, connectivity = self.fixed_points, self.fixed_points.connectivity
-        rates_change = self.tangent(vector)
+        rates_change, change = self.tangent(vector), connectivity.change(vector)
         inputs_change = self.inputs_change(vector, rates_change)
         # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
         direct = self.curvature * inputs_change * (errors + self.apply_transpose(adjoint))
-        drive = loss_hessian(rates_change) + connectivity.apply_transpose(vector, adjoint) + self.apply_transpose(direct)
+        drive = loss_hessian(rates_change) + connectivity.apply_transpose(change, adjoint) + self.apply_transpose(direct)
         adjoint_change = direct + self.adjoint(drive)
-        first = summed(connectivity.accumulate, adjoint_change, fixed_points.rates)
-        return first + summed(connectivity.accumulate, adjoint, rates_change)
+        return map_arrays(add, self.gradient(adjoint_change), self.gradient(adjoint, rates_change))
 
     def apply(self, rates: Array) -> Array:
         """Return R Wᵀ."""

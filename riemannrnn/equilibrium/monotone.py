@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from math import ceil, log
 from typing import final
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from manifolds import Array
 from manifolds.arrays import identity_like
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms, take_rows
+from riemannrnn.equilibrium.chord import ChordMap
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, row_norms, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified
-from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
 from riemannrnn.network.activations import Activation, check_slopes
 
 AIM = 0.7
@@ -77,7 +77,7 @@ class StatedPlan:
     def __init__(self, equation: FixedPointEquation, start: Array | None, tolerance: float, scales: Array | None) -> None:
         self.equation, self.tolerance = equation, tolerance
         self._start = equation.drive if start is None else equation.inputs(start)
-        self._map = PeacemanRachfordMap.build(equation)
+        self._map = ChordMap.splitting(equation)
         roots = _roots(equation, scales)
         self.contraction = self._contraction(roots)
         self._aim = AIM * tolerance / max(1.0, self._spread() / 2)
@@ -100,7 +100,7 @@ class StatedPlan:
         return solution.completed(rest)
 
     def _run(
-        self, solver: Iteration, equation: FixedPointEquation, fixed_point_map: PeacemanRachfordMap, start: Array, budget: int
+        self, solver: Iteration, equation: FixedPointEquation, fixed_point_map: ChordMap, start: Array, budget: int
     ) -> tuple[Solution, Array]:
         outcome = iterate_rows(solver, fixed_point_map, start, self._aim, budget, images=True)
         return certified(equation, equation.respond(outcome.state), outcome.iterations, self.tolerance), outcome.state
@@ -108,8 +108,7 @@ class StatedPlan:
     def _contraction(self, roots: Array) -> float:
         xp = array_namespace(roots)
         # In float64, as q may be closer to 1 than float32 can tell.
-        propagator = xp.astype(self._map.propagator, xp.float64).T
-        cayley = 2 * propagator - identity_like(propagator)
+        cayley = xp.astype(_matrix(self._map.propagator, self.equation.drive), xp.float64) / 2
         contraction = float(xp.linalg.matrix_norm(roots[:, None] * cayley / roots, ord=2))
         if not contraction < 1:
             raise ValueError(
@@ -120,7 +119,7 @@ class StatedPlan:
         return contraction
 
     def _spread(self) -> float:
-        matrix = self.equation.operator.matrix(self.equation.drive)
+        matrix = _matrix(self.equation.operator, self.equation.drive)
         return float(array_namespace(matrix).linalg.matrix_norm(2 * identity_like(matrix) - matrix, ord=2))
 
     def _enough(self, roots: Array) -> int:
@@ -143,5 +142,10 @@ def _roots(equation: FixedPointEquation, scales: Array | None) -> Array:
     return roots if equation.operator.transposed else 1 / roots
 
 
-def _step_lengths(fixed_point_map: PeacemanRachfordMap, inputs: Array) -> Array:
+def _matrix(operator: Operator, like: Array) -> Array:
+    xp, n = array_namespace(like), like.shape[1]
+    return operator(xp.eye(n, dtype=like.dtype, device=device(like))).T
+
+
+def _step_lengths(fixed_point_map: ChordMap, inputs: Array) -> Array:
     return row_norms(fixed_point_map.image(inputs) - inputs)

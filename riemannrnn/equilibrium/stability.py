@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from manifolds.arrays import machine_epsilon, to_numpy
+from manifolds.arrays import Point, machine_epsilon, to_numpy
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
 from riemannrnn.equilibrium.chunks import map_chunks, one_blas_thread
 from riemannrnn.equilibrium.equation import take_rows
@@ -24,13 +24,13 @@ FINALISTS = 16
 """A survey starts with so many of the largest estimates."""
 
 
-def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
+def spectral_abscissa(connectivity: Connectivity, weights: Point, gains: Array) -> Array:
     """Return the largest real part of the eigenvalues of −I + G W for each stimulus.
 
-    Up to 256 units from all eigenvalues. Beyond, by Arnoldi's method with shift and inversion (`arnoldi.shift_invert`), where
-    its estimate of its error is at most √ε, ε being the rounding of the dtype; and from all eigenvalues where it is larger, or
-    where what was found lies further left than plain Arnoldi steps allow. That no eigenvalue lies further right is thus
-    checked but, unlike with all eigenvalues, not proven.
+    Up to 256 units, and of low rank, from all eigenvalues. Beyond, by Arnoldi's method with shift and inversion
+    (`arnoldi.shift_invert`), where its estimate of its error is at most √ε, ε being the rounding of the dtype; and from all
+    eigenvalues where it is larger, or where what was found lies further left than plain Arnoldi steps allow. That no eigenvalue
+    lies further right is thus checked but, unlike with all eigenvalues, not proven.
 
     Parameters
     ----------
@@ -45,15 +45,18 @@ def spectral_abscissa(connectivity: Connectivity, weights: Array, gains: Array) 
         Shape (batch,), in units of 1/τ; negative: the fixed point is stable.
     """
     xp = array_namespace(gains)
-    matrix, host_gains = _matrix(connectivity, weights, gains), to_numpy(gains)
-    if gains.shape[1] <= DENSE_LIMIT:
-        rightmost = _dense(matrix, host_gains)
+    reduced = connectivity.reduced_jacobians(weights, gains)
+    if reduced is not None:
+        rightmost = _reduced(reduced)
+    elif gains.shape[1] <= DENSE_LIMIT:
+        rightmost = _dense(_matrix(connectivity, weights, gains), to_numpy(gains))
     else:
-        rightmost = _exact(matrix, host_gains, _screen(connectivity, weights, gains))
+        screened = _screen(connectivity, weights, gains)
+        rightmost = _exact(_matrix(connectivity, weights, gains), to_numpy(gains), screened)
     return xp.asarray(rightmost - 1, dtype=gains.dtype, device=device(gains))
 
 
-def survey_stability(connectivity: Connectivity, weights: Array, gains: Array, limit: float = 0.0) -> tuple[float, int]:
+def survey_stability(connectivity: Connectivity, weights: Point, gains: Array, limit: float = 0.0) -> tuple[float, int]:
     """Return the largest spectral abscissa of −I + G W over all stimuli, and for how many it is not below a limit.
 
     Every stimulus is screened by plain Arnoldi steps, all stimuli in lock-step. Those that may be the worst, or whose sign
@@ -68,28 +71,34 @@ def survey_stability(connectivity: Connectivity, weights: Array, gains: Array, l
     limit
         0, to count those that are not stable; below it, by a margin.
     """
-    matrix, host_gains, edge = _matrix(connectivity, weights, gains), to_numpy(gains), 1 + limit
+    reduced = connectivity.reduced_jacobians(weights, gains)
+    rightmost = _survey(connectivity, weights, gains, 1 + limit) if reduced is None else _reduced(reduced)
+    return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= 1 + limit))
+
+
+def _survey(connectivity: Connectivity, weights: Point, gains: Array, edge: float) -> Array:
+    """Rightmost real parts of the eigenvalues of G W, estimated where that tells the largest, and which exceed the edge."""
+    matrix, host_gains = _matrix(connectivity, weights, gains), to_numpy(gains)
     if gains.shape[1] <= SURVEY_DENSE_LIMIT:
-        rightmost = _dense(matrix, host_gains)
-    else:
-        screened = _screen(connectivity, weights, gains)
-        rightmost, lower, upper = screened.copy()
-        rows = np.argsort(rightmost)[-FINALISTS:]
-        few = gains.shape[1] <= DENSE_LIMIT
-        rightmost[rows] = _dense(matrix, host_gains[rows]) if few else _exact(matrix, host_gains[rows], screened[:, rows])
-        still_open = ((lower < edge) & (upper >= edge)) | (upper > rightmost[rows].max())
-        still_open[rows] = False
-        rightmost[still_open] = _exact(matrix, host_gains[still_open], screened[:, still_open])
-    return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= edge))
+        return _dense(matrix, host_gains)
+    screened = _screen(connectivity, weights, gains)
+    rightmost, lower, upper = screened.copy()
+    rows = np.argsort(rightmost)[-FINALISTS:]
+    few = gains.shape[1] <= DENSE_LIMIT
+    rightmost[rows] = _dense(matrix, host_gains[rows]) if few else _exact(matrix, host_gains[rows], screened[:, rows])
+    still_open = ((lower < edge) & (upper >= edge)) | (upper > rightmost[rows].max())
+    still_open[rows] = False
+    rightmost[still_open] = _exact(matrix, host_gains[still_open], screened[:, still_open])
+    return rightmost
 
 
-def _matrix(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
+def _matrix(connectivity: Connectivity, weights: Point, gains: Array) -> Array:
     """W as a NumPy array, shape (n, n)."""
     xp = array_namespace(gains)
     return to_numpy(connectivity.apply(weights, xp.eye(gains.shape[1], dtype=gains.dtype, device=device(gains)))).T
 
 
-def _screen(connectivity: Connectivity, weights: Array, gains: Array) -> Array:
+def _screen(connectivity: Connectivity, weights: Point, gains: Array) -> Array:
     """Estimates of the rightmost real parts of the eigenvalues of G W, and the ends of their intervals, shape (3, batch)."""
 
     def screen(rows: Array) -> tuple[Array, ...]:
@@ -121,10 +130,20 @@ def _in_chunks(function: Callable[[Array], tuple[Array, ...]], like: Array) -> A
 
 
 def _dense(matrix: Array, gains: Array) -> Array:
-    """All eigenvalues of G W, stimuli shared among the cores (LAPACK releases the interpreter lock)."""
+    return _rightmost(lambda rows: gains[rows, :, None] * matrix, *gains.shape)
+
+
+def _reduced(jacobians: Array) -> Array:
+    """Rightmost real parts of the eigenvalues of G W, of which zero is one, from matrices with those that are not zero."""
+    host = to_numpy(jacobians)
+    return np.maximum(_rightmost(lambda rows: host[rows], *host.shape[:2]), 0.0)
+
+
+def _rightmost(matrices: Callable[[Array], Array], batch: int, size: int) -> Array:
+    """All eigenvalues, stimuli shared among the cores (LAPACK releases the interpreter lock)."""
     cores = os.cpu_count() or 1
-    chunks = np.array_split(gains, max(cores, gains.size * gains.shape[1] // 2**24 + 1))
+    chunks = np.array_split(np.arange(batch), max(cores, batch * size * size // 2**24 + 1))
     # With BLAS threads of its own in every worker they would fight for the cores.
     with one_blas_thread(), ThreadPoolExecutor(cores) as pool:
-        parts = list(pool.map(lambda chunk: np.linalg.eigvals(chunk[:, :, None] * matrix).real.max(axis=1), chunks))
+        parts = list(pool.map(lambda rows: np.linalg.eigvals(matrices(rows)).real.max(axis=1), chunks))
     return np.concatenate(parts)

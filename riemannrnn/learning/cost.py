@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf, isnan
 from typing import Literal, TypeAlias, get_args
 
@@ -95,7 +95,7 @@ class FixedPointCost:
     >>> cost = FixedPointCost(net, np.eye(4), CrossEntropy(np.array([0, 1, 0, 1])))
     >>> start = net.initial_weights()
     >>> problem = cost.problem(PullbackManifold(Resolvent(), 10))
-    >>> result = ConjugateGradient(verbosity=0, max_iterations=20).run(problem, initial_point=start)
+    >>> result = ConjugateGradient(verbosity=0, max_iterations=5).run(problem, initial_point=start)
     >>> result.cost < cost(start)
     True
     """
@@ -111,7 +111,7 @@ class FixedPointCost:
         tolerance: float | None = None,
         max_iterations: int = 1000,
         on_failure: OnFailure = "inf",
-        observer: Callable[[Kind, Array, float], None] | None = None,
+        observer: Callable[[Kind, Point, float], None] | None = None,
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
@@ -128,12 +128,12 @@ class FixedPointCost:
         self._accepted_rates: Array | None = None
         self._at = PointCache(self._evaluate)
 
-    def __call__(self, weights: Array) -> float:
+    def __call__(self, weights: Point) -> float:
         """Return J(W), a Python float; +∞ where the policy says so, never NaN."""
         return self.at(weights).cost
 
-    def gradient(self, weights: Array) -> Array:
-        """Return the Euclidean gradient ∇J, with the shape of W.
+    def gradient(self, weights: Point) -> Point:
+        """Return the Euclidean gradient ∇J, with the shape of W, or that in each parameter of the connectivity.
 
         Raises
         ------
@@ -142,11 +142,14 @@ class FixedPointCost:
         """
         return self.at(weights).gradient
 
-    def hessian(self, weights: Array, vector: Array) -> Array:
-        """Return the Euclidean Hessian along V, D∇J[V], with the shape of W; raises as `gradient` does."""
+    def hessian(self, weights: Point, vector: Point) -> Point:
+        """Return the Euclidean Hessian along V, D∇J[V], with the shape of the gradient; raises as `gradient` does.
+
+        V is a change of W as the manifold embeds it: a matrix, or what `Connectivity.change` takes.
+        """
         return self.at(weights).hessian(vector)
 
-    def at(self, weights: Array) -> "Evaluation":
+    def at(self, weights: Point) -> "Evaluation":
         """Return everything about the point W: fixed points, outputs, and what is derived from them when it is asked for."""
         return self._at(weights)
 
@@ -195,7 +198,7 @@ class FixedPointCost:
             manifold, decorate(cost), euclidean_gradient=decorate(gradient), euclidean_hessian=decorate(hessian)
         )
 
-    def _evaluate(self, weights: Array) -> "Evaluation":
+    def _evaluate(self, weights: Point) -> "Evaluation":
         if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
         policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
@@ -208,7 +211,7 @@ class FixedPointCost:
             max_iterations=self._max_iterations,
             on_failure=policy,
         )
-        self.evaluations.iterations += int(array_namespace(weights).max(fixed_points.iterations))
+        self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
         evaluation = Evaluation(self, fixed_points, self.drive)
         self._count("cost", evaluation)
         return evaluation
@@ -261,8 +264,8 @@ class Evaluation:
         self.rates, self.gains, self.inputs, self.recurrent = arrays
 
     @property
-    def weights(self) -> Array:
-        """W."""
+    def weights(self) -> Point:
+        """W, or the parameters of the connectivity."""
         return self.fixed_points.weights
 
     @cached_property
@@ -292,17 +295,18 @@ class Evaluation:
         return self.implicit.adjoint(self.errors)
 
     @cached_property
-    def gradient(self) -> Array:
+    def gradient(self) -> Point:
         """∇J = Σ u rᵀ, with the shape of W."""
-        gradient = summed(self._cost.network.connectivity.accumulate, self.adjoint, self.rates)
+        accumulate = partial(self._cost.network.connectivity.accumulate, self.weights)
+        gradient = summed(accumulate, self.adjoint, self.rates)
         self._cost._count("gradient", self)
         return gradient
 
-    def tangent(self, change: Array) -> Array:
+    def tangent(self, change: Point) -> Array:
         """Return δr, the linear response of the rates to a change of the weights, shape (batch, n)."""
         return self.implicit.tangent(change)
 
-    def hessian(self, vector: Array) -> Array:
+    def hessian(self, vector: Point) -> Point:
         """Return D∇J[V], with the shape of W."""
         network, loss = self._cost.network, self._cost.loss
 

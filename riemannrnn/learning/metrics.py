@@ -134,7 +134,7 @@ class ResponseMetric(PointMetric):
             through_gains = self._evaluation.included * opposite + implicit.apply_transpose(adjoint)
             inputs_covectors = inputs_covectors + through_gains * implicit.inputs_change(vector, response)
             rates_covectors = rates_covectors + apply_transpose(vector, adjoint)
-            total = total + implicit.fixed_points.connectivity.accumulate(adjoint, response)
+            total = total + implicit.gradient(adjoint, response)
         return total + implicit.state_gradient(implicit.curvature * inputs_covectors, rates_covectors)
 
     def sharp_derivative(self, covector: Array, along: Array) -> Array:

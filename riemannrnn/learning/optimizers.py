@@ -91,7 +91,7 @@ class MetricRule(Rule):
 
     @property
     def parameterization(self) -> Parameterization:  # type: ignore[override]  # a read-only attribute of the base
-        return self.manifold if isinstance(self.manifold, Parameterization) else Parameterization()
+        return self.manifold if isinstance(self.manifold, Parameterization) else _Embedded(self.manifold)
 
     def gradient(self, point: Point, evaluation: Evaluation) -> Point:
         """Return grad J, the Riemannian gradient."""
@@ -210,6 +210,16 @@ class Adam(MetricRule):
         ]
         velocity = self.manifold.from_frame(point, steps if self.manifold.point_layout != 1 else steps[0])
         return velocity, (count, means, squares)
+
+
+class _Embedded(Parameterization):
+    """The points of a manifold of pymanopt, which are the parameters of the connectivity."""
+
+    def __init__(self, manifold: Any) -> None:
+        self._manifold = manifold
+
+    def velocity(self, point: Point, tangent_vector: Point) -> Point:
+        return self._manifold.embedding(point, tangent_vector)
 
 
 def _parts(vector: Point) -> list[Array]:

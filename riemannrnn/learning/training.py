@@ -75,7 +75,7 @@ def train(
     network
         The network.
     weights
-        W to start from, shape (n, n); not changed.
+        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; not changed.
     stimuli
         Shape (n_stimuli, n_inputs).
     labels
@@ -151,6 +151,10 @@ def train(
     name = rule or ("adam" if plain else "geodesic_flow")
     if plain:
         manifold = ScaledMonotoneManifold(network.n_units, GROWTH)
+    if isinstance(weights, tuple) and isinstance(name, str):
+        raise ValueError(
+            f"rule {name!r} moves a matrix of weights, not the factors of one; pass MetricRule(FixedRank(n, n, k)) as the rule"
+        )
     stepper = make_rule(name, network.n_units, manifold)
     parameterization = as_parameterization(getattr(stepper, "manifold", None), network.activation)
     promised = parameterization.stable_by_construction

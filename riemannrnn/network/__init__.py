@@ -1,6 +1,6 @@
 """What a network is made of: activation functions and connectivity."""
 
 from riemannrnn.network.activations import ACTIVATIONS, Activation, power_law, register_activation
-from riemannrnn.network.connectivity import Connectivity, Dense
+from riemannrnn.network.connectivity import Connectivity, Dense, LowRank
 
-__all__ = ["ACTIVATIONS", "Activation", "Connectivity", "Dense", "power_law", "register_activation"]
+__all__ = ["ACTIVATIONS", "Activation", "Connectivity", "Dense", "LowRank", "power_law", "register_activation"]

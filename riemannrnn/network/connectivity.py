@@ -1,38 +1,187 @@
-"""How parameters act as recurrent weights: three operations that solvers and derivatives know, and no others."""
+"""How parameters act as recurrent weights: all that the network, its solvers and its derivatives know of them."""
 
-from typing import Protocol, final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, final
+
+import numpy as np
+from array_api_compat import array_namespace
 
 from manifolds import Array
+from manifolds.arrays import Point, identity_like, inverse, map_arrays, solve
+from riemannrnn.network.activations import into
+
+Product: TypeAlias = Callable[[Array, Array], Array]
+"""What multiplies two matrices."""
 
 
 class Connectivity(Protocol):
-    """The recurrent weights W as a linear operator with parameters θ.
+    """The recurrent weights W as a linear operator with parameters θ, an array or a tuple of arrays: a point of a manifold.
 
     Rates R and adjoints U hold one stimulus a row, shape (batch, n).
     """
 
-    def apply(self, parameters: Array, rates: Array) -> Array:
-        """Return the recurrent drive R Wᵀ as a new array, shape (batch, n)."""
+    def check(self, parameters: Point, n: int) -> None:
+        """Refuse parameters that are not those of n units.
 
-    def apply_transpose(self, parameters: Array, adjoints: Array) -> Array:
-        """Return U W as a new array, shape (batch, n)."""
+        Raises
+        ------
+        ValueError
+            Naming what was found and what is wanted.
+        """
 
-    def accumulate(self, adjoints: Array, rates: Array) -> Array:
-        """Return the gradient of ⟨U, R Wᵀ⟩ in θ, with the shape of θ."""
+    def initial(self, n: int, radius: float, generator: np.random.Generator) -> Point:
+        """Return random parameters, float64 of NumPy: entries of W of variance radius²/n, a spectral radius about `radius`."""
+
+    def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
+        """Return the recurrent drive R Wᵀ, shape (batch, n), in the array `out` or in a new one."""
+
+    def apply_transpose(self, parameters: Point, adjoints: Array, out: Array | None = None) -> Array:
+        """Return U W, shape (batch, n), in the array `out` or in a new one."""
+
+    def accumulate(self, parameters: Point, adjoints: Array, rates: Array) -> Point:
+        """Return the gradient of ⟨U, R Wᵀ⟩ in θ, with the shape of θ; linear in Uᵀ R, a sum over stimuli."""
+
+    def change(self, vector: Point) -> Point:
+        """Return the parameters that act as a change of W, given as the manifold embeds its tangent vectors."""
+
+    def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
+        """Return the parameters that act as M = (I − W Ḡ)⁻¹ W for a gain ḡ of each unit, shape (n,).
+
+        With Wᵀ for W that is Mᵀ. Matrices of n rows are multiplied by `product`.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If I − W Ḡ is exactly singular.
+        """
+
+    def reduced_jacobians(self, parameters: Point, gains: Array) -> Array | None:
+        """Return for each stimulus a matrix of fewer than n rows with the eigenvalues of G W that are not zero.
+
+        Shape (batch, k, k); None where there is none.
+        """
 
 
 @final
 class Dense:
     """Every entry of W is a parameter: θ = W, shape (n, n)."""
 
-    def apply(self, parameters: Array, rates: Array) -> Array:
+    def check(self, parameters: Array, n: int) -> None:
+        """Refuse all but an n×n matrix."""
+        if isinstance(parameters, tuple) or parameters.shape != (n, n):
+            raise ValueError(f"the weights have shape {_shapes(parameters)}, the network has {n} units; pass ({n}, {n})")
+
+    def initial(self, n: int, radius: float, generator: np.random.Generator) -> Array:
+        """Return a matrix of independent normal entries."""
+        return radius * (generator.standard_normal((n, n)) / n**0.5)
+
+    def apply(self, parameters: Array, rates: Array, out: Array | None = None) -> Array:
         """Return R Wᵀ."""
-        return rates @ parameters.T
+        return into(out, array_namespace(rates).matmul, rates, parameters.T)
 
-    def apply_transpose(self, parameters: Array, adjoints: Array) -> Array:
+    def apply_transpose(self, parameters: Array, adjoints: Array, out: Array | None = None) -> Array:
         """Return U W."""
-        return adjoints @ parameters
+        return into(out, array_namespace(adjoints).matmul, adjoints, parameters)
 
-    def accumulate(self, adjoints: Array, rates: Array) -> Array:
+    def accumulate(self, parameters: Array, adjoints: Array, rates: Array) -> Array:
         """Return Uᵀ R."""
         return adjoints.T @ rates
+
+    def change(self, vector: Array) -> Array:
+        """Return the vector, a matrix like W."""
+        return vector
+
+    def propagator(self, parameters: Array, gain: Array, product: Product) -> Array:
+        """Return (I − W Ḡ)⁻¹ W."""
+        return product(inverse(identity_like(parameters) - parameters * gain, product), parameters)
+
+    def reduced_jacobians(self, parameters: Array, gains: Array) -> None:
+        """Return None: W may have full rank."""
+
+
+@final
+@dataclass(frozen=True)
+class LowRank:
+    """W = u diag(s) vᵀ of rank k, which is never formed: θ is the point (u, s, vᵀ) of pymanopt's `FixedRankEmbedded`.
+
+    The factors have shapes (n, k), (k,) and (k, n). Solvers and derivatives do not rely on it that u and v are orthonormal.
+    Every product costs O(batch n k). A change of W is a triple (U, S, V) with W changed by U S Vᵀ, as
+    `FixedRankEmbedded.embedding` returns it. Gradients are those in u, s and vᵀ, as its `euclidean_to_riemannian_gradient`
+    takes them.
+
+    Parameters
+    ----------
+    rank
+        k, at least 1 and at most n.
+
+    Raises
+    ------
+    ValueError
+        For a rank below 1, or from `check` and `initial` above n.
+
+    References
+    ----------
+    Vandereycken, SIAM J. Optim. 23(2), 2013 (the manifold); Mastrogiuseppe & Ostojic, Neuron 99(3), 2018 (the networks).
+    """
+
+    rank: int
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank = {self.rank} is below 1; pass 1 or more")
+
+    def check(self, parameters: Point, n: int) -> None:
+        """Refuse all but factors (u, s, vᵀ) of this rank."""
+        k = self.rank
+        if not isinstance(parameters, tuple) or _shapes(parameters) != ((n, k), (k,), (k, n)):
+            raise ValueError(
+                f"the weights have shape {_shapes(parameters)}, the network has {n} units and rank {k}; pass a tuple "
+                f"(u, s, vt) of shapes ({n}, {k}), ({k},) and ({k}, {n})"
+            )
+
+    def initial(self, n: int, radius: float, generator: np.random.Generator) -> Point:
+        """Return the singular value decomposition of the product of two random matrices of normal entries."""
+        if self.rank > n:
+            raise ValueError(f"rank = {self.rank} is above the {n} units; pass {n} or less")
+        (q_left, r_left), (q_right, r_right) = (np.linalg.qr(generator.standard_normal((n, self.rank))) for _ in range(2))
+        u, s, vt = np.linalg.svd(r_left @ r_right.T)
+        return q_left @ u, radius / (n * self.rank) ** 0.5 * s, vt @ q_right.T
+
+    def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
+        """Return R v diag(s) uᵀ."""
+        u, s, vt = parameters
+        return into(out, array_namespace(rates).matmul, (rates @ vt.T) * s, u.T)
+
+    def apply_transpose(self, parameters: Point, adjoints: Array, out: Array | None = None) -> Array:
+        """Return U u diag(s) vᵀ."""
+        u, s, vt = parameters
+        return into(out, array_namespace(adjoints).matmul, (adjoints @ u) * s, vt)
+
+    def accumulate(self, parameters: Point, adjoints: Array, rates: Array) -> Point:
+        """Return (Z v diag(s), diag(uᵀ Z v), diag(s) uᵀ Z) for Z = Uᵀ R, the derivatives in u, s and vᵀ."""
+        u, s, vt = parameters
+        left, right = adjoints @ u, rates @ vt.T
+        return (adjoints.T @ right) * s, array_namespace(rates).sum(left * right, axis=0), s[:, None] * (left.T @ rates)
+
+    def change(self, vector: Point) -> Point:
+        """Return (U S, 1, Vᵀ) for the change U S Vᵀ."""
+        u, s, v = vector
+        return u @ s, array_namespace(s).ones_like(s[0, :]), v.T
+
+    def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
+        """Return (u, s, (I − vᵀ Ḡ u diag(s))⁻¹ vᵀ), by the push-through identity: a system of k equations."""
+        u, s, vt = parameters
+        small = (vt * gain) @ (u * s)
+        return u, s, solve(identity_like(small) - small, vt)
+
+    def reduced_jacobians(self, parameters: Point, gains: Array) -> Array | None:
+        """Return vᵀ G u diag(s), of which the eigenvalues are those of G u diag(s) vᵀ but for zeros; None for full rank."""
+        u, s, vt = parameters
+        if self.rank == u.shape[0]:
+            return None
+        return array_namespace(gains).stack([gains @ (vt[k, :, None] * u * s) for k in range(self.rank)], axis=1)
+
+
+def _shapes(parameters: Point) -> Point:
+    return map_arrays(lambda array: tuple(array.shape), parameters)

@@ -1,0 +1,89 @@
+"""Matrices of fixed rank: pymanopt's manifold, kept from forming whole matrices."""
+
+from typing import final
+
+import numpy as np
+from pymanopt.manifolds.fixed_rank import FixedRankEmbedded, _FixedRankPoint, _FixedRankTangentVector
+
+from manifolds.arrays import Array, Point
+
+
+@final
+class FixedRank(FixedRankEmbedded):
+    """pymanopt's `FixedRankEmbedded`, with the same points (u, s, vᵀ) and tangent vectors (U_p, M, V_p), for large matrices.
+
+    In pymanopt 2.2.1 `transport`, hence `ConjugateGradient`, forms an m×n matrix on its way, float32 becomes float64 in the
+    first step, and gradients are divided by differences of singular values, which may be equal. None of that happens here. It
+    has no Riemannian Hessian either, so that `TrustRegions` does not run on it. NumPy only.
+
+    Parameters
+    ----------
+    m, n, k
+        Rows, columns and rank.
+    seed
+        Seed or generator for random points and vectors; the global NumPy state is never touched.
+
+    References
+    ----------
+    Vandereycken, *Low-rank matrix completion by Riemannian optimization*, SIAM J. Optim. 23(2), 2013.
+
+    Examples
+    --------
+    >>> m = FixedRank(6, 5, 2, seed=0)
+    >>> u, s, vt = m.random_point()
+    >>> u.shape, s.shape, vt.shape
+    ((6, 2), (2,), (2, 5))
+    """
+
+    def __init__(self, m: int, n: int, k: int, *, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__(m, n, k)
+        self._shapes = (m, k), (k, k), (n, k)
+        self._generator = np.random.default_rng(seed)
+
+    def projection(self, point: Point, vector: Point) -> Point:
+        """Return the tangent vector nearest to a matrix, an array or a triple (U, S, V) that stands for U S Vᵀ."""
+        u, _, vt = point
+        if isinstance(vector, tuple | list):
+            left, core, right = vector
+            return _tangent(point, left @ (core @ (right.T @ vt.T)), right @ (core.T @ (left.T @ u)))
+        return _tangent(point, vector @ vt.T, vector.T @ u)
+
+    def euclidean_to_riemannian_gradient(self, point: Point, euclidean_gradient: Point) -> Point:
+        """Return the projection of ∇J from the derivatives of J in u, s and vᵀ, which are ∇J v diag(s) and the like."""
+        _, s, _ = point
+        du, _, dvt = euclidean_gradient
+        return _tangent(point, du / s, dvt.T / s)
+
+    def retraction(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the nearest matrix of the rank, in the dtype of the point."""
+        moved = super().retraction(point, tangent_vector)
+        return _FixedRankPoint(*(new.astype(old.dtype, copy=False) for new, old in zip(moved, point, strict=True)))
+
+    def embedding(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the triple (U, S, V) whose product U S Vᵀ is the tangent vector as a matrix."""
+        left, core, right = super().embedding(point, tangent_vector)
+        return left, core.astype(left.dtype), right
+
+    def to_tangent_space(self, point: Point, vector: Point) -> Point:
+        """Return a triple of the shapes of a tangent vector with what it lacks to be one removed."""
+        u, _, vt = point
+        left, core, right = vector
+        return _FixedRankTangentVector(left - u @ (u.T @ left), core, right - vt.T @ (vt @ right))
+
+    def random_point(self) -> Point:
+        """Return a point whose factors are those of normal matrices, and its singular values uniform in (0, 1), descending."""
+        u, vt = (np.linalg.qr(self._generator.standard_normal(self._shapes[side]))[0] for side in (0, 2))
+        return _FixedRankPoint(u, np.sort(self._generator.random(self._k))[::-1], vt.T)
+
+    def random_tangent_vector(self, point: Point) -> Point:
+        """Return a tangent vector of unit norm in a random direction."""
+        normal = (self._generator.standard_normal(shape).astype(point[0].dtype) for shape in self._shapes)
+        vector = self.to_tangent_space(point, tuple(normal))
+        return vector / self.norm(point, vector)
+
+
+def _tangent(point: Point, right_product: Array, left_product: Array) -> Point:
+    """Return the projection of a matrix Z from Z v and Zᵀ u."""
+    u, _, vt = point
+    core = u.T @ right_product
+    return _FixedRankTangentVector(right_product - u @ core, core, left_product - vt.T @ core.T)
