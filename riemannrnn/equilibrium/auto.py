@@ -20,8 +20,8 @@ from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Stage
 
-SAMPLE_ROWS, SAMPLE_ITERATIONS = 32, 6
-"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain."""
+SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 6, 4
+"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few, where it is fast."""
 
 METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
 
@@ -43,8 +43,11 @@ FAST = 0.6
 SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
 
-MEMORY = 2
-"""Differences that Anderson acceleration keeps on a map that contracts; on others, as many as by default."""
+SLOW = 0.9
+"""Where it contracts faster than this, one difference accelerates the chord map as well as several would."""
+
+MEMORY = 3
+"""Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
 
 CLOSE = 0.3
 """A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
@@ -202,7 +205,7 @@ class Plan:
 
     def _contracting_stages(self) -> Iterator[Stage]:
         """Yield the chord map as it suits rows that the plain iteration contracts."""
-        accelerator = Picard() if self.rate < FAST else Anderson(MEMORY)
+        accelerator = Picard() if self.rate < FAST else Anderson(1 if self.rate < SLOW else MEMORY)
         single = self._single_chord() if self.options.precision == "mixed" else None
         if single is not None:
             yield MixedStage(ACCELERATED_ITERATIONS, accelerator, single)
@@ -255,12 +258,16 @@ class Plan:
         """Rate at which the plain iteration of the sample contracts, of the slowest row, and how many more it would need."""
         xp = array_namespace(self.equation.drive)
         equation, state = self._taken(self.sample)
-        sizes = []
-        for _ in range(SAMPLE_ITERATIONS):
-            image = equation.image(state)
+        sizes: list[Array] = []
+        for count in range(1, SAMPLE_ITERATIONS + 1):
+            inputs = equation.inputs(state)
+            image = equation.respond(inputs)
             sizes.append(row_norms(image - state))
             state = image
-        self.gain = _mean_gain(equation, state)
+            if count >= FEWEST_ITERATIONS and bool(xp.all(sizes[-1] <= FAST**2 * sizes[-3])):
+                break
+        gains = equation.slope(inputs, image)
+        self.gain = xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
         before, after = sizes[-3], sizes[-1]
         wanted = after > self.tolerance
         if not bool(xp.any(wanted)):
@@ -287,15 +294,6 @@ class Plan:
 def _iterations(rate: float, residual: float, tolerance: float) -> float:
     """Return how many iterations of this rate take a residual to the tolerance."""
     return log(residual / max(tolerance, 1e-300)) / -log(max(rate, 1e-3))
-
-
-def _mean_gain(equation: FixedPointEquation, state: Array) -> Array:
-    """Return the mean of φ′ over rows, shape (n,)."""
-    xp = array_namespace(state)
-    with quiet():
-        inputs = equation.inputs(state)
-        gains = equation.slope(inputs, equation.respond(inputs))
-    return xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
 
 
 def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> Array:

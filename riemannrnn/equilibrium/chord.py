@@ -1,13 +1,14 @@
 """The chord map: the equation preconditioned by one factor that all stimuli share."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from array_api_compat import array_namespace
 
 from manifolds import Array
 from manifolds.arrays import identity_like, inverse
 from riemannrnn.equilibrium.chunks import product
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work
 from riemannrnn.network.activations import into
 
 
@@ -27,14 +28,11 @@ class ChordMap(SharedFactorMap):
         ḡ, shape (n,).
     propagator
         Mᵀ, shape (n, n).
-    offset
-        ḡ ∘ d, shape (batch, n).
     """
 
     equation: FixedPointEquation
     gain: Array
     propagator: Array
-    offset: Array
 
     @classmethod
     def build(cls, equation: FixedPointEquation, gain: Array) -> "ChordMap":
@@ -47,14 +45,17 @@ class ChordMap(SharedFactorMap):
         """
         transposed = equation.operator.matrix(equation.drive).T
         factor = inverse(identity_like(transposed) - gain[:, None] * transposed, product)
-        return cls(equation, gain, product(transposed, factor), gain * equation.drive)
+        return cls(equation, gain, product(transposed, factor))
 
     def image(self, state: Array, work: Work | None = None) -> Array:
         xp = array_namespace(state)
         first, second = work or (xp.empty_like(state), xp.empty_like(state))
-        shared = into(first, xp.multiply, state, self.gain)
-        change = into(second, xp.subtract, self.equation.respond(state, second), shared)
-        change += self.offset
+        if self._excess is None:
+            shared = into(first, xp.multiply, state, self.gain)
+            change = into(second, xp.subtract, self.equation.respond(state, second), shared)
+        else:
+            change = into(second, xp.multiply, state, self._excess)
+        change += self._offset
         image = into(first, xp.matmul, change, self.propagator)
         image += self.equation.drive
         return image
@@ -62,8 +63,17 @@ class ChordMap(SharedFactorMap):
     def at(self, equation: FixedPointEquation) -> "ChordMap":
         # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the factor of the transpose is the transpose of the factor.
         same = equation.operator.transposed == self.equation.operator.transposed
-        propagator = self.propagator if same else self.propagator.T
-        return ChordMap(equation, self.gain, propagator, self.gain * equation.drive)
+        return ChordMap(equation, self.gain, self.propagator if same else self.propagator.T)
 
     def take(self, rows: Rows) -> "ChordMap":
-        return replace(self, equation=self.equation.take(rows), offset=take_rows(self.offset, rows))
+        return replace(self, equation=self.equation.take(rows))
+
+    @cached_property
+    def _offset(self) -> Array:
+        """ḡ ∘ d, shape (batch, n)."""
+        return self.gain * self.equation.drive
+
+    @cached_property
+    def _excess(self) -> Array | None:
+        """g − ḡ of a linear equation, shape (batch, n), so that φ(z) − ḡ ∘ z is one product."""
+        return None if self.equation.nonlinear else self.equation.activation - self.gain
