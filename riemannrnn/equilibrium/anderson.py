@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import final
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointMap
 from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration
 from riemannrnn.network.activations import into
@@ -48,36 +49,39 @@ class Anderson(Iteration):
         return "anderson"
 
     def start(self, state: Array) -> Iterate:
-        xp = array_namespace(state)
+        xp = namespace_of(state)
         nothing = xp.zeros((state.shape[0], 0, 0), dtype=state.dtype, device=device(state))
         return Iterate(state, (xp.full_like(state[:, 0], xp.inf), nothing, xp.zeros_like(state[:, :0])))
 
     def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
         image, residual, size = evaluated
-        xp = array_namespace(image)
+        xp = namespace_of(image)
         best, gram, valid, *history = iterate.memory
         kept = len(history) // 2
         residuals, images = [residual, *history[:kept]], [image, *history[kept:]]
-        gram = _remember(gram[:, : self.memory, : self.memory], residuals, size)
+        gram = _remember(gram, residuals, size)
         if not kept:
             return Iterate(into(iterate.state, xp.add, image, 0.0), (size, gram, valid, residual, image))
         kept_rows = xp.astype(size <= RESTART * best, gram.dtype)[:, None]
-        valid = xp.concat([kept_rows, kept_rows * valid[:, : self.memory - 1]], axis=1)
+        valid = xp.concat([kept_rows, kept_rows * valid], axis=1)
         coefficients = _coefficients(gram, valid)
         # What is forgotten now, or else new arrays, is free to work in and then for the loop.
         full = kept == self.memory
-        spare = (residuals.pop(), images[-1]) if full else (xp.empty_like(image), xp.empty_like(image))
+        spare = (residuals[-1], images[-1]) if full else (xp.empty_like(image), xp.empty_like(image))
         state = image
         for index in range(kept):
             step = into(spare[0], xp.subtract, images[index + 1], images[index])
             step *= coefficients[:, index, None]
             state = into(iterate.state, xp.add, state, step)
-        return Iterate(state, (xp.minimum(best, size), gram, valid, *residuals, *images[: self.memory]), spare)
+        if full:
+            gram, valid = gram[:, :-1, :-1], valid[:, :-1]
+            residuals.pop(), images.pop()
+        return Iterate(state, (xp.minimum(best, size), gram, valid, *residuals, *images), spare)
 
 
 def _remember(gram: Array, residuals: list[Array], size: Array) -> Array:
     """Return the Gram matrix of the residuals, newest first, of which only a row is computed."""
-    xp = array_namespace(gram)
+    xp = namespace_of(gram)
     count = len(residuals)
     longer = xp.empty((gram.shape[0], count, count), dtype=gram.dtype, device=device(gram))
     longer[:, 1:, 1:] = gram
@@ -90,10 +94,10 @@ def _remember(gram: Array, residuals: list[Array], size: Array) -> Array:
 def _coefficients(gram: Array, valid: Array) -> Array:
     """Return γ, newest first, shape (batch, differences), of a small system of normal equations for every stimulus.
 
-    They are slightly regularised, and solved by elimination over the whole batch: a call of LAPACK for each would take as long as
-    the products of the iteration. A stimulus without history gets zeros.
+    They are slightly regularised, and solved by elimination over the whole batch: a call of LAPACK for each would take as long
+    as the products of the iteration. A stimulus without history gets zeros.
     """
-    xp = array_namespace(gram)
+    xp = namespace_of(gram)
     epsilon, smallest = (float(getattr(xp.finfo(gram.dtype), name)) for name in ("eps", "smallest_normal"))
     differences = gram[:, :-1, :] - gram[:, 1:, :]
     matrix = (differences[:, :, :-1] - differences[:, :, 1:]) * (valid[:, :, None] * valid[:, None, :])

@@ -7,9 +7,10 @@ from threading import RLock
 from typing import Literal, final
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, row_norms, take_rows
@@ -21,7 +22,7 @@ from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Stage
 
 SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 6, 4
-"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few, where it is fast."""
+"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few if it is fast."""
 
 METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
 
@@ -115,7 +116,7 @@ class Plan:
     ) -> None:
         self.equation, self.tolerance, self.budget, self.options = equation, tolerance, budget, options
         self.start = start
-        xp, rows = array_namespace(equation.drive), equation.drive.shape[0]
+        xp, rows = namespace_of(equation.drive), equation.drive.shape[0]
         self._lock, self._maps = RLock(), dict[str, SharedFactorMap | None]()
         self.rate: float
         self.left: float
@@ -151,7 +152,7 @@ class Plan:
 
     def solve(self, rows: slice) -> Solution:
         """Return the solution for some of the rows."""
-        xp = array_namespace(self.equation.drive)
+        xp = namespace_of(self.equation.drive)
         equation, start = self._taken(rows)
         solution: Solution | None = None
         inputs: Array | None = None
@@ -229,7 +230,7 @@ class Plan:
         single = self.equation.single()
         if single is None:
             return None
-        gain = array_namespace(self.gain).astype(self.gain, single.drive.dtype)
+        gain = namespace_of(self.gain).astype(self.gain, single.drive.dtype)
         built = self._built("single", lambda: ChordMap.build(single, gain))
         return built if isinstance(built, ChordMap) else None
 
@@ -256,7 +257,7 @@ class Plan:
 
     def _contraction(self) -> tuple[float, float]:
         """Rate at which the plain iteration of the sample contracts, of the slowest row, and how many more it would need."""
-        xp = array_namespace(self.equation.drive)
+        xp = namespace_of(self.equation.drive)
         equation, state = self._taken(self.sample)
         sizes: list[Array] = []
         for count in range(1, SAMPLE_ITERATIONS + 1):
@@ -279,7 +280,7 @@ class Plan:
 
     def _progress(self, build: Callable[[], SharedFactorMap | None]) -> float:
         """Return the mean logarithm of the residual that a map reaches on the sample."""
-        xp = array_namespace(self.equation.drive)
+        xp = namespace_of(self.equation.drive)
         fixed_point_map = build()
         if fixed_point_map is None:
             return inf
@@ -302,7 +303,7 @@ def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) ->
     Where neither is close, large weights would turn its error into inputs that saturate every unit, and the drive alone is the
     better beginning.
     """
-    xp = array_namespace(start)
+    xp = namespace_of(start)
     inputs, misfit = equation.drive, xp.full_like(start[:, 0], CLOSE)
     candidates = (start,) if state is start else (start, state)
     with quiet():

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from array_api_compat import array_namespace
-
 from manifolds import Array
 from manifolds.arrays import identity_like, inverse
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.chunks import product
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work
 from riemannrnn.network.activations import into
@@ -48,7 +47,7 @@ class ChordMap(SharedFactorMap):
         return cls(equation, gain, product(transposed, factor))
 
     def image(self, state: Array, work: Work | None = None) -> Array:
-        xp = array_namespace(state)
+        xp = namespace_of(state)
         first, second = work or (xp.empty_like(state), xp.empty_like(state))
         if self._excess is None:
             shared = into(first, xp.multiply, state, self.gain)

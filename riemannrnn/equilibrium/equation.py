@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.network.activations import Activation, into
 from riemannrnn.network.connectivity import Connectivity, Dense
 
@@ -56,7 +57,7 @@ class Operator:
     def __call__(self, rows: Array, out: Array | None = None) -> Array:
         """Return T S, shape (batch, n), in the array `out` or in a new one."""
         if isinstance(self.connectivity, Dense) and out is not None:
-            return into(out, array_namespace(rows).matmul, rows, self.matrix(rows).T)
+            return into(out, namespace_of(rows).matmul, rows, self.matrix(rows).T)
         apply = self.connectivity.apply_transpose if self.transposed else self.connectivity.apply
         return apply(self.parameters, rows)
 
@@ -64,7 +65,7 @@ class Operator:
         """Return T, shape (n, n), for rows like those of an array."""
         if isinstance(self.connectivity, Dense):
             return self.parameters.T if self.transposed else self.parameters
-        xp, n = array_namespace(like), like.shape[1]
+        xp, n = namespace_of(like), like.shape[1]
         return self(xp.eye(n, dtype=like.dtype, device=device(like))).T
 
 
@@ -91,7 +92,7 @@ class FixedPointEquation(FixedPointMap):
 
     def single(self) -> "FixedPointEquation | None":
         """Return the equation in float32, or None where it is in float32 already."""
-        xp = array_namespace(self.drive)
+        xp = namespace_of(self.drive)
         if self.drive.dtype == xp.float32:
             return None
         activation = self.activation if isinstance(self.activation, Activation) else xp.astype(self.activation, xp.float32)
@@ -117,7 +118,7 @@ class FixedPointEquation(FixedPointMap):
         """Return φ(inputs), in the array `out`, which may be the inputs themselves, or in another."""
         if isinstance(self.activation, Activation):
             return self.activation.respond(inputs, out)
-        return into(out, array_namespace(inputs).multiply, self.activation, inputs)
+        return into(out, namespace_of(inputs).multiply, self.activation, inputs)
 
     def slope(self, inputs: Array, image: Array) -> Array:
         """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
@@ -131,10 +132,10 @@ class FixedPointEquation(FixedPointMap):
 
 def take_rows(array: Array, rows: Rows) -> Array:
     """Return rows of an array; consecutive ones, given by a slice, are not copied."""
-    return array[rows, ...] if isinstance(rows, slice) else array_namespace(array).take(array, rows, axis=0)
+    return array[rows, ...] if isinstance(rows, slice) else namespace_of(array).take(array, rows, axis=0)
 
 
 def row_norms(array: Array) -> Array:
     """Return the Euclidean norm of each row, shape (batch,)."""
-    xp = array_namespace(array)
+    xp = namespace_of(array)
     return xp.sqrt(xp.vecdot(array, array))  # one pass; `vector_norm` makes several

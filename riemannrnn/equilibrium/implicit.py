@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
-from array_api_compat import array_namespace
-
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
@@ -52,7 +51,7 @@ class LinearSolution:
 
     def required(self, what: str) -> Array:
         """Return the states, or raise `FixedPointError` where one is not solved; `what` names the system in the message."""
-        xp = array_namespace(self.state)
+        xp = namespace_of(self.state)
         if bool(xp.all(self.converged)):
             return self.state
         failed = xp.nonzero(~self.converged)[0]
@@ -142,7 +141,7 @@ class Implicit:
 
     def _solve(self, drive: Array, transposed: bool) -> LinearSolution:
         fixed_points = self.fixed_points
-        xp = array_namespace(drive)
+        xp = namespace_of(drive)
         # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
         gains, there = fixed_points.gains, fixed_points.converged[:, None]
         if not bool(xp.all(there)):
@@ -176,7 +175,7 @@ def solve_linear(
 
 def _largest(array: Array) -> float:
     """Return the largest finite magnitude of an array; 0 of an empty one."""
-    xp = array_namespace(array)
+    xp = namespace_of(array)
     if array.shape[0] == 0:
         return 0.0
     largest = max(float(xp.max(array)), -float(xp.min(array)))

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from array_api_compat import array_namespace
-
 from manifolds import Array
 from manifolds.arrays import identity_like, inverse
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.chunks import product
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, SharedFactorMap, Work
 from riemannrnn.network.activations import into
@@ -46,7 +45,7 @@ class PeacemanRachfordMap(SharedFactorMap):
         return PeacemanRachfordMap(equation, self.propagator if same else self.propagator.T)
 
     def image(self, state: Array, work: Work | None = None) -> Array:
-        xp = array_namespace(state)
+        xp = namespace_of(state)
         first, second = work or (xp.empty_like(state), xp.empty_like(state))
         reflected = into(first, xp.multiply, self.equation.respond(state, first), 2.0)
         reflected -= state

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
@@ -72,7 +73,7 @@ class MapStage(Stage):
     def run(
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
-        xp = array_namespace(start)
+        xp = namespace_of(start)
         inputs = equation.drive if inputs is None else inputs
         fixed_point_map, aim = self.fixed_point_map.take(rows), INPUT_MARGIN * tolerance
         iterations = xp.zeros(inputs.shape[0], dtype=xp.int64, device=device(inputs))
@@ -104,7 +105,7 @@ class MixedStage(Stage):
     def run(
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
-        xp = array_namespace(start)
+        xp = namespace_of(start)
         inputs = equation.drive if inputs is None else inputs
         chord = self.chord.take(rows)
         first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget, images=True)
@@ -136,10 +137,10 @@ class MixedStage(Stage):
 
 def _most(outcome: Outcome) -> int:
     """Return the iterations of the slowest row that arrived; those that did not must not use up what the others need."""
-    xp = array_namespace(outcome.iterations)
+    xp = namespace_of(outcome.iterations)
     return int(xp.max(xp.where(outcome.converged, outcome.iterations, 0)))
 
 
 def _single(array: Array) -> Array:
-    xp = array_namespace(array)
+    xp = namespace_of(array)
     return xp.astype(array, xp.float32)
