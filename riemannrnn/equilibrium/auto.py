@@ -47,7 +47,7 @@ SETTLING_ITERATIONS = 8
 SLOW = 0.9
 """Where it contracts faster than this, one difference accelerates the chord map as well as several would."""
 
-MEMORY = 3
+MEMORY = 2
 """Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
 
 CLOSE = 0.3
