@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 MOST_ROWS, FEWEST_ROWS = 512, 64
 """Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for a product to be efficient."""
 
-WORTHWHILE = 2**22
+WORTHWHILE = 2**24
 """Multiplications of one product, batch × n², from which on threads pay."""
 
 
