@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 MOST_ROWS, FEWEST_ROWS = 512, 64
 """Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for a product to be efficient."""
 
-WORTHWHILE = 2**24
-"""Multiplications of one product, batch × n², from which on threads pay."""
+WORTHWHILE, HELD = 2**24, 2**22
+"""Multiplications of one product, batch × n², from which on threads pay; and from which on those of BLAS do harm."""
 
 
 _local = local()
@@ -56,10 +56,10 @@ def summed(function: Callable[..., Array], *arrays: Array) -> Array:
     return sum(map_chunks(lambda rows: function(*(array[rows, ...] for array in arrays)), arrays[0], None))
 
 
-def worthwhile(like: Array) -> bool:
+def worthwhile(like: Array, least: int | None = None) -> bool:
     """Tell whether the rows of an array of shape (batch, n) are worth threads; within a chunk, whose core is busy, never."""
     batch, n = like.shape
-    if batch * n * n < WORTHWHILE or batch < 2 * FEWEST_ROWS or getattr(_local, "chunk", False):
+    if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS or getattr(_local, "chunk", False):
         return False
     return is_numpy_array(like) and (os.cpu_count() or 1) > 1
 
