@@ -26,7 +26,7 @@ SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 6, 4
 
 METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
 
-CHORD_ITERATIONS = 6
+CHORD_ITERATIONS = 3
 """Plain iterations that take as long as those of the chord map on a problem that contracts well."""
 
 FACTOR_PRODUCTS = 1.5
