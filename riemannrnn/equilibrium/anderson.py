@@ -59,7 +59,7 @@ class Anderson(Iteration):
         best, gram, valid, *history = iterate.memory
         kept = len(history) // 2
         residuals, images = [residual, *history[:kept]], [image, *history[kept:]]
-        gram = _remember(gram, residuals, size)
+        gram = _remember(gram, residuals)
         if not kept:
             return Iterate(into(iterate.state, xp.add, image, 0.0), (size, gram, valid, residual, image))
         kept_rows = xp.astype(size <= RESTART * best, gram.dtype)[:, None]
@@ -79,14 +79,13 @@ class Anderson(Iteration):
         return Iterate(state, (xp.minimum(best, size), gram, valid, *residuals, *images), spare)
 
 
-def _remember(gram: Array, residuals: list[Array], size: Array) -> Array:
+def _remember(gram: Array, residuals: list[Array]) -> Array:
     """Return the Gram matrix of the residuals, newest first, of which only a row is computed."""
     xp = namespace_of(gram)
     count = len(residuals)
     longer = xp.empty((gram.shape[0], count, count), dtype=gram.dtype, device=device(gram))
     longer[:, 1:, 1:] = gram
-    longer[:, 0, 0] = size * size
-    for index in range(1, count):
+    for index in range(count):
         longer[:, 0, index] = longer[:, index, 0] = xp.vecdot(residuals[0], residuals[index])
     return longer
 

@@ -21,7 +21,7 @@ from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.splitting import PeacemanRachfordMap
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Stage
 
-SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 6, 4
+SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 7, 4
 """Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few if it is fast."""
 
 METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
@@ -47,7 +47,7 @@ SETTLING_ITERATIONS = 8
 SLOW = 0.9
 """Where it contracts faster than this, one difference accelerates the chord map as well as several would."""
 
-MEMORY = 2
+MEMORY = 3
 """Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
 
 CLOSE = 0.3

@@ -22,8 +22,9 @@ CERTIFICATIONS = 3
 SINGLE_AIM = 2e-6
 """Residual of an input, root mean square, to which float32 iterates before float64 takes over; ten times its rounding."""
 
-CORRECTION_AIMS, CORRECTIONS = (2e-5, 1e-1), 4
-"""Corrections are solved to a relative residual between these, as far as they are wanted; so many in a row at most."""
+CORRECTION_AIMS, CORRECTION_MARGIN, CORRECTIONS = (2e-5, 1e-1), 0.7, 4
+"""Corrections are solved to a relative residual between these, as far as this fraction of the tolerance wants it: another costs
+two products in float64. So many in a row at most."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class MixedStage(Stage):
             residual /= xp.where(going, scale, xp.inf)[:, None]
             drive = _single(residual) if bool(xp.all(going)) else xp.where(going[:, None], _single(residual), 0.0)
             linear = replace(chord.equation, drive=drive, activation=_single(solution.gains))
-            wanted = INPUT_MARGIN * tolerance / float(xp.max(xp.where(going, scale, 0.0)))
+            wanted = CORRECTION_MARGIN * tolerance / float(xp.max(xp.where(going, scale, 0.0)))
             aim = min(max(wanted, CORRECTION_AIMS[0]), CORRECTION_AIMS[1])
             part = iterate_rows(self.solver, chord.at(linear), drive, aim, budget, images=True)
             budget -= _most(part)
