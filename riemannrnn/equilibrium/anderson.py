@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import final
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointMap
 from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration
 from riemannrnn.network.activations import into
@@ -24,7 +25,7 @@ class Anderson(Iteration):
 
     With residuals F = image − s and images T, the next state is T − Σ γ_j ΔT_j where γ minimises ‖F − Σ γ_j ΔF_j‖ over the last
     `memory` differences ΔF_j of successive residuals. Residuals and images themselves are kept, and of the residuals the
-    Gram matrix: a difference is formed of numbers, never of arrays.
+    Gram matrix, of which an iteration computes a row.
 
     Parameters
     ----------
@@ -48,78 +49,70 @@ class Anderson(Iteration):
         return "anderson"
 
     def start(self, state: Array) -> Iterate:
-        xp = array_namespace(state)
+        xp = namespace_of(state)
         nothing = xp.zeros((state.shape[0], 0, 0), dtype=state.dtype, device=device(state))
         return Iterate(state, (xp.full_like(state[:, 0], xp.inf), nothing, xp.zeros_like(state[:, :0])))
 
     def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
         image, residual, size = evaluated
-        xp = array_namespace(image)
+        xp = namespace_of(image)
         best, gram, valid, *history = iterate.memory
         kept = len(history) // 2
         residuals, images = [residual, *history[:kept]], [image, *history[kept:]]
-        gram, valid = _remember(gram, valid, residuals, size > RESTART * best)
+        gram = _remember(gram, residuals)
         if not kept:
             return Iterate(into(iterate.state, xp.add, image, 0.0), (size, gram, valid, residual, image))
-        weights = _weights(gram, valid)
-        full = kept == self.memory
+        kept_rows = xp.astype(size <= RESTART * best, gram.dtype)[:, None]
+        valid = xp.concat([kept_rows, kept_rows * valid], axis=1)
+        coefficients = _coefficients(gram, valid)
         # What is forgotten now, or else new arrays, is free to work in and then for the loop.
-        spare = (residuals.pop(), images[-1]) if full else (xp.empty_like(image), xp.empty_like(image))
-        state = into(iterate.state, xp.multiply, image, weights[:, 0, None])
-        for index, older in enumerate(images[1:], start=1):
-            state += into(spare[0], xp.multiply, older, weights[:, index, None])
+        full = kept == self.memory
+        spare = (residuals[-1], images[-1]) if full else (xp.empty_like(image), xp.empty_like(image))
+        state = image
+        for index in range(kept):
+            step = into(spare[0], xp.subtract, images[index + 1], images[index])
+            step *= coefficients[:, index, None]
+            state = into(iterate.state, xp.add, state, step)
         if full:
-            images.pop()
             gram, valid = gram[:, :-1, :-1], valid[:, :-1]
+            residuals.pop(), images.pop()
         return Iterate(state, (xp.minimum(best, size), gram, valid, *residuals, *images), spare)
 
 
-def _remember(gram: Array, valid: Array, residuals: list[Array], restart: Array) -> tuple[Array, Array]:
-    """Return the Gram matrix of the residuals, newest first, of which only a row is computed, and which differences count."""
-    xp = array_namespace(gram)
-    row = xp.stack([xp.vecdot(residuals[0], other) for other in residuals], axis=1)
-    gram = xp.concat([row[:, None, :], xp.concat([row[:, 1:, None], gram], axis=2)], axis=1)
-    if len(residuals) == 1:
-        return gram, valid
-    newest = xp.astype(~restart, gram.dtype)[:, None]
-    return gram, xp.concat([newest, newest * valid], axis=1)
+def _remember(gram: Array, residuals: list[Array]) -> Array:
+    """Return the Gram matrix of the residuals, newest first, of which only a row is computed."""
+    xp = namespace_of(gram)
+    count = len(residuals)
+    longer = xp.empty((gram.shape[0], count, count), dtype=gram.dtype, device=device(gram))
+    longer[:, 1:, 1:] = gram
+    for index in range(count):
+        longer[:, 0, index] = longer[:, index, 0] = xp.vecdot(residuals[0], residuals[index])
+    return longer
 
 
-def _weights(gram: Array, valid: Array) -> Array:
-    """Return what each image counts in the next state, newest first, shape (batch, images); they sum to one."""
-    xp = array_namespace(gram)
-    # With the batch as last axis, every operation below runs over long contiguous vectors.
-    gram = xp.asarray(xp.permute_dims(gram, (1, 2, 0)), copy=True)
-    valid = xp.asarray(xp.permute_dims(valid, (1, 0)), copy=True)
-    differences = gram[:-1, :, :] - gram[1:, :, :]
-    differences = (differences[:, :-1, :] - differences[:, 1:, :]) * (valid[:, None, :] * valid[None, :, :])
-    coefficients = _solve_regularised(differences, (gram[0, :-1, :] - gram[0, 1:, :]) * valid)
-    nothing = xp.zeros_like(gram[0, :1, :])
-    weights = xp.concat([nothing + 1, coefficients], axis=0) - xp.concat([coefficients, nothing], axis=0)
-    return xp.permute_dims(weights, (1, 0))
+def _coefficients(gram: Array, valid: Array) -> Array:
+    """Return γ, newest first, shape (batch, differences), of a small system of normal equations for every stimulus.
 
-
-def _solve_regularised(matrices: Array, right_hand_sides: Array) -> Array:
-    """Solve a small system of normal equations for every stimulus, slightly regularised, by elimination.
-
-    The stimuli are the last axis, and both arrays are overwritten. A call of LAPACK for each would take as long as the products
-    of the iteration. A stimulus without history gets zeros.
+    They are slightly regularised, and solved by elimination over the whole batch: a call of LAPACK for each would take as long
+    as the products of the iteration. A stimulus without history gets zeros.
     """
-    xp = array_namespace(matrices)
-    epsilon, smallest = (float(getattr(xp.finfo(matrices.dtype), name)) for name in ("eps", "smallest_normal"))
-    order = range(matrices.shape[0])
-    weight = REGULARISATION * epsilon**0.5 * sum((matrices[k, k, :] for k in order), start=xp.zeros_like(matrices[0, 0, :]))
+    xp = namespace_of(gram)
+    epsilon, smallest = (float(getattr(xp.finfo(gram.dtype), name)) for name in ("eps", "smallest_normal"))
+    differences = gram[:, :-1, :] - gram[:, 1:, :]
+    matrix = (differences[:, :, :-1] - differences[:, :, 1:]) * (valid[:, :, None] * valid[:, None, :])
+    found = (gram[:, 0, :-1] - gram[:, 0, 1:]) * valid
+    order = range(found.shape[1])
+    weight = REGULARISATION * epsilon**0.5 * sum((matrix[:, k, k] for k in order[1:]), start=matrix[:, 0, 0])
     # A weight that underflows would leave the matrix singular; so little history is none. Nor is one that is not finite.
     usable = xp.isfinite(weight) & (weight > smallest)
-    matrices[...] = xp.where(usable, matrices, 0.0)
-    right_hand_sides[...] = xp.where(usable, right_hand_sides, 0.0)
     for k in order:
-        matrices[k, k, :] += xp.where(usable, weight, 1.0)
-    for k in order:
-        factors = matrices[k + 1 :, k, :] / matrices[k, k, :]
-        matrices[k + 1 :, :, :] -= factors[:, None, :] * matrices[k, :, :]
-        right_hand_sides[k + 1 :, :] -= factors * right_hand_sides[k, :]
+        matrix[:, k, k] += xp.where(usable, weight, 1.0)
+    for k in order[:-1]:
+        factors = matrix[:, k + 1 :, k] / matrix[:, k, k, None]
+        matrix[:, k + 1 :, :] -= factors[:, :, None] * matrix[:, k, None, :]
+        found[:, k + 1 :] -= factors * found[:, k, None]
     for k in reversed(order):
-        right_hand_sides[k, :] /= matrices[k, k, :]
-        right_hand_sides[:k, :] -= matrices[:k, k, :] * right_hand_sides[k, :]
-    return right_hand_sides
+        found[:, k] /= matrix[:, k, k]
+        if k:
+            found[:, :k] -= matrix[:, :k, k] * found[:, k, None]
+    return xp.where(usable[:, None], found, 0.0)

@@ -7,9 +7,10 @@ from threading import RLock
 from typing import Literal, final
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, row_norms, take_rows
@@ -19,12 +20,12 @@ from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Stage
 
-SAMPLE_ROWS, SAMPLE_ITERATIONS = 32, 6
-"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain."""
+SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 7, 4
+"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few if it is fast."""
 
 METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
 
-CHORD_ITERATIONS = 6
+CHORD_ITERATIONS = 3
 """Plain iterations that take as long as those of the chord map on a problem that contracts well."""
 
 FACTOR_PRODUCTS = 1.5
@@ -42,8 +43,11 @@ FAST = 0.6
 SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
 
-MEMORY = 2
-"""Differences that Anderson acceleration keeps on a map that contracts; on others, as many as by default."""
+SLOW = 0.9
+"""Where it contracts faster than this, one difference accelerates the chord map as well as several would."""
+
+MEMORY = 3
+"""Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
 
 CLOSE = 0.3
 """A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
@@ -111,7 +115,7 @@ class Plan:
     ) -> None:
         self.equation, self.tolerance, self.budget, self.options = equation, tolerance, budget, options
         self.start = start
-        xp, rows = array_namespace(equation.drive), equation.drive.shape[0]
+        xp, rows = namespace_of(equation.drive), equation.drive.shape[0]
         self._lock, self._maps = RLock(), dict[str, ChordMap | None]()
         self.rate: float
         self.left: float
@@ -147,7 +151,7 @@ class Plan:
 
     def solve(self, rows: slice) -> Solution:
         """Return the solution for some of the rows."""
-        xp = array_namespace(self.equation.drive)
+        xp = namespace_of(self.equation.drive)
         equation, start = self._taken(rows)
         solution: Solution | None = None
         inputs: Array | None = None
@@ -201,7 +205,7 @@ class Plan:
 
     def _contracting_stages(self) -> Iterator[Stage]:
         """Yield the chord map as it suits rows that the plain iteration contracts."""
-        accelerator = Picard() if self.rate < FAST else Anderson(MEMORY)
+        accelerator = Picard() if self.rate < FAST else Anderson(1 if self.rate < SLOW else MEMORY)
         single = self._single_chord() if self.options.precision == "mixed" else None
         if single is not None:
             yield MixedStage(ACCELERATED_ITERATIONS, accelerator, single)
@@ -225,7 +229,7 @@ class Plan:
         single = self.equation.single()
         if single is None:
             return None
-        gain = array_namespace(self.gain).astype(self.gain, single.drive.dtype)
+        gain = namespace_of(self.gain).astype(self.gain, single.drive.dtype)
         return self._built("single", lambda: ChordMap.build(single, gain))
 
     def _chord(self) -> ChordMap | None:
@@ -251,14 +255,18 @@ class Plan:
 
     def _contraction(self) -> tuple[float, float]:
         """Rate at which the plain iteration of the sample contracts, of the slowest row, and how many more it would need."""
-        xp = array_namespace(self.equation.drive)
+        xp = namespace_of(self.equation.drive)
         equation, state = self._taken(self.sample)
-        sizes = []
-        for _ in range(SAMPLE_ITERATIONS):
-            image = equation.image(state)
+        sizes: list[Array] = []
+        for count in range(1, SAMPLE_ITERATIONS + 1):
+            inputs = equation.inputs(state)
+            image = equation.respond(inputs)
             sizes.append(row_norms(image - state))
             state = image
-        self.gain = _mean_gain(equation, state)
+            if count >= FEWEST_ITERATIONS and bool(xp.all(sizes[-1] <= FAST**2 * sizes[-3])):
+                break
+        gains = equation.slope(inputs, image)
+        self.gain = xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
         before, after = sizes[-3], sizes[-1]
         wanted = after > self.tolerance
         if not bool(xp.any(wanted)):
@@ -270,7 +278,7 @@ class Plan:
 
     def _progress(self, build: Callable[[], ChordMap | None]) -> float:
         """Return the mean logarithm of the residual that a map reaches on the sample."""
-        xp = array_namespace(self.equation.drive)
+        xp = namespace_of(self.equation.drive)
         fixed_point_map = build()
         if fixed_point_map is None:
             return inf
@@ -287,22 +295,13 @@ def _iterations(rate: float, residual: float, tolerance: float) -> float:
     return log(residual / max(tolerance, 1e-300)) / -log(max(rate, 1e-3))
 
 
-def _mean_gain(equation: FixedPointEquation, state: Array) -> Array:
-    """Return the mean of φ′ over rows, shape (n,)."""
-    xp = array_namespace(state)
-    with quiet():
-        inputs = equation.inputs(state)
-        gains = equation.slope(inputs, equation.respond(inputs))
-    return xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
-
-
 def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> Array:
     """Return where the maps of the inputs begin: at those of the state or the start, whichever is closer.
 
     Where neither is close, large weights would turn its error into inputs that saturate every unit, and the drive alone is the
     better beginning.
     """
-    xp = array_namespace(start)
+    xp = namespace_of(start)
     inputs, misfit = equation.drive, xp.full_like(start[:, 0], CLOSE)
     candidates = (start,) if state is start else (start, state)
     with quiet():

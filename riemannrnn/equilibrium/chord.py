@@ -1,11 +1,11 @@
 """The chord map: the equation preconditioned by one factor that all stimuli share."""
 
 from dataclasses import dataclass, replace
-
-from array_api_compat import array_namespace
+from functools import cached_property
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work, take_rows
+from riemannrnn.backend import namespace_of
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work
 from riemannrnn.network.activations import into
 
 
@@ -30,14 +30,11 @@ class ChordMap(FixedPointMap):
         ḡ, shape (n,).
     propagator
         S ↦ M S on rows.
-    offset
-        ḡ ∘ d, shape (batch, n).
     """
 
     equation: FixedPointEquation
     gain: Array
     propagator: Operator
-    offset: Array
 
     @classmethod
     def build(cls, equation: FixedPointEquation, gain: Array) -> "ChordMap":
@@ -48,19 +45,22 @@ class ChordMap(FixedPointMap):
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        return cls(equation, gain, equation.operator.propagator(gain), gain * equation.drive)
+        return cls(equation, gain, equation.operator.propagator(gain))
 
     @classmethod
     def splitting(cls, equation: FixedPointEquation) -> "ChordMap":
         """Return the map of Peaceman–Rachford splitting; raises as `build` does."""
-        return cls.build(equation, array_namespace(equation.drive).full_like(equation.drive[0, :], 0.5))
+        return cls.build(equation, namespace_of(equation.drive).full_like(equation.drive[0, :], 0.5))
 
     def image(self, state: Array, work: Work | None = None) -> Array:
-        xp = array_namespace(state)
+        xp = namespace_of(state)
         first, second = work or (xp.empty_like(state), xp.empty_like(state))
-        shared = into(first, xp.multiply, state, self.gain)
-        change = into(second, xp.subtract, self.equation.respond(state, second), shared)
-        change += self.offset
+        if self._excess is None:
+            shared = into(first, xp.multiply, state, self.gain)
+            change = into(second, xp.subtract, self.equation.respond(state, second), shared)
+        else:
+            change = into(second, xp.multiply, state, self._excess)
+        change += self._offset
         image = self.propagator(change, first)
         image += self.equation.drive
         return image
@@ -68,7 +68,17 @@ class ChordMap(FixedPointMap):
     def at(self, equation: FixedPointEquation) -> "ChordMap":
         """Return the map of another equation with the same T, or its transpose, from the same factor."""
         propagator = replace(self.propagator, transposed=equation.operator.transposed)
-        return ChordMap(equation, self.gain, propagator, self.gain * equation.drive)
+        return ChordMap(equation, self.gain, propagator)
 
     def take(self, rows: Rows) -> "ChordMap":
-        return replace(self, equation=self.equation.take(rows), offset=take_rows(self.offset, rows))
+        return replace(self, equation=self.equation.take(rows))
+
+    @cached_property
+    def _offset(self) -> Array:
+        """ḡ ∘ d, shape (batch, n)."""
+        return self.gain * self.equation.drive
+
+    @cached_property
+    def _excess(self) -> Array | None:
+        """g − ḡ of a linear equation, shape (batch, n), so that φ(z) − ḡ ∘ z is one product."""
+        return None if self.equation.nonlinear else self.equation.activation - self.gain

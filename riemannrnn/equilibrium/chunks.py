@@ -21,8 +21,8 @@ Result = TypeVar("Result")
 MOST_ROWS, FEWEST_ROWS = 512, 64
 """Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for a product to be efficient."""
 
-WORTHWHILE = 2**22
-"""Multiplications of one product, batch × n², from which on threads pay."""
+WORTHWHILE, HELD = 2**24, 2**22
+"""Multiplications of one product, batch × n², from which on threads pay; and from which on those of BLAS do harm."""
 
 
 _local = local()
@@ -44,9 +44,9 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
 
 def product(a: Array, b: Array) -> Array:
     """Return a @ b, the rows of a shared among the cores."""
-    xp = array_namespace(a, b)
     if not worthwhile(a):
-        return xp.matmul(a, b)
+        return a @ b
+    xp = array_namespace(a)
     result = xp.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device=device(a))
     map_chunks(lambda rows: xp.matmul(a[rows, :], b, out=result[rows, :]), a)
     return result
@@ -58,13 +58,12 @@ def summed(function: Callable[..., Point], *arrays: Array) -> Point:
     return map_arrays(lambda *terms: sum(terms), *parts)
 
 
-def worthwhile(like: Array) -> bool:
+def worthwhile(like: Array, least: int | None = None) -> bool:
     """Tell whether the rows of an array of shape (batch, n) are worth threads; within a chunk, whose core is busy, never."""
-    if getattr(_local, "chunk", False):
-        return False
     batch, n = like.shape
-    several = (os.cpu_count() or 1) > 1 and batch >= 2 * FEWEST_ROWS
-    return is_numpy_array(like) and several and batch * n * n >= WORTHWHILE
+    if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS or getattr(_local, "chunk", False):
+        return False
+    return is_numpy_array(like) and (os.cpu_count() or 1) > 1
 
 
 @cache

@@ -4,10 +4,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from array_api_compat import array_namespace
-
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.chunks import product
 from riemannrnn.network.activations import Activation, into
 from riemannrnn.network.connectivity import Connectivity
@@ -87,7 +86,7 @@ class FixedPointEquation(FixedPointMap):
 
     def single(self) -> "FixedPointEquation | None":
         """Return the equation in float32, or None where it is in float32 already."""
-        xp = array_namespace(self.drive)
+        xp = namespace_of(self.drive)
         if self.drive.dtype == xp.float32:
             return None
         activation = self.activation if isinstance(self.activation, Activation) else xp.astype(self.activation, xp.float32)
@@ -114,7 +113,7 @@ class FixedPointEquation(FixedPointMap):
         """Return φ(inputs), in the array `out`, which may be the inputs themselves, or in another."""
         if isinstance(self.activation, Activation):
             return self.activation.respond(inputs, out)
-        return into(out, array_namespace(inputs).multiply, self.activation, inputs)
+        return into(out, namespace_of(inputs).multiply, self.activation, inputs)
 
     def slope(self, inputs: Array, image: Array) -> Array:
         """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
@@ -128,10 +127,10 @@ class FixedPointEquation(FixedPointMap):
 
 def take_rows(array: Array, rows: Rows) -> Array:
     """Return rows of an array; consecutive ones, given by a slice, are not copied."""
-    return array[rows, ...] if isinstance(rows, slice) else array_namespace(array).take(array, rows, axis=0)
+    return array[rows, ...] if isinstance(rows, slice) else namespace_of(array).take(array, rows, axis=0)
 
 
 def row_norms(array: Array) -> Array:
     """Return the Euclidean norm of each row, shape (batch,)."""
-    xp = array_namespace(array)
+    xp = namespace_of(array)
     return xp.sqrt(xp.vecdot(array, array))  # one pass; `vector_norm` makes several

@@ -10,10 +10,9 @@ from functools import partial
 from math import isfinite
 from operator import add
 
-from array_api_compat import array_namespace
-
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
@@ -55,7 +54,7 @@ class LinearSolution:
 
     def required(self, what: str) -> Array:
         """Return the states, or raise `FixedPointError` where one is not solved; `what` names the system in the message."""
-        xp = array_namespace(self.state)
+        xp = namespace_of(self.state)
         if bool(xp.all(self.converged)):
             return self.state
         failed = xp.nonzero(~self.converged)[0]
@@ -144,7 +143,7 @@ class Implicit:
         loss_hessian
             δr ↦ ∇²L δr on rows, shape (batch, n).
         """
-        fixed_points, connectivity = self.fixed_points, self.fixed_points.connectivity
+        connectivity = self.fixed_points.connectivity
         rates_change, change = self.tangent(vector), connectivity.change(vector)
         inputs_change = self.inputs_change(vector, rates_change)
         # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
@@ -166,7 +165,7 @@ class Implicit:
 
     def _solve(self, drive: Array, transposed: bool) -> LinearSolution:
         fixed_points = self.fixed_points
-        xp = array_namespace(drive)
+        xp = namespace_of(drive)
         # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
         gains, there = fixed_points.gains, fixed_points.converged[:, None]
         if not bool(xp.all(there)):
@@ -200,7 +199,7 @@ def solve_linear(
 
 def _largest(array: Array) -> float:
     """Return the largest finite magnitude of an array; 0 of an empty one."""
-    xp = array_namespace(array)
+    xp = namespace_of(array)
     if array.shape[0] == 0:
         return 0.0
     largest = max(float(xp.max(array)), -float(xp.min(array)))

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointMap, Rows, Work, row_norms, take_rows
 from riemannrnn.network.activations import into
 
@@ -84,6 +85,10 @@ class Iteration(Solver):
         The arrays given are the solver's, to overwrite, to keep or to give back as spare ones.
         """
 
+    def expected(self, iterate: Iterate, size: Array) -> Array:
+        """Return the residual that the image is expected to have, shape (batch,): that of the state, unless more is known."""
+        return size
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -100,16 +105,18 @@ def iterate_rows(
     """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up.
 
     Iterations work in the arrays of those before, as far as the solver gives them back. The states returned are those of which
-    the residual is known, or with `images` what the map made of them: where it contracts a better state, for nothing.
+    the residual is known, or with `images` what the map made of them, once the residual that is expected of it is small enough:
+    a product less, to be certified by the caller.
     """
-    xp = array_namespace(state)
+    xp = namespace_of(state)
     rows = xp.arange(state.shape[0], device=device(state))
     iterate = solver.start(xp.asarray(state, copy=True))
     finished: list[tuple[Array, Array, Array, int]] = []
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging row is reported by its status, not by a warning
         for iteration in range(max_iterations + 1):
             evaluated = _evaluated(equation, iterate)
-            converged = is_converged(iterate.state, evaluated.size, tolerance)
+            size = solver.expected(iterate, evaluated.size) if images else evaluated.size
+            converged = is_converged(iterate.state, size, tolerance)
             stopped = converged | ~xp.isfinite(evaluated.size)
             count = int(xp.count_nonzero(stopped))
             if count == rows.shape[0] or iteration == max_iterations:
@@ -135,7 +142,7 @@ def iterate_rows(
 
 
 def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:
-    xp = array_namespace(iterate.state)
+    xp = namespace_of(iterate.state)
     work = iterate.spare or (xp.empty_like(iterate.state), xp.empty_like(iterate.state))
     image = equation.image(iterate.state, work)
     residual = into(work[1] if image is work[0] else work[0], xp.subtract, image, iterate.state)
@@ -144,7 +151,7 @@ def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:
 
 def is_converged(state: Array, residual: Array, tolerance: float) -> Array:
     """Tell for each row whether its residual is at most the tolerance, or at the rounding of the state."""
-    epsilon = float(array_namespace(state).finfo(state.dtype).eps)
+    epsilon = float(namespace_of(state).finfo(state.dtype).eps)
     bound = tolerance + ROUNDING * epsilon * row_norms(state)
     # The norm of a state that runs away overflows before the state does, and infinity would certify any residual.
-    return (residual <= bound) & array_namespace(state).isfinite(bound)
+    return (residual <= bound) & namespace_of(state).isfinite(bound)

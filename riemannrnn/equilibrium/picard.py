@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from typing import final
 
+from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointMap
 from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration
+
+MISJUDGED = 2.0
+"""The rate of the next iteration is at most so many times that of the last: 1.2 to 2.2 times was seen of the worst stimulus."""
 
 
 @final
@@ -37,8 +42,14 @@ class Picard(Iteration):
 
     def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
         if self.damping == 1:
-            return Iterate(evaluated.image, spare=(iterate.state, evaluated.residual))
+            return Iterate(evaluated.image, (evaluated.size,), (iterate.state, evaluated.residual))
         step, state = evaluated.residual, iterate.state
         step *= self.damping
         state += step
         return Iterate(state, spare=(evaluated.image, step))
+
+    def expected(self, iterate: Iterate, size: Array) -> Array:
+        if not iterate.memory:
+            return size
+        rate = MISJUDGED * size / iterate.memory[0]
+        return size * namespace_of(size).where(rate < 1, rate, 1.0)

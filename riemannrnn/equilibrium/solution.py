@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from manifolds import Array
+from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms, take_rows
 from riemannrnn.equilibrium.iteration import is_converged
 
@@ -34,7 +35,7 @@ class Solution:
 
     def completed(self, rest: "Solution") -> "Solution":
         """Return this solution with its unconverged rows, in order, replaced by those of `rest`; their iterations add up."""
-        xp = array_namespace(self.state)
+        xp = namespace_of(self.state)
         count = xp.arange(self.converged.shape[0], device=device(self.state))
         behind = count.shape[0] - 1 + xp.cumulative_sum(xp.astype(~self.converged, count.dtype))
         source = xp.where(self.converged, count, behind)
@@ -56,7 +57,7 @@ class Collected:
     """
 
     def __init__(self, equation: FixedPointEquation) -> None:
-        drive, xp = equation.drive, array_namespace(equation.drive)
+        drive, xp = equation.drive, namespace_of(equation.drive)
         rows = drive[:, 0]
         self.whole = Solution(
             state=xp.empty_like(drive),
@@ -85,7 +86,7 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     image = equation.respond(inputs)
     residual = row_norms(image - state)
     # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
-    finite = array_namespace(inputs).all(array_namespace(inputs).isfinite(inputs), axis=1)
+    finite = namespace_of(inputs).all(namespace_of(inputs).isfinite(inputs), axis=1)
     converged = is_converged(state, residual, tolerance) & finite
     return Solution(state, inputs, equation.slope(inputs, image), residual, converged, iterations)
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace, is_numpy_array
 from autograd import elementwise_grad
 
 from manifolds import Array
 from manifolds.autograd_chart import vanishing_derivatives
-from riemannrnn.backend import check_numpy
+from riemannrnn.backend import check_numpy, namespace_of
 
 SLOPE_ROUNDING = 1e-12
 """By so much the derivative of an activation of slope 1 may exceed it in rounding."""
@@ -43,7 +42,7 @@ class Activation:
         """Return f(inputs), in the array `out` where f can be computed in place."""
         if self.elementary is None:
             return self.function(inputs)
-        return into(out, getattr(array_namespace(inputs), self.elementary), inputs)
+        return into(out, getattr(namespace_of(inputs), self.elementary), inputs)
 
     @classmethod
     def from_function(cls, function: Callable[[Array], Array], name: str | None = None) -> "Activation":
@@ -103,7 +102,7 @@ def into(out: Array | None, function: Callable[..., Array], *arguments: Array) -
     """Return a function's value, in the array `out` where one is given, without another array where its library can."""
     if out is None:
         return function(*arguments)
-    if is_numpy_array(out) or hasattr(out, "__cuda_array_interface__"):
+    if isinstance(out, np.ndarray) or hasattr(out, "__cuda_array_interface__"):
         return function(*arguments, out=out)
     out[...] = function(*arguments)
     return out
@@ -121,7 +120,7 @@ def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
         raise ValueError(f"exponent = {exponent} is below 1, where the gain at threshold is infinite; choose 1 or more")
 
     def rectified(z: Array) -> Array:
-        return array_namespace(z).where(z < 0, 0, z)  # NaN stays NaN
+        return namespace_of(z).where(z < 0, 0, z)  # NaN stays NaN
 
     return Activation(
         "power-law",
@@ -132,39 +131,39 @@ def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
 
 
 def _where_positive(z: Array, values: Array) -> Array:
-    return array_namespace(z).where(z > 0, values, 0)
+    return namespace_of(z).where(z > 0, values, 0)
 
 
 def _positive_power(z: Array, exponent: float) -> Array:
     # Raised only above the smallest normal number, so that a negative exponent meets nothing whose inverse overflows.
-    xp = array_namespace(z)
+    xp = namespace_of(z)
     return xp.where(z > float(xp.finfo(z.dtype).smallest_normal), z, 1) ** exponent
 
 
 def _tanh(z: Array) -> Array:
-    return array_namespace(z).tanh(z)
+    return namespace_of(z).tanh(z)
 
 
 def _sigmoid(z: Array) -> Array:
     # tanh saturates without overflow, exp does not.
-    return 0.5 * (1 + array_namespace(z).tanh(0.5 * z))
+    return 0.5 * (1 + namespace_of(z).tanh(0.5 * z))
 
 
 def _softplus(z: Array) -> Array:
-    xp = array_namespace(z)
+    xp = namespace_of(z)
     return xp.logaddexp(xp.zeros_like(z), z)
 
 
 def _identity_derivative(z: Array, r: Array) -> Array:
-    return array_namespace(z).ones_like(z)
+    return namespace_of(z).ones_like(z)
 
 
 def _zero(z: Array, r: Array) -> Array:
-    return array_namespace(z).zeros_like(z)
+    return namespace_of(z).zeros_like(z)
 
 
 def _step(z: Array, r: Array) -> Array:
-    xp = array_namespace(z)
+    xp = namespace_of(z)
     return xp.astype(z > 0, z.dtype)
 
 
@@ -177,7 +176,7 @@ ACTIVATIONS: dict[str, Activation] = {
     for activation in (
         Activation("identity", lambda z: z, _identity_derivative, _zero),
         Activation("tanh", _tanh, lambda z, r: 1 - r * r, lambda z, r: -2 * r * (1 - r * r), "tanh"),
-        Activation("relu", lambda z: array_namespace(z).where(z < 0, 0, z), _step, _zero),  # NaN stays NaN
+        Activation("relu", lambda z: namespace_of(z).where(z < 0, 0, z), _step, _zero),  # NaN stays NaN
         Activation(
             "softplus",
             _softplus,
