@@ -108,7 +108,7 @@ class StabilityGuard:
                 continue
             jumps = count_jumps(evaluation, fixed_points, rule.parameterization.velocity(point, step))
             return Step(end, step, share, abscissa, jumps, reason)
-        return Step(point, 0.0 * velocity, 0.0, nan, nan, reason)
+        return Step(point, rule.zero(point), 0.0, nan, nan, reason)
 
     def abscissa(self, fixed_points: FixedPoints) -> tuple[float, int]:
         """Return the largest spectral abscissa or a bound of it, and how many stimuli are not stable by the margin."""

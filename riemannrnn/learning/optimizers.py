@@ -53,6 +53,10 @@ class Rule(ABC):
         """Return what is remembered, carried along the step that was taken."""
         return memory
 
+    def zero(self, point: Point) -> Point:
+        """Return the tangent vector of no step."""
+        return array_namespace(point).zeros_like(point)
+
     def length(self, point: Point, velocity: Point) -> float:
         """Return the length of a step in the metric of the rule; by default the Frobenius norm."""
         return frobenius_norm(velocity)
@@ -109,6 +113,9 @@ class MetricRule(Rule):
         # Manifolds of pymanopt need not have an exponential map; all have a retraction.
         exponential = "exp" if isinstance(self.manifold, Parameterization) else "retraction"
         return getattr(self.manifold, exponential)(point, velocity)
+
+    def zero(self, point: Point) -> Point:
+        return self.manifold.zero_vector(point)
 
     def length(self, point: Point, velocity: Point) -> float:
         return float(self.manifold.norm(point, velocity))
