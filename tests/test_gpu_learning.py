@@ -44,7 +44,7 @@ def test_training(xp, rule, dtype):
     def run(backend):
         network, W, stimuli, labels = problem(backend, dtype)
         with nothing_moves(uploads=2):  # the order of the stimuli, once an epoch
-            return train(network, W, stimuli, labels, rule, 0.1, batch_size=4, epochs=2, seed=0, guard=False)
+            return train(network, W, stimuli, labels, rule, 0.01, batch_size=4, epochs=2, seed=0, guard=False)
 
     found, expected = run(xp), run("numpy")
     assert found.stopped == expected.stopped == "All 2 epochs done."

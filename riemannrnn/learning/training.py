@@ -36,6 +36,10 @@ GROWTH = 3.0
 LONGEST_STEP = 1.0
 """In the metric, under the default rule."""
 
+SINGLE_RESIDUAL = 1e-4
+"""Residual of a unit, root mean square, asked of fixed points in float32 where they are unique: weights there may grow so large
+that rounding leaves no smaller one, and no branch can be mistaken for another."""
+
 
 def train(
     network: RateNetwork,
@@ -104,7 +108,8 @@ def train(
         Whether steps are shortened to keep the fixed points of their batch, and keep them stable; True, False, or a
         `StabilityGuard`. Default: where the manifold does not promise that.
     solver, tolerance
-        As for `solve_fixed_points`. Default: splitting where the manifold makes it converge, else "auto".
+        As for `solve_fixed_points`. Default: where the manifold makes fixed points unique splitting, and in float32 1e-4 √n; else
+        "auto", and that of the dtype.
     adjoint_solver
         As for `FixedPointCost`.
     held_out
@@ -161,7 +166,7 @@ def train(
     options: dict[str, Any] = {
         "solver": (Automatic("splitting") if promised else "auto") if solver is None else solver,
         "adjoint_solver": adjoint_solver,
-        "tolerance": tolerance,
+        "tolerance": _tolerance(network, promised) if tolerance is None else tolerance,
     }
     per_epoch, point = ceil(count / batch_size), parameterization.point_at(weights)
     run = Run(
@@ -190,6 +195,11 @@ def train(
     if resume:
         run.restore()
     return run.go(f"All {epochs} epochs done.")
+
+
+def _tolerance(network: RateNetwork, promised: bool) -> float | None:
+    """Return the residual asked for by default: None for that of the dtype."""
+    return SINGLE_RESIDUAL * network.n_units**0.5 if promised and network.dtype == np.float32 else None
 
 
 def _schedule(schedule: str | Callable[[float], float]) -> Callable[[float], float]:
