@@ -204,10 +204,10 @@ def _validation_loss(contender: Contender, start: Start, budget: int, rate: floa
 def accuracy_on_test(task: Task, weights: Array) -> float:
     """Return the accuracy on the test split; a stimulus without a fixed point counts as wrong."""
     fixed_points = _fixed_points(task, weights, task.test)
-    xp = array_namespace(weights)
+    xp = array_namespace(fixed_points.rates)
     outputs = task.network.outputs(fixed_points.rates)
     right = (xp.argmax(outputs, axis=1) == task.test.labels) & fixed_points.converged
-    return float(xp.mean(xp.astype(right, weights.dtype)))
+    return float(xp.mean(xp.astype(right, outputs.dtype)))
 
 
 def _fixed_points(task: Task, weights: Array, data: Dataset) -> FixedPoints:
@@ -225,7 +225,7 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
         return
     entry.training_loss, entry.seconds = recorder.history[-1].loss, recorder.history[-1].seconds
     entry.test_accuracy = accuracy_on_test(task, weights)
-    xp = array_namespace(weights)
+    xp = array_namespace(recorder.cost.drive)
     for data in (task.training, task.test):
         fixed_points = _fixed_points(task, weights, data)
         there = xp.nonzero(fixed_points.converged)[0]

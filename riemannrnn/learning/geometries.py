@@ -4,6 +4,7 @@ The command line lists this text, and the README's table is made from it.
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from array_api_compat import array_namespace, device
 
 from manifolds import (
     Array,
+    FixedRank,
     Identity,
     MonotoneManifold,
     Point,
@@ -32,7 +34,16 @@ from manifolds import (
     zero_diagonal,
 )
 from manifolds.arrays import eigenvalues
+from riemannrnn.learning.aggregated import aggregated_metric
+from riemannrnn.learning.metrics import response_metric
 from riemannrnn.learning.task import Task
+from riemannrnn.network.connectivity import LowRank
+
+RANK = 10
+"""Rank of the low-rank weights of the comparison."""
+
+DAMPING = 0.1
+"""λ of the response metric of the comparison."""
 
 DENSITY = 0.5
 """Share of the weights that the mask of the comparison keeps."""
@@ -140,6 +151,17 @@ def _constrained(make: Callable[[int], Subspace]) -> Callable[[Task, Retraction]
     return begin
 
 
+def _low_rank(task: Task, retraction: Retraction) -> Start:
+    """Return the nearest weights of rank 10, by their singular value decomposition."""
+    n = _units(task)
+    rank = min(RANK, n)
+    u, s, vt = array_namespace(task.weights).linalg.svd(task.weights)
+    network = copy(task.network)
+    network.connectivity = LowRank(rank)
+    point = (u[:, :rank], s[:rank], vt[:rank, :])
+    return Start(FixedRank(n, n, rank), point, replace(task, network=network, weights=point))
+
+
 def _sparse(n: int) -> Subspace:
     return mask(np.random.default_rng(0).random((n, n)) < DENSITY)
 
@@ -199,6 +221,34 @@ EVERY_GEOMETRY = (
         "points [M, ε], I − W = diag(exp ε) (I − M)",
         "The same promise for more weights, feedforward amplification among them: the safe choice for training.",
         _scaled,
+    ),
+    Geometry(
+        "response",
+        "response_metric(cost, damping)",
+        "g(V, V) = mean over stimuli of ‖δr[V]‖² + λ ‖V‖²",
+        "Gauss–Newton: a step is as long as the rates change. The resolvent for white stimuli to a linear network; where "
+        "stimuli are correlated it needs many times fewer steps, each dearer. `KroneckerResponse()` is its rule for "
+        "mini-batches.",
+        _anywhere(lambda task, retraction: response_metric(task.cost(task.training, "mask"), DAMPING)),
+        ("additive",),
+    ),
+    Geometry(
+        "aggregated",
+        "aggregated_metric(cost)",
+        "♯ = mean over stimuli of L Lᵀ · Rᵀ R",
+        "The mean of the metrics under which ΔW3 takes each stimulus: unlike ΔW3 it always descends; `check_descent` tells "
+        "where ΔW3 and ΔW4 do.",
+        _anywhere(lambda task, retraction: aggregated_metric(task.cost(task.training, "mask"))),
+        ("additive",),
+    ),
+    Geometry(
+        "low-rank",
+        "FixedRank(n, n, k)",
+        "points (u, s, vᵀ) of W = u diag(s) vᵀ",
+        "Large networks: a network with `connectivity=LowRank(k)` never forms W. The comparison takes rank 10. No trust "
+        "regions.",
+        _low_rank,
+        second_order=False,
     ),
     Geometry(
         "dale",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from manifolds import Point
 from riemannrnn.datasets import Dataset
+from riemannrnn.equilibrium.fixed_points import OnFailure
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
 from riemannrnn.rate_network import RateNetwork
@@ -35,12 +36,13 @@ class Task:
     tolerance: float | None = None
     max_iterations: int = 200
 
-    def cost(self, data: Dataset) -> FixedPointCost:
-        """Return the cross-entropy on one of the splits; +∞ where a stimulus has no fixed point."""
+    def cost(self, data: Dataset, on_failure: OnFailure = "inf") -> FixedPointCost:
+        """Return the cross-entropy on one of the splits; by default +∞ where a stimulus has no fixed point."""
         return FixedPointCost(
             self.network,
             data.stimuli,
             CrossEntropy(data.labels),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
+            on_failure=on_failure,
         )

@@ -20,7 +20,7 @@ from riemannrnn.learning.run import Recorder, Run, resolve_loss
 from riemannrnn.learning.stopping import Criterion
 from riemannrnn.rate_network import RateNetwork
 
-LEARNING_RATES = {"adam": 0.01}
+LEARNING_RATES = {"adam": 0.015}
 """Learning rate of a rule where none is given; 0.1 for all others."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -71,7 +71,7 @@ def train(
 ) -> History:
     """Train the recurrent weights on mini-batches.
 
-    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.01 falling
+    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.015 falling
     along a cosine, and steps no longer than 1.
 
     Parameters
@@ -87,7 +87,7 @@ def train(
     rule
         "dW1" to "dW4", "geodesic_flow", "parallel_transport" (momentum), "adam", or a `Rule`.
     learning_rate
-        η, for the mean over the mini-batch. Default: 0.01 for Adam, 0.1 for others.
+        η, for the mean over the mini-batch. Default: 0.015 for Adam, 0.1 for others.
     batch_size
         Stimuli a step; default: all. The last batch of an epoch holds what is left, if it does not divide them.
     epochs
@@ -108,8 +108,8 @@ def train(
         Whether steps are shortened to keep the fixed points of their batch, and keep them stable; True, False, or a
         `StabilityGuard`. Default: where the manifold does not promise that.
     solver, tolerance
-        As for `solve_fixed_points`. Default: where the manifold makes fixed points unique splitting, and in float32 1e-4 √n; else
-        "auto", and that of the dtype.
+        As for `solve_fixed_points`. Default: where the manifold makes fixed points unique, splitting, and in float32 1e-4 √n;
+        else "auto", and that of the dtype.
     adjoint_solver
         As for `FixedPointCost`.
     held_out

@@ -23,6 +23,7 @@ GEOMETRY_COLOURS = {
     "monotone": "#E69F00",
     "scaled-monotone": "#000000",
     "response": "#117733",
+    "aggregated": "#0A7F73",
     "low-rank": "#6699CC",
     "dale": "#999933",
     "sparse": "#44AA99",
