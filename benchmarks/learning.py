@@ -136,6 +136,7 @@ def learn_by_rule(rule: str, rate: float, task: Task, observer: Observer) -> str
         "batch_size": BATCH,
         "epochs": task.epochs,
         "seed": task.seed,
+        "guard": False,
     }
     return uninterrupted(train(task.network, task.weights, data.stimuli, data.labels, **options, callback=callback).stopped)
 
