@@ -10,6 +10,7 @@ import numpy as np
 from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.learning.checkpoints import refuse_used
 from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
@@ -118,7 +119,8 @@ def train(
     record
         Takes down W along learning.
     checkpoints
-        An existing folder for checkpoints; one is written after every `checkpoint_every` steps, after Ctrl-C and at the end.
+        An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and at
+        the end.
     resume
         Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
         one that was never stopped.
@@ -139,7 +141,7 @@ def train(
     UnstableStartError
         For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
     CheckpointError
-        To resume without a checkpoint that is whole.
+        To resume without a checkpoint that is whole, or to begin anew in a folder that holds any.
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
     """
@@ -189,6 +191,8 @@ def train(
         raise ValueError(f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold; choose 'adam' or another")
     if resume:
         run.restore()
+    elif checkpoints is not None:
+        refuse_used(checkpoints)
     return run.go(f"All {epochs} epochs done.")
 
 
