@@ -125,8 +125,7 @@ def _pack(value: Any, arrays: dict[str, Any]) -> Any:
         return items if isinstance(value, list) else {"tuple": items}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    array = to_numpy(value)
-    if array.dtype.kind not in "biufc":  # others NumPy would pickle
+    if isinstance(value, Mapping) or (array := to_numpy(value)).dtype.kind not in "biufc":  # objects NumPy would pickle
         raise TypeError(f"a {type(value).__name__} has no place in a checkpoint; keep numbers, text and arrays of numbers")
     name = f"array{len(arrays)}"
     arrays[name] = array

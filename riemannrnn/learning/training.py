@@ -119,8 +119,8 @@ def train(
     record
         Takes down W along learning.
     checkpoints
-        An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and at
-        the end.
+        An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and
+        at the end.
     resume
         Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
         one that was never stopped.
