@@ -173,10 +173,10 @@ def test_a_disk_that_fills_up_leaves_the_checkpoints_before(tmp_path):
 
 
 def long_run(folder=None):
-    """Train for sixty steps with Adam on the default manifold, from the last checkpoint if there is one."""
+    """Train for steps enough with Adam on the default manifold, from the last checkpoint if there is one."""
     resume = folder is not None and any(folder.glob("checkpoint-*"))
     return run(
-        rule=None, learning_rate=None, epochs=15, checkpoints=folder, resume=resume, checkpoint_every=1,
+        rule=None, learning_rate=None, epochs=4 * KILLS + 3, checkpoints=folder, resume=resume, checkpoint_every=1,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any, final
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from manifolds import Array, ManifoldError, Point
 from riemannrnn.equilibrium.equation import row_norms
@@ -92,6 +92,8 @@ class StabilityGuard:
             Where the step begins, and its tangent vector.
         """
         reason = ""
+        # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
+        cost = cost.take(array_namespace(cost.drive).arange(cost.drive.shape[0], device=device(cost.drive)))
         for halving in range(self.halvings + 1):
             share = 0.5**halving
             step = velocity if halving == 0 else share * velocity

@@ -15,7 +15,7 @@ from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss
-from riemannrnn.learning.optimizers import MetricRule, Rule
+from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.run import Recorder, Run, resolve_loss
 from riemannrnn.learning.stopping import Criterion
@@ -187,8 +187,13 @@ def train(
         checkpoints=checkpoints,
         checkpoint_every=checkpoint_every,
     )
-    if decay and not isinstance(stepper, MetricRule):
-        raise ValueError(f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold; choose 'adam' or another")
+    if decay:
+        try:
+            stepper.manifold.log(point, point)  # type: ignore[attr-defined]
+        except (AttributeError, NotImplementedError):
+            raise ValueError(
+                f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold with one; choose 'adam' or another"
+            ) from None
     if resume:
         run.restore()
     elif checkpoints is not None:
