@@ -37,10 +37,12 @@ def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     step
         Number of steps done; part of the name.
     state
-        Numbers, strings, None, arrays, and lists, tuples and dictionaries of them; tuples come back as lists.
+        Numbers, strings, None, arrays of numbers, and lists, tuples and dictionaries of them; named tuples come back as tuples.
 
     Raises
     ------
+    TypeError
+        For anything else.
     RunFolderError
         If the disk is full or the folder is read-only; what stood there before is untouched.
     """
@@ -101,16 +103,32 @@ def last_checkpoint(folder: Path) -> dict[str, Any]:
     raise CheckpointError(f"{folder} holds no checkpoint that is whole; start the run anew")
 
 
+def refuse_used(folder: Path) -> None:
+    """Refuse to begin a run in a folder with the checkpoints of another, from which it might be resumed.
+
+    Raises
+    ------
+    CheckpointError
+        If there is one.
+    """
+    used = next(folder.glob(PATTERN), None)
+    if used is not None:
+        raise CheckpointError(f"{folder} holds checkpoints of another run; resume that, or choose an empty folder")
+
+
 def _pack(value: Any, arrays: dict[str, Any]) -> Any:
     """Return a tree for JSON, in which arrays are named, and collect these."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _pack(item, arrays) for key, item in value.items()}}
     if isinstance(value, list | tuple):
-        return [_pack(item, arrays) for item in value]
+        items = [_pack(item, arrays) for item in value]
+        return items if isinstance(value, list) else {"tuple": items}
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Mapping) or (array := to_numpy(value)).dtype.kind not in "biufc":  # objects NumPy would pickle
+        raise TypeError(f"a {type(value).__name__} has no place in a checkpoint; keep numbers, text and arrays of numbers")
     name = f"array{len(arrays)}"
-    arrays[name] = to_numpy(value)
+    arrays[name] = array
     return {"array": name}
 
 
@@ -121,4 +139,6 @@ def _unpack(tree: Any, arrays: Any) -> Any:
         return tree
     if "array" in tree:
         return arrays[tree["array"]]
+    if "tuple" in tree:
+        return tuple(_unpack(item, arrays) for item in tree["tuple"])
     return {key: _unpack(item, arrays) for key, item in tree["dict"].items()}

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any, final
 
-import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from manifolds import Array, ManifoldError, Point
 from riemannrnn.equilibrium.equation import row_norms
@@ -93,6 +92,8 @@ class StabilityGuard:
             Where the step begins, and its tangent vector.
         """
         reason = ""
+        # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
+        cost = cost.take(array_namespace(cost.drive).arange(cost.drive.shape[0], device=device(cost.drive)))
         for halving in range(self.halvings + 1):
             share = 0.5**halving
             step = velocity if halving == 0 else share * velocity
@@ -123,7 +124,7 @@ def abscissa_bound(weights: Array, gains: Array) -> float:
     """Return λ_max(sym(Ĝ^{1/2} W Ĝ^{1/2})) − 1, Ĝ the largest gain of each unit: no stimulus has a larger spectral abscissa.
 
     For G ≤ Ĝ, G W has the eigenvalues of D X D, X = Ĝ^{1/2} W Ĝ^{1/2}, D² = G Ĝ⁻¹ ≤ I, whose real parts are at most
-    λ_max(D sym(X) D) ≤ max(λ_max(sym X), 0). Gains must not be negative.
+    λ_max(D sym(X) D) ≤ max(λ_max(sym X), 0). NaN where a gain is negative.
 
     Parameters
     ----------
@@ -133,10 +134,10 @@ def abscissa_bound(weights: Array, gains: Array) -> float:
         Shape (batch, n).
     """
     xp = array_namespace(gains)
-    roots = xp.sqrt(xp.max(gains, axis=0))
-    scaled = roots[:, None] * weights * roots
     if bool(xp.any(gains < 0)):
         return nan
+    roots = xp.sqrt(xp.max(gains, axis=0))
+    scaled = roots[:, None] * weights * roots
     return max(float(xp.linalg.eigvalsh((scaled + scaled.T) / 2)[-1]), 0.0) - 1
 
 
@@ -176,4 +177,4 @@ def stable_start(network: Any, weights: Array, stimuli: Array, margin: float = 0
     while high - low > 2**-7:  # at zero every network is stable
         middle = (low + high) / 2
         low, high = (middle, high) if good(middle) else (low, middle)
-    return np.float32(low) * weights if weights.dtype == np.float32 else low * weights
+    return low * weights

@@ -9,8 +9,6 @@ import xarray as xr
 
 from manifolds import Array, Point
 
-UNITS = {"loss": "nat", "abscissa": "1/τ", "test_loss": "nat"}
-
 
 @dataclass
 class History:
@@ -71,10 +69,11 @@ class History:
         steps = np.arange(1, len(self.loss) + 1)
         data = {name: ("step", _padded(values, steps.size)) for name, values in self.records().items() if values}
         dataset = xr.Dataset(data, coords={"step": steps}, attrs={"stopped": self.stopped, "converged": int(self.converged)})
-        dataset.attrs["guard_reasons"] = self.guard_reasons
-        for name in dataset.data_vars:
-            if name in UNITS:
-                dataset[name].attrs["units"] = UNITS[str(name)]
+        dataset.attrs["guard_reasons"] = "\n".join(self.guard_reasons)  # NetCDF turns lists of none and of one into others
+        nats = {"loss": "nat", "test_loss": "nat"} if self.accuracy else {}  # other losses have units of their own
+        for name, unit in (nats | {"abscissa": "1/τ"}).items():
+            if name in dataset:
+                dataset[name].attrs["units"] = unit
         return dataset
 
     def records(self) -> dict[str, list[Any]]:

@@ -19,10 +19,15 @@ from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
-from riemannrnn.learning.stopping import Criterion
+from riemannrnn.learning.stopping import Criterion, Verdict
+
+START = "Start from `stable_start(network, weights, stimuli)`, or pass guard=False"
 
 BACK_UPS = 10
 """A step after which the next mini-batch has no fixed points is halved so often at most."""
+
+REVISED = ("step_length", "shortened", "abscissa", "jumps")
+"""What the history says of a step that may still be halved."""
 
 
 class Recorder(Protocol):
@@ -86,8 +91,6 @@ class Run:
             except KeyboardInterrupt:
                 history.stopped = f"Interrupted after {self.step} steps."
                 self._write(self._boundary or self._state())
-            if self.record is not None:
-                self.record.record(self.step, history.weights)
         return history
 
     def restore(self) -> None:
@@ -106,13 +109,13 @@ class Run:
         def placed(value: Any) -> Any:
             if isinstance(value, np.ndarray):
                 return there.asarray(value, device=device(self.cost.drive))
-            return [placed(item) for item in value] if isinstance(value, list) else value
+            return type(value)(map(placed, value)) if isinstance(value, list | tuple) else value
 
         self.step, self.order = state["step"], placed(state["order"])
         self.point, self.memory = placed(state["point"]), placed(state["memory"])
         if state["last"] is not None:
             before, velocity, memory = placed(state["last"])
-            several = isinstance(velocity, list)  # which has to get the arithmetic of tangent vectors back
+            several = isinstance(velocity, list | tuple)  # which has to get the arithmetic of tangent vectors back
             self.last = Last(before, self.rule.manifold.to_tangent_space(before, velocity) if several else velocity, memory)  # type: ignore[attr-defined]
         self.generator.bit_generator.state = state["generator"]
         for name, values in state["history"].items():
@@ -121,25 +124,32 @@ class Run:
 
     def _loop(self) -> str:
         """Take the steps; return why they ended before the last, or nothing."""
-        while self.step < self.steps:
+        verdict = self._verdict() if self.step > 0 else None  # a run that had ended does not go on when it is resumed
+        while verdict is None and self.step < self.steps:
             self._boundary = self._state()  # a step that is interrupted is taken anew
             part, labels = self._next_batch()
             evaluation = self._evaluated(part)
             self._begin(evaluation, labels)
+            if self.step == 0:
+                self._refuse_unstable_start(evaluation)
+                self._write(self._boundary)  # a folder that takes no files shows before there is work to lose
             self._take_step(part, evaluation)
             self.step += 1
             self._look()
             for callback in self.callbacks:
                 callback(self.step, self.history)
-            verdict = None if self.stop is None else self.stop(self.history)
-            if verdict is not None:
-                self.history.converged = verdict.converged
-            if self.step % self.checkpoint_every == 0 or self.step == self.steps or verdict is not None:
+            verdict = self._verdict()
+            if verdict is not None or self.step == self.steps or self.step % self.checkpoint_every == 0:
                 self._write(self._state())
-            self._arrive()
-            if verdict is not None:
-                return verdict.reason
-        return ""
+        self._arrive()
+        return "" if verdict is None else verdict.reason
+
+    def _verdict(self) -> Verdict | None:
+        verdict = None if self.stop is None else self.stop(self.history)
+        if verdict is not None:
+            self.history.converged = verdict.converged
+            self._measure()
+        return verdict
 
     def _next_batch(self) -> tuple[FixedPointCost, Array | None]:
         """Return the cost of the next stimuli, and their labels if they have any."""
@@ -157,6 +167,8 @@ class Run:
             try:
                 return part.at(self.rule.parameterization.weights(self.point))
             except FixedPointError as error:
+                if self.guard is not None and self.step == 0:
+                    raise UnstableStartError(f"at the weights to start from, {error} {START}") from error
                 if self.guard is None or self.last is None or attempt == BACK_UPS:
                     raise
                 last = self.last
@@ -164,7 +176,9 @@ class Run:
                 self.point = self.rule.move(last.point, velocity)
                 self.memory = self.rule.carry(last.point, velocity, last.memory)
                 self.last = Last(last.point, velocity, last.memory)
+                self.history.step_length[-1] *= 0.5
                 self.history.shortened[-1] *= 0.5
+                self.history.abscissa[-1] = self.history.jumps[-1] = nan  # they were those of the longer step
                 self.history.guard_reasons.append(f"Step {self.step}: the stimuli after it: {error}")
         raise AssertionError  # the last attempt returns or raises
 
@@ -189,7 +203,6 @@ class Run:
         if self.guard is None:
             step = Step(self.rule.move(self.point, velocity), velocity)
         else:
-            self._refuse_unstable_start(evaluation)
             step = self.guard.accept(self.rule, part, evaluation, self.point, velocity)
         if step.reason:
             self.history.guard_reasons.append(f"Step {self.step + 1}: {step.reason}")
@@ -203,31 +216,35 @@ class Run:
 
     def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
         """Refuse to begin where the guard could accept no step."""
-        if self.step > 0 or self.guard is None:
+        if self.guard is None:
             return
         worst, unstable = self.guard.abscissa(evaluation.fixed_points)
         if unstable:
             raise UnstableStartError(
                 f"at the weights to start from {unstable} of {evaluation.rates.shape[0]} stimuli of the first batch have no "
-                f"fixed point that is stable by {self.guard.margin:g}: the largest abscissa is {worst:+.3g}. Start from "
-                "`stable_start(network, weights, stimuli)`, or pass guard=False"
+                f"fixed point that is stable by {self.guard.margin:g}: the largest abscissa is {worst:+.3g}. {START}"
             )
 
     def _look(self) -> None:
-        """Evaluate the held-out data, at its period and at the end."""
-        loss = right = nan
-        if self.held_out is not None and (self.step % self.evaluate_every == 0 or self.step == self.steps):
-            evaluation = self.held_out.at(self.rule.parameterization.weights(self.point))
-            loss = evaluation.cost
-            if evaluation.valid and isinstance(self.held_out.loss, CrossEntropy):
-                right = accuracy(evaluation.outputs, self.held_out.loss.labels)
-        self.history.test_loss.append(loss)
-        self.history.test_accuracy.append(right)
+        """Make room for the held-out data, and evaluate them at their period and at the end."""
+        self.history.test_loss.append(nan)
+        self.history.test_accuracy.append(nan)
+        if self.step % self.evaluate_every == 0 or self.step == self.steps:
+            self._measure()
+
+    def _measure(self) -> None:
+        if self.held_out is None:
+            return
+        evaluation = self.held_out.at(self.rule.parameterization.weights(self.point))
+        self.history.test_loss[-1] = evaluation.cost
+        if evaluation.valid and isinstance(self.held_out.loss, CrossEntropy):
+            self.history.test_accuracy[-1] = accuracy(evaluation.outputs, self.held_out.loss.labels)
 
     def _arrive(self) -> None:
-        """Make the point that was reached the result, if no more of it is to be seen."""
-        if self.step == self.steps or self.stop is not None:
-            self.history.weights, self.history.point = self.rule.parameterization.weights(self.point), self.point
+        """Make the point that was reached the result."""
+        self.history.weights, self.history.point = self.rule.parameterization.weights(self.point), self.point
+        if self.record is not None:
+            self.record.record(self.step, self.history.weights)
 
     def _state(self) -> dict[str, Any]:
         """Return what the run is made of between two steps; nothing of it changes later, but that the lists grow."""
@@ -239,15 +256,17 @@ class Run:
             "memory": self.memory,
             "last": None if self.last is None else [self.last.point, self.last.velocity, self.last.memory],
             "generator": self.generator.bit_generator.state,
-            "guarded": [len(self.history.guard_reasons), *self.history.shortened[-1:]],
+            "guarded": len(self.history.guard_reasons),
+            "revised": {name: getattr(self.history, name)[-1:] for name in REVISED},
         }
 
     def _write(self, state: dict[str, Any]) -> None:
-        if self.checkpoints is None or state["order"] is None:
+        if self.checkpoints is None:
             return
         history = {name: values[: state["step"]] for name, values in self.history.records().items()}
-        history["shortened"][-1:] = state["guarded"][1:]
-        history["guard_reasons"] = self.history.guard_reasons[: state["guarded"][0]]
+        for name, values in state["revised"].items():
+            history[name][-1:] = values
+        history["guard_reasons"] = self.history.guard_reasons[: state["guarded"]]
         write_checkpoint(self.checkpoints, state["step"], state | {"history": history})
 
 

@@ -70,10 +70,18 @@ class LossBelow(Criterion):
         In nats for cross-entropy.
     batches
         Over how many the mean goes.
+
+    Raises
+    ------
+    ValueError
+        For no batches.
     """
 
     value: float
     batches: int = 1
+
+    def __post_init__(self) -> None:
+        _check_count("batches", self.batches)
 
     def __call__(self, history: History) -> Verdict | None:
         last = history.loss[-self.batches :]
@@ -85,12 +93,15 @@ class LossBelow(Criterion):
 @final
 @dataclass(frozen=True)
 class StepBelow(Criterion):
-    """Holds when steps are shorter than a length in the metric: convergence, where the learning rate has not vanished."""
+    """Holds when a step is shorter than a length in the metric: convergence, where the learning rate has not vanished.
+
+    Steps that the guard shortened do not count.
+    """
 
     length: float
 
     def __call__(self, history: History) -> Verdict | None:
-        if not history.step_length or history.step_length[-1] >= self.length:
+        if not history.step_length or history.step_length[-1] >= self.length or history.shortened[-1] < 1:
             return None
         return Verdict(f"The last step is shorter than {self.length:g}.", True)
 
@@ -101,9 +112,17 @@ class NoProgress(Criterion):
     """Holds when the held-out loss, or without held-out data that of the batches, has not fallen for so many measurements.
 
     The loss of batches is averaged over as many of them. It is no convergence: learning may go on with a smaller rate.
+
+    Raises
+    ------
+    ValueError
+        For no patience.
     """
 
     patience: int
+
+    def __post_init__(self) -> None:
+        _check_count("patience", self.patience)
 
     def __call__(self, history: History) -> Verdict | None:
         held_out = [loss for loss in history.test_loss if loss == loss]  # noqa: PLR0124  # NaN where it was not measured
@@ -141,3 +160,8 @@ class StepLimit(Criterion):
 
 def _means(values: list[float], width: int) -> list[float]:
     return [sum(values[end - width : end]) / width for end in range(width, len(values) + 1)]
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 1:
+        raise ValueError(f"{name} = {count} is not positive; choose at least 1")

@@ -10,11 +10,12 @@ import numpy as np
 from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.learning.checkpoints import refuse_used
 from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss
-from riemannrnn.learning.optimizers import MetricRule, Rule
+from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.run import Recorder, Run, resolve_loss
 from riemannrnn.learning.stopping import Criterion
@@ -123,7 +124,8 @@ def train(
     record
         Takes down W along learning.
     checkpoints
-        An existing folder for checkpoints; one is written after every `checkpoint_every` steps, after Ctrl-C and at the end.
+        An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and
+        at the end.
     resume
         Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
         one that was never stopped.
@@ -144,7 +146,7 @@ def train(
     UnstableStartError
         For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
     CheckpointError
-        To resume without a checkpoint that is whole.
+        To resume without a checkpoint that is whole, or to begin anew in a folder that holds any.
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
     """
@@ -190,10 +192,17 @@ def train(
         checkpoints=checkpoints,
         checkpoint_every=checkpoint_every,
     )
-    if decay and not isinstance(stepper, MetricRule):
-        raise ValueError(f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold; choose 'adam' or another")
+    if decay:
+        try:
+            stepper.manifold.log(point, point)  # type: ignore[attr-defined]
+        except (AttributeError, NotImplementedError):
+            raise ValueError(
+                f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold with one; choose 'adam' or another"
+            ) from None
     if resume:
         run.restore()
+    elif checkpoints is not None:
+        refuse_used(checkpoints)
     return run.go(f"All {epochs} epochs done.")
 
 

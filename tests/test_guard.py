@@ -1,0 +1,247 @@
+"""The stability guard: bounds that hold, steps no longer than stability allows, starts refused aloud, and jumps counted."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import DIGITS, NETWORK, N, check_same, fold, run
+
+from manifolds import Identity, MonotoneManifold, OutsideManifoldError, PullbackManifold, ScaledMonotoneManifold
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from riemannrnn.learning import Adam, MetricRule, StabilityGuard, UnstableStartError, stable_start
+from riemannrnn.learning.guard import abscissa_bound
+
+EUCLIDEAN = MetricRule(PullbackManifold(Identity(), N))
+
+
+def abscissa(weights, gains):
+    """Return the largest abscissa over the batch, from all eigenvalues."""
+    return max(np.linalg.eigvals(g[:, None] * weights).real.max() for g in gains) - 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(n=st.integers(1, 8), batch=st.integers(1, 5), scale=st.floats(0.01, 10), seed=st.integers(0, 2**32 - 1))
+def test_no_stimulus_exceeds_the_bound(n, batch, scale, seed):
+    generator = np.random.default_rng(seed)
+    weights = scale * generator.standard_normal((n, n))
+    gains = generator.random((batch, n)) * generator.integers(0, 2, (batch, n)) * 3  # some units are silent
+    assert abscissa_bound(weights, gains) >= abscissa(weights, gains) - 1e-9 * (1 + scale)
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 8), gain=st.floats(0.1, 3), seed=st.integers(0, 2**32 - 1))
+def test_the_bound_is_tight_for_normal_weights(n, gain, seed):
+    """Where gains are equal, and the same for all stimuli, normal weights have the abscissa of their symmetric part."""
+    generator = np.random.default_rng(seed)
+    basis = np.linalg.qr(generator.standard_normal((n, n)))[0]
+    block = np.diag(generator.standard_normal(n))
+    if n > 1:
+        block[:2, :2] = [[0.7, -1.3], [1.3, 0.7]]  # a pair of complex eigenvalues
+    weights, gains = basis @ block @ basis.T, np.full((3, n), gain)
+    assert abscissa_bound(weights, gains) == pytest.approx(max(abscissa(weights, gains), -1.0), abs=1e-9)
+
+
+def test_negative_gains_have_no_bound():
+    assert np.isnan(abscissa_bound(np.eye(2), np.array([[1.0, -1.0]])))
+
+
+@pytest.mark.parametrize(("margin", "halvings"), [(-0.1, 10), (1.0, 10), (np.nan, 10), (0.1, 0)])
+def test_settings_that_make_no_guard(margin, halvings):
+    with pytest.raises(ValueError, match="choose a margin in"):
+        StabilityGuard(margin, halvings)
+
+
+@pytest.fixture
+def cost():
+    return FixedPointCost(NETWORK, DIGITS.stimuli[:30], CrossEntropy(DIGITS.labels[:30]), on_failure="raise")
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.3])
+def test_a_step_that_loses_stability_is_as_long_as_halving_allows(cost, margin):
+    weights = NETWORK.initial_weights(0.3)
+    evaluation, velocity = cost.at(weights), 3 * NETWORK.initial_weights(1.0)
+    step = StabilityGuard(margin).accept(EUCLIDEAN, cost, evaluation, weights, velocity)
+    assert 0 < step.share < 1
+    np.testing.assert_array_equal(step.point, weights + step.velocity)
+    np.testing.assert_array_equal(step.velocity, step.share * velocity)
+
+    def worst(share):
+        fixed_points = NETWORK.fixed_points(weights + share * velocity, DIGITS.stimuli[:30], on_failure="mask")
+        return abscissa(fixed_points.weights, fixed_points.gains) if fixed_points.converged.all() else np.inf
+
+    assert worst(step.share) <= step.abscissa + 1e-9
+    assert step.abscissa < -margin
+    assert worst(2 * step.share) >= -margin
+    assert "would not be stable by" in step.reason or "have no fixed point" in step.reason
+
+
+def test_a_step_that_helps_nowhere_is_not_taken(cost):
+    weights, velocity = NETWORK.initial_weights(0.3), 1e6 * NETWORK.initial_weights(1.0)
+    step = StabilityGuard(halvings=2).accept(EUCLIDEAN, cost, cost.at(weights), weights, velocity)
+    assert step.share == 0
+    np.testing.assert_array_equal(step.point, weights)
+    np.testing.assert_array_equal(step.velocity, 0 * weights)
+    assert step.reason
+
+
+@pytest.mark.parametrize("rule", ["dW1", "dW3", "parallel_transport", "adam"])
+def test_steps_that_are_fine_are_untouched(rule):
+    guarded, free = (run(rule=rule, learning_rate=0.003, guard=guard) for guard in (True, False))
+    np.testing.assert_array_equal(guarded.weights, free.weights)
+    assert (guarded.loss, guarded.step_length, guarded.test_loss) == (free.loss, free.step_length, free.test_loss)
+    assert guarded.shortened == free.shortened == [1.0] * 8
+    assert guarded.guard_reasons == []
+    assert guarded.guard_actions == 0
+    assert np.all(np.array(guarded.abscissa) < -0.05)
+    assert np.all(np.isnan(free.abscissa))
+    assert guarded.jumps == [0] * 8
+    assert np.all(np.isnan(free.jumps))
+
+
+def test_the_edge_of_a_manifold_shortens_the_step():
+    rule = {"rule": "dW2", "learning_rate": 300.0}
+    assert "exit time" in run(**rule, guard=False).stopped
+    history = run(**rule)
+    assert len(history.loss) == 8
+    assert history.guard_reasons[0].startswith("Step 1: exit time t* = ")
+    assert 0 < history.shortened[0] < 1
+    assert history.guard_actions == len(history.guard_reasons)
+
+
+def test_euclidean_adam_keeps_its_fixed_points_under_a_guard():
+    options = {"rule": Adam(PullbackManifold(Identity(), N)), "learning_rate": 0.3, "epochs": 5, "batch_size": 100}
+
+    def stable(history):
+        fixed_points = NETWORK.fixed_points(history.weights, DIGITS.stimuli, on_failure="mask")
+        return int(np.count_nonzero(fixed_points.stability() < 0))
+
+    guarded, free = run(**options), run(**options, guard=False)
+    assert (len(guarded.loss), stable(guarded)) == (5, 100)
+    assert stable(free) < 100
+    assert guarded.guard_actions > 0
+    assert guarded.loss[-1] < guarded.loss[0]
+    assert all(guarded.shortened[int(reason.split(":")[0][5:]) - 1] < 1 for reason in guarded.guard_reasons)
+
+
+REMEDY = r"Start from `stable_start\(network, weights, stimuli\)`, or pass guard=False"
+
+
+def test_a_start_without_fixed_points_is_refused():
+    """A unit r = (w r + x)² has none where w x > 1/4."""
+    network, weights, stimuli = RateNetwork(1, activation="power-law"), np.array([[1.0]]), np.array([[0.2], [0.3], [0.4]])
+    arguments = stimuli, SquaredError(0 * stimuli), "dW1", 1e-3
+    with pytest.raises(UnstableStartError, match="at the weights to start from, 2 of 3 stimuli have no fixed.* " + REMEDY):
+        train(network, weights, *arguments)
+    assert train(network, weights, *arguments, guard=False).stopped.startswith("Stopped at step 1: 2 of 3 stimuli")
+    assert train(network, stable_start(network, weights, stimuli), *arguments).stopped == "All 1 epochs done."
+
+
+def test_a_start_with_unstable_fixed_points_is_refused():
+    """A tanh unit without drive rests at 0, unstable where w > 1."""
+    network, weights, stimuli = RateNetwork(1), np.array([[2.0]]), np.zeros((3, 1))
+    arguments = stimuli, SquaredError(stimuli), "dW1"
+    with pytest.raises(UnstableStartError, match=r"3 of 3 stimuli .* the largest abscissa is \+1\. " + REMEDY):
+        train(network, weights, *arguments)
+    assert len(train(network, weights, *arguments, guard=False).loss) == 1
+    assert len(train(network, stable_start(network, weights, stimuli), *arguments).loss) == 1
+
+
+def test_a_start_that_is_no_point_is_refused():
+    weights = NETWORK.initial_weights(3.0)
+    for manifold in (MonotoneManifold(N), ScaledMonotoneManifold(N)):
+        for guard in (True, False):
+            with pytest.raises(OutsideManifoldError, match=r"smallest eigenvalue of sym\(I − W\) = -"):
+                run(weights=weights, rule=MetricRule(manifold), guard=guard)
+    with pytest.raises(OutsideManifoldError, match="not monotone"):
+        run(weights=weights, rule=None)
+    assert len(run(weights=MonotoneManifold(N).nearest(weights), rule=None, learning_rate=None).loss) == 8
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.5])
+def test_the_stable_start_is_the_largest(margin):
+    """A tanh unit without drive is stable where w < 1."""
+    network = RateNetwork(1, seed=0)
+    scale = float(stable_start(network, np.array([[2.0]]), np.zeros((1, 1)), margin)[0, 0]) / 2
+    assert (1 - margin) / 2 - 1 / 128 <= scale < (1 - margin) / 2
+    weights = NETWORK.initial_weights(2.0)
+    start = stable_start(NETWORK, weights, DIGITS.stimuli, margin)
+    scale = start[0, 0] / weights[0, 0]
+    np.testing.assert_allclose(start, scale * weights)
+
+    def good(scale):
+        fixed_points = NETWORK.fixed_points(scale * weights, DIGITS.stimuli, on_failure="mask")
+        return fixed_points.converged.all() and abscissa(scale * weights, fixed_points.gains) < -margin
+
+    assert good(scale)
+    assert not good(scale + 1 / 128)
+
+
+def test_a_start_that_is_stable_is_left_alone():
+    weights = NETWORK.initial_weights(0.3)
+    assert stable_start(NETWORK, weights, DIGITS.stimuli) is weights
+    network = RateNetwork(N, 64, 10, seed=0, dtype=np.float32)
+    start = stable_start(network, network.initial_weights(3.0), DIGITS.stimuli.astype(np.float32))
+    assert start.dtype == np.float32
+    assert np.any(start != 0)
+
+
+UNIT = MetricRule(PullbackManifold(Identity(), 1))
+
+
+@pytest.mark.parametrize(("change", "jumps"), [(1.5, 2), (0.2, 0), (-0.2, 0), (-1.0, 0)])
+def test_jumps_are_counted(change, jumps):
+    """Of a sigmoid unit with a drive of −3.31 the lower of two stable states vanishes at w = 11.1; of the others none does."""
+    network, drives, weights = RateNetwork(1, activation="sigmoid"), np.array([[-3.31, -5.0, 0.0, -3.3]]).T, np.array([[10.0]])
+    cost = FixedPointCost(network, drives, SquaredError(0 * drives))
+    evaluation = cost.at(weights)
+    assert [rate < 0.1 for rate in evaluation.rates.ravel()] == [True, True, False, True]
+    step = StabilityGuard().accept(UNIT, cost, evaluation, weights, np.array([[change]]))
+    assert (step.share, step.jumps) == (1.0, jumps)
+
+
+def test_the_guard_looks_where_the_next_evaluation_will():
+    """Not at a state that is only found from where the step began."""
+    network, drives, weights = RateNetwork(1), np.array([[-0.5]]), np.array([[2.0]])
+    cost = FixedPointCost(network, drives, SquaredError(0 * drives)).take(np.array([0]), np.array([[0.8]]))
+    evaluation, change = cost.at(weights), np.array([[0.01]])
+    assert evaluation.rates[0, 0] > 0.7
+    step = StabilityGuard().accept(UNIT, cost, evaluation, weights, change)
+    fixed_points = network.fixed_points(weights + change, drives)
+    assert fixed_points.rates[0, 0] < -0.9
+    assert step.abscissa == pytest.approx(float(fixed_points.stability()[0]))
+    assert step.jumps == 1
+
+
+def test_the_history_says_how_many_jumped(monkeypatch):
+    monkeypatch.setattr("riemannrnn.learning.guard.count_jumps", lambda *arguments: 7)
+    assert run().jumps == [7] * 8
+
+
+def test_a_batch_without_fixed_points_shortens_the_step_before():
+    class Path(list):
+        def record(self, step, weights, loss=np.nan):
+            self.append(float(weights[0, 0]))
+
+    path = Path()
+    history = fold(record=path)
+    afterwards = [reason for reason in history.guard_reasons if "the stimuli after it: 1 of 1 stimuli have no fixed" in reason]
+    assert history.stopped == "All 4 epochs done."
+    assert [reason.split(":")[0] for reason in afterwards] == ["Step 3", "Step 3"]
+    np.testing.assert_allclose(history.step_length, np.abs(np.diff(path)), rtol=1e-9)
+    assert [share < 1 for share in history.shortened[:4]] == [False, True, True, False]
+    assert np.isnan(history.abscissa[2]), "it was that of the longer step"
+    assert np.isnan(history.jumps[2])
+    assert fold(guard=False).stopped.startswith("Stopped at step 3: ")
+    check_same(fold(), history)
+
+
+def test_a_guard_may_be_given():
+    strict, usual = (run(guard=guard, learning_rate=3.0, rule="dW1") for guard in (StabilityGuard(0.6), True))
+    assert max(value for value in strict.abscissa if value == value) < -0.6  # noqa: PLR0124  # NaN where no step was taken
+    assert strict.guard_actions > usual.guard_actions
+
+
+def test_promised_stability_needs_no_guard():
+    assert np.all(np.isnan(run(rule=None, learning_rate=None).abscissa))
+    assert np.all(np.isnan(train(NETWORK, NETWORK.initial_weights(0.3), DIGITS.stimuli, DIGITS.labels).abscissa))
+    assert not np.any(np.isnan(run(rule=None, learning_rate=None, guard=True).abscissa))

@@ -1,0 +1,211 @@
+"""Interrupted and killed runs: what is resumed gives the bits of a run that was never stopped."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import N, check_same, fold, run
+
+from manifolds import FixedRank, MonotoneManifold, PullbackManifold, Resolvent, ScaledMonotoneManifold
+from riemannrnn import LowRank, RateNetwork
+from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, StabilityGuard
+from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.run import Run
+from riemannrnn.learning.stopping import LossBelow, StepLimit
+from riemannrnn.run_folder import RunFolderError
+
+KILLS = int(os.environ.get("RIEMANNRNN_KILLS", "3"))
+"""How often the run in a process of its own is killed."""
+
+
+def resolvent():
+    return PullbackManifold(Resolvent(), N)
+
+
+RULES = {
+    "default": {"rule": None},
+    "dW1": {"rule": "dW1"},
+    "dW3": {"rule": "dW3"},
+    "dW4": {"rule": "dW4"},
+    "momentum": {"rule": "parallel_transport"},
+    "momentum, scaled": {"rule": ParallelTransport(ScaledMonotoneManifold(N)), "decay": 0.1, "longest_step": 0.02},
+    "adam": {"rule": "adam", "manifold": resolvent(), "learning_rate": 0.01},
+    "adam, decay": {"rule": Adam(MonotoneManifold(N)), "learning_rate": 0.01, "decay": 0.1, "schedule": "linear"},
+    "kronecker": {"rule": KroneckerResponse()},
+    "factors": {"rule": MetricRule(FixedRank(N, N, 2)), "network": RateNetwork(N, 64, 10, seed=0, connectivity=LowRank(2))},
+    "float32": {"rule": "adam", "network": RateNetwork(N, 64, 10, seed=0, dtype=np.float32), "learning_rate": 0.01},
+}
+
+
+def raise_at(step, error=KeyboardInterrupt):
+    def callback(now, history):
+        if now == step:
+            raise error
+
+    return callback
+
+
+@pytest.mark.parametrize("guard", [True, False])
+@pytest.mark.parametrize("options", RULES.values(), ids=RULES)
+def test_a_resumed_run_is_an_uninterrupted_one(tmp_path, options, guard):
+    reference = run(**options, guard=guard)
+    assert len(reference.loss) == 8, reference.stopped
+    resume = False
+    for step in (1, 2, 4, 5, 7):  # 4 is the last of the first epoch
+        history = run(**options, guard=guard, checkpoints=tmp_path, resume=resume, callback=raise_at(step))
+        assert history.stopped == f"Interrupted after {step} steps."
+        assert last_checkpoint(tmp_path)["step"] == step - 1, "a step whose callbacks were not done is done anew"
+        resume = True
+    check_same(run(**options, guard=guard, checkpoints=tmp_path, resume=True), reference)
+    check_same(run(**options, guard=guard, checkpoints=tmp_path, resume=True), reference)
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_a_run_that_died_goes_on_from_its_last_checkpoint(tmp_path, step):
+    options = RULES["adam"]
+    with pytest.raises(RuntimeError):
+        run(**options, checkpoints=tmp_path, callback=raise_at(step, RuntimeError))
+    assert last_checkpoint(tmp_path)["step"] == {2: 0, 3: 0, 5: 3}[step]
+    check_same(run(**options, checkpoints=tmp_path, resume=True), run(**options))
+
+
+PLACES = {
+    "velocity": (MetricRule, "gradient"),
+    "guard": (StabilityGuard, "accept"),
+    "stability": (StabilityGuard, "abscissa"),
+    "solver": (FixedPointCost, "_evaluate"),
+    "move": (MetricRule, "move"),
+    "memory": (ParallelTransport, "carry"),
+    "held-out data": (Run, "_measure"),
+    "checkpoint": (Run, "_write"),
+}
+"""Where Ctrl-C may hit; some are passed several times a step."""
+
+
+@pytest.mark.parametrize("call", [1, 2, 5])
+@pytest.mark.parametrize("place", PLACES)
+def test_ctrl_c_in_the_middle_of_a_step(tmp_path, monkeypatch, place, call):
+    owner, name = PLACES[place]
+    original, count = getattr(owner, name), []
+
+    def interrupted(*arguments):
+        count.append(1)
+        if len(count) == call:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    options = RULES["momentum"] | {"checkpoint_every": 1}
+    reference = run(**options)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        history = run(**options, checkpoints=tmp_path)
+    assert history.stopped.startswith("Interrupted after ") or len(count) < call
+    check_same(run(**options, checkpoints=tmp_path, resume=True), reference)
+
+
+def test_steps_that_were_halved_afterwards(tmp_path):
+    """The checkpoint of a step whose successor halves it is that of the whole step, wherever Ctrl-C hits."""
+    reference = fold()
+    afterwards = [int(reason.split(":")[0][5:]) for reason in reference.guard_reasons if "the stimuli after it" in reason]
+    assert afterwards, "the test needs such a step"
+    for step in sorted({afterwards[0], afterwards[0] + 1, afterwards[-1] + 1}):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        fold(checkpoints=folder, callback=raise_at(step))
+        check_same(fold(checkpoints=folder, resume=True), reference)
+
+
+@pytest.mark.parametrize("stop", [StepLimit(5), LossBelow(2.3)])
+def test_a_run_that_ended_stays_ended(tmp_path, stop):
+    history = run(checkpoints=tmp_path, stop=stop)
+    assert 0 < len(history.loss) < 8
+    check_same(run(checkpoints=tmp_path, stop=stop, resume=True), history)
+
+
+def test_another_run_cannot_be_resumed(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no folder to resume from; pass checkpoints=FOLDER"):
+        run(resume=True)
+    with pytest.raises(CheckpointError, match="holds no checkpoint that is whole"):
+        run(resume=True, checkpoints=tmp_path)
+    run(checkpoints=tmp_path)
+    with pytest.raises(CheckpointError, match="is of a run of 8 steps of 30 stimuli, this one has 4 of 60; resume with"):
+        run(checkpoints=tmp_path, resume=True, batch_size=60)
+    with pytest.raises(CheckpointError, match="holds checkpoints of another run"):
+        run(checkpoints=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    run(checkpoints=tmp_path, callback=raise_at(8))
+    newest = max(tmp_path.iterdir())
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(RuntimeWarning, match=rf"{newest.name} is damaged: .*; the checkpoint before it is used"):
+        history = run(checkpoints=tmp_path, resume=True)
+    check_same(history, run())
+
+
+def test_a_folder_that_takes_no_files_shows_before_there_is_work_to_lose(tmp_path):
+    steps = []
+    with pytest.raises(RunFolderError, match="No such file or directory"):
+        run(checkpoints=tmp_path / "gone", callback=lambda step, history: steps.append(step))
+    assert not steps
+
+
+def test_a_disk_that_fills_up_leaves_the_checkpoints_before(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+
+        def full(*arguments):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def fill(step, history):
+            if step == 5:
+                patch.setattr(os, "replace", full)
+
+        with pytest.raises(RunFolderError, match="No space left on device; free space"):
+            run(checkpoints=tmp_path, callback=fill)
+    assert last_checkpoint(tmp_path)["step"] == 3
+    check_same(run(checkpoints=tmp_path, resume=True), run())
+
+
+def long_run(folder=None):
+    """Train for steps enough with Adam on the default manifold, from the last checkpoint if there is one."""
+    resume = folder is not None and any(folder.glob("checkpoint-*"))
+    return run(
+        rule=None, learning_rate=None, epochs=4 * KILLS + 3, checkpoints=folder, resume=resume, checkpoint_every=1,
+    )  # fmt: skip
+
+
+def finish(folder):
+    """Be the process that is killed."""
+    print("ready", flush=True)
+    history = long_run(folder)
+    np.savez(folder / "result.npz", weights=history.weights, loss=history.loss, test_loss=history.test_loss)
+
+
+def test_a_run_that_is_killed_again_and_again(tmp_path):
+    reference, generator, steps = long_run(), np.random.default_rng(), []
+    tests = Path(__file__).resolve().parent
+    code = f"import sys; sys.path[:0] = [{str(tests)!r}, {str(tests.parent)!r}]\n"
+    code += f"from pathlib import Path; from test_resuming import finish; finish(Path({str(tmp_path)!r}))"
+
+    def started():
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    for _ in range(KILLS):
+        with started() as process:
+            time.sleep(generator.uniform(0, 0.5))
+            process.kill()
+        steps.append(last_checkpoint(tmp_path)["step"] if any(tmp_path.glob("checkpoint-*")) else None)
+    with started() as process:
+        assert process.wait() == 0
+    print("last checkpoints when it was killed:", steps)
+    with np.load(tmp_path / "result.npz") as result:
+        for name in ("weights", "loss", "test_loss"):
+            np.testing.assert_array_equal(result[name], getattr(reference, name))
