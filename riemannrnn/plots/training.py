@@ -5,6 +5,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from riemannrnn.plots.comparison import scale_losses
+
 BATCHES, HELD_OUT, GUARD = "#56B4E9", "#D55E00", "#CC79A7"
 """Colours of what is measured on mini-batches and on held-out data, and of the guard; colour-blind safe."""
 
@@ -12,7 +14,8 @@ BATCHES, HELD_OUT, GUARD = "#56B4E9", "#D55E00", "#CC79A7"
 def plot_loss(history: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the loss of mini-batches and of the held-out data against steps."""
     ax = _along_steps(history, "loss", "test_loss", 1, ax)
-    ax.set(yscale="log", ylabel="loss (nat)")
+    scale_losses(ax)
+    ax.set_ylabel("loss (nat)")
     return ax
 
 
