@@ -147,8 +147,8 @@ def _parse_table(name: str, schema: type, table: Mapping[str, Any]) -> Any:
     return schema(**values)
 
 
-def _parse(path: str, given: Any, kind: type, least: float | None, below: float | None, choices: tuple[str, ...]) -> Any:
-    value: Any = float(given) if kind is float and type(given) is int else given
+def _parse(path: str, value: Any, kind: Any, least: float | None, below: float | None, choices: tuple[str, ...]) -> Any:
+    value = float(value) if kind is float and type(value) is int else value
     if type(value) is not kind:  # a truth value is an int to isinstance
         raise ConfigError(f"{path} = {value!r}: expected {KINDS[kind]}")
     if choices and value not in choices:

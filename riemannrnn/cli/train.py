@@ -105,7 +105,7 @@ def train_command(
         with _warnings_as_sentences():
             history = _with_progress(training, folder)
         written = write_history(history, training, folder)
-        interrupted = history.interrupted
+        interrupted = history.stopped if history.interrupted else ""
     except RunFolderError as error:
         refuse(RunFolderError(f"{error}. What was written before is kept; go on with {_again(folder)}"))
     except UnstableStartError as error:
@@ -113,12 +113,12 @@ def train_command(
     except CheckpointError as error:
         refuse(error)
     except KeyboardInterrupt:  # while results were written
-        interrupted = True
+        interrupted = "Interrupted."
     if written:
         _print_result(history, training)
         console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
     if interrupted:
-        console.print(f"Interrupted. Go on with {escape(_again(folder))}", soft_wrap=True, highlight=False)
+        console.print(f"{interrupted} Go on with {escape(_again(folder))}", soft_wrap=True, highlight=False)
         raise typer.Exit(INTERRUPTED)
     if len(history.test_loss) < training.steps:
         raise typer.Exit(STOPPED)
@@ -249,14 +249,16 @@ def _with_progress(training: Training, folder: Path) -> History:
 def _state(training: Training, history: History) -> str:
     """Return where a run stands, in a line."""
     if training.config.train.guard:
-        stability = f"abscissa {history.abscissa[-1]:+.2f}"
+        seen = history.abscissa[-1]
+        stability = f"abscissa {seen:+.2f}" if np.isfinite(seen) else "no step taken"
     else:
         stability = "always stable" if training.promised else "no guard"
     return f"loss {history.loss[-1]:.3f}, accuracy {100 * history.accuracy[-1]:.0f} %, {stability}"
 
 
 def _print_result(history: History, training: Training) -> None:
-    console.print(escape(history.stopped), soft_wrap=True, highlight=False)
+    if not history.interrupted:
+        console.print(escape(history.stopped), soft_wrap=True, highlight=False)
     measured = [value for value in history.test_accuracy if np.isfinite(value)]
     held_out = f", {100 * measured[-1]:.1f} % of held-out stimuli right" if measured else ""
     guarded = f", {history.guard_actions} steps shortened by the guard" if training.config.train.guard else ""

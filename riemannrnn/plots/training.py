@@ -43,10 +43,14 @@ def plot_watch(history: xr.Dataset, ax: Axes | None = None) -> Axes:
         ax.text(0.5, 0.5, "no guard: not measured", transform=ax.transAxes, ha="center", color="0.4")
         ax.set(xlim=(1, max(history.sizes["step"], 2)), yticks=[])
         return ax
-    ax.plot(history["step"], history["abscissa"], color="black", lw=1)
+    ax.plot(history["step"], history["abscissa"], ".-", color="black", lw=1, ms=3)
     ax.axhline(0, color="black", lw=0.8, ls=":")
     shortened = history["step"][history["shortened"].values < 1]
-    ax.plot(shortened, np.zeros(shortened.size), "|", color=GUARD, ms=9, label=f"shortened by the guard: {shortened.size}")
+    above = np.full(shortened.size, 1.02)  # of the height of the axes
+    ax.plot(
+        shortened, above, "|", color=GUARD, ms=7, label=f"shortened by the guard: {shortened.size}",
+        transform=ax.get_xaxis_transform(), clip_on=False,
+    )  # fmt: skip
     ax.legend(frameon=False, fontsize=8)
     return ax
 
