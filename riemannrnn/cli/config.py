@@ -154,9 +154,9 @@ def _parse(path: str, value: Any, kind: Any, least: float | None, below: float |
     if choices and value not in choices:
         raise _unknown(f"{path} = {value!r}", value, choices)
     if least is not None and not value >= least:
-        raise ConfigError(f"{path} = {value!r}: too small; the least is {least}")
+        raise ConfigError(f"{path} = {value!r}: it has to be {least} or more")
     if below is not None and not value < below:
-        raise ConfigError(f"{path} = {value!r}: too large; it has to be below {below}")
+        raise ConfigError(f"{path} = {value!r}: it has to be below {below}")
     return value
 
 

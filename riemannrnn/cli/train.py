@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
 import typer
@@ -17,7 +17,7 @@ from manifolds import ManifoldError, ScaledMonotoneManifold
 from manifolds.arrays import to_numpy
 from riemannrnn.cli.common import INTERRUPTED, complain, console, progress_bars, refuse
 from riemannrnn.cli.config import Config, ConfigError, read_config, read_run, write_config
-from riemannrnn.datasets import Dataset, load_digits, load_mnist, mnist_folder
+from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.learning.checkpoints import PATTERN, CheckpointError
 from riemannrnn.learning.cost import as_parameterization
 from riemannrnn.learning.geometries import GEOMETRIES
@@ -91,37 +91,56 @@ def train_command(
 ) -> None:
     """Train a network; without options a hundred units, stable by construction, on scikit-learn's handwritten digits."""
     try:
-        if resume is None:
-            training = prepare(read_config(config) if config else Config())
-            folder = _begin(output, training.config)
-        elif config or output != OUTPUT:
-            raise ConfigError("--resume takes neither --config nor --output; a run goes on as it began, in its own folder")
-        else:
-            training, folder = prepare(read_run(resume)), resume
+        training, folder = _continued(config, resume, output) if resume else _begun(config, output)
     except (ValueError, RunFolderError) as error:
         refuse(error)
-    written: list[str] = []
+    try:
+        history, written = _train(training, folder)
+    except KeyboardInterrupt:  # before the first step, or while results were written
+        _go_on("Interrupted.", folder)
+    _print_result(history, training, written, folder)
+    if history.interrupted:
+        _go_on(history.stopped, folder)
+    if len(history.test_loss) < training.steps:
+        raise typer.Exit(STOPPED)
+
+
+def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
+    """Return a new run and its folder, which is one to go on with as soon as its configuration is written."""
+    training = prepare(read_config(config) if config else Config())
+    folder = create_run_folder(output, "train")
+    try:
+        (folder / "checkpoints").mkdir()
+    except OSError as error:
+        raise RunFolderError(f"cannot make {folder / 'checkpoints'}: {error.strerror}; choose another with --output") from error
+    write_config(folder / "config.toml", training.config)
+    return training, folder
+
+
+def _continued(config: Path | None, folder: Path, output: Path) -> tuple[Training, Path]:
+    if config or output != OUTPUT:
+        raise ConfigError("--resume takes neither --config nor --output; a run goes on as it began, in its own folder")
+    return prepare(read_run(folder)), folder
+
+
+def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
+    """Train and write the results; return the history and the names of the files."""
     try:
         with _warnings_as_sentences():
             history = _with_progress(training, folder)
-        written = write_history(history, training, folder)
-        interrupted = history.stopped if history.interrupted else ""
+        return history, write_history(history, training, folder)
     except RunFolderError as error:
         refuse(RunFolderError(f"{error}. What was written before is kept; go on with {_again(folder)}"))
     except UnstableStartError as error:
         refuse(ConfigError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
     except CheckpointError as error:
         refuse(error)
-    except KeyboardInterrupt:  # while results were written
-        interrupted = "Interrupted."
-    if written:
-        _print_result(history, training)
-        console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
-    if interrupted:
-        console.print(f"{interrupted} Go on with {escape(_again(folder))}", soft_wrap=True, highlight=False)
-        raise typer.Exit(INTERRUPTED)
-    if len(history.test_loss) < training.steps:
-        raise typer.Exit(STOPPED)
+
+
+def _go_on(stopped: str, folder: Path) -> NoReturn:
+    """Say how to go on with an interrupted run, and leave."""
+    console.print(f"{stopped} Go on with {escape(_again(folder))}", soft_wrap=True, highlight=False)
+    raise typer.Exit(INTERRUPTED)
 
 
 def prepare(config: Config) -> Training:
@@ -146,7 +165,10 @@ def prepare(config: Config) -> Training:
     )
     made = RateNetwork(network.units, training.stimuli.shape[1], 10, network.activation, network.seed, np.dtype(network.dtype))
     task, rule = _place(config, Task(made, made.initial_weights(network.radius), training, held_out, held_out))
-    promised = as_parameterization(getattr(rule, "manifold", None), made.activation).stable_by_construction
+    try:
+        promised = as_parameterization(getattr(rule, "manifold", None), made.activation).stable_by_construction
+    except ValueError as error:
+        raise ConfigError(f"network.activation: {error}") from error
     if config.train.guard is None:
         config = replace(config, train=replace(config.train, guard=not promised))
     return Training(config, task, rule, promised)
@@ -156,8 +178,11 @@ def _load(config: Config) -> tuple[Dataset, Dataset, str | None]:
     """Return what is learned, what is held out, and the folder of the files if there is one."""
     data, dtype = config.data, np.dtype(config.network.dtype)
     if data.name == "mnist":
-        folder = mnist_folder(data.folder).resolve()  # a run may go on from elsewhere
-        whole, held_out = load_mnist(folder, dtype)
+        try:
+            folder = mnist_folder(data.folder).resolve()  # a run may go on from elsewhere
+            whole, held_out = load_mnist(folder, dtype)
+        except DatasetError as error:
+            raise DatasetError(f"data.folder: {error}") from error
         size = _size(data.training_size or whole.labels.shape[0], whole.labels.shape[0])
         (training,) = whole.split(size, seed=data.seed)
         return training, held_out, str(folder)
@@ -199,17 +224,6 @@ def _place(config: Config, task: Task) -> tuple[Task, Rule]:
     if settings.decay and not isinstance(rule, MetricRule):
         raise ConfigError(f"train.decay = {settings.decay}: rule {name!r} has no manifold; leave it out, or choose 'adam'")
     return task, rule
-
-
-def _begin(output: Path, config: Config) -> Path:
-    """Return a new run folder; it is one to go on with as soon as its configuration is written."""
-    folder = create_run_folder(output, "train")
-    try:
-        (folder / "checkpoints").mkdir()
-    except OSError as error:
-        raise RunFolderError(f"cannot make {folder / 'checkpoints'}: {error.strerror}; choose another with --output") from error
-    write_config(folder / "config.toml", config)
-    return folder
 
 
 def write_history(history: History, training: Training, folder: Path) -> list[str]:
@@ -256,13 +270,16 @@ def _state(training: Training, history: History) -> str:
     return f"loss {history.loss[-1]:.3f}, accuracy {100 * history.accuracy[-1]:.0f} %, {stability}"
 
 
-def _print_result(history: History, training: Training) -> None:
+def _print_result(history: History, training: Training, written: list[str], folder: Path) -> None:
     if not history.interrupted:
         console.print(escape(history.stopped), soft_wrap=True, highlight=False)
+    if not written:
+        return
     measured = [value for value in history.test_accuracy if np.isfinite(value)]
     held_out = f", {100 * measured[-1]:.1f} % of held-out stimuli right" if measured else ""
     guarded = f", {history.guard_actions} steps shortened by the guard" if training.config.train.guard else ""
     console.print(f"Loss {history.loss[-1]:.4f}{held_out}{guarded}.", highlight=False)
+    console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
 
 
 @contextmanager
