@@ -227,14 +227,14 @@ def _place(config: Config, task: Task) -> tuple[Task, Rule]:
 
 
 def write_history(history: History, training: Training, folder: Path) -> list[str]:
-    """Write history.nc, weights.npz and training.png into the run folder; nothing where there was no step.
+    """Write history.nc, weights.npz and training.png into the run folder; nothing where no step was finished.
 
     Returns
     -------
     list of str
         The names of the files.
     """
-    if not history.step_length:
+    if not history.test_loss:
         return []
     dataset, network = history.to_dataset(), training.task.network
     arrays = {"weights": history.weights, "input_weights": network.input_weights, "readout": network.readout}
