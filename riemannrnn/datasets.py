@@ -21,7 +21,7 @@ from sklearn import datasets as sklearn_datasets
 from riemannrnn.backend import Namespace, to_backend
 from riemannrnn.idx import DATA_VARIABLE, WHERE, DatasetError, read_idx, write_idx
 
-__all__ = ["DATA_VARIABLE", "Dataset", "DatasetError", "fetch_mnist", "load_digits", "load_mnist", "read_idx"]
+__all__ = ["DATA_VARIABLE", "Dataset", "DatasetError", "fetch_mnist", "load_digits", "load_mnist", "mnist_folder", "read_idx"]
 
 _PIXELS = (28, 28)
 _MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}  # in OpenML's order of rows
@@ -168,10 +168,16 @@ def load_mnist(folder: Path | str | None = None, dtype: DTypeLike = np.float32) 
         If no folder is named, a file is missing or damaged, images are not 28 x 28, labels
         are not 0 to 9, or the number of labels is not that of the images.
     """
+    chosen = mnist_folder(folder)
+    return _read_mnist(chosen, "train", dtype), _read_mnist(chosen, "t10k", dtype)
+
+
+def mnist_folder(folder: Path | str | None = None) -> Path:
+    """Return the folder in which `load_mnist` looks; raises as it does if none is named."""
     chosen = folder if folder is not None else os.environ.get(DATA_VARIABLE)
     if not chosen:
         raise DatasetError(f"MNIST cannot be found, since no folder is given and {DATA_VARIABLE} is not set: {WHERE}")
-    return _read_mnist(Path(chosen), "train", dtype), _read_mnist(Path(chosen), "t10k", dtype)
+    return Path(chosen)
 
 
 def _read_mnist(folder: Path, part: str, dtype: DTypeLike) -> Dataset:

@@ -8,6 +8,7 @@ import typer
 from riemannrnn.cli.common import console
 from riemannrnn.cli.compare import compare_command
 from riemannrnn.cli.reproduce import reproduce_command
+from riemannrnn.cli.train import train_command
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
 
@@ -29,3 +30,4 @@ def main(
 
 app.command("compare", epilog="Example: riemannrnn compare --contender resolvent --budget 100 --seed 3")(compare_command)
 app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output runs")(reproduce_command)
+app.command("train", epilog="Example: riemannrnn train --output runs")(train_command)

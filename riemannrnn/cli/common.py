@@ -22,7 +22,12 @@ def progress_bars() -> Progress:
     return Progress(*columns, console=console)
 
 
+def complain(kind: str, sentence: str) -> None:
+    """Print an "Error" or a "Warning" as one line of the standard error."""
+    Console(stderr=True).print(f"[red]{kind}:[/red] {escape(sentence)}", soft_wrap=True)
+
+
 def refuse(error: Exception) -> NoReturn:
     """Print an error as a sentence and leave with status 2."""
-    Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
+    complain("Error", str(error))
     raise typer.Exit(2)

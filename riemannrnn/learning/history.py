@@ -42,6 +42,8 @@ class History:
         A sentence: why the run ended.
     converged
         Whether that means convergence.
+    interrupted
+        Whether Ctrl-C ended it.
     """
 
     weights: Array
@@ -58,6 +60,7 @@ class History:
     guard_reasons: list[str] = field(default_factory=list)
     stopped: str = ""
     converged: bool = False
+    interrupted: bool = False
 
     @property
     def guard_actions(self) -> int:

@@ -89,7 +89,7 @@ class Run:
             except (FixedPointError, ManifoldError) as error:
                 history.stopped = f"Stopped at step {self.step + 1}: {error}"
             except KeyboardInterrupt:
-                history.stopped = f"Interrupted after {self.step} steps."
+                history.stopped, history.interrupted = f"Interrupted after {self.step} steps.", True
                 self._write(self._boundary or self._state())
         return history
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from math import ceil, cos, inf, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,23 @@ LONGEST_STEP = 1.0
 SINGLE_RESIDUAL = 1e-4
 """Residual of a unit, root mean square, asked of fixed points in float32 where they are unique: weights there may grow so large
 that rounding leaves no smaller one, and no branch can be mistaken for another."""
+
+
+class Defaults(NamedTuple):
+    """What `train` does where a rule, a learning rate, a schedule or a longest step is not given."""
+
+    rule: str | Rule
+    learning_rate: float
+    schedule: str
+    longest_step: float
+
+
+def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
+    """Return what `train` chooses for a rule and a manifold, either or both of which may be None."""
+    plain = rule is None and manifold is None
+    name = rule or ("adam" if plain else "geodesic_flow")
+    rate = LEARNING_RATES.get(str(name), 0.1)
+    return Defaults(name, rate, "cosine", LONGEST_STEP) if plain else Defaults(name, rate, "constant", inf)
 
 
 def train(
@@ -154,9 +171,9 @@ def train(
     batch_size = count if batch_size is None else batch_size
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size = {batch_size} does not fit {count} stimuli; choose 1 to {count}")
-    plain = rule is None and manifold is None
-    name = rule or ("adam" if plain else "geodesic_flow")
-    if plain:
+    chosen = defaults(rule, manifold)
+    name = chosen.rule
+    if rule is None and manifold is None:
         manifold = ScaledMonotoneManifold(network.n_units, GROWTH)
     if isinstance(weights, tuple) and isinstance(name, str):
         raise ValueError(
@@ -174,14 +191,14 @@ def train(
     run = Run(
         rule=stepper,
         cost=FixedPointCost(network, stimuli, resolve_loss(labels, count), on_failure="raise", **options),
-        learning_rate=LEARNING_RATES.get(str(name), 0.1) if learning_rate is None else learning_rate,
-        schedule=_schedule(schedule or ("cosine" if plain else "constant")),
+        learning_rate=chosen.learning_rate if learning_rate is None else learning_rate,
+        schedule=_schedule(schedule or chosen.schedule),
         batch_size=batch_size,
         steps=epochs * per_epoch,
         generator=np.random.default_rng(seed),
         point=point,
         history=History(parameterization.weights(point), point),
-        longest_step=(LONGEST_STEP if plain else inf) if longest_step is None else longest_step,
+        longest_step=chosen.longest_step if longest_step is None else longest_step,
         decay=decay,
         guard=_guard(not promised if guard is None else guard),
         held_out=None if held_out is None else _held_out(network, *held_out, options),

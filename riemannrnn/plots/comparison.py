@@ -65,15 +65,21 @@ def _style(entry: Entry) -> dict[str, Any]:
     }
 
 
+def scale_losses(ax: Axes) -> None:
+    """Make the ordinate logarithmic, with plain numbers at 1, 2 and 5."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def plot_losses(entries: Sequence[Entry], against: str, ax: Axes | None = None) -> Axes:
     """Draw the training loss of each contender against "evaluations" or "seconds", on a logarithmic axis of loss."""
     ax = Figure().add_subplot() if ax is None else ax
     for entry in entries:
         ax.plot([getattr(point, against) for point in entry.history], [point.loss for point in entry.history], **_style(entry))
-    ax.set(yscale="log", ylabel="training loss (nat)")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter(ScalarFormatter())
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    scale_losses(ax)
+    ax.set_ylabel("training loss (nat)")
     ax.set_xlabel("cost, gradient and Hessian evaluations" if against == "evaluations" else "seconds of computation")
     return ax
 

@@ -1,0 +1,342 @@
+"""`riemannrnn train`: what it writes, how it goes on, what it refuses, and how it stops."""
+
+import errno
+import os
+import tomllib
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from shlex import split
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.image import imread
+from test_cli import names, refused, run
+from test_datasets import tiny_mnist
+
+from riemannrnn import RateNetwork, train
+from riemannrnn.cli import train as command
+from riemannrnn.cli.config import PATHS, TABLES, parse_config
+from riemannrnn.datasets import load_digits
+from riemannrnn.learning.run import Run
+from riemannrnn.run_folder import write_toml
+
+TINY = {
+    "network": {"units": 6, "radius": 0.3},
+    "data": {"training_size": 40},
+    "train": {"batch_size": 10, "epochs": 3, "checkpoint_every": 2},
+}
+"""Twelve steps."""
+
+RULES = {
+    "default": {},
+    "guarded": {"rule": "adam", "manifold": "euclidean", "learning_rate": 0.5, "decay": 0.01},
+    "momentum": {"rule": "parallel_transport", "manifold": "monotone", "learning_rate": 0.01},
+    "per stimulus": {"rule": "dW3", "schedule": "linear"},
+}
+
+RESULTS = ["checkpoints", "config.toml", "history.nc", "training.png", "weights.npz"]
+
+
+def merged(changes):
+    return {table: TINY.get(table, {}) | changes.get(table, {}) for table in TABLES}
+
+
+def begin(parent, *options, **changes):
+    """Run the command on the tiny configuration; return the result and the run folder, or None."""
+    parent.mkdir(parents=True, exist_ok=True)
+    write_toml(parent / "tiny.toml", merged(changes))
+    result = run("train", "--config", parent / "tiny.toml", "--output", parent / "runs", *options)
+    return result, next(iter((parent / "runs").glob("train-*")), None)
+
+
+def results(folder):
+    """Return the arrays of the weights, and the history."""
+    with np.load(folder / "weights.npz", allow_pickle=False) as arrays, xr.open_dataset(folder / "history.nc") as history:
+        return dict(arrays), history.load()
+
+
+def assert_same_bits(folder, other):
+    (arrays, history), (others, reference) = results(folder), results(other)
+    assert {name: array.tobytes() for name, array in arrays.items()} == {
+        name: array.tobytes() for name, array in others.items()
+    }
+    xr.testing.assert_identical(history, reference)
+
+
+def interrupt(monkeypatch, method, step):
+    """Press Ctrl-C when a method of the run is called in a step, counted from 0."""
+    original = getattr(Run, method)
+
+    def pressed(self, *arguments):
+        if self.step == step:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Run, method, pressed)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """One run to its end, and its folder."""
+    return begin(tmp_path_factory.mktemp("uninterrupted"))
+
+
+@pytest.fixture(scope="module")
+def folder(outcome):
+    return outcome[1]
+
+
+def test_a_run_ends_with_its_results(outcome, folder):
+    result, _ = outcome
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert "All 3 epochs done." in result.stdout
+    assert "% of held-out stimuli right" in result.stdout
+    assert f"Written to {folder}: config.toml, history.nc, weights.npz, training.png" in result.stdout
+    assert names(folder) == RESULTS
+    assert "accuracy" in result.stdout.splitlines()[0]
+    assert "always stable" in result.stdout.splitlines()[0]
+
+
+def test_the_run_is_that_of_train_with_its_defaults(folder):
+    digits = load_digits()
+    learned, held_out = digits.split(40, 1757, seed=0)
+    network = RateNetwork(6, 64, 10, seed=0)
+    history = train(
+        network,
+        network.initial_weights(0.3),
+        learned.stimuli,
+        learned.labels,
+        batch_size=10,
+        epochs=3,
+        seed=0,
+        held_out=(held_out.stimuli, held_out.labels),
+    )
+    arrays, written = results(folder)
+    np.testing.assert_array_equal(arrays["weights"], history.weights)
+    np.testing.assert_array_equal(arrays["input_weights"], network.input_weights)
+    np.testing.assert_array_equal(arrays["readout"], network.readout)
+    assert written["loss"].values.tolist() == history.loss
+    assert written["step_length"].values.tolist() == history.step_length
+    assert np.flatnonzero(np.isfinite(written["test_accuracy"])).tolist() == [3, 7, 11]
+
+
+def test_config_holds_every_key_and_gives_the_same_run(folder, tmp_path):
+    written = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    assert written.pop("versions") == {"riemannrnn": version("riemannrnn")}
+    assert [f"{table}.{key}" for table, keys in written.items() for key in keys] == [
+        path for path in PATHS if path != "data.folder"
+    ]
+    chosen = {"rule": "adam", "manifold": "scaled-monotone", "learning_rate": 0.01, "schedule": "cosine", "longest_step": 1.0}
+    assert written["train"].items() >= (chosen | {"guard": False, "evaluate_every": 4}).items()
+    result = run("train", "--config", folder / "config.toml", "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert_same_bits(next(tmp_path.iterdir()), folder)
+
+
+def test_the_picture_shows_something(folder):
+    pixels = imread(folder / "training.png")
+    assert pixels.shape[:2] == (1300, 1800)
+    assert pixels[..., :3].std() > 0.02
+
+
+def test_help_shows_an_example_which_runs(tmp_path, monkeypatch):
+    result = run("train", "--help")
+    (example,) = (line.strip() for line in result.stdout.splitlines() if "Example: " in line)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "Config", lambda: parse_config(TINY))
+    monkeypatch.setattr(command, "DIGITS", 40)
+    assert run(*split(example.removeprefix("Example: riemannrnn "))).exit_code == 0
+    assert names(next((tmp_path / "runs").iterdir())) == RESULTS
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """The folder of an uninterrupted run under each rule, made when asked for."""
+
+    @cache
+    def reference(name):
+        result, folder = begin(tmp_path_factory.mktemp("reference"), train=RULES[name])
+        assert result.exit_code == 0, result.output
+        return folder
+
+    return reference
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "step"),
+    [
+        *((name, "_take_step", 5) for name in RULES),
+        *((name, *where) for name in ("default", "guarded") for where in (("_take_step", 0), ("_look", 1), ("_arrive", 12))),
+    ],
+)
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, references, name, method, step):
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, method, step)
+        stopped, folder = begin(tmp_path, train=RULES[name])
+    assert stopped.exit_code == 130, stopped.output
+    before = (folder / "config.toml").read_bytes()
+    assert f"Go on with riemannrnn train --resume {folder}" in stopped.stdout
+    taken, take_step = [], Run._take_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_take_step", lambda self, *rest: (taken.append(self.step), take_step(self, *rest)))
+        result = run("train", "--resume", folder)
+    assert result.exit_code == 0, result.output
+    assert taken == list(range({"_take_step": step, "_look": step - 1, "_arrive": step}[method], 12))
+    assert_same_bits(folder, references(name))
+    assert (folder / "config.toml").read_bytes() == before
+    assert names(folder) == RESULTS
+
+
+def test_the_guarded_run_has_something_to_guard(references):
+    """Else the resumed one would show nothing."""
+    assert len(results(references("guarded"))[1].attrs["guard_reasons"]) > 2
+
+
+def test_a_finished_run_may_be_resumed_and_stays_as_it_is(folder, tmp_path):
+    before = results(folder)[0]["weights"]
+    (folder / "notes.txt").write_text("mine")
+    assert run("train", "--resume", folder).exit_code == 0
+    np.testing.assert_array_equal(results(folder)[0]["weights"], before)
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "notes.txt").unlink()
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(folder, tmp_path):
+    killed = tmp_path / "killed"
+    (killed / "checkpoints").mkdir(parents=True)
+    (killed / "config.toml").write_bytes((folder / "config.toml").read_bytes())
+    assert run("train", "--resume", killed).exit_code == 0
+    assert_same_bits(killed, folder)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, "_take_step", 7)
+        _, stopped = begin(tmp_path)
+    *_, last = sorted((stopped / "checkpoints").iterdir())
+    last.write_bytes(last.read_bytes()[:-1])
+    result = run("train", "--resume", stopped)
+    assert result.exit_code == 0, result.output
+    assert (
+        result.stderr
+        == f"Warning: {last} is damaged: its checksum is not that of its content; the checkpoint before it is used\n"
+    )
+    assert_same_bits(stopped, folder)
+
+
+def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, folder):
+    _, damaged = begin(tmp_path)
+    for path in (damaged / "checkpoints").iterdir():
+        path.write_bytes(b"nothing")
+    before = (damaged / "weights.npz").read_bytes()
+    result = run("train", "--resume", damaged)
+    assert result.exit_code == 2
+    assert (
+        result.stderr.splitlines()[-1]
+        == f"Error: {damaged / 'checkpoints'} holds no checkpoint that is whole; start the run anew"
+    )
+    assert (damaged / "weights.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, "", "[versions]\nriemannrnn = '0'\n", "[compare]\nunits = 3\n"])
+def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, content):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "weights.npz").write_text("mine")
+    if content is not None:
+        (tmp_path / "config.toml").write_text(content)
+    before = names(tmp_path)
+    assert refused(run("train", "--resume", tmp_path)).startswith(f"Error: {tmp_path} is no run to go on with; ")
+    assert names(tmp_path) == before
+    assert (tmp_path / "weights.npz").read_text() == "mine"
+    assert "is no run to go on with" in refused(run("train", "--resume", tmp_path / "nowhere"))
+
+
+def test_another_configuration_than_that_of_the_checkpoint_is_refused(tmp_path):
+    _, folder = begin(tmp_path)
+    path = folder / "config.toml"
+    path.write_text(path.read_text().replace("epochs = 3", "epochs = 4"))
+    assert "the checkpoint is of a run of 12 steps of 10 stimuli, this one has 16" in refused(run("train", "--resume", folder))
+
+
+def test_resume_takes_no_other_option(folder, tmp_path):
+    for option in ("--config", "--output"):
+        assert "--resume takes neither" in refused(run("train", "--resume", folder, option, tmp_path))
+
+
+@pytest.mark.parametrize("name", ["checkpoint-00000006", "history", "weights", "training"])
+def test_a_full_disk_is_said_so_and_loses_nothing(tmp_path, folder, monkeypatch, name):
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target).name.startswith(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        result, stopped = begin(tmp_path)
+    line = refused(result)
+    assert f"cannot write {stopped}" in line
+    assert "No space left on device; free space" in line
+    assert line.endswith(f"What was written before is kept; go on with riemannrnn train --resume {stopped}")
+    assert len(names(stopped / "checkpoints")) >= 2
+    assert run("train", "--resume", stopped).exit_code == 0
+    assert_same_bits(stopped, folder)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    def read_only(*arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", read_only)
+        line = refused(run("train", "--output", tmp_path / "runs"))
+    assert "cannot make the run folder" in line
+    assert line.endswith("Permission denied; choose another with --output")
+    assert names(tmp_path) == []
+
+
+def test_ctrl_c_while_results_are_written(tmp_path, folder, monkeypatch):
+    def pressed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "save_figure", pressed)
+        result, stopped = begin(tmp_path)
+    assert result.exit_code == 130
+    assert f"Interrupted. Go on with riemannrnn train --resume {stopped}" in result.stdout
+    assert run("train", "--resume", stopped).exit_code == 0
+    assert_same_bits(stopped, folder)
+
+
+def test_a_run_that_cannot_go_on_says_why_and_keeps_what_it_has(tmp_path):
+    lost = {"rule": "dW2", "learning_rate": 1e6, "guard": False}
+    result, folder = begin(tmp_path, train=lost)
+    assert result.exit_code == 1
+    assert "Stopped at step 1: exit time t* = " in result.stdout
+    assert "history.nc" not in names(folder)
+    lost = {"rule": "dW1", "learning_rate": 1e3, "guard": False}
+    result, folder = begin(tmp_path / "later", network={"activation": "power-law"}, train=lost)
+    assert result.exit_code == 1
+    assert "have no fixed point to the tolerance" in result.stdout
+    assert names(folder) == RESULTS
+
+
+def test_mnist_from_a_folder_or_the_environment(tmp_path, monkeypatch):
+    tiny_mnist(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RIEMANNRNN_DATA", ".")
+    data = {"name": "mnist", "training_size": 5}
+    result, folder = begin(tmp_path / "new", data=data, train={"batch_size": 2, "epochs": 1})
+    assert result.exit_code == 0, result.output
+    written = tomllib.loads((folder / "config.toml").read_text())["data"]
+    assert written == {"name": "mnist", "training_size": 5, "seed": 0, "folder": str(tmp_path)}
+    monkeypatch.delenv("RIEMANNRNN_DATA")
+    monkeypatch.chdir("/")
+    assert run("train", "--resume", folder).exit_code == 0
+    line = refused(begin(tmp_path / "nowhere", data={"name": "mnist"})[0])
+    assert line.startswith("Error: data.folder: MNIST cannot be found")
+    assert len(results(folder)[1]["loss"]) == 3

@@ -1,0 +1,94 @@
+"""The configuration of `riemannrnn train`: each wrong key and value is named with its path and the nearest right one."""
+
+from dataclasses import asdict, fields
+
+import pytest
+from test_cli import names, refused, run
+
+from riemannrnn.cli.config import PATHS, TABLES, Config, ConfigError, parse_config, read_config, write_config
+from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.learning.rules import RULES
+
+
+def sentence(tmp_path, text):
+    """Return the sentence with which a file is refused; nothing may have been made."""
+    (tmp_path / "wrong.toml").write_text(text)
+    line = refused(run("train", "--config", tmp_path / "wrong.toml", "--output", tmp_path / "runs"))
+    assert names(tmp_path) == ["wrong.toml"]
+    return line.removeprefix("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[train]\nlearning_rat = 0.1", "train.learning_rat: unknown; did you mean train.learning_rate?"),
+        ("[trian]\nepochs = 2", "trian: unknown; did you mean train?"),
+        ("[network]\nepochs = 2", "network.epochs: unknown; did you mean train.epochs?"),
+        ("epochs = 2", "epochs: unknown; did you mean train.epochs?"),
+        ("train = 2", "train = 2: expected a table; write [train], and its keys below"),
+        ("[zzz]", "zzz: unknown; choose one of network, data, train"),
+        ("[data]\nzzz = 2", "data.zzz: unknown; choose one of data.name, data.training_size, data.seed, data.folder"),
+        ("[train]\nrule = 'adma'", "train.rule = 'adma': unknown; did you mean adam?"),
+        ("[train]\nmanifold = 'rezolvent'", "train.manifold = 'rezolvent': unknown; did you mean resolvent?"),
+        ("[train]\nschedule = 'zzz'", "train.schedule = 'zzz': unknown; choose one of constant, cosine, linear"),
+        ("[network]\nactivation = 'tahn'", "network.activation = 'tahn': unknown; did you mean tanh?"),
+        ("[network]\ndtype = 'float16'", "network.dtype = 'float16': unknown; did you mean float"),
+        ("[train]\nepochs = 2.5", "train.epochs = 2.5: expected a whole number"),
+        ("[train]\nepochs = true", "train.epochs = True: expected a whole number"),
+        ("[train]\nguard = 1", "train.guard = 1: expected true or false"),
+        ("[train]\nrule = 1", "train.rule = 1: expected a text in quotes"),
+        ("[train]\nlearning_rate = '1'", "train.learning_rate = '1': expected a number"),
+        ("[network]\nunits = 0", "network.units = 0: it has to be 1 or more"),
+        ("[train]\nlearning_rate = nan", "train.learning_rate = nan: it has to be 0 or more"),
+        ("[train]\nlearning_rate = inf", "train.learning_rate = inf: it has to be below inf"),
+        ("[train]\nmargin = 1", "train.margin = 1.0: it has to be below 1"),
+        ("[train]\nbatch_size = 2000", "train.batch_size = 2000: too large; there are 1000 stimuli to learn"),
+        ("[data]\ntraining_size = 1797", "data.training_size = 1797: too large; the largest is 1796"),
+        ("[data]\nfolder = 'here'", "data.folder: the digits come with scikit-learn; leave it out"),
+        ("[train]\nrule = 'dW3'\nmanifold = 'gain'", "train.manifold = 'gain': rule 'dW3' has a metric of its own"),
+        ("[train]\nrule = 'adam'\nmanifold = 'sparse'", "train.manifold = 'sparse': Subspace (mask of"),
+        ("[train]\nrule = 'dW3'\ndecay = 1", "train.decay = 1.0: rule 'dW3' has no manifold"),
+        ("[network]\nradius = 2", "train.manifold = 'scaled-monotone': no place to start; smallest eigenvalue of sym(I − W)"),
+        ("[network]\nactivation = 'power-law'", "network.activation: activation 'power-law' has slope"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_and_nothing_is_made(tmp_path, text, line):
+    assert sentence(tmp_path, text).startswith(line)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    assert sentence(tmp_path, "epochs =").startswith(f"{tmp_path / 'wrong.toml'} is not TOML: ")
+    assert "nowhere.toml cannot be read: No such file" in refused(run("train", "--config", tmp_path / "nowhere.toml"))
+    (tmp_path / "wrong.toml").write_bytes(b"\xff\xfe")
+    assert "is not TOML" in refused(run("train", "--config", tmp_path / "wrong.toml"))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_key_is_the_nearest_to_its_own_misspelling(path):
+    table, _, key = path.partition(".")
+    for wrong in (f"{key}s", key[:-1], key.upper().lower()[::-1] if key[::-1] != key else key + "x"):
+        with pytest.raises(ConfigError) as caught:
+            parse_config({table: {wrong: 1}})
+        assert str(caught.value).startswith(f"{table}.{wrong}: unknown; ")
+    with pytest.raises(ConfigError, match=f"did you mean {path}"):
+        parse_config({table: {f"{key}s": 1}})
+
+
+def test_every_default_is_right_by_its_own_schema(tmp_path):
+    defaults = {
+        table: {key: value for key, value in keys.items() if value is not None} for table, keys in asdict(Config()).items()
+    }
+    assert parse_config(defaults) == parse_config({}) == Config()
+    write_config(tmp_path / "config.toml", Config())
+    assert read_config(tmp_path / "config.toml") == Config()
+    assert all(each.metadata.keys() == {"least", "below", "choices"} for schema in TABLES.values() for each in fields(schema))
+
+
+def test_whole_numbers_are_numbers():
+    learning_rate = parse_config({"train": {"learning_rate": 1}}).train.learning_rate
+    assert isinstance(learning_rate, float)
+
+
+@pytest.mark.parametrize("name", [*GEOMETRIES])
+def test_every_manifold_has_its_name(name):
+    assert parse_config({"train": {"manifold": name, "rule": RULES[4]}}).train.manifold == name
