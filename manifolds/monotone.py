@@ -143,6 +143,17 @@ class MonotoneManifold(WeightManifold):
         E = root.value @ ((basis * array_namespace(point).exp(rates / 2)) @ basis.T) @ root.inverse
         return E @ _symmetric(carried) @ E.T + _skew(carried)
 
+    def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return K = −¼ ‖[X_s, Y_s]‖² / (|X|²|Y|² − ⟨X, Y⟩²), X and Y the vectors in the frame; never positive.
+
+        S lives in the symmetric space of positive definite matrices, K in a flat one (Helgason, *Differential Geometry, Lie
+        Groups, and Symmetric Spaces*, 1978, section V.3).
+        """
+        X, Y = self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b)
+        product = _symmetric(X) @ _symmetric(Y)
+        bracket = product - product.T
+        return -inner(bracket, bracket) / 4 / (inner(X, X) * inner(Y, Y) - inner(X, Y) ** 2)
+
     def random_point(self) -> Array:
         """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""
         sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
