@@ -1,8 +1,8 @@
 """The geometry of one path under one metric: lengths, the geodesic between its ends, deviation from it, turning, curvature."""
 
 from copy import deepcopy
-from dataclasses import dataclass, field
-from math import degrees, nan
+from dataclasses import dataclass, field, replace
+from math import asin, degrees, nan
 from typing import final
 
 import numpy as np
@@ -108,14 +108,15 @@ class PathMeter:
     Parameters
     ----------
     manifold
-        The metric; a copy of its own is used, so that several threads may measure.
+        The metric; copies are used, so that several threads may measure, each with a meter of its own.
     geodesic
-        Between the ends of the path; None to leave out what refers to it.
+        Between the ends of the path.
     """
 
     def __init__(self, manifold: WeightManifold, geodesic: Geodesic) -> None:
+        # Manifolds remember their last two points: those along the path and the start would drive out each other.
         self.manifold = deepcopy(manifold)
-        self.geodesic = geodesic
+        self.geodesic = replace(geodesic, manifold=deepcopy(manifold))
 
     def measure(
         self, before: Array | None, point: Array, after: Array | None, far: bool = True
@@ -130,13 +131,13 @@ class PathMeter:
             Whether to measure what needs the logarithm from the start.
         """
         result = PointMeasurement()
-        ahead, behind = (self._log(point, other, result) for other in (after, before))
+        behind, ahead = (self._log(point, other, result) for other in (before, after))  # in the order that remembers most
         here = Neighbourhood(point, ahead, behind)
         values = result.values
         if ahead is not None:
             values["step_length"] = self.manifold.norm(point, ahead)
         if ahead is not None and behind is not None:
-            values["turning"] = 180 - angle(self.manifold, point, ahead, behind)
+            values["turning"] = angle(self.manifold, point, ahead, -behind)
         for measure in (self._edge, self._curvature, *([self._from_geodesic] if far else [])):
             try:
                 values.update(measure(here))
@@ -159,49 +160,46 @@ class PathMeter:
     def _curvature(self, here: Neighbourhood) -> dict[str, float]:
         if isinstance(self.manifold, PullbackManifold):
             return {"curvature": 0.0}
-        if here.ahead is None or here.behind is None:
-            return {}
-        if not isinstance(self.manifold, MetricManifold | InvariantManifold | MonotoneManifold):
+        norm, point = self.manifold.norm, here.point
+        lengths = [0.0 if each is None else norm(point, each) for each in (here.ahead, here.behind)]
+        if not isinstance(self.manifold, MetricManifold | InvariantManifold | MonotoneManifold) or not min(lengths) > 0:
             return {}
         # The plane in which the path bends, by an orthonormal basis: nearly parallel vectors would divide rounding by nothing.
-        norm, point = self.manifold.norm, here.point
-        first = here.ahead / norm(point, here.ahead)
-        second = here.behind / norm(point, here.behind)
+        first, second = (each / length for each, length in zip((here.ahead, here.behind), lengths, strict=True))
         second = second - self.manifold.inner_product(point, first, second) * first
         sine = norm(point, second)
         return {"curvature": self.manifold.sectional_curvature(point, first, second / sine)} if sine > STRAIGHT else {}
 
     def _from_geodesic(self, here: Neighbourhood) -> dict[str, float]:
         """Distance from the start, and from the point of the geodesic whose logarithm is nearest to that of W."""
-        geodesic = self.geodesic
-        vector = self.manifold.log(geodesic.start, here.point)
-        values = {"from_start": self.manifold.norm(geodesic.start, vector)}
+        geodesic, manifold = self.geodesic, self.geodesic.manifold
+        vector = manifold.log(geodesic.start, here.point)
+        values = {"from_start": manifold.norm(geodesic.start, vector)}
         if geodesic.velocity is None or not geodesic.length > 0:
             return values
-        inner = self.manifold.inner_product(geodesic.start, vector, geodesic.velocity)
+        inner = manifold.inner_product(geodesic.start, vector, geodesic.velocity)
         time = min(max(inner / geodesic.length**2, 0.0), 1.0)
         values["progress"] = time
-        if isinstance(self.manifold, PullbackManifold):  # exact, and there also where the geodesic meets the edge in between
-            values["deviation"] = self.manifold.norm(geodesic.start, vector - time * geodesic.velocity)
+        if isinstance(manifold, PullbackManifold):  # exact, and there also where the geodesic meets the edge in between
+            values["deviation"] = manifold.norm(geodesic.start, vector - time * geodesic.velocity)
         else:
-            nearest = self.manifold.exp(geodesic.start, time * geodesic.velocity)
-            values["deviation"] = self.manifold.dist(here.point, nearest)
+            values["deviation"] = manifold.dist(here.point, manifold.exp(geodesic.start, time * geodesic.velocity))
         return values
 
 
 def angle(manifold: WeightManifold, point: Array, vector_a: Array, vector_b: Array) -> float:
     """Return the angle of two tangent vectors in the metric, in degrees; NaN where one vanishes.
 
-    From the chord between unit vectors, 2 atan2(‖a − b‖, ‖a + b‖), which is accurate for small angles too (Kahan).
+    From the chord between unit vectors, which tells small angles too.
     """
     norm_a, norm_b = manifold.norm(point, vector_a), manifold.norm(point, vector_b)
     if not (norm_a > 0 and norm_b > 0):
         return nan
-    a, b = vector_a / norm_a, vector_b / norm_b
-    return degrees(2 * np.arctan2(manifold.norm(point, a - b), manifold.norm(point, a + b)))
+    chord = manifold.norm(point, vector_a / norm_a - vector_b / norm_b)
+    return degrees(2 * asin(min(chord / 2, 1.0)))
 
 
-def is_regular(manifold: WeightManifold, point: Array) -> str:
+def why_singular(manifold: WeightManifold, point: Array) -> str:
     """Return why a point is singular under a metric, or nothing where it is not."""
     try:
         manifold.norm(point, point)
