@@ -1,9 +1,9 @@
 """The geometry of one path under one metric: lengths, the geodesic between its ends, deviation from it, turning, curvature."""
 
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from math import asin, degrees, nan
-from typing import final
+from dataclasses import dataclass, field
+from math import asin, degrees, nan, sqrt
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from manifolds import (
     SubspaceManifold,
     WeightManifold,
 )
+from manifolds.arrays import inner
 
 STRAIGHT = 1e-6
 """Two vectors whose angle has a smaller sine span no plane: its curvature would be rounding."""
@@ -78,28 +79,77 @@ class Geodesic:
             return None
 
 
-@final
-@dataclass(frozen=True)
-class Neighbourhood:
-    """A point W with what the path does there: the logarithms of its neighbours.
+class Tangents:
+    """Tangent vectors of a manifold in a form in which their inner products cost least.
 
-    Attributes
+    Under a pullback metric that is their coordinates, on the monotone manifold the moving frame: the inner product is
+    Frobenius' there, and logarithms come in this form. Under other metrics it is the vectors themselves.
+
+    Parameters
     ----------
-    ahead, behind
-        log_W of the next and of the last regular point; None where there is none.
+    manifold
+        The metric; a copy is used, so that several threads may measure, each with its own.
     """
 
-    point: Array
-    ahead: Array | None
-    behind: Array | None
+    def __init__(self, manifold: WeightManifold) -> None:
+        self.manifold = deepcopy(manifold)
+        self.flat = isinstance(manifold, PullbackManifold)
+        self._framed = isinstance(manifold, MonotoneManifold)
+
+    def log(self, point: Array, other: Array) -> Array:
+        """Return the logarithm of another point."""
+        if self.flat:
+            return self.manifold.chart.difference(point, other)
+        return self.manifold.frame_log(point, other) if self._framed else self.manifold.log(point, other)
+
+    def of(self, point: Array, vector: Array) -> Array:
+        """Return a tangent vector in this form."""
+        if self.flat:
+            return self.manifold.chart.differential(point, vector)
+        return self.manifold.to_frame(point, vector) if self._framed else vector
+
+    def inner(self, point: Array, a: Array, b: Array) -> float:
+        """Return the inner product of two vectors in this form."""
+        return inner(a, b) if self.flat or self._framed else float(self.manifold.inner_product(point, a, b))
+
+    def norm(self, point: Array, a: Array) -> float:
+        """Return the norm of a vector in this form."""
+        return sqrt(max(self.inner(point, a, a), 0.0))
+
+    def angle(self, point: Array, a: Array, b: Array) -> float:
+        """Return the angle of two vectors in degrees, from the chord between unit vectors; NaN where one vanishes."""
+        norms = self.norm(point, a), self.norm(point, b)
+        if not min(norms) > 0:
+            return nan
+        chord = self.norm(point, a / norms[0] - b / norms[1])
+        return degrees(2 * asin(min(chord / 2, 1.0)))
+
+    def curvature(self, point: Array, a: Array, b: Array) -> float:
+        """Return the sectional curvature of the plane of two vectors; NaN where there is none or the metric tells none."""
+        if self.flat:
+            return 0.0
+        norms = self.norm(point, a), self.norm(point, b)
+        if not isinstance(self.manifold, MetricManifold | InvariantManifold | MonotoneManifold) or not min(norms) > 0:
+            return nan
+        # An orthonormal basis of the plane: nearly parallel vectors would divide rounding by nothing.
+        first, second = a / norms[0], b / norms[1]
+        second = second - self.inner(point, first, second) * first
+        sine = self.norm(point, second)
+        if not sine > STRAIGHT:
+            return nan
+        vectors = first, second / sine
+        if self._framed:
+            vectors = self.manifold.from_frame(point, vectors[0]), self.manifold.from_frame(point, vectors[1])
+        return float(self.manifold.sectional_curvature(point, *vectors))
 
 
 @dataclass
 class PointMeasurement:
-    """What was measured at a point: quantities by name, and sentences about those that failed."""
+    """What was measured at a point: quantities by name, sentences about those that failed, and the log of the next point."""
 
     values: dict[str, float] = field(default_factory=lambda: dict.fromkeys(POINT_QUANTITIES, nan))
     failures: list[str] = field(default_factory=list)
+    ahead: Array | None = None
 
 
 class PathMeter:
@@ -108,19 +158,19 @@ class PathMeter:
     Parameters
     ----------
     manifold
-        The metric; copies are used, so that several threads may measure, each with a meter of its own.
+        The metric.
     geodesic
         Between the ends of the path.
     """
 
     def __init__(self, manifold: WeightManifold, geodesic: Geodesic) -> None:
+        self.tangents = Tangents(manifold)
+        self._geodesic = geodesic
         # Manifolds remember their last two points: those along the path and the start would drive out each other.
-        self.manifold = deepcopy(manifold)
-        self.geodesic = replace(geodesic, manifold=deepcopy(manifold))
+        self._from_start = Tangents(manifold)
+        self._velocity = None if geodesic.velocity is None else self._from_start.of(geodesic.start, geodesic.velocity)
 
-    def measure(
-        self, before: Array | None, point: Array, after: Array | None, far: bool = True
-    ) -> tuple[PointMeasurement, Neighbourhood]:
+    def measure(self, before: Array | None, point: Array, after: Array | None, far: bool = True) -> PointMeasurement:
         """Return what is measured at W, between its regular neighbours.
 
         Parameters
@@ -130,73 +180,45 @@ class PathMeter:
         far
             Whether to measure what needs the logarithm from the start.
         """
-        result = PointMeasurement()
-        behind, ahead = (self._log(point, other, result) for other in (before, after))  # in the order that remembers most
-        here = Neighbourhood(point, ahead, behind)
-        values = result.values
-        if ahead is not None:
-            values["step_length"] = self.manifold.norm(point, ahead)
-        if ahead is not None and behind is not None:
-            values["turning"] = angle(self.manifold, point, ahead, -behind)
-        for measure in (self._edge, self._curvature, *([self._from_geodesic] if far else [])):
+        result, tangents = PointMeasurement(), self.tangents
+
+        def attempt(measure: Callable[[], dict[str, float]]) -> None:
             try:
-                values.update(measure(here))
+                result.values.update(measure())
             except FAILURES as error:
                 result.failures.append(str(error))
-        return result, here
 
-    def _log(self, point: Array, other: Array | None, result: PointMeasurement) -> Array | None:
-        if other is None:
-            return None
-        try:
-            return self.manifold.log(point, other)
-        except FAILURES as error:
-            result.failures.append(str(error))
-            return None
+        def neighbours() -> dict[str, float]:
+            behind = None if before is None else tangents.log(point, before)  # first: in the order that remembers most
+            if after is None:
+                return {}
+            result.ahead = ahead = tangents.log(point, after)
+            values = {"step_length": tangents.norm(point, ahead)}
+            if behind is not None:
+                values["turning"] = tangents.angle(point, ahead, -behind)
+                values["curvature"] = tangents.curvature(point, ahead, behind)
+            return values
 
-    def _edge(self, here: Neighbourhood) -> dict[str, float]:
-        return {"edge_distance": self.manifold.edge_distance(here.point)}
+        attempt(neighbours)
+        attempt(lambda: {"edge_distance": tangents.manifold.edge_distance(point)})
+        if far:
+            attempt(lambda: self._far(point))
+        return result
 
-    def _curvature(self, here: Neighbourhood) -> dict[str, float]:
-        if isinstance(self.manifold, PullbackManifold):
-            return {"curvature": 0.0}
-        norm, point = self.manifold.norm, here.point
-        lengths = [0.0 if each is None else norm(point, each) for each in (here.ahead, here.behind)]
-        if not isinstance(self.manifold, MetricManifold | InvariantManifold | MonotoneManifold) or not min(lengths) > 0:
-            return {}
-        # The plane in which the path bends, by an orthonormal basis: nearly parallel vectors would divide rounding by nothing.
-        first, second = (each / length for each, length in zip((here.ahead, here.behind), lengths, strict=True))
-        second = second - self.manifold.inner_product(point, first, second) * first
-        sine = norm(point, second)
-        return {"curvature": self.manifold.sectional_curvature(point, first, second / sine)} if sine > STRAIGHT else {}
-
-    def _from_geodesic(self, here: Neighbourhood) -> dict[str, float]:
+    def _far(self, point: Array) -> dict[str, float]:
         """Distance from the start, and from the point of the geodesic whose logarithm is nearest to that of W."""
-        geodesic, manifold = self.geodesic, self.geodesic.manifold
-        vector = manifold.log(geodesic.start, here.point)
-        values = {"from_start": manifold.norm(geodesic.start, vector)}
+        geodesic, tangents, start = self._geodesic, self._from_start, self._geodesic.start
+        vector = tangents.log(start, point)
+        values = {"from_start": tangents.norm(start, vector)}
         if geodesic.velocity is None or not geodesic.length > 0:
             return values
-        inner = manifold.inner_product(geodesic.start, vector, geodesic.velocity)
-        time = min(max(inner / geodesic.length**2, 0.0), 1.0)
+        time = min(max(tangents.inner(start, vector, self._velocity) / geodesic.length**2, 0.0), 1.0)
         values["progress"] = time
-        if isinstance(manifold, PullbackManifold):  # exact, and there also where the geodesic meets the edge in between
-            values["deviation"] = manifold.norm(geodesic.start, vector - time * geodesic.velocity)
+        if tangents.flat:  # exact, and there also where the geodesic meets the edge in between
+            values["deviation"] = tangents.norm(start, vector - time * self._velocity)
         else:
-            values["deviation"] = manifold.dist(here.point, manifold.exp(geodesic.start, time * geodesic.velocity))
+            values["deviation"] = tangents.manifold.dist(point, tangents.manifold.exp(start, time * geodesic.velocity))
         return values
-
-
-def angle(manifold: WeightManifold, point: Array, vector_a: Array, vector_b: Array) -> float:
-    """Return the angle of two tangent vectors in the metric, in degrees; NaN where one vanishes.
-
-    From the chord between unit vectors, which tells small angles too.
-    """
-    norm_a, norm_b = manifold.norm(point, vector_a), manifold.norm(point, vector_b)
-    if not (norm_a > 0 and norm_b > 0):
-        return nan
-    chord = manifold.norm(point, vector_a / norm_a - vector_b / norm_b)
-    return degrees(2 * asin(min(chord / 2, 1.0)))
 
 
 def why_singular(manifold: WeightManifold, point: Array) -> str:

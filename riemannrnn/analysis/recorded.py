@@ -17,7 +17,7 @@ from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
 from riemannrnn.rate_network import RateNetwork
 
-MOST_STIMULI = 500
+MOST_STIMULI = 300
 """Stimuli on which a recorded run is analysed, by default."""
 
 DAMAGED = "it is damaged or not a recorded path of riemannrnn; name the run folder of a training that recorded one"

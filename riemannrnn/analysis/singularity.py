@@ -38,7 +38,7 @@ def smallest_singular_value(weights: Array, gains: Array) -> float:
     for iterations, kept in ROUNDS:
         if len(gains) > kept:
             gains = gains[np.argsort(singular_value_estimates(weights, gains, iterations))[:kept]]
-    matrices = (np.eye(len(weights)) - row[:, None].astype(np.float64) * weights for row in gains)
+    matrices = (np.eye(len(weights), dtype=gains.dtype) - row[:, None] * weights.astype(gains.dtype) for row in gains)
     return min(float(np.linalg.svd(each, compute_uv=False)[-1]) for each in matrices)
 
 

@@ -15,7 +15,6 @@ from riemannrnn.analysis.path_geometry import (
     POINT_QUANTITIES,
     Geodesic,
     PathMeter,
-    angle,
     needs_shooting,
     why_singular,
 )
@@ -106,9 +105,8 @@ class Survey:
             data["speed"].loc[name][places[:-1]] = lengths[places[:-1]] / np.diff(self._steps[places])
         data["length"] = data["step_length"].sum("point")
         data["distance"] = ("metric", [self._geodesics[name].length for name in self._metrics])
-        gaps = [np.isnan(self._values["step_length"][row, places[:-1]]) for row, places in enumerate(self._places.values())]
-        whole = [not (gap & ~self._singular_at(name)[:-1]).any() for name, gap in zip(self._places, gaps, strict=True)]
-        data["efficiency"] = (data["distance"] / data["length"]).where(xr.DataArray(whole, dims="metric"))
+        whole = xr.DataArray([self._is_whole(name) for name in self._metrics], dims="metric")
+        data["efficiency"] = (data["distance"] / data["length"]).where(whole)
         data["total_turning"] = data["turning"].sum("point")
         if self._cost is not None:
             data = data.assign_coords(rule=list(RULES))
@@ -124,13 +122,13 @@ class Survey:
             if stop.is_set():
                 return
             point = self._points[place]
-            directions = {} if cost is None else self._evaluate(cost, place, point)
+            directions = [] if cost is None else self._evaluate(cost, place, point)
             for row, (name, meter) in enumerate(meters.items()):
                 self._measure(row, name, meter, place, point, directions)
             report()
 
     def _measure(
-        self, row: int, name: str, meter: PathMeter, place: int, point: Array, directions: Mapping[str, Array]
+        self, row: int, name: str, meter: PathMeter, place: int, point: Array, directions: Sequence[Array]
     ) -> None:
         index = np.searchsorted(self._places[name], place)
         chosen = self._places[name]
@@ -138,33 +136,34 @@ class Survey:
             return
         before = self._next_regular(name, meter, chosen[:index][::-1])
         after = self._next_regular(name, meter, chosen[index + 1 :])
-        result, here = meter.measure(before, point, after, int(index) in self._far[name])
+        result = meter.measure(before, point, after, int(index) in self._far[name])
         for quantity, value in result.values.items():
             self._values[quantity][row, place] = value
         for failure in result.failures:
             self._notes.add(name, int(self._steps[place]), failure)
-        if here.ahead is not None:
-            for number, direction in enumerate(directions.values()):
-                self._angles[row, number, place] = angle(meter.manifold, point, here.ahead, direction)
+        if result.ahead is not None:
+            for number, direction in enumerate(directions):
+                its = meter.tangents.of(point, direction)
+                self._angles[row, number, place] = meter.tangents.angle(point, result.ahead, its)
 
     def _next_regular(self, name: str, meter: PathMeter, places: Iterable[int]) -> Array | None:
         return next((self._points[place] for place in places if not self._is_singular(name, meter, place)), None)
 
     def _is_singular(self, name: str, meter: PathMeter, place: int) -> bool:
         if (name, place) not in self._singular:
-            reason = why_singular(meter.manifold, self._points[place])
+            reason = why_singular(meter.tangents.manifold, self._points[place])
             self._singular[name, place] = bool(reason)
             if reason:
                 self._notes.add(name, int(self._steps[place]), reason)
         return self._singular[name, place]
 
-    def _evaluate(self, cost: FixedPointCost, place: int, point: Array) -> dict[str, Array]:
+    def _evaluate(self, cost: FixedPointCost, place: int, point: Array) -> list[Array]:
         """Take loss and singular value, and return the directions of the rules."""
         try:
             evaluation = cost.at(point.astype(cost.network.dtype))
         except (FixedPointError, ValueError) as error:
             self._notes.add("", int(self._steps[place]), str(error))
-            return {}
+            return []
         self._losses[place] = evaluation.cost
         found = evaluation.fixed_points.gains[evaluation.fixed_points.converged]
         self._singular_values[place] = smallest_singular_value(point, found)
@@ -175,11 +174,14 @@ class Survey:
             third, fourth = delta_w3(weights, rates, gains, errors), delta_w4(weights, rates, gains, errors)
         except (FixedPointError, *FAILURES) as error:
             self._notes.add("", int(self._steps[place]), str(error))
-            return {}
-        return dict(zip(RULES, (-gradient, -natural, third.astype(point.dtype), fourth.astype(point.dtype)), strict=True))
+            return []
+        return [-gradient, -natural, third.astype(point.dtype), fourth.astype(point.dtype)]
 
-    def _singular_at(self, name: str) -> Array:
-        return np.array([self._singular.get((name, int(place)), False) for place in self._places[name]])
+    def _is_whole(self, name: str) -> bool:
+        """Tell whether there is a length from every regular point to the next; otherwise the sum is less than the path."""
+        regular = [place for place in self._places[name] if not self._singular.get((name, int(place)), False)]
+        lengths = self._values["step_length"][list(self._metrics).index(name), regular[:-1]]
+        return len(lengths) > 0 and bool(np.isfinite(lengths).all())
 
 
 class Notes:
