@@ -108,5 +108,7 @@ def geodesic_mean(manifold: WeightManifold, points: Sequence[Array]) -> Array:
         if length <= 1e-10 * scale:
             return mean
     raise ConvergenceError(
-        f"a last step of {length:.1e} after {MOST_MEAN_STEPS} steps", "the mean does not settle", "Use points nearer to each other"
+        f"a last step of {length:.1e} after {MOST_MEAN_STEPS} steps",
+        "the mean does not settle",
+        "Use points nearer to each other",
     )

@@ -72,7 +72,9 @@ class Plane:
         first = first / length if length > 0 else first
         across = second - inner(first, second) * first
         if not (length > 0 and frobenius_norm(across) > 1e-9 * frobenius_norm(second)):
-            raise ValueError("the three points lie on a line in the coordinates of the chart, which is in no one plane; move one")
+            raise ValueError(
+                "the three points lie on a line in the coordinates of the chart, which is in no one plane; move one"
+            )
         return cls(chart, origin, first, across / frobenius_norm(across))
 
     @classmethod
@@ -90,7 +92,9 @@ class Plane:
                 continue
         stack = np.stack(rows)
         values, vectors = np.linalg.eigh((stack @ stack.T).astype(np.float64))
-        axes, _ = np.linalg.qr((vectors[:, [-1, -2]].T @ stack).T.astype(np.float64))  # orthonormal where the second vanishes, too
+        axes, _ = np.linalg.qr(
+            (vectors[:, [-1, -2]].T @ stack).T.astype(np.float64)
+        )  # orthonormal where the second vanishes, too
         first, second = (axis.reshape(origin.shape) for axis in axes.T)
         return cls(chart, origin, first, second, float(values[-2:].sum() / values.sum()))
 

@@ -210,7 +210,7 @@ class PathMeter:
         geodesic, tangents, start = self._geodesic, self._from_start, self._geodesic.start
         vector = tangents.log(start, point)
         values = {"from_start": tangents.norm(start, vector)}
-        if geodesic.velocity is None or not geodesic.length > 0:
+        if geodesic.velocity is None or self._velocity is None or not geodesic.length > 0:
             return values
         time = min(max(tangents.inner(start, vector, self._velocity) / geodesic.length**2, 0.0), 1.0)
         values["progress"] = time

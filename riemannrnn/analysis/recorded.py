@@ -84,7 +84,9 @@ class RecordedRun(Sequence[Array]):
         except OSError as error:
             raise RecordedRunError(f"{self.folder / PATH_FILE}: point {place} cannot be read: {error}") from error
         if crc32(weights.tobytes()) != self._checksums[place]:
-            raise RecordedRunError(f"{self.folder / PATH_FILE}: point {place} is damaged (its checksum is wrong); restore a copy")
+            raise RecordedRunError(
+                f"{self.folder / PATH_FILE}: point {place} is damaged (its checksum is wrong); restore a copy"
+            )
         return weights.astype(np.float64)
 
     def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:

@@ -128,7 +128,7 @@ class PathRecorder:
         self._write()
 
     def observe(self, kind: Kind, weights: Array, value: float) -> None:
-        """Record the points that a solver of pymanopt accepts, those where it asks for a gradient: `FixedPointCost(observer=)`."""
+        """Record what a solver of pymanopt accepts, the points where it asks for a gradient: `FixedPointCost(observer=…)`."""
         if kind == "gradient":
             self.record(self._observed, weights, value)
             self._observed += 1
@@ -180,4 +180,3 @@ class PathRecorder:
             self._log.flush()
         except OSError as error:
             raise RunFolderError(f"cannot write {self._path}: {error}; free space or choose another folder") from error
-

@@ -1,13 +1,13 @@
 """Everything that the report of a run shows, in one dataset; and its numbers, with what they mean."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 import xarray as xr
 
-from manifolds import Chart, Identity, PullbackManifold, Resolvent, WeightManifold
+from manifolds import Array, Chart, Identity, PullbackManifold, Resolvent, WeightManifold
 from riemannrnn.analysis.landscape import PLANE_POINTS, Plane, landscape, path_on_plane, surroundings
 from riemannrnn.analysis.learning_path import LearningPath
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
@@ -57,16 +57,20 @@ def gather(
 
 
 def _chart(path: LearningPath, metrics: Mapping[str, WeightManifold]) -> tuple[Chart, str]:
-    """The chart of the plane: that of the paper, unless nobody asked for it or it is singular where learning ended."""
+    """Return the chart of the plane: that of the paper, unless nobody asked for it or it is singular where learning ended."""
     resolvent = PullbackManifold(Resolvent(), path.n_units)
     if "resolvent" in metrics and not why_singular(resolvent, path.points[-1]):
         return Resolvent(), "A = (I − W)⁻¹"
     return Identity(), "W"
 
 
-def _lines_on_plane(path: LearningPath, geodesics: Mapping[str, Geodesic], plane: Plane, times: np.ndarray) -> np.ndarray:
+def _lines_on_plane(path: LearningPath, geodesics: Mapping[str, Geodesic], plane: Plane, times: Array) -> Array:
     start, end = path.points[0], path.points[-1]
-    lines = [*(each.point for each in geodesics.values()), lambda time: start + time * (end - start)]
+
+    def straight(time: float) -> Array:
+        return start + time * (end - start)
+
+    lines = [*(each.point for each in geodesics.values()), straight]
     return np.array([[plane.project(line(float(time))) for time in times] for line in lines])
 
 
@@ -114,20 +118,24 @@ def _metric_numbers(data: xr.Dataset, name: str) -> list[Number]:
         found.append(Number(f"distance to the edge, {name}", f"{edge:.3g}", meaning))
     curvature = data["curvature"]
     if float(abs(curvature).max()) > 0:
-        meaning = "Sectional curvature of the plane in which the path bends; where it is negative, neighbouring runs drift apart."
+        meaning = (
+            "Sectional curvature of the plane in which the path bends; where it is negative, neighbouring runs drift apart."
+        )
         found.append(Number(f"median curvature, {name}", f"{_median(curvature):.3g}", meaning))
     if "angle" in data:
         angles = {rule: _median(data["angle"].sel(rule=rule)) for rule in map(str, data["rule"].values)}
         best = min(angles, key=lambda rule: (not isfinite(angles[rule]), angles[rule]))
         told = ", ".join(f"{RULE_LABELS[rule]} {value:.0f}°" for rule, value in angles.items())
-        meaning = f"Median angle between the step of each rule on all stimuli and what was done; {RULE_LABELS[best]} is the nearest."
+        meaning = (
+            f"Median angle between the step of each rule on all stimuli and what was done; {RULE_LABELS[best]} is the nearest."
+        )
         found.append(Number(f"angles to the rules, {name}", told, meaning))
     return found
 
 
 def _cost_numbers(data: xr.Dataset) -> list[Number]:
-    nearest = data["singular_value"]
-    place = int(nearest.argmin()) if bool(nearest.notnull().any()) else 0
+    nearest = data["singular_value"].values
+    place = int(np.nanargmin(nearest)) if np.isfinite(nearest).any() else 0
     return [
         Number(
             "loss", f"{float(data['loss'][0]):.3f} to {float(data['loss'][-1]):.3f} nat",
@@ -145,21 +153,19 @@ def _median(values: xr.DataArray) -> float:
     return float(np.median(finite)) if finite.size else float("nan")
 
 
-def runs_table(reports: Sequence[xr.Dataset], labels: Callable[[xr.Dataset], str] = lambda data: data.attrs["title"]) -> list[dict[str, object]]:
+def runs_table(reports: Sequence[xr.Dataset]) -> list[dict[str, object]]:
     """Return a row for each run and metric: length, distance, efficiency, and the nearest that it came to a singularity.
 
     Parameters
     ----------
     reports
-        What `gather` or `LearningPath.measure` returned for each run, or what was read from its data.nc.
-    labels
-        What a run is called; default: its title.
+        What `gather` returned for each run, or what was read from its data.nc.
     """
     rows: list[dict[str, object]] = []
     for data in reports:
         for name in map(str, data["metric"].values):
             chosen = data.sel(metric=name)
-            row: dict[str, object] = {"run": labels(data), "metric": name}
+            row: dict[str, object] = {"run": data.attrs["title"], "metric": name}
             row |= {each: float(chosen[each]) for each in ("length", "distance", "efficiency")}
             row |= {
                 "largest_deviation": float(chosen["deviation"].max()),

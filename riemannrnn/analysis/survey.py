@@ -82,14 +82,18 @@ class Survey:
         self._far = {name: {*evenly(len(self._places[name]), FAR_POINTS if shot[name] else count)} for name in metrics}
         for name, places in self._places.items():
             if len(places) < count:
-                self._notes.general(f"Under the {name} metric {len(places)} of {count} points are measured: logarithms take long")
+                self._notes.general(
+                    f"Under the {name} metric {len(places)} of {count} points are measured: logarithms take long"
+                )
 
     def run(self, progress: Progress = ignore) -> None:
         """Measure every point; an interruption ends all threads."""
         done = iter(range(1, len(self._points) + 1))
         with workers() as (pool, stop):
             chunks = np.array_split(np.arange(len(self._points)), CHUNKS)
-            for future in [pool.submit(self._walk, chunk, stop, lambda: progress(next(done) / len(self._points))) for chunk in chunks]:
+            for future in [
+                pool.submit(self._walk, chunk, stop, lambda: progress(next(done) / len(self._points))) for chunk in chunks
+            ]:
                 future.result()
 
     def dataset(self) -> xr.Dataset:
@@ -127,9 +131,7 @@ class Survey:
                 self._measure(row, name, meter, place, point, directions)
             report()
 
-    def _measure(
-        self, row: int, name: str, meter: PathMeter, place: int, point: Array, directions: Sequence[Array]
-    ) -> None:
+    def _measure(self, row: int, name: str, meter: PathMeter, place: int, point: Array, directions: Sequence[Array]) -> None:
         index = np.searchsorted(self._places[name], place)
         chosen = self._places[name]
         if index == len(chosen) or chosen[index] != place or self._is_singular(name, meter, place):

@@ -7,6 +7,7 @@ import typer
 
 from riemannrnn.cli.common import console
 from riemannrnn.cli.compare import compare_command
+from riemannrnn.cli.geodesics import geodesics_command
 from riemannrnn.cli.reproduce import reproduce_command
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
@@ -29,3 +30,4 @@ def main(
 
 app.command("compare", epilog="Example: riemannrnn compare --contender resolvent --budget 100 --seed 3")(compare_command)
 app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output runs")(reproduce_command)
+app.command("geodesics", epilog="Example: riemannrnn geodesics runs/train-1 runs/train-2 --metric resolvent")(geodesics_command)

@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
 from riemannrnn.run_folder import write_atomically
@@ -27,6 +28,9 @@ METRIC_STYLES: dict[str, tuple[str, Any]] = {
 RULE_STYLES = {"dW1": "--", "dW2": ":", "dW3": "-", "dW4": "-."}
 
 STRAIGHT_LINE = "straight line in W"
+
+OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=3, foreground="black")]
+"""White lines in black ones are seen on every ground."""
 
 FRAMES, FRAMES_PER_SECOND = 60, 12
 """Of an animation, at most."""
@@ -75,11 +79,12 @@ def _draw_plane(data: xr.Dataset, ax: Axes) -> None:
         bar.ax.tick_params(labelsize=7, which="both")
     lost = (~np.isfinite(cost)).astype(float)
     if float(lost.max()) > 0:
-        ax.contourf(u, v, lost, levels=[0.5, 1.5], colors="none", hatches=["////"])
+        ax.contourf(u, v, lost, levels=[0.5, 1.5], colors=["0.8"], hatches=["////"])
     for name, level, style in (("abscissa", 0.0, "-"), ("sign", 0.0, ":")):
         values = data[name].transpose("second", "first")
         if float(values.min()) < level < float(values.max()):
-            ax.contour(u, v, values, levels=[level], colors="white", linestyles=style, linewidths=1.6)
+            lines = ax.contour(u, v, values, levels=[level], colors="white", linestyles=style, linewidths=1.6)
+            lines.set_path_effects(OUTLINE)
 
 
 def plot_loss_between(data: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -157,13 +162,20 @@ def plot_turning(data: xr.Dataset, ax: Axes | None = None) -> Axes:
 def plot_angles(data: xr.Dataset, metric: str, ax: Axes | None = None) -> Axes:
     """Draw the angle between what each rule would have done and what was done, under one metric, smoothed."""
     ax = _axes(ax)
-    smooth = data["angle"].sel(metric=metric).rolling(point=max(1, data.sizes["point"] // 30), center=True, min_periods=1).mean()
+    smooth = (
+        data["angle"].sel(metric=metric).rolling(point=max(1, data.sizes["point"] // 30), center=True, min_periods=1).mean()
+    )
     for rule in map(str, data["rule"].values):
         ax.plot(
             data["step"], smooth.sel(rule=rule), color=RULE_COLOURS[rule], ls=RULE_STYLES[rule], lw=1.4, label=RULE_LABELS[rule]
         )
     ax.axhline(90, color="0.6", lw=0.8, ls=":")
-    ax.set(xlabel="step of learning", ylabel=f"angle to the step done (°)\n{metric} metric", ylim=(0, 120), yticks=[0, 30, 60, 90, 120])
+    ax.set(
+        xlabel="step of learning",
+        ylabel=f"angle to the step done (°)\n{metric} metric",
+        ylim=(0, 120),
+        yticks=[0, 30, 60, 90, 120],
+    )
     ax.legend(frameon=False, fontsize=7, ncols=4, loc="upper center", handlelength=1.6, columnspacing=1)
     return ax
 
@@ -188,16 +200,16 @@ def geodesics_figure(data: xr.Dataset) -> Figure:
         ax.text(0, 1.02, letter, transform=ax.transAxes, fontweight="bold", ha="right", va="bottom")
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
-        ax.xaxis.label.set_size(8)
-        ax.yaxis.label.set_size(8)
+        ax.xaxis.label.set_fontsize(8)
+        ax.yaxis.label.set_fontsize(8)
     figure.legend(handles=_handles(data), loc="outside lower center", ncols=4, frameon=False, fontsize=7.5)
     figure.suptitle(f"The path of learning: {data.attrs['title']}", fontsize=10)
     return figure
 
 
 def _plane_title(data: xr.Dataset) -> str:
-    held = f"the plane of the path's principal components in {data.attrs['coordinates']} holds {data.attrs['explained']:.0%} of it"
-    return f"{held}; {data.attrs['units']} units"
+    held = f"{data.attrs['explained']:.1%} of the squared distances from its end"
+    return f"the plane of the path's principal components in {data.attrs['coordinates']} holds {held}"
 
 
 def _handles(data: xr.Dataset) -> list[Any]:
@@ -212,15 +224,10 @@ def _handles(data: xr.Dataset) -> list[Any]:
     if "euclidean" not in data["metric"].values:
         handles.append(Line2D([], [], **_style("euclidean"), label=STRAIGHT_LINE))
     if "plane_cost" in data:
-        grey = {"color": "0.85", "ec": "0.5"}
-        handles.append(Patch(fc="white", ec="0.3", hatch="////", label="a stimulus has no fixed point"))
-        handles.append(_white("-", "edge of stability", grey))
-        handles.append(_white(":", "det(I − W) changes sign", grey))
+        handles.append(Patch(fc="0.8", ec="0.2", hatch="////", label="a stimulus has no fixed point"))
+        for style, label in (("-", "edge of stability"), (":", "det(I − W) changes its sign")):
+            handles.append(Line2D([], [], color="white", ls=style, lw=1.6, label=label, path_effects=OUTLINE))
     return handles
-
-
-def _white(style: str, label: str, box: dict[str, str]) -> Line2D:
-    return Line2D([], [], color="0.55", ls=style, lw=1.6, label=f"{label} (white)")
 
 
 def runs_figure(between: xr.Dataset) -> Figure:
@@ -258,8 +265,7 @@ def save_animation(data: xr.Dataset, path: Path) -> None:
         raise ValueError(f"an animation cannot be written as {kind!r} here; choose one of {', '.join(animation_formats())}")
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    still = data.assign(path_on_plane=data["path_on_plane"])
-    plot_landscape(still, left)
+    plot_landscape(data, left)
     quantity, label = ("loss", "loss J (nat)") if "loss" in data else ("step", "step")
     right.plot(data["step"], data[quantity], color="0.75", lw=1.2)
     right.set(xlabel="step of learning", ylabel=label)
@@ -267,6 +273,9 @@ def save_animation(data: xr.Dataset, path: Path) -> None:
     u, v = data["path_on_plane"].transpose("axis", "point").values
     (here,) = left.plot([], [], "o", color="#E69F00", mec="black", ms=9)
     (gone,) = right.plot([], [], color="black", lw=1.6)
+    right.set_title("step", fontsize=9)
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # laid out once, not for every frame
     writer = PillowWriter(FRAMES_PER_SECOND) if kind == "gif" else FFMpegWriter(FRAMES_PER_SECOND)
 
     def write(temporary: Path) -> None:
