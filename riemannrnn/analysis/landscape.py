@@ -136,7 +136,7 @@ def landscape(cost: FixedPointCost, plane: Plane, first: Array, second: Array, p
     Returns
     -------
     Dataset
-        Over `first` and `second`: `plane_cost`, infinite where a stimulus has no fixed point and NaN where there are no weights;
+        Over `first` and `second`: `plane_cost`, infinite where a stimulus has no fixed point, NaN where there are no weights;
         `abscissa`, an estimate (Arnoldi) of the largest real part of −I + G W over some stimuli, stable below 0; `sign` of
         det(I − W), which changes where I − W is singular and, in resolvent coordinates, at the edge W → ∞.
     """

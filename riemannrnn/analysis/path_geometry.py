@@ -68,7 +68,7 @@ class Geodesic:
             return cls(manifold, start, end, None, nan, str(error))
 
     def point(self, time: float) -> Array | None:
-        """Return the point at 0 ≤ t ≤ 1; None where the geodesic is not, having met the edge of the manifold or for its reason."""
+        """Return the point at 0 ≤ t ≤ 1; None where there is none: for its `reason`, or beyond the edge."""
         if time in (0, 1):
             return self.end if time else self.start
         if self.velocity is None:

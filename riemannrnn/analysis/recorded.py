@@ -90,12 +90,12 @@ class RecordedRun(Sequence[Array]):
         return weights.astype(np.float64)
 
     def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:
-        """Return the cost that was minimised, on the first `most` stimuli of the training set (None: all); +∞ without fixed points.
+        """Return the cost that was minimised, on the first stimuli of the training set; +∞ without fixed points.
 
         Parameters
         ----------
         most
-            Stimuli at most.
+            Stimuli at most; None: all.
         data
             The training set, where it is neither the digits nor MNIST.
 
@@ -111,8 +111,8 @@ class RecordedRun(Sequence[Array]):
             data = _training_data(self.settings["data"], network.dtype) if data is None else data
         except (KeyError, TypeError) as error:
             raise RecordedRunError(
-                f"{self.folder / PATH_FILE} does not tell its network and data ({type(error).__name__}: {error}); record it with "
-                "run={'network': …, 'data': …}, or pass the data"
+                f"{self.folder / PATH_FILE} does not tell its network and data ({type(error).__name__}: {error}); record it "
+                "with run={'network': …, 'data': …}, or pass the data"
             ) from error
         if network.n_units != self.n_units:
             raise RecordedRunError(f"{self.folder / PATH_FILE}: W has {self.n_units} rows, its network {network.n_units} units")

@@ -1,7 +1,8 @@
 """Recording W along learning: thinned by the length of the path, written point by point, readable after a crash."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import nan
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds import Array, Identity, PullbackManifold, ManifoldError, WeightManifold
+from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
 from manifolds.arrays import all_finite, to_numpy
 from riemannrnn.learning.cost import Kind
 from riemannrnn.run_folder import RunFolderError
@@ -87,7 +88,7 @@ class PathRecorder:
         if not resolution >= 0 or every < 1:
             raise ValueError(f"resolution = {resolution}, every = {every}: neither may be so small")
         self._manifold, self._resolution, self._every = manifold, resolution, every
-        self._path = folder / PATH_FILE
+        self._path, settings = folder / PATH_FILE, json.dumps(run)
         self._calls = self._observed = 0
         self._length = self._recorded_length = 0.0
         self._last: tuple[int, Array, float] | None = None  # what was offered last, and not yet recorded
@@ -98,7 +99,7 @@ class PathRecorder:
         except OSError as error:
             reason = "it exists already" if self._path.exists() else str(error)
             raise RunFolderError(f"cannot write {self._path}: {reason}; choose another folder") from error
-        self._file.attrs.update({"format": PATH_FORMAT, "run": json.dumps(run)})
+        self._file.attrs.update({"format": PATH_FORMAT, "run": settings})
 
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
         """Look at W, at which learning is after so many steps, and write it if it is far enough from the last one written.
@@ -115,17 +116,12 @@ class PathRecorder:
         self._calls += 1
         if not all_finite(weights):  # what diverged is no part of the path
             return
-        copy = array_namespace(weights).asarray(weights, copy=True)
-        self._last = (step, copy, loss)
-        if self._recorded is None:
+        copy, first = array_namespace(weights).asarray(weights, copy=True), self._recorded is None
+        if first:
             self._start(copy)
-        elif (self._calls - 1) % self._every:
-            return
-        elif not self._gone_far(copy - self._previous):
-            self._previous = copy
-            return
-        self._previous = copy
-        self._write()
+        self._last = (step, copy, loss)
+        if first or ((self._calls - 1) % self._every == 0 and self._gone_far(copy)):
+            self._write()
 
     def observe(self, kind: Kind, weights: Array, value: float) -> None:
         """Record what a solver of pymanopt accepts, the points where it asks for a gradient: `FixedPointCost(observer=…)`."""
@@ -148,17 +144,18 @@ class PathRecorder:
     def _start(self, weights: Array) -> None:
         if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
             raise ValueError(f"the weights have shape {tuple(weights.shape)}; pass one square matrix")
-        n = weights.shape[0]
+        n, self._previous = weights.shape[0], weights
         if self._manifold is None:
             self._manifold = PullbackManifold(Identity(), n)
-        # Without fill values a chunk is written once.
-        self._weights = self._file.create_dataset(
-            "weights", (0, n, n), np.float32, maxshape=(None, n, n), chunks=(1, n, n), fillvalue=None
-        )
-        self._log = self._file.create_dataset("log", (0,), LOG, maxshape=(None,), chunks=(1024,))
-        self._file.swmr_mode = True
+        with self._said():  # without fill values a chunk is written once
+            self._weights = self._file.create_dataset(
+                "weights", (0, n, n), np.float32, maxshape=(None, n, n), chunks=(1, n, n), fillvalue=None
+            )
+            self._log = self._file.create_dataset("log", (0,), LOG, maxshape=(None,), chunks=(1024,))
+            self._file.swmr_mode = True
 
-    def _gone_far(self, change: Array) -> bool:
+    def _gone_far(self, weights: Array) -> bool:
+        change, self._previous = weights - self._previous, weights
         try:
             self._length += float(self._manifold.norm(self._recorded, change))  # type: ignore[union-attr]
         except ManifoldError:  # no length is defined there: the points round about are kept, and the analysis says why
@@ -171,12 +168,18 @@ class PathRecorder:
         step, weights, loss = self._last
         self._last, self._recorded, self._recorded_length = None, weights, self._length
         place, matrix = self._log.shape[0], to_numpy(weights).astype(np.float32)
-        try:
+        with self._said():
             self._weights.resize(place + 1, axis=0)
             self._weights[place] = matrix
             self._weights.flush()
             self._log.resize(place + 1, axis=0)
             self._log[place] = np.array((step, loss, self._length, crc32(matrix.tobytes())), LOG)
             self._log.flush()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn an error of the disk into a sentence."""
+        try:
+            yield
         except OSError as error:
             raise RunFolderError(f"cannot write {self._path}: {error}; free space or choose another folder") from error
