@@ -36,10 +36,10 @@ def between_ends(
     Returns
     -------
     Dataset
-        Over metric, `run` and `other` run: `distance` between the ends; `barrier`, the most that the loss along the geodesic
-        rises above the line between the losses of its ends (Frankle and others, ICML 2020; infinite where fixed points are lost,
-        NaN where the geodesic leaves the manifold); over `time` also, `loss_between`. Over metric, `mean_loss` at the mean of the
-        ends and `mean_distance` of the ends from it (root mean square). The attribute `notes` says what failed.
+        Over metric, `run` and `other` run: `distance` between the ends; `barrier`, how far the loss along the geodesic
+        rises above the line between the losses of its ends (Frankle and others, ICML 2020; infinite where fixed points are
+        lost, NaN where the geodesic leaves the manifold); over `time` also, `loss_between`. Over metric, `mean_loss` at the
+        mean of the ends and `mean_distance` of the ends from it (root mean square). The attribute `notes` says what failed.
 
     Raises
     ------

@@ -94,9 +94,9 @@ class LearningPath:
             Over `metric` and `point`: `step_length` to the next point, `speed` (per step of learning), `turning` (degrees),
             `from_start`, `deviation` from the geodesic between the ends, `progress` along it (0 to 1), `edge_distance`
             (infinite: none is known) and sectional `curvature` of the plane in which the path bends. Over metric: `length`,
-            `distance`, `efficiency` = distance / length. With a cost also, over point, `loss` and `singular_value`, the
-            smallest of I − G W over stimuli, and over metric, `rule` and point the `angle` (degrees) between what the rule
-            would have done and what was done. NaN where nothing is defined. The attribute `notes` says what failed, naming steps.
+            `distance`, `efficiency` = distance / length, and `total_turning`. With a cost also, over point, `loss` and
+            `singular_value`, the smallest of I − G W over stimuli, and over metric, `rule` and point the `angle` (degrees)
+            between what the rule would have done and what was done, the logarithm of the next point. NaN where nothing is defined. The attribute `notes` says what failed, and where.
 
             Where logarithms are found by shooting, at most `SHOOTING_POINTS` points are measured, and the deviation at
             `FAR_POINTS` of them.

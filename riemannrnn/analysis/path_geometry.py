@@ -9,11 +9,14 @@ import numpy as np
 
 from manifolds import (
     Array,
+    Identity,
     InvariantManifold,
     ManifoldError,
     MetricManifold,
     MonotoneManifold,
     PullbackManifold,
+    Resolvent,
+    SignedLog,
     SubspaceManifold,
     WeightManifold,
 )
@@ -33,6 +36,14 @@ def needs_shooting(manifold: WeightManifold) -> bool:
     """Tell whether logarithms are found by shooting, seconds each, and not in closed form."""
     inner = manifold.manifold if isinstance(manifold, SubspaceManifold) else manifold
     return isinstance(inner, MetricManifold | InvariantManifold)
+
+
+def may_be_shared(manifold: WeightManifold) -> bool:
+    """Tell whether several threads may measure under a metric: not where autograd is at work, which has one global stack."""
+    inner = manifold.manifold if isinstance(manifold, SubspaceManifold) else manifold
+    if isinstance(inner, PullbackManifold):
+        return isinstance(inner.chart, Identity | Resolvent | SignedLog)
+    return isinstance(inner, InvariantManifold | MonotoneManifold)
 
 
 @dataclass(frozen=True)
@@ -188,18 +199,20 @@ class PathMeter:
             except FAILURES as error:
                 result.failures.append(str(error))
 
-        def neighbours() -> dict[str, float]:
-            behind = None if before is None else tangents.log(point, before)  # first: in the order that remembers most
-            if after is None:
-                return {}
-            result.ahead = ahead = tangents.log(point, after)
-            values = {"step_length": tangents.norm(point, ahead)}
-            if behind is not None:
-                values["turning"] = tangents.angle(point, ahead, -behind)
-                values["curvature"] = tangents.curvature(point, ahead, behind)
-            return values
+        def log(other: Array | None) -> Array | None:
+            try:
+                return None if other is None else tangents.log(point, other)
+            except FAILURES as error:
+                result.failures.append(str(error))
+                return None
 
-        attempt(neighbours)
+        behind = log(before)  # before what is ahead: the order in which manifolds remember most
+        result.ahead = ahead = log(after)
+        if ahead is not None:
+            result.values["step_length"] = tangents.norm(point, ahead)
+        if ahead is not None and behind is not None:
+            result.values["turning"] = tangents.angle(point, ahead, -behind)
+            attempt(lambda: {"curvature": tangents.curvature(point, ahead, behind)})
         attempt(lambda: {"edge_distance": tangents.manifold.edge_distance(point)})
         if far:
             attempt(lambda: self._far(point))

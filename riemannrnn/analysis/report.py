@@ -48,7 +48,7 @@ def gather(
     data.attrs = {
         "title": path.name,
         "notes": "\n".join(note for note in notes if note),
-        "coordinates": coordinates,
+        "chart": coordinates,
         "explained": plane.explained,
         "stimuli": 0 if path.cost is None else len(path.cost.drive),
         "units": path.n_units,

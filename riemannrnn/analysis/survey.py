@@ -15,6 +15,7 @@ from riemannrnn.analysis.path_geometry import (
     POINT_QUANTITIES,
     Geodesic,
     PathMeter,
+    may_be_shared,
     needs_shooting,
     why_singular,
 )
@@ -89,7 +90,8 @@ class Survey:
     def run(self, progress: Progress = ignore) -> None:
         """Measure every point; an interruption ends all threads."""
         done = iter(range(1, len(self._points) + 1))
-        with workers() as (pool, stop):
+        shared = all(may_be_shared(manifold) for manifold in self._metrics.values())
+        with workers(None if shared else 1) as (pool, stop):
             chunks = np.array_split(np.arange(len(self._points)), CHUNKS)
             for future in [
                 pool.submit(self._walk, chunk, stop, lambda: progress(next(done) / len(self._points))) for chunk in chunks
@@ -111,7 +113,7 @@ class Survey:
         data["distance"] = ("metric", [self._geodesics[name].length for name in self._metrics])
         whole = xr.DataArray([self._is_whole(name) for name in self._metrics], dims="metric")
         data["efficiency"] = (data["distance"] / data["length"]).where(whole)
-        data["total_turning"] = data["turning"].sum("point")
+        data["total_turning"] = ("metric", [self._total_turning(row) for row in range(len(self._metrics))])
         if self._cost is not None:
             data = data.assign_coords(rule=list(RULES))
             data["angle"] = (("metric", "rule", "point"), self._angles)
@@ -178,6 +180,15 @@ class Survey:
             self._notes.add("", int(self._steps[place]), str(error))
             return []
         return [-gradient, -natural, third.astype(point.dtype), fourth.astype(point.dtype)]
+
+    def _total_turning(self, row: int) -> float:
+        """Sum the turning angles; half a step at each end turns as the path does next to it."""
+        lengths, angles = (self._values[name][row] for name in ("step_length", "turning"))
+        lengths, angles = lengths[lengths > 0], angles[np.isfinite(angles)]
+        if not len(angles) or len(lengths) < 2:
+            return 0.0
+        ends = angles[0] * lengths[0] / lengths[:2].sum() + angles[-1] * lengths[-1] / lengths[-2:].sum()
+        return float(angles.sum() + ends)
 
     def _is_whole(self, name: str) -> bool:
         """Tell whether there is a length from every regular point to the next; otherwise the sum is less than the path."""

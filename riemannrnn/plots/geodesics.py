@@ -61,7 +61,7 @@ def plot_landscape(data: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax.plot(u, v, color="black", lw=1.2)
     ax.plot(u[0], v[0], "o", color="white", mec="black", ms=6)
     ax.plot(u[-1], v[-1], "*", color="white", mec="black", ms=10)
-    name = data.attrs["coordinates"].partition(" ")[0]
+    name = data.attrs["chart"].partition(" ")[0]
     ax.set(xlabel=f"first principal component in {name}", ylabel=f"second component in {name}")
     return ax
 
@@ -209,7 +209,7 @@ def geodesics_figure(data: xr.Dataset) -> Figure:
 
 def _plane_title(data: xr.Dataset) -> str:
     held = f"{data.attrs['explained']:.1%} of the squared distances from its end"
-    return f"the plane of the path's principal components in {data.attrs['coordinates']} holds {held}"
+    return f"the plane of the path's principal components in {data.attrs['chart']} holds {held}"
 
 
 def _handles(data: xr.Dataset) -> list[Any]:
