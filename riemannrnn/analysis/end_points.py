@@ -11,6 +11,7 @@ from manifolds import Array, ConvergenceError, WeightManifold
 from riemannrnn.analysis.learning_path import TIMES, LearningPath
 from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
 from riemannrnn.analysis.survey import Progress, ignore
+from riemannrnn.equilibrium.chunks import one_blas_thread
 
 SAME_VALLEY = 0.02
 """A barrier below this share of the loss at the start of learning is none."""
@@ -53,21 +54,22 @@ def between_ends(
     distance, curves = np.zeros(shape), np.full((*shape, TIMES), nan)
     mean_loss, mean_distance = np.full(len(metrics), nan), np.full(len(metrics), nan)
     pairs = list(combinations(range(len(paths)), 2))
-    for row, (name, manifold) in enumerate(metrics.items()):
-        for number, (a, b) in enumerate(pairs):
-            geodesic = Geodesic.between(manifold, ends[a], ends[b])
-            if geodesic.reason:
-                notes.append(f"{paths[a].name} to {paths[b].name} under the {name} metric: {geodesic.reason}")
-            distance[row, a, b] = distance[row, b, a] = geodesic.length
-            curves[row, a, b] = [judge.loss(geodesic.point(float(time))) for time in times]
-            curves[row, b, a] = curves[row, a, b, ::-1]
-            progress((row * len(pairs) + number + 1) / (len(metrics) * len(pairs)))
-        try:
-            mean = geodesic_mean(manifold, ends)
-            mean_loss[row] = judge.loss(mean)
-            mean_distance[row] = np.sqrt(np.mean([manifold.dist(mean, end) ** 2 for end in ends]))
-        except FAILURES as error:
-            notes.append(f"The mean under the {name} metric: {error}")
+    with one_blas_thread():
+        for row, (name, manifold) in enumerate(metrics.items()):
+            for number, (a, b) in enumerate(pairs):
+                geodesic = Geodesic.between(manifold, ends[a], ends[b])
+                if geodesic.reason:
+                    notes.append(f"{paths[a].name} to {paths[b].name} under the {name} metric: {geodesic.reason}")
+                distance[row, a, b] = distance[row, b, a] = geodesic.length
+                curves[row, a, b] = [judge.loss(geodesic.point(float(time))) for time in times]
+                curves[row, b, a] = curves[row, a, b, ::-1]
+                progress((row * len(pairs) + number + 1) / (len(metrics) * len(pairs)))
+            try:
+                mean = geodesic_mean(manifold, ends)
+                mean_loss[row] = judge.loss(mean)
+                mean_distance[row] = np.sqrt(np.mean([manifold.dist(mean, end) ** 2 for end in ends]))
+            except FAILURES as error:
+                notes.append(f"The mean under the {name} metric: {error}")
     names, between = [path.name for path in paths], ("metric", "run", "other")
     values = {
         "distance": (between, distance),

@@ -18,13 +18,13 @@ from riemannrnn.equilibrium.arnoldi import plain
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.workers import workers
 
-PLANE_POINTS, MARGIN, LEAST_ASPECT = 25, 0.25, 0.4
+PLANE_POINTS, MARGIN, LEAST_ASPECT = 21, 0.25, 0.4
 """Points along each side, what a plane reaches beyond the path, and its height at least, relative to the path's extent."""
 
 STABILITY_STIMULI = 32
 """Stimuli whose stability is looked at, at each point of a plane."""
 
-STACK = 2**26
+STACK = 2**25
 """Numbers held for principal components, in float32; a longer path is thinned."""
 
 
@@ -92,9 +92,8 @@ class Plane:
                 continue
         stack = np.stack(rows)
         values, vectors = np.linalg.eigh((stack @ stack.T).astype(np.float64))
-        axes, _ = np.linalg.qr(
-            (vectors[:, [-1, -2]].T @ stack).T.astype(np.float64)
-        )  # orthonormal where the second vanishes, too
+        combined = vectors[:, [-1, -2]].T.astype(np.float32) @ stack
+        axes, _ = np.linalg.qr(combined.T.astype(np.float64))  # orthonormal, also where the second vanishes
         first, second = (axis.reshape(origin.shape) for axis in axes.T)
         return cls(chart, origin, first, second, float(values[-2:].sum() / values.sum()))
 

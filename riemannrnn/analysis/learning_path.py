@@ -13,6 +13,7 @@ from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.recorded import RecordedRun
 from riemannrnn.analysis.survey import Progress, Survey, ignore
 from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.learning.cost import FixedPointCost
 
 TIMES = 41
@@ -80,13 +81,29 @@ class LearningPath:
 
     def geodesic(self, manifold: WeightManifold) -> Geodesic:
         """Return the geodesic from the first to the last point that is regular under the metric."""
-        ends = [self._first_regular(manifold, order) for order in (range(len(self.points)), range(len(self.points))[::-1])]
-        if ends[0] is None or ends[1] is None:
-            return Geodesic(manifold, self.points[0], self.points[-1], None, nan, "no point is regular under this metric")
-        return Geodesic.between(manifold, self.points[ends[0]], self.points[ends[1]])
+        with one_blas_thread():
+            orders = range(len(self.points)), range(len(self.points))[::-1]
+            start, end = (self._first_regular(manifold, order) for order in orders)
+            if start is None or end is None:
+                return Geodesic(manifold, self.points[0], self.points[-1], None, nan, "no point is regular under this metric")
+            return Geodesic.between(manifold, self.points[start], self.points[end])
 
-    def measure(self, metrics: Mapping[str, WeightManifold], progress: Progress = ignore) -> xr.Dataset:
+    def measure(
+        self,
+        metrics: Mapping[str, WeightManifold],
+        progress: Progress = ignore,
+        geodesics: Mapping[str, Geodesic] | None = None,
+    ) -> xr.Dataset:
         """Measure the path under each metric.
+
+        Parameters
+        ----------
+        metrics
+            By name.
+        progress
+            Called with the share that is done.
+        geodesics
+            What `geodesic` returns for each, where it is known.
 
         Returns
         -------
@@ -96,12 +113,14 @@ class LearningPath:
             (infinite: none is known) and sectional `curvature` of the plane in which the path bends. Over metric: `length`,
             `distance`, `efficiency` = distance / length, and `total_turning`. With a cost also, over point, `loss` and
             `singular_value`, the smallest of I − G W over stimuli, and over metric, `rule` and point the `angle` (degrees)
-            between what the rule would have done and what was done, the logarithm of the next point. NaN where nothing is defined. The attribute `notes` says what failed, and where.
+            between what the rule would have done and what was done, the logarithm of the next point. NaN where nothing is
+            defined. The attribute `notes` says what failed, and where.
 
             Where logarithms are found by shooting, at most `SHOOTING_POINTS` points are measured, and the deviation at
             `FAR_POINTS` of them.
         """
-        geodesics = {name: self.geodesic(manifold) for name, manifold in metrics.items()}
+        if geodesics is None:
+            geodesics = {name: self.geodesic(manifold) for name, manifold in metrics.items()}
         survey = Survey(self.points, self.steps, metrics, geodesics, self.cost)
         survey.run(progress)
         return survey.dataset()
@@ -119,10 +138,11 @@ class LearningPath:
         lines: dict[str, Callable[[float], Array | None]] = {name: each.point for name, each in geodesics.items()}
         lines["straight line in W"] = lambda time: start + time * (end - start)
         times, values = np.linspace(0, 1, TIMES), np.full((len(lines), TIMES), nan)
-        for row, line in enumerate(lines.values()):
-            for column, time in enumerate(times):
-                values[row, column] = self.loss(line(float(time)))
-                progress((row * TIMES + column + 1) / values.size)
+        with one_blas_thread():
+            for row, line in enumerate(lines.values()):
+                for column, time in enumerate(times):
+                    values[row, column] = self.loss(line(float(time)))
+                    progress((row * TIMES + column + 1) / values.size)
         coordinates = {"line": list(lines), "time": times}
         return xr.Dataset({"loss_between": (("line", "time"), values)}, coords=coordinates)
 

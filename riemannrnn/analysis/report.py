@@ -12,6 +12,7 @@ from riemannrnn.analysis.landscape import PLANE_POINTS, Plane, landscape, path_o
 from riemannrnn.analysis.learning_path import LearningPath
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.survey import Progress, ignore
+from riemannrnn.equilibrium.chunks import one_blas_thread
 
 SURVEY_SHARE, LINES_SHARE = 0.75, 0.1
 """Of the work of a report: the survey of the path, and the losses along lines."""
@@ -31,15 +32,17 @@ def gather(
         components, in resolvent coordinates where that metric is among those asked for; on that plane `path_on_plane` and
         `lines_on_plane` over `axis`. Enough to draw every figure.
     """
-    data = path.measure(metrics, lambda share: progress(SURVEY_SHARE * share))
-    geodesics = {f"geodesic, {name}": path.geodesic(manifold) for name, manifold in metrics.items() if name != "euclidean"}
+    between = {name: path.geodesic(manifold) for name, manifold in metrics.items()}
+    data = path.measure(metrics, lambda share: progress(SURVEY_SHARE * share), between)
+    geodesics = {f"geodesic, {name}": each for name, each in between.items() if name != "euclidean"}
     lines = path.losses_between(geodesics, lambda share: progress(SURVEY_SHARE + LINES_SHARE * share))
     data = data.merge(lines)
     chart, coordinates = _chart(path, metrics)
-    plane = Plane.of_path(chart, path.points)
-    projected = path_on_plane(plane, path.points)
-    data["path_on_plane"] = (("point", "axis"), projected)
-    data["lines_on_plane"] = (("line", "time", "axis"), _lines_on_plane(path, geodesics, plane, data["time"].values))
+    with one_blas_thread():
+        plane = Plane.of_path(chart, path.points)
+        projected = path_on_plane(plane, path.points)
+        data["path_on_plane"] = (("point", "axis"), projected)
+        data["lines_on_plane"] = (("line", "time", "axis"), _lines_on_plane(path, geodesics, plane, data["time"].values))
     if path.cost is not None:
         first, second = surroundings(projected, plane_points)
         rest = 1 - SURVEY_SHARE - LINES_SHARE
