@@ -22,7 +22,9 @@ def epoch_row(training: Dataset, repeats: int) -> Row:
     weights, count = network.initial_weights(RADIUS), len(training.labels)
 
     def epoch(W: Array, stimuli: Array) -> str:
-        return uninterrupted(train(network, W, stimuli, training.labels, "dW3", RATE, BATCH, epochs=1, seed=0, guard=False).stopped)
+        return uninterrupted(
+            train(network, W, stimuli, training.labels, "dW3", RATE, BATCH, epochs=1, seed=0, guard=False).stopped
+        )
 
     products = count_products(epoch, (weights, training.stimuli), BATCH * UNITS**2)
     run = partial(epoch, weights, training.stimuli)

@@ -138,11 +138,23 @@ class MonotoneManifold(WeightManifold):
 
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return the V with exp_W(V) = W′: V_s = −S^{1/2} log(S^{-1/2} S′ S^{-1/2}) S^{1/2}, V_k = K − K′."""
-        return self.from_frame(point_a, self._frame_log(point_a, point_b))
+        return self.from_frame(point_a, self.frame_log(point_a, point_b))
 
     def dist(self, point_a: Array, point_b: Array) -> float:
         """Return √(‖log(S^{-1/2} S′ S^{-1/2})‖² + ‖K′ − K‖²)."""
-        return frobenius_norm(self._frame_log(point_a, point_b))
+        return frobenius_norm(self.frame_log(point_a, point_b))
+
+    def frame_log(self, point: Array, other: Array) -> Array:
+        """Return `to_frame` of the logarithm, K − K′ − log(S^{-1/2} S′ S^{-1/2}): its Frobenius norm is the distance."""
+        xp, root = array_namespace(point), self._at(point)
+        difference = self.to_frame(point, other - point)
+        ratios, basis = xp.linalg.eigh(-_symmetric(difference))  # of S^{-1/2} S′ S^{-1/2} − I
+        if float(xp.min(ratios)) > -0.5:
+            rates = xp.log1p(ratios)  # to full accuracy for neighbours
+        else:  # far away the small ones would drown in the rounding of the large ones
+            basis, ratios, _ = xp.linalg.svd(root.inverse @ self._at(other).value)
+            rates = 2 * xp.log(ratios)
+        return _skew(difference) - (basis * rates) @ basis.T
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return the parallel transport from W to W′ along the one geodesic between them."""
@@ -156,6 +168,17 @@ class MonotoneManifold(WeightManifold):
         E = root.value @ ((basis * array_namespace(point).exp(rates / 2)) @ basis.T) @ root.inverse
         return E @ _symmetric(carried) @ E.T + _skew(carried)
 
+    def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return K = −¼ ‖[X_s, Y_s]‖² / (|X|²|Y|² − ⟨X, Y⟩²), X and Y the vectors in the frame; never positive.
+
+        S lives in the symmetric space of positive definite matrices, K in a flat one (Helgason, *Differential Geometry, Lie
+        Groups, and Symmetric Spaces*, 1978, section V.3).
+        """
+        X, Y = self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b)
+        product = _symmetric(X) @ _symmetric(Y)
+        bracket = product - product.T
+        return -inner(bracket, bracket) / 4 / (inner(X, X) * inner(Y, Y) - inner(X, Y) ** 2)
+
     def random_point(self) -> Array:
         """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""
         sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
@@ -168,17 +191,6 @@ class MonotoneManifold(WeightManifold):
             raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
         rates, basis = array_namespace(point).linalg.eigh(growth)
         return rates, basis
-
-    def _frame_log(self, point: Array, other: Array) -> Array:
-        xp, root = array_namespace(point), self._at(point)
-        difference = self.to_frame(point, other - point)
-        ratios, basis = xp.linalg.eigh(-_symmetric(difference))  # of S^{-1/2} S′ S^{-1/2} − I
-        if float(xp.min(ratios)) > -0.5:
-            rates = xp.log1p(ratios)  # to full accuracy for neighbours
-        else:  # far away the small ones would drown in the rounding of the large ones
-            basis, ratios, _ = xp.linalg.svd(root.inverse @ self._at(other).value)
-            rates = 2 * xp.log(ratios)
-        return _skew(difference) - (basis * rates) @ basis.T
 
 
 class _Root:

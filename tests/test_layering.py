@@ -13,6 +13,7 @@ LAYERS = {
     "riemannrnn.backend": 0,
     "riemannrnn.datasets": 0,
     "riemannrnn.idx": 0,
+    "riemannrnn.workers": 0,
     "riemannrnn.run_folder": 0,
     "riemannrnn.network": 1,
     "riemannrnn.equilibrium": 2,

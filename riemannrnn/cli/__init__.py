@@ -7,6 +7,7 @@ import typer
 
 from riemannrnn.cli.common import console
 from riemannrnn.cli.compare import compare_command
+from riemannrnn.cli.geodesics import geodesics_command
 from riemannrnn.cli.reproduce import reproduce_command
 from riemannrnn.cli.train import train_command
 
@@ -31,3 +32,4 @@ def main(
 app.command("compare", epilog="Example: riemannrnn compare --contender resolvent --budget 100 --seed 3")(compare_command)
 app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output runs")(reproduce_command)
 app.command("train", epilog="Example: riemannrnn train --output runs")(train_command)
+app.command("geodesics", epilog="Example: riemannrnn geodesics runs/train-1 runs/train-2 --metric resolvent")(geodesics_command)

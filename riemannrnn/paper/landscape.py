@@ -11,6 +11,7 @@ from numpy.random import Generator
 from scipy.stats import spearmanr
 
 from manifolds import Array, Chart, Identity, PullbackManifold, Resolvent, SingularPointError
+from riemannrnn.analysis.landscape import weights_at
 from riemannrnn.paper.linear_network import LinearTask
 from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
 
@@ -100,7 +101,7 @@ def _plane_row(
 ) -> xr.Dataset:
     """One row of a plane: cost, spectral abscissa, and distances."""
     points = origin + side[:, None, None] * direction
-    weights = np.array([_weights(chart, point) for point in points])
+    weights = np.array([weights_at(chart, point) for point in points])
     regular = np.isfinite(weights).all(axis=(1, 2))
     abscissa, distance = np.full(side.size, np.nan), np.full((len(METRICS), side.size), np.nan)
     abscissa[regular] = np.linalg.eigvals(weights[regular]).real.max(axis=1) - 1
@@ -110,13 +111,6 @@ def _plane_row(
     cost = _costs(task, name, origin, side, direction, report)
     values = {"plane_cost": ("second", cost), "abscissa": ("second", abscissa), "distance": (("metric", "second"), distance)}
     return xr.Dataset(values)
-
-
-def _weights(chart: Chart, coordinates: Array) -> Array:
-    try:
-        return chart.inverse(coordinates)
-    except np.linalg.LinAlgError:
-        return np.full_like(coordinates, np.nan)
 
 
 def _distance(manifold: PullbackManifold, origin: Array, weights: Array) -> float:

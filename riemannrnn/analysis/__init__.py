@@ -1,0 +1,17 @@
+"""Analysis: what a run of learning did, seen as a path on a manifold."""
+
+from riemannrnn.analysis.learning_path import LearningPath
+from riemannrnn.analysis.metrics import DEFAULT_METRICS, METRICS, make_metric
+from riemannrnn.analysis.recorded import RecordedRun, RecordedRunError, read_run
+from riemannrnn.analysis.recording import PathRecorder
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "METRICS",
+    "LearningPath",
+    "PathRecorder",
+    "RecordedRun",
+    "RecordedRunError",
+    "make_metric",
+    "read_run",
+]

@@ -1,0 +1,116 @@
+"""Where several runs ended: distances, the loss barrier along geodesics, and the mean."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import nan
+
+import numpy as np
+import xarray as xr
+
+from manifolds import Array, ConvergenceError, WeightManifold
+from riemannrnn.analysis.learning_path import TIMES, LearningPath
+from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
+from riemannrnn.analysis.survey import Progress, ignore
+from riemannrnn.equilibrium.chunks import one_blas_thread
+
+SAME_VALLEY = 0.02
+"""A barrier below this share of the loss at the start of learning is none."""
+
+MOST_MEAN_STEPS = 50
+"""Steps to the mean at most; a flat metric takes one."""
+
+
+def between_ends(
+    paths: Sequence[LearningPath], metrics: Mapping[str, WeightManifold], progress: Progress = ignore
+) -> xr.Dataset:
+    """Join the end points of runs by geodesics, and evaluate the loss along them with the cost of the first run.
+
+    Parameters
+    ----------
+    paths
+        Two at least, of networks of one size.
+    metrics
+        By name.
+    progress
+        Called with the share that is done.
+
+    Returns
+    -------
+    Dataset
+        Over metric, `run` and `other` run: `distance` between the ends; `barrier`, how far the loss along the geodesic
+        rises above the line between the losses of its ends (Frankle and others, ICML 2020; infinite where fixed points are
+        lost, NaN where the geodesic leaves the manifold); over `time` also, `loss_between`. Over metric, `mean_loss` at the
+        mean of the ends and `mean_distance` of the ends from it (root mean square). The attribute `notes` says what failed.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two runs, or networks of different sizes.
+    """
+    if len(paths) < 2 or len({path.n_units for path in paths}) > 1:
+        raise ValueError("end points are compared between two runs or more, of networks of one size")
+    ends, judge, notes = [path.points[-1] for path in paths], paths[0], []
+    times, shape = np.linspace(0, 1, TIMES), (len(metrics), len(paths), len(paths))
+    distance, curves = np.zeros(shape), np.full((*shape, TIMES), nan)
+    mean_loss, mean_distance = np.full(len(metrics), nan), np.full(len(metrics), nan)
+    pairs = list(combinations(range(len(paths)), 2))
+    with one_blas_thread():
+        for row, (name, manifold) in enumerate(metrics.items()):
+            for number, (a, b) in enumerate(pairs):
+                geodesic = Geodesic.between(manifold, ends[a], ends[b])
+                if geodesic.reason:
+                    notes.append(f"{paths[a].name} to {paths[b].name} under the {name} metric: {geodesic.reason}")
+                distance[row, a, b] = distance[row, b, a] = geodesic.length
+                curves[row, a, b] = [judge.loss(geodesic.point(float(time))) for time in times]
+                curves[row, b, a] = curves[row, a, b, ::-1]
+                progress((row * len(pairs) + number + 1) / (len(metrics) * len(pairs)))
+            try:
+                mean = geodesic_mean(manifold, ends)
+                mean_loss[row] = judge.loss(mean)
+                mean_distance[row] = np.sqrt(np.mean([manifold.dist(mean, end) ** 2 for end in ends]))
+            except FAILURES as error:
+                notes.append(f"The mean under the {name} metric: {error}")
+    names, between = [path.name for path in paths], ("metric", "run", "other")
+    values = {
+        "distance": (between, distance),
+        "barrier": (between, barriers(curves)),
+        "loss_between": ((*between, "time"), curves),
+        "mean_loss": ("metric", mean_loss),
+        "mean_distance": ("metric", mean_distance),
+    }
+    coordinates = {"metric": list(metrics), "run": names, "other": names, "time": times}
+    return xr.Dataset(values, coordinates, {"notes": "\n".join(notes)})
+
+
+def barriers(curves: Array) -> Array:
+    """Return max over t of J(t) − ((1 − t) J(0) + t J(1)) for curves of shape (…, times)."""
+    times = np.linspace(0, 1, curves.shape[-1])
+    with np.errstate(invalid="ignore"):
+        rise = curves - ((1 - times) * curves[..., :1] + times * curves[..., -1:])
+    return rise.max(axis=-1)
+
+
+def geodesic_mean(manifold: WeightManifold, points: Sequence[Array]) -> Array:
+    """Return the point whose sum of squared distances to the points is least, by W ← exp_W(mean of log_W).
+
+    Raises
+    ------
+    ManifoldError
+        Where a logarithm fails, or the mean does not settle.
+
+    References
+    ----------
+    Karcher, Communications on Pure and Applied Mathematics 30, 1977.
+    """
+    mean, scale = points[0], manifold.typical_dist
+    for _ in range(MOST_MEAN_STEPS):
+        step = sum(manifold.log(mean, point) for point in points) / len(points)
+        length = manifold.norm(mean, step)
+        mean = manifold.exp(mean, step)
+        if length <= 1e-10 * scale:
+            return mean
+    raise ConvergenceError(
+        f"a last step of {length:.1e} after {MOST_MEAN_STEPS} steps",
+        "the mean does not settle",
+        "Use points nearer to each other",
+    )

@@ -1,0 +1,159 @@
+"""A path of learning: how far it went, how straight, how near to an edge, and what each rule would have done."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, nan
+from typing import final
+
+import numpy as np
+import xarray as xr
+
+from manifolds import Array, WeightManifold
+from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric
+from riemannrnn.analysis.path_geometry import Geodesic, why_singular
+from riemannrnn.analysis.recorded import RecordedRun
+from riemannrnn.analysis.survey import Progress, Survey, ignore
+from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.equilibrium.chunks import one_blas_thread
+from riemannrnn.learning.cost import FixedPointCost
+
+TIMES = 41
+"""Points along a geodesic and a straight line at which the loss is evaluated."""
+
+
+@final
+class LearningPath:
+    """The points that learning went through, and every question of the geometry of its path.
+
+    Parameters
+    ----------
+    points
+        W at each of them, shape (n, n), at least two; a `RecordedRun` is read point by point and never held as a whole.
+    steps
+        Steps of learning taken by each; default: their number.
+    cost
+        The cost that was minimised, for what needs it (losses, angles of rules, singular values). Default: none of that.
+    name
+        What tables and figures call it.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two points, or steps that are not one a point and increasing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> corner = [np.zeros((2, 2)), np.eye(2) / 4, np.array([[0.25, 0.25], [0.0, 0.25]])]
+    >>> measured = LearningPath(corner).measure({"euclidean": make_metric("euclidean", 2)})
+    >>> bool(measured["length"] > measured["distance"]), measured["turning"].values.round(6)
+    (True, array([[nan, 90., nan]]))
+    """
+
+    def __init__(
+        self,
+        points: Sequence[Array],
+        steps: Sequence[int] | Array | None = None,
+        cost: FixedPointCost | None = None,
+        name: str = "path",
+    ) -> None:
+        self.points = points
+        self.steps = np.arange(len(points)) if steps is None else np.asarray(steps)
+        self.cost = cost
+        self.name = name
+        if len(points) < 2:
+            raise ValueError(f"{len(points)} points make no path; pass two at least")
+        if self.steps.shape != (len(points),) or not np.all(np.diff(self.steps) > 0):
+            raise ValueError(f"the steps do not increase from point to point, one for each of {len(points)}")
+
+    @classmethod
+    def of_run(cls, run: RecordedRun, cost: FixedPointCost | None = None) -> "LearningPath":
+        """Return the path of a recorded run, with a cost."""
+        return cls(run, run.steps, cost, run.name)
+
+    @property
+    def n_units(self) -> int:
+        """Rows of W."""
+        return int(self.points[0].shape[0])
+
+    def metrics(self, names: Sequence[str] = DEFAULT_METRICS) -> dict[str, WeightManifold]:
+        """Return metrics by name, for points of this size."""
+        return {name: make_metric(name, self.n_units) for name in names}
+
+    def geodesic(self, manifold: WeightManifold) -> Geodesic:
+        """Return the geodesic from the first to the last point that is regular under the metric."""
+        with one_blas_thread():
+            orders = range(len(self.points)), range(len(self.points))[::-1]
+            start, end = (self._first_regular(manifold, order) for order in orders)
+            if start is None or end is None:
+                return Geodesic(manifold, self.points[0], self.points[-1], None, nan, "no point is regular under this metric")
+            return Geodesic.between(manifold, self.points[start], self.points[end])
+
+    def measure(
+        self,
+        metrics: Mapping[str, WeightManifold],
+        progress: Progress = ignore,
+        geodesics: Mapping[str, Geodesic] | None = None,
+    ) -> xr.Dataset:
+        """Measure the path under each metric.
+
+        Parameters
+        ----------
+        metrics
+            By name.
+        progress
+            Called with the share that is done.
+        geodesics
+            What `geodesic` returns for each, where it is known.
+
+        Returns
+        -------
+        Dataset
+            Over `metric` and `point`: `step_length` to the next point, `speed` (per step of learning), `turning` (degrees),
+            `from_start`, `deviation` from the geodesic between the ends, `progress` along it (0 to 1), `edge_distance`
+            (infinite: none is known) and sectional `curvature` of the plane in which the path bends. Over metric: `length`,
+            `distance`, `efficiency` = distance / length, and `total_turning`. With a cost also, over point, `loss` and
+            `singular_value`, the smallest of I − G W over stimuli, and over metric, `rule` and point the `angle` (degrees)
+            between what the rule would have done and what was done, the logarithm of the next point. NaN where nothing is
+            defined. The attribute `notes` says what failed, and where.
+
+            Where logarithms are found by shooting, at most `SHOOTING_POINTS` points are measured, and the deviation at
+            `FAR_POINTS` of them.
+        """
+        if geodesics is None:
+            geodesics = {name: self.geodesic(manifold) for name, manifold in metrics.items()}
+        survey = Survey(self.points, self.steps, metrics, geodesics, self.cost)
+        survey.run(progress)
+        return survey.dataset()
+
+    def losses_between(self, geodesics: Mapping[str, Geodesic], progress: Progress = ignore) -> xr.Dataset:
+        """Return the loss along geodesics and along the straight line in W.
+
+        Returns
+        -------
+        Dataset
+            `loss_between` over `line` (the names of the geodesics, and "straight line in W") and `time`, from 0 to 1; NaN where
+            the line is not on the manifold, infinite where some stimulus has no fixed point.
+        """
+        start, end = self.points[0], self.points[-1]
+        lines: dict[str, Callable[[float], Array | None]] = {name: each.point for name, each in geodesics.items()}
+        lines["straight line in W"] = lambda time: start + time * (end - start)
+        times, values = np.linspace(0, 1, TIMES), np.full((len(lines), TIMES), nan)
+        with one_blas_thread():
+            for row, line in enumerate(lines.values()):
+                for column, time in enumerate(times):
+                    values[row, column] = self.loss(line(float(time)))
+                    progress((row * TIMES + column + 1) / values.size)
+        coordinates = {"line": list(lines), "time": times}
+        return xr.Dataset({"loss_between": (("line", "time"), values)}, coords=coordinates)
+
+    def loss(self, weights: Array | None) -> float:
+        """Return J(W) on the stimuli of the cost; NaN without point or cost, infinite without fixed points."""
+        if weights is None or self.cost is None:
+            return nan
+        try:
+            return self.cost(weights.astype(self.cost.network.dtype))
+        except (FixedPointError, ValueError):
+            return inf if np.isfinite(weights).all() else nan
+
+    def _first_regular(self, manifold: WeightManifold, order: Sequence[int]) -> int | None:
+        return next((place for place in order if not why_singular(manifold, self.points[place])), None)

@@ -1,0 +1,243 @@
+"""The geometry of one path under one metric: lengths, the geodesic between its ends, deviation from it, turning, curvature."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import asin, degrees, nan, sqrt
+
+import numpy as np
+
+from manifolds import (
+    Array,
+    Identity,
+    InvariantManifold,
+    ManifoldError,
+    MetricManifold,
+    MonotoneManifold,
+    PullbackManifold,
+    Resolvent,
+    SignedLog,
+    SubspaceManifold,
+    WeightManifold,
+)
+from manifolds.arrays import inner
+
+STRAIGHT = 1e-6
+"""Two vectors whose angle has a smaller sine span no plane: its curvature would be rounding."""
+
+FAILURES = (ManifoldError, np.linalg.LinAlgError)
+"""What ends a measurement at one point with a reason."""
+
+POINT_QUANTITIES = ("step_length", "turning", "from_start", "deviation", "progress", "edge_distance", "curvature")
+"""What is measured at a point under a metric."""
+
+
+def needs_shooting(manifold: WeightManifold) -> bool:
+    """Tell whether logarithms are found by shooting, seconds each, and not in closed form."""
+    inner = manifold.manifold if isinstance(manifold, SubspaceManifold) else manifold
+    return isinstance(inner, MetricManifold | InvariantManifold)
+
+
+def may_be_shared(manifold: WeightManifold) -> bool:
+    """Tell whether several threads may measure under a metric: not where autograd is at work, which has one global stack."""
+    inner = manifold.manifold if isinstance(manifold, SubspaceManifold) else manifold
+    if isinstance(inner, PullbackManifold):
+        return isinstance(inner.chart, Identity | Resolvent | SignedLog)
+    return isinstance(inner, InvariantManifold | MonotoneManifold)
+
+
+@dataclass(frozen=True)
+class Geodesic:
+    """The geodesic between two points.
+
+    Attributes
+    ----------
+    start, end
+        W at its ends.
+    velocity
+        V at the start, with exp(V) = end; None where there is none.
+    length
+        The distance; NaN where there is none.
+    reason
+        Why there is none.
+    """
+
+    manifold: WeightManifold
+    start: Array
+    end: Array
+    velocity: Array | None
+    length: float
+    reason: str = ""
+
+    @classmethod
+    def between(cls, manifold: WeightManifold, start: Array, end: Array) -> "Geodesic":
+        """Find it; a point that is singular, or a logarithm that fails, makes one without velocity and with a reason."""
+        try:
+            velocity = manifold.log(start, end)
+            return cls(manifold, start, end, velocity, manifold.norm(start, velocity))
+        except FAILURES as error:
+            return cls(manifold, start, end, None, nan, str(error))
+
+    def point(self, time: float) -> Array | None:
+        """Return the point at 0 ≤ t ≤ 1; None where there is none: for its `reason`, or beyond the edge."""
+        if time in (0, 1):
+            return self.end if time else self.start
+        if self.velocity is None:
+            return None
+        try:
+            return self.manifold.exp(self.start, time * self.velocity)
+        except FAILURES:
+            return None
+
+
+class Tangents:
+    """Tangent vectors of a manifold in a form in which their inner products cost least.
+
+    Under a pullback metric that is their coordinates, on the monotone manifold the moving frame: the inner product is
+    Frobenius' there, and logarithms come in this form. Under other metrics it is the vectors themselves.
+
+    Parameters
+    ----------
+    manifold
+        The metric; a copy is used, so that several threads may measure, each with its own.
+    """
+
+    def __init__(self, manifold: WeightManifold) -> None:
+        self.manifold = deepcopy(manifold)
+        self.flat = isinstance(manifold, PullbackManifold)
+        self._framed = isinstance(manifold, MonotoneManifold)
+
+    def log(self, point: Array, other: Array) -> Array:
+        """Return the logarithm of another point."""
+        if self.flat:
+            return self.manifold.chart.difference(point, other)
+        return self.manifold.frame_log(point, other) if self._framed else self.manifold.log(point, other)
+
+    def of(self, point: Array, vector: Array) -> Array:
+        """Return a tangent vector in this form."""
+        if self.flat:
+            return self.manifold.chart.differential(point, vector)
+        return self.manifold.to_frame(point, vector) if self._framed else vector
+
+    def inner(self, point: Array, a: Array, b: Array) -> float:
+        """Return the inner product of two vectors in this form."""
+        return inner(a, b) if self.flat or self._framed else float(self.manifold.inner_product(point, a, b))
+
+    def norm(self, point: Array, a: Array) -> float:
+        """Return the norm of a vector in this form."""
+        return sqrt(max(self.inner(point, a, a), 0.0))
+
+    def angle(self, point: Array, a: Array, b: Array) -> float:
+        """Return the angle of two vectors in degrees, from the chord between unit vectors; NaN where one vanishes."""
+        norms = self.norm(point, a), self.norm(point, b)
+        if not min(norms) > 0:
+            return nan
+        chord = self.norm(point, a / norms[0] - b / norms[1])
+        return degrees(2 * asin(min(chord / 2, 1.0)))
+
+    def curvature(self, point: Array, a: Array, b: Array) -> float:
+        """Return the sectional curvature of the plane of two vectors; NaN where there is none or the metric tells none."""
+        if self.flat:
+            return 0.0
+        norms = self.norm(point, a), self.norm(point, b)
+        if not isinstance(self.manifold, MetricManifold | InvariantManifold | MonotoneManifold) or not min(norms) > 0:
+            return nan
+        # An orthonormal basis of the plane: nearly parallel vectors would divide rounding by nothing.
+        first, second = a / norms[0], b / norms[1]
+        second = second - self.inner(point, first, second) * first
+        sine = self.norm(point, second)
+        if not sine > STRAIGHT:
+            return nan
+        vectors = first, second / sine
+        if self._framed:
+            vectors = self.manifold.from_frame(point, vectors[0]), self.manifold.from_frame(point, vectors[1])
+        return float(self.manifold.sectional_curvature(point, *vectors))
+
+
+@dataclass
+class PointMeasurement:
+    """What was measured at a point: quantities by name, sentences about those that failed, and the log of the next point."""
+
+    values: dict[str, float] = field(default_factory=lambda: dict.fromkeys(POINT_QUANTITIES, nan))
+    failures: list[str] = field(default_factory=list)
+    ahead: Array | None = None
+
+
+class PathMeter:
+    """Measures a path under one metric, point by point.
+
+    Parameters
+    ----------
+    manifold
+        The metric.
+    geodesic
+        Between the ends of the path.
+    """
+
+    def __init__(self, manifold: WeightManifold, geodesic: Geodesic) -> None:
+        self.tangents = Tangents(manifold)
+        self._geodesic = geodesic
+        # Manifolds remember their last two points: those along the path and the start would drive out each other.
+        self._from_start = Tangents(manifold)
+        self._velocity = None if geodesic.velocity is None else self._from_start.of(geodesic.start, geodesic.velocity)
+
+    def measure(self, before: Array | None, point: Array, after: Array | None, far: bool = True) -> PointMeasurement:
+        """Return what is measured at W, between its regular neighbours.
+
+        Parameters
+        ----------
+        before, point, after
+            The points; None past the ends.
+        far
+            Whether to measure what needs the logarithm from the start.
+        """
+        result, tangents = PointMeasurement(), self.tangents
+
+        def attempt(measure: Callable[[], dict[str, float]]) -> None:
+            try:
+                result.values.update(measure())
+            except FAILURES as error:
+                result.failures.append(str(error))
+
+        def log(other: Array | None) -> Array | None:
+            try:
+                return None if other is None else tangents.log(point, other)
+            except FAILURES as error:
+                result.failures.append(str(error))
+                return None
+
+        behind = log(before)  # before what is ahead: the order in which manifolds remember most
+        result.ahead = ahead = log(after)
+        if ahead is not None:
+            result.values["step_length"] = tangents.norm(point, ahead)
+        if ahead is not None and behind is not None:
+            result.values["turning"] = tangents.angle(point, ahead, -behind)
+            attempt(lambda: {"curvature": tangents.curvature(point, ahead, behind)})
+        attempt(lambda: {"edge_distance": tangents.manifold.edge_distance(point)})
+        if far:
+            attempt(lambda: self._far(point))
+        return result
+
+    def _far(self, point: Array) -> dict[str, float]:
+        """Distance from the start, and from the point of the geodesic whose logarithm is nearest to that of W."""
+        geodesic, tangents, start = self._geodesic, self._from_start, self._geodesic.start
+        vector = tangents.log(start, point)
+        values = {"from_start": tangents.norm(start, vector)}
+        if geodesic.velocity is None or self._velocity is None or not geodesic.length > 0:
+            return values
+        time = min(max(tangents.inner(start, vector, self._velocity) / geodesic.length**2, 0.0), 1.0)
+        values["progress"] = time
+        if tangents.flat:  # exact, and there also where the geodesic meets the edge in between
+            values["deviation"] = tangents.norm(start, vector - time * self._velocity)
+        else:
+            values["deviation"] = tangents.manifold.dist(point, tangents.manifold.exp(start, time * geodesic.velocity))
+        return values
+
+
+def why_singular(manifold: WeightManifold, point: Array) -> str:
+    """Return why a point is singular under a metric, or nothing where it is not."""
+    try:
+        manifold.norm(point, point)
+    except FAILURES as error:
+        return str(error)
+    return "" if np.isfinite(point).all() else "it holds NaN or infinity"

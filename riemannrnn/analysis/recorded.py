@@ -1,0 +1,184 @@
+"""Reading a recorded run: its points one at a time, and the network and data that it learned."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final, overload
+from zlib import crc32
+
+import h5py
+import numpy as np
+
+from manifolds import Array
+from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT
+from riemannrnn.datasets import Dataset, load_digits, load_mnist
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.losses import CrossEntropy
+from riemannrnn.rate_network import RateNetwork
+
+MOST_STIMULI = 300
+"""Stimuli on which a recorded run is analysed, by default."""
+
+DAMAGED = "it is damaged or not a recorded path of riemannrnn; name the run folder of a training that recorded one"
+
+
+class RecordedRunError(ValueError):
+    """A run folder holds no recorded path, a damaged one, or one whose network or data cannot be built again."""
+
+
+@final
+class RecordedRun(Sequence[Array]):
+    """The points W of a recorded run, in float64, read from the disk one at a time; made by `read_run`.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    settings
+        The tables that were handed to the recorder: `network` holds the arguments of `RateNetwork`; `data` holds `name`
+        ("digits" or "mnist"), `training_size` and `seed` of the split (without `training_size`: all of them), `folder` of
+        MNIST; others, such as `training`, are for the reader.
+    steps, losses
+        The number of steps at each point, and the loss that was given there (NaN: none).
+    """
+
+    def __init__(self, folder: Path, file: h5py.File) -> None:
+        self.folder = folder
+        self._file = file
+        self.settings: dict[str, Any] = json.loads(file.attrs["run"])
+        log = file["log"][:]
+        self.steps, self.losses, self._checksums = log["step"], log["loss"], log["checksum"]
+        self._weights = file["weights"]
+
+    @property
+    def name(self) -> str:
+        """What tables call the run."""
+        return self.folder.resolve().name
+
+    @property
+    def n_units(self) -> int:
+        """Rows of W."""
+        return int(self._weights.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, index: int) -> Array: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Array]: ...
+    def __getitem__(self, index: int | slice) -> Array:
+        """Return W at one recorded point, shape (n, n).
+
+        Raises
+        ------
+        RecordedRunError
+            If it cannot be read, or is not what was written.
+        """
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        try:
+            weights = self._weights[place]
+        except OSError as error:
+            raise RecordedRunError(f"{self.folder / PATH_FILE}: point {place} cannot be read: {error}") from error
+        if crc32(weights.tobytes()) != self._checksums[place]:
+            raise RecordedRunError(
+                f"{self.folder / PATH_FILE}: point {place} is damaged (its checksum is wrong); restore a copy"
+            )
+        return weights.astype(np.float64)
+
+    def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:
+        """Return the cost that was minimised, on the first stimuli of the training set; +∞ without fixed points.
+
+        Parameters
+        ----------
+        most
+            Stimuli at most; None: all.
+        data
+            The training set, where it is neither the digits nor MNIST.
+
+        Raises
+        ------
+        RecordedRunError
+            If the settings do not tell the network or the data.
+        DatasetError
+            If MNIST is not found.
+        """
+        try:
+            network = RateNetwork(**self.settings["network"])
+            data = _training_data(self.settings["data"], network.dtype) if data is None else data
+        except (KeyError, TypeError) as error:
+            raise RecordedRunError(
+                f"{self.folder / PATH_FILE} does not tell its network and data ({type(error).__name__}: {error}); record it "
+                "with run={'network': …, 'data': …}, or pass the data"
+            ) from error
+        if network.n_units != self.n_units:
+            raise RecordedRunError(f"{self.folder / PATH_FILE}: W has {self.n_units} rows, its network {network.n_units} units")
+        rows = slice(None if most is None else most)
+        stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
+        return FixedPointCost(network, stimuli, CrossEntropy(labels), max_iterations=200)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_run(folder: Path | str) -> RecordedRun:
+    """Open the recorded path of a run folder; also of a run that is under way, or crashed.
+
+    Raises
+    ------
+    RecordedRunError
+        A sentence: there is no such folder, no path in it, a damaged one, or fewer than two points.
+    """
+    folder = Path(folder)
+    path = folder / PATH_FILE
+    if not folder.is_dir():
+        raise RecordedRunError(f"{folder} is no folder; name the run folder of a training that recorded its path")
+    if not path.is_file():
+        raise RecordedRunError(f"{folder} holds no {PATH_FILE}; name the run folder of a training that recorded its path")
+    try:
+        file = h5py.File(path, "r", libver="latest", swmr=True)
+    except OSError as error:
+        raise RecordedRunError(f"{path} cannot be opened ({error}): {DAMAGED}") from error
+    try:
+        run = RecordedRun(folder, file)
+        _check(run, file)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        file.close()
+        raise error if isinstance(error, RecordedRunError) else RecordedRunError(f"{path} cannot be read: {DAMAGED}") from error
+    return run
+
+
+def _check(run: RecordedRun, file: h5py.File) -> None:
+    shape, count = file["weights"].shape, len(run)
+    well_formed = (
+        file.attrs["format"] == PATH_FORMAT
+        and file["log"].dtype == LOG
+        and file["weights"].dtype == np.float32
+        and len(shape) == 3
+        and shape[1] == shape[2] > 0
+        and shape[0] >= count
+        and isinstance(run.settings, dict)
+        and bool(np.all(np.diff(run.steps) > 0))
+    )
+    if not well_formed:
+        raise ValueError("not the form of a path")
+    if count < 2:
+        raise RecordedRunError(f"{run.folder / PATH_FILE} holds {count} points; a path has two at least: let the run go on")
+
+
+def _training_data(settings: Mapping[str, Any], dtype: np.dtype[Any]) -> Dataset:
+    name, size = settings["name"], settings.get("training_size")
+    if name not in ("digits", "mnist"):
+        raise KeyError(f"data {name!r} is neither 'digits' nor 'mnist'")
+    data = load_digits(dtype) if name == "digits" else load_mnist(settings.get("folder"), dtype)[0]
+    return data if size is None else data.split(size, seed=settings["seed"])[0]

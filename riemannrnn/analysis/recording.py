@@ -1,0 +1,185 @@
+"""Recording W along learning: thinned by the length of the path, written point by point, readable after a crash."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import nan
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+from zlib import crc32
+
+import h5py
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
+from manifolds.arrays import all_finite, to_numpy
+from riemannrnn.learning.cost import Kind
+from riemannrnn.run_folder import RunFolderError
+
+PATH_FILE, PATH_FORMAT = "path.h5", "riemannrnn path 1"
+"""Name of the file in a run folder, and what its attribute `format` says."""
+
+LOG = np.dtype([("step", np.int64), ("loss", np.float64), ("length", np.float64), ("checksum", np.uint32)])
+"""What stands beside each recorded W: the step, the loss given, the length of the path so far, and the CRC-32 of W."""
+
+RESOLUTION = 0.005
+"""A point is recorded when the path has grown by this share of its length since the last."""
+
+
+@final
+class PathRecorder:
+    """Writes W along learning into `path.h5` of a run folder: float32, a chunk a point.
+
+    A point is recorded when the length gone since the last recorded one is at least `resolution` times the whole length so
+    far. The first 1/resolution steps of equal length are therefore all recorded, and then ever fewer: T steps make about
+    (1 + ln(resolution T)) / resolution points. The last point is recorded when the recorder is closed.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    run
+        What an analysis needs to build the network and the data again: see `riemannrnn.analysis.recorded`. Tables of strings
+        and numbers, kept as JSON.
+    manifold
+        The metric in which length is measured, at the last recorded point. Default: Euclidean, which costs least.
+    resolution
+        See above; 0 records every point that is looked at.
+    every
+        Only every so many calls of `record` are looked at.
+
+    Raises
+    ------
+    RunFolderError
+        If the file exists already or cannot be written.
+    ValueError
+        For a negative resolution or a period below 1; from `record`, for weights that are no square matrix or change their
+        shape.
+
+    Notes
+    -----
+    The file is written in HDF5's single-writer mode and flushed point by point, W before the row that counts it, so that what
+    was recorded can be read while learning goes on, and after a crash.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from riemannrnn.analysis import read_run
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     with PathRecorder(Path(name), {}) as recorder:
+    ...         for step in range(10):
+    ...             recorder.record(step, np.eye(3) * step / 20, loss=1.0)
+    ...     with read_run(Path(name)) as run:
+    ...         len(run), run.steps[-1], float(run[-1][0, 0])
+    (10, np.int64(9), 0.44999998807907104)
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        run: Mapping[str, Any],
+        manifold: WeightManifold | None = None,
+        *,
+        resolution: float = RESOLUTION,
+        every: int = 1,
+    ) -> None:
+        if not resolution >= 0 or every < 1:
+            raise ValueError(f"resolution = {resolution}, every = {every}: neither may be so small")
+        self._manifold, self._resolution, self._every = manifold, resolution, every
+        self._path, settings = folder / PATH_FILE, json.dumps(run)
+        self._calls = self._observed = 0
+        self._length = self._recorded_length = 0.0
+        self._last: tuple[int, Array, float] | None = None  # what was offered last, and not yet recorded
+        self._previous: Array | None = None  # the point to which the length is known
+        self._recorded: Array | None = None
+        try:
+            self._file = h5py.File(self._path, "x", libver="latest")
+        except OSError as error:
+            reason = "it exists already" if self._path.exists() else str(error)
+            raise RunFolderError(f"cannot write {self._path}: {reason}; choose another folder") from error
+        self._file.attrs.update({"format": PATH_FORMAT, "run": settings})
+
+    def record(self, step: int, weights: Array, loss: float = nan) -> None:
+        """Look at W, at which learning is after so many steps, and write it if it is far enough from the last one written.
+
+        Parameters
+        ----------
+        step
+            Steps taken to get there; each call a larger one.
+        weights
+            W, shape (n, n), of any array namespace; copied. Left out where it is not finite.
+        loss
+            The loss there, where it is known.
+        """
+        self._calls += 1
+        if not all_finite(weights):  # what diverged is no part of the path
+            return
+        copy, first = array_namespace(weights).asarray(weights, copy=True), self._recorded is None
+        if first:
+            self._start(copy)
+        self._last = (step, copy, loss)
+        if first or ((self._calls - 1) % self._every == 0 and self._gone_far(copy)):
+            self._write()
+
+    def observe(self, kind: Kind, weights: Array, value: float) -> None:
+        """Record what a solver of pymanopt accepts, the points where it asks for a gradient: `FixedPointCost(observer=…)`."""
+        if kind == "gradient":
+            self.record(self._observed, weights, value)
+            self._observed += 1
+
+    def close(self) -> None:
+        """Write the last point, if it was left out, and close the file."""
+        if self._file.id.valid:
+            self._write()
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _start(self, weights: Array) -> None:
+        if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
+            raise ValueError(f"the weights have shape {tuple(weights.shape)}; pass one square matrix")
+        n, self._previous = weights.shape[0], weights
+        if self._manifold is None:
+            self._manifold = PullbackManifold(Identity(), n)
+        with self._said():  # without fill values a chunk is written once
+            self._weights = self._file.create_dataset(
+                "weights", (0, n, n), np.float32, maxshape=(None, n, n), chunks=(1, n, n), fillvalue=None
+            )
+            self._log = self._file.create_dataset("log", (0,), LOG, maxshape=(None,), chunks=(1024,))
+            self._file.swmr_mode = True
+
+    def _gone_far(self, weights: Array) -> bool:
+        change, self._previous = weights - self._previous, weights
+        try:
+            self._length += float(self._manifold.norm(self._recorded, change))  # type: ignore[union-attr]
+        except ManifoldError:  # no length is defined there: the points round about are kept, and the analysis says why
+            return True
+        return self._length - self._recorded_length >= self._resolution * self._length
+
+    def _write(self) -> None:
+        if self._last is None:
+            return
+        step, weights, loss = self._last
+        self._last, self._recorded, self._recorded_length = None, weights, self._length
+        place, matrix = self._log.shape[0], to_numpy(weights).astype(np.float32)
+        with self._said():
+            self._weights.resize(place + 1, axis=0)
+            self._weights[place] = matrix
+            self._weights.flush()
+            self._log.resize(place + 1, axis=0)
+            self._log[place] = np.array((step, loss, self._length, crc32(matrix.tobytes())), LOG)
+            self._log.flush()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn an error of the disk into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise RunFolderError(f"cannot write {self._path}: {error}; free space or choose another folder") from error

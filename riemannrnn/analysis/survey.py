@@ -1,0 +1,229 @@
+"""The walk along a path that measures it under several metrics at once, shared among the cores."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import nan
+from threading import Event, Lock
+from typing import TypeAlias, final
+
+import numpy as np
+import xarray as xr
+
+from manifolds import Array, PullbackManifold, Resolvent, WeightManifold
+from riemannrnn.analysis.path_geometry import (
+    FAILURES,
+    POINT_QUANTITIES,
+    Geodesic,
+    PathMeter,
+    may_be_shared,
+    needs_shooting,
+    why_singular,
+)
+from riemannrnn.analysis.singularity import smallest_singular_value
+from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.rules import delta_w3, delta_w4
+from riemannrnn.workers import workers
+
+RULES = ("dW1", "dW2", "dW3", "dW4")
+"""Whose directions are compared with what was done."""
+
+SHOOTING_POINTS, FAR_POINTS = 64, 12
+"""Where logarithms take seconds: points at which a path is measured, and at which its deviation from the geodesic is."""
+
+CHUNKS = 8
+"""Parts of the path that are shared among the cores; each starts its fixed points anew."""
+
+Progress: TypeAlias = Callable[[float], None]
+"""Called with the share that is done."""
+
+
+def ignore(share: float) -> None:
+    """Report progress to nobody."""
+
+
+def evenly(count: int, most: int) -> Array:
+    """Return at most so many of the places 0 … count − 1, evenly spread, with both ends."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+@final
+class Survey:
+    """Measures a path; what comes of it is described at `LearningPath.measure`.
+
+    Parameters
+    ----------
+    points, steps
+        The path.
+    metrics, geodesics
+        The metrics by name, and under each the geodesic between the ends.
+    cost
+        For losses, rules and singular values; None to leave them out.
+    """
+
+    def __init__(
+        self,
+        points: Sequence[Array],
+        steps: Array,
+        metrics: Mapping[str, WeightManifold],
+        geodesics: Mapping[str, Geodesic],
+        cost: FixedPointCost | None,
+    ) -> None:
+        self._points, self._steps, self._metrics, self._geodesics, self._cost = points, steps, metrics, geodesics, cost
+        count = len(points)
+        shape = (len(metrics), count)
+        self._values = {name: np.full(shape, nan) for name in POINT_QUANTITIES}
+        self._angles = np.full((len(metrics), len(RULES), count), nan)
+        self._losses, self._singular_values = np.full(count, nan), np.full(count, nan)
+        self._notes = Notes()
+        self._singular: dict[tuple[str, int], bool] = {}
+        self._lock = Lock()
+        shot = {name: needs_shooting(manifold) for name, manifold in metrics.items()}
+        self._places = {name: evenly(count, SHOOTING_POINTS if shot[name] else count) for name in metrics}
+        self._far = {name: {*evenly(len(self._places[name]), FAR_POINTS if shot[name] else count)} for name in metrics}
+        for name, places in self._places.items():
+            if len(places) < count:
+                self._notes.general(
+                    f"Under the {name} metric {len(places)} of {count} points are measured: logarithms take long"
+                )
+
+    def run(self, progress: Progress = ignore) -> None:
+        """Measure every point; an interruption ends all threads."""
+        done = iter(range(1, len(self._points) + 1))
+        shared = all(may_be_shared(manifold) for manifold in self._metrics.values())
+        with workers(None if shared else 1) as (pool, stop):
+            chunks = np.array_split(np.arange(len(self._points)), CHUNKS)
+            for future in [
+                pool.submit(self._walk, chunk, stop, lambda: progress(next(done) / len(self._points))) for chunk in chunks
+            ]:
+                future.result()
+
+    def dataset(self) -> xr.Dataset:
+        """Return the measurements."""
+        point = ("metric", "point")
+        data = xr.Dataset(
+            {name: (point, values) for name, values in self._values.items()},
+            coords={"metric": list(self._metrics), "step": ("point", self._steps)},
+        )
+        data["speed"] = (point, np.full(self._values["step_length"].shape, nan))
+        for name, places in self._places.items():
+            lengths = self._values["step_length"][list(self._metrics).index(name)]
+            data["speed"].loc[name][places[:-1]] = lengths[places[:-1]] / np.diff(self._steps[places])
+        data["length"] = data["step_length"].sum("point")
+        data["distance"] = ("metric", [self._geodesics[name].length for name in self._metrics])
+        whole = xr.DataArray([self._is_whole(name) for name in self._metrics], dims="metric")
+        data["efficiency"] = (data["distance"] / data["length"]).where(whole)
+        data["total_turning"] = ("metric", [self._total_turning(row) for row in range(len(self._metrics))])
+        if self._cost is not None:
+            data = data.assign_coords(rule=list(RULES))
+            data["angle"] = (("metric", "rule", "point"), self._angles)
+            data["loss"], data["singular_value"] = ("point", self._losses), ("point", self._singular_values)
+        data.attrs["notes"] = "\n".join(self._notes.sentences())
+        return data
+
+    def _walk(self, places: Array, stop: Event, report: Callable[[], None]) -> None:
+        meters = {name: PathMeter(manifold, self._geodesics[name]) for name, manifold in self._metrics.items()}
+        cost = None if self._cost is None else self._cost.take(np.arange(len(self._cost.drive)))
+        for place in map(int, places):
+            if stop.is_set():
+                return
+            point = self._points[place]
+            directions = [] if cost is None else self._evaluate(cost, place, point)
+            for row, (name, meter) in enumerate(meters.items()):
+                self._measure(row, name, meter, place, point, directions)
+            report()
+
+    def _measure(self, row: int, name: str, meter: PathMeter, place: int, point: Array, directions: Sequence[Array]) -> None:
+        index = np.searchsorted(self._places[name], place)
+        chosen = self._places[name]
+        if index == len(chosen) or chosen[index] != place or self._is_singular(name, meter, place):
+            return
+        before = self._next_regular(name, meter, chosen[:index][::-1])
+        after = self._next_regular(name, meter, chosen[index + 1 :])
+        result = meter.measure(before, point, after, int(index) in self._far[name])
+        for quantity, value in result.values.items():
+            self._values[quantity][row, place] = value
+        for failure in result.failures:
+            self._notes.add(name, int(self._steps[place]), failure)
+        if result.ahead is not None:
+            for number, direction in enumerate(directions):
+                its = meter.tangents.of(point, direction)
+                self._angles[row, number, place] = meter.tangents.angle(point, result.ahead, its)
+
+    def _next_regular(self, name: str, meter: PathMeter, places: Iterable[int]) -> Array | None:
+        return next((self._points[place] for place in places if not self._is_singular(name, meter, place)), None)
+
+    def _is_singular(self, name: str, meter: PathMeter, place: int) -> bool:
+        if (name, place) not in self._singular:
+            reason = why_singular(meter.tangents.manifold, self._points[place])
+            self._singular[name, place] = bool(reason)
+            if reason:
+                self._notes.add(name, int(self._steps[place]), reason)
+        return self._singular[name, place]
+
+    def _evaluate(self, cost: FixedPointCost, place: int, point: Array) -> list[Array]:
+        """Take loss and singular value, and return the directions of the rules."""
+        try:
+            evaluation = cost.at(point.astype(cost.network.dtype))
+        except (FixedPointError, ValueError) as error:
+            self._notes.add("", int(self._steps[place]), str(error))
+            return []
+        self._losses[place] = evaluation.cost
+        found = evaluation.fixed_points.gains[evaluation.fixed_points.converged]
+        self._singular_values[place] = smallest_singular_value(point, found)
+        try:
+            gradient = evaluation.gradient.astype(point.dtype)
+            natural = PullbackManifold(Resolvent(), len(point)).euclidean_to_riemannian_gradient(point, gradient)
+            weights, rates, gains, errors = (getattr(evaluation, each) for each in ("weights", "rates", "gains", "errors"))
+            third, fourth = delta_w3(weights, rates, gains, errors), delta_w4(weights, rates, gains, errors)
+        except (FixedPointError, *FAILURES) as error:
+            self._notes.add("", int(self._steps[place]), str(error))
+            return []
+        return [-gradient, -natural, third.astype(point.dtype), fourth.astype(point.dtype)]
+
+    def _total_turning(self, row: int) -> float:
+        """Sum the turning angles; half a step at each end turns as the path does next to it."""
+        lengths, angles = (self._values[name][row] for name in ("step_length", "turning"))
+        lengths, angles = lengths[lengths > 0], angles[np.isfinite(angles)]
+        if not len(angles) or len(lengths) < 2:
+            return 0.0
+        ends = angles[0] * lengths[0] / lengths[:2].sum() + angles[-1] * lengths[-1] / lengths[-2:].sum()
+        return float(angles.sum() + ends)
+
+    def _is_whole(self, name: str) -> bool:
+        """Tell whether there is a length from every regular point to the next; otherwise the sum is less than the path."""
+        regular = [place for place in self._places[name] if not self._singular.get((name, int(place)), False)]
+        lengths = self._values["step_length"][list(self._metrics).index(name), regular[:-1]]
+        return len(lengths) > 0 and bool(np.isfinite(lengths).all())
+
+
+class Notes:
+    """What went wrong, told in few sentences: failures alike but for their numbers are told once, with their steps."""
+
+    def __init__(self) -> None:
+        self._general: list[str] = []
+        self._failures: dict[tuple[str, str], dict[int, str]] = {}
+        self._lock = Lock()
+
+    def general(self, sentence: str) -> None:
+        """Add a sentence of its own."""
+        self._general.append(f"{sentence}.")
+
+    def add(self, metric: str, step: int, reason: str) -> None:
+        """Add a failure at a step, under a metric or (empty name) whatever the metric."""
+        kind = re.sub(r"-?\d[\d.e+-]*", "…", reason)
+        with self._lock:
+            self._failures.setdefault((metric, kind), {}).setdefault(step, reason.rstrip("."))
+
+    def sentences(self) -> list[str]:
+        """Return them, those of the earliest steps first."""
+        told = []
+        for (metric, _), failures in self._failures.items():
+            steps, first = sorted(failures), failures[min(failures)]
+            under = f" under the {metric} metric" if metric else ""
+            if len(steps) == 1:
+                told.append((steps[0], f"Step {steps[0]}{under}: {first}."))
+            else:
+                span = f"Steps {steps[0]} to {steps[-1]}{under} ({len(steps)} points); at step {steps[0]}: {first}."
+                told.append((steps[0], span))
+        return [*self._general, *(sentence for _, sentence in sorted(told))]

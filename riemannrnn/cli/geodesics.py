@@ -1,0 +1,154 @@
+"""`riemannrnn geodesics`."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+import xarray as xr
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from riemannrnn.analysis import DEFAULT_METRICS, METRICS, LearningPath, RecordedRun, read_run
+from riemannrnn.analysis.end_points import SAME_VALLEY, between_ends
+from riemannrnn.analysis.recorded import MOST_STIMULI
+from riemannrnn.analysis.report import gather, numbers, runs_table
+from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
+from riemannrnn.plots import geodesics_figure, runs_figure, save_animation, save_figure, write_html
+from riemannrnn.plots.geodesics import animation_formats
+from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
+
+CAPTIONS = {
+    ".png": "The path of learning: a, on the loss over the plane of its principal components; b, distance from the start over "
+    "length; c, deviation from the geodesic between its ends; d, nearness to what is singular; e, turning; f, loss along the "
+    "way; g, angles between the rules and what was done.",
+    ".gif": "Learning as a moving picture: the path on its plane, and the loss.",
+}
+
+
+def geodesics_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of trainings that recorded their path.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(METRICS)}; repeatable.", show_default=", ".join(DEFAULT_METRICS)),
+    ] = None,
+    stimuli: Annotated[int, typer.Option(min=1, help="Training stimuli to evaluate, at most.")] = MOST_STIMULI,
+    animation: Annotated[str, typer.Option(help="gif, mp4 (needs ffmpeg) or none.")] = "gif",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder in which the report's folder is made.", show_default="the first RUN")
+    ] = None,
+) -> None:
+    """Say how far, how straight and how near to the edge training runs went, under one metric or several."""
+    names = list(dict.fromkeys(metric or DEFAULT_METRICS))
+    with ExitStack() as opened:
+        try:
+            if animation not in ("none", *animation_formats()):
+                raise ValueError(
+                    f"animation {animation!r} cannot be made here; choose one of {', '.join(animation_formats())}, none"
+                )
+            paths = [_open(folder, stimuli, opened) for folder in runs]
+            _name_apart(paths)
+            metrics = paths[0].metrics(names)
+            if len({path.n_units for path in paths}) > 1:
+                raise ValueError("the runs are of networks of different sizes; compare runs of one size")
+            folder = create_run_folder(output or runs[0], "geodesics")
+            settings = {"runs": [str(run) for run in runs], "metrics": names, "stimuli": stimuli, "animation": animation}
+            write_toml(folder / "config.toml", {"geodesics": settings, "versions": {"riemannrnn": version("riemannrnn")}})
+        except (ValueError, RunFolderError) as error:
+            refuse(error)
+        try:
+            reports = []
+            for path in paths:
+                where = folder if len(paths) == 1 else folder / path.name
+                where.mkdir(exist_ok=True)
+                data = _with_progress(path.name, partial(gather, path, metrics))
+                _write(data, where, animation)
+                _print(data)
+                reports.append(data)
+            write_csv(folder / "summary.csv", runs_table(reports))
+            if len(paths) > 1:
+                between = _with_progress("end points", partial(between_ends, paths, metrics))
+                write_netcdf(folder / "between.nc", between)
+                save_figure(runs_figure(between), folder / "between.png")
+                _print_between(between, float(reports[0]["loss"][0]))
+        except KeyboardInterrupt:
+            console.print(f"Interrupted: what was finished is kept in {escape(str(folder))}.", soft_wrap=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except (ValueError, RunFolderError) as error:
+            refuse(error)
+    console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
+
+
+def _open(folder: Path, stimuli: int, opened: ExitStack) -> LearningPath:
+    run: RecordedRun = opened.enter_context(read_run(folder))
+    return LearningPath.of_run(run, run.cost(stimuli))
+
+
+def _name_apart(paths: list[LearningPath]) -> None:
+    """Put numbers behind runs of one name, since names become folders."""
+    for number, path in enumerate(paths, 1):
+        if [other.name for other in paths].count(path.name) > 1:
+            path.name = f"{path.name}-{number}"
+
+
+def _with_progress(name: str, work: Callable[[Callable[[float], None]], xr.Dataset]) -> xr.Dataset:
+    with progress_bars() as progress:
+        bar = progress.add_task(escape(name), total=1.0)
+        return work(lambda share: progress.update(bar, completed=share))
+
+
+def _write(data: xr.Dataset, folder: Path, animation: str) -> None:
+    write_netcdf(folder / "data.nc", data)
+    pictures = [folder / "geodesics.png"]
+    save_figure(geodesics_figure(data), pictures[0])
+    if animation != "none":
+        save_animation(data, folder / f"learning.{animation}")
+        pictures += [folder / "learning.gif"] if animation == "gif" else []
+    told = [(picture, CAPTIONS[picture.suffix]) for picture in pictures]
+    title = f"The path of learning: {data.attrs['title']}"
+    write_html(folder / "report.html", title, numbers(data), data.attrs["notes"].splitlines(), told)
+
+
+def _print(data: xr.Dataset) -> None:
+    table = Table(title=data.attrs["title"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("what", "value", "what it means"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "value")
+    for number in numbers(data):
+        table.add_row(escape(number.name), escape(number.value), escape(number.meaning))
+    console.print(table)
+    for note in data.attrs["notes"].splitlines():
+        console.print(escape(note), highlight=False, soft_wrap=True)
+
+
+def _print_between(between: xr.Dataset, first_loss: float) -> None:
+    table = Table(
+        title="Between the ends of the runs",
+        caption=f"barrier: how far the loss along the geodesic rises above the line between its ends; one valley: by less than "
+        f"{SAME_VALLEY:.0%} of the loss at the start ({first_loss:.2f} nat)",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("from", "to", "metric", "distance", "barrier (nat)", "one valley"):
+        table.add_column(heading, overflow="fold")
+    names = [str(name) for name in between["run"].values]
+    for metric in map(str, between["metric"].values):
+        chosen = between.sel(metric=metric)
+        for a in range(len(names)):
+            for b in range(a + 1, len(names)):
+                barrier = float(chosen["barrier"][a, b])
+                verdict = "undecided" if np.isnan(barrier) else "yes" if barrier < SAME_VALLEY * first_loss else "no"
+                cells = names[a], names[b], metric, f"{float(chosen['distance'][a, b]):.4g}", f"{barrier:.4g}", verdict
+                table.add_row(*map(escape, cells))
+    console.print(table)
+    for metric in map(str, between["metric"].values):
+        loss, far = (float(between[name].sel(metric=metric)) for name in ("mean_loss", "mean_distance"))
+        console.print(
+            f"The mean of the ends under the {metric} metric has loss {loss:.4g} nat, and is {far:.4g} away from them."
+        )
+    for note in between.attrs["notes"].splitlines():
+        console.print(escape(note), highlight=False, soft_wrap=True)

@@ -1,0 +1,223 @@
+"""The command `geodesics`: what it writes, what it says, and what it refuses."""
+
+import base64
+import csv
+import re
+import tomllib
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.image import imread
+from test_cli import names, refused, run
+from test_recording import DATA, NETWORK, cut
+
+from riemannrnn import RateNetwork, plots, train
+from riemannrnn.analysis import PathRecorder
+from riemannrnn.analysis.report import gather, numbers, runs_table
+from riemannrnn.datasets import load_digits
+
+FILES = ["config.toml", "data.nc", "geodesics.png", "learning.gif", "report.html", "summary.csv"]
+
+
+def trained(folder, rule, learning_rate=0.1, seed=0):
+    """Make the run folder of a short training."""
+    folder.mkdir()
+    data, network = load_digits().split(60, seed=0)[0], RateNetwork(**NETWORK)
+    settings = {"network": NETWORK, "data": DATA, "training": {"rule": rule, "learning_rate": learning_rate}}
+    with PathRecorder(folder, settings) as recorder:
+        history = train(
+            network, network.initial_weights(0.3), data.stimuli, data.labels, rule, learning_rate, 20, 3, seed,
+            callback=lambda step, history: recorder.record(step - 1, history.weights, history.loss[-1]),
+        )  # fmt: skip
+        recorder.record(len(history.loss), history.weights)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folders(tmp_path_factory):
+    parent = tmp_path_factory.mktemp("runs")
+    return trained(parent / "third", "dW3"), trained(parent / "first [b]", "dW1", seed=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_planes():
+    """Evaluate landscapes on few points."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("riemannrnn.cli.geodesics.gather", partial(gather, plane_points=7))
+        yield
+
+
+@pytest.fixture(scope="module")
+def outcome(run_folders):
+    result = run("geodesics", run_folders[0], "--stimuli", 40)
+    (report,) = (path for path in run_folders[0].iterdir() if path.is_dir())
+    return result, report
+
+
+def test_the_report_goes_into_the_run_folder(outcome, run_folders):
+    result, report = outcome
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert report.name.startswith("geodesics-")
+    assert names(report) == FILES
+    assert f"Written to {report}." in result.stdout
+    settings = tomllib.loads((report / "config.toml").read_text(encoding="utf-8"))["geodesics"]
+    assert settings == {"runs": [str(run_folders[0])], "metrics": ["euclidean", "resolvent"], "stimuli": 40, "animation": "gif"}
+
+
+def test_every_number_is_told_with_its_meaning(outcome):
+    result, report = outcome
+    with xr.open_dataset(report / "data.nc", engine="h5netcdf") as data:
+        data.load()
+    told = numbers(data)
+    assert len({number.name for number in told}) == len(told) > 12
+    page = (report / "report.html").read_text(encoding="utf-8")
+    for number in told:
+        assert number.name in result.stdout
+        assert number.meaning.endswith(".")
+        assert f"<td>{number.name}</td><td>{number.value}</td>" in page
+    rows = runs_table([data])
+    with open(report / "summary.csv", encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["metric"] for row in read] == ["euclidean", "resolvent"]
+    assert float(read[1]["length"]) == pytest.approx(rows[1]["length"])
+    assert 0 < float(read[1]["efficiency"]) <= 1
+    assert 0 < float(read[0]["smallest_singular_value"]) < 1
+
+
+def test_the_page_needs_nothing_but_itself(outcome):
+    page = (outcome[1] / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)\s*=\s*['\"](?!data:)", page)
+    pictures = re.findall(r"src='data:image/(png|gif);base64,([^']+)'", page)
+    assert [kind for kind, _ in pictures] == ["png", "gif"]
+    for (_, text), name in zip(pictures, ("geodesics.png", "learning.gif"), strict=True):
+        assert base64.b64decode(text) == (outcome[1] / name).read_bytes()
+
+
+def test_the_pictures_show_something(outcome):
+    pixels = imread(outcome[1] / "geodesics.png")
+    assert pixels.shape[:2] == (2120, 1660)
+    assert pixels[..., :3].std() > 0.1
+    movie = (outcome[1] / "learning.gif").read_bytes()
+    assert movie.startswith(b"GIF89a")
+    assert movie.count(b"\x21\xf9\x04") == 10  # frames: one a point
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        plots.plot_landscape, plots.plot_loss_between, plots.plot_efficiency, plots.plot_deviation, plots.plot_nearness,
+        plots.plot_speed, plots.plot_turning, lambda data, ax=None: plots.plot_angles(data, "resolvent", ax),
+    ],
+)  # fmt: skip
+def test_each_panel_draws_on_axes_of_its_own_or_given(outcome, panel):
+    with xr.open_dataset(outcome[1] / "data.nc", engine="h5netcdf") as data:
+        data.load()
+    ax = panel(data)
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    assert panel(data, ax) is ax
+
+
+def test_several_runs_and_metrics(run_folders, tmp_path):
+    metrics = ["euclidean", "resolvent", "monotone"]
+    options = [part for metric in metrics for part in ("--metric", metric)]
+    result = run("geodesics", *run_folders, *options, "--animation", "none", "--stimuli", 20, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    (report,) = tmp_path.iterdir()
+    assert names(report) == ["between.nc", "between.png", "config.toml", "first [b]", "summary.csv", "third"]
+    assert names(report / "third") == ["data.nc", "geodesics.png", "report.html"]
+    with xr.open_dataset(report / "between.nc", engine="h5netcdf") as between:
+        assert list(between["metric"].values) == metrics
+        assert np.all(between["distance"].values[:, 0, 1] > 0)
+    assert "Between the ends of the runs" in result.stdout
+    assert "The mean of the ends under the monotone metric has loss " in result.stdout
+    assert "yes" in result.stdout
+    assert len((report / "summary.csv").read_text(encoding="utf-8").splitlines()) == 1 + 6
+
+
+def test_two_reports_never_overwrite_each_other(run_folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    monkeypatch.setattr("riemannrnn.cli.geodesics.gather", interrupted)
+    for _ in range(2):
+        assert run("geodesics", run_folders[0], "--output", tmp_path).exit_code == 130
+    assert names(tmp_path) == ["geodesics-now", "geodesics-now-1"]
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_what_was_finished(run_folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("riemannrnn.cli.geodesics.gather", interrupted)
+    result = run("geodesics", run_folders[0], "--output", tmp_path)
+    assert result.exit_code == 130
+    assert "Interrupted: what was finished is kept in" in result.stdout
+
+
+def damaged(parent):
+    folder = trained(parent / "damaged", "dW3")
+    cut(folder / "path.h5")
+    return folder
+
+
+def empty(parent):
+    (parent / "empty").mkdir()
+    return parent / "empty"
+
+
+def foreign(parent):
+    folder = empty(parent)
+    (folder / "history.nc").write_text("of a comparison")
+    return folder
+
+
+def unknown_data(parent):
+    folder = empty(parent)
+    with PathRecorder(folder, {"network": NETWORK, "data": {"name": "faces"}}) as recorder:
+        for step in range(3):
+            recorder.record(step, np.eye(20) * step / 10)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (damaged, "damaged"),
+        (empty, "holds no path.h5; name the run folder of a training that recorded its path"),
+        (foreign, "holds no path.h5"),
+        (lambda parent: parent / "nowhere", "is no folder; name the run folder"),
+        (unknown_data, "data 'faces' is neither 'digits' nor 'mnist'"),
+    ],
+)
+def test_a_folder_without_a_run_is_refused_in_one_sentence(tmp_path, make, message):
+    folder = make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert message in refused(run("geodesics", folder))
+    after = sorted(tmp_path.rglob("*"))
+    assert before == after or make is damaged
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--metric", "hyperbolic"], "metric 'hyperbolic' is unknown; choose one of euclidean, resolvent, monotone"),
+        (["--animation", "avi"], "animation 'avi' cannot be made here; choose one of gif"),
+    ],
+)
+def test_wrong_names_are_refused_with_the_right_ones(run_folders, options, message):
+    before = names(run_folders[1])
+    assert message in refused(run("geodesics", run_folders[1], *options))
+    assert names(run_folders[1]) == before
+
+
+def test_runs_of_different_sizes_are_refused(run_folders, tmp_path):
+    with PathRecorder(tmp_path, {"network": NETWORK | {"n_units": 5}, "data": DATA}) as recorder:
+        for step in range(3):
+            recorder.record(step, np.eye(5) * step / 10)
+    assert "networks of different sizes" in refused(run("geodesics", run_folders[0], tmp_path))
