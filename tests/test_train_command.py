@@ -325,6 +325,20 @@ def test_a_run_that_cannot_go_on_says_why_and_keeps_what_it_has(tmp_path):
     assert names(folder) == RESULTS
 
 
+def test_held_out_stimuli_without_a_fixed_point_are_said_so(tmp_path, monkeypatch):
+    look = Run._look
+
+    def lost(self):
+        look(self)
+        self.history.test_loss[-1], self.history.test_accuracy[-1] = np.inf, np.nan
+
+    monkeypatch.setattr(Run, "_look", lost)
+    result, _ = begin(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert ", but held-out stimuli without a fixed point." in result.stdout
+    assert "right" not in result.stdout
+
+
 def test_mnist_from_a_folder_or_the_environment(tmp_path, monkeypatch):
     tiny_mnist(tmp_path)
     monkeypatch.chdir(tmp_path)
