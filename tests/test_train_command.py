@@ -257,11 +257,6 @@ def test_another_configuration_than_that_of_the_checkpoint_is_refused(tmp_path):
     assert "the checkpoint is of a run of 12 steps of 10 stimuli, this one has 16" in refused(run("train", "--resume", folder))
 
 
-def test_resume_takes_no_other_option(folder, tmp_path):
-    for option in ("--config", "--output"):
-        assert "--resume takes neither" in refused(run("train", "--resume", folder, option, tmp_path))
-
-
 @pytest.mark.parametrize("name", ["checkpoint-00000006", "history", "weights", "training"])
 def test_a_full_disk_is_said_so_and_loses_nothing(tmp_path, folder, monkeypatch, name):
     replace = os.replace
