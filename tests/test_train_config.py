@@ -63,6 +63,11 @@ def test_files_that_cannot_be_read(tmp_path):
     assert "is not TOML" in refused(run("train", "--config", tmp_path / "wrong.toml"))
 
 
+@pytest.mark.parametrize("option", ["--config", "--output"])
+def test_resume_takes_no_other_option(tmp_path, option):
+    assert "--resume takes neither" in refused(run("train", "--resume", tmp_path, option, tmp_path))
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_every_key_is_the_nearest_to_its_own_misspelling(path):
     table, _, key = path.partition(".")

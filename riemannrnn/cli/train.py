@@ -275,8 +275,11 @@ def _print_result(history: History, training: Training, written: list[str], fold
         console.print(escape(history.stopped), soft_wrap=True, highlight=False)
     if not written:
         return
-    measured = [value for value in history.test_accuracy if np.isfinite(value)]
-    held_out = f", {100 * measured[-1]:.1f} % of held-out stimuli right" if measured else ""
+    held_out = f", {100 * history.test_accuracy[-1]:.1f} % of held-out stimuli right"
+    if np.isinf(history.test_loss[-1]):
+        held_out = ", but held-out stimuli without a fixed point"
+    elif np.isnan(history.test_loss[-1]):  # it ended between two evaluations
+        held_out = ""
     guarded = f", {history.guard_actions} steps shortened by the guard" if training.config.train.guard else ""
     console.print(f"Loss {history.loss[-1]:.4f}{held_out}{guarded}.", highlight=False)
     console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
