@@ -182,6 +182,10 @@ def test_no_step_is_longer_than_the_longest(name, optimizer):
     lengths = [manifold.dist(a[1], b[1]) for a, b in pairwise(path)]
     np.testing.assert_allclose(lengths, 0.03, rtol=1e-6)
     np.testing.assert_allclose(capped.step_length, 0.03)
+    first = run(rule=optimizer(manifold), learning_rate=0.01, guard=False).step_length[0]
+    for share in (0.9, 1.1):
+        barely = run(rule=optimizer(manifold), learning_rate=0.01, longest_step=share * first, guard=False)
+        assert barely.step_length[0] == pytest.approx(min(share, 1.0) * first)
     short = run(rule=optimizer(manifold), learning_rate=1e-4, longest_step=0.03, guard=False)
     np.testing.assert_array_equal(short.weights, run(rule=optimizer(manifold), learning_rate=1e-4, guard=False).weights)
 
