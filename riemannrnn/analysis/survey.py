@@ -31,6 +31,9 @@ RULES = ("dW1", "dW2", "dW3", "dW4")
 SHOOTING_POINTS, FAR_POINTS = 64, 12
 """Where logarithms take seconds: points at which a path is measured, and at which its deviation from the geodesic is."""
 
+MOST_SHARED = 600
+"""Units up to which several threads measure; each of them holds some sixty matrices."""
+
 CHUNKS = 8
 """Parts of the path that are shared among the cores; each starts its fixed points anew."""
 
@@ -90,7 +93,7 @@ class Survey:
     def run(self, progress: Progress = ignore) -> None:
         """Measure every point; an interruption ends all threads."""
         done = iter(range(1, len(self._points) + 1))
-        shared = all(may_be_shared(manifold) for manifold in self._metrics.values())
+        shared = all(may_be_shared(manifold) for manifold in self._metrics.values()) and len(self._points[0]) <= MOST_SHARED
         with workers(None if shared else 1) as (pool, stop):
             chunks = np.array_split(np.arange(len(self._points)), CHUNKS)
             for future in [

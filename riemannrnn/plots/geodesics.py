@@ -7,11 +7,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.animation import FFMpegWriter, PillowWriter, writers
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
 from riemannrnn.run_folder import write_atomically
@@ -32,7 +34,7 @@ STRAIGHT_LINE = "straight line in W"
 OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=3, foreground="black")]
 """White lines in black ones are seen on every ground."""
 
-FRAMES, FRAMES_PER_SECOND = 60, 12
+FRAMES, FRAMES_PER_SECOND = 48, 12
 """Of an animation, at most."""
 
 
@@ -74,9 +76,10 @@ def _draw_plane(data: xr.Dataset, ax: Axes) -> None:
         mesh = ax.pcolormesh(u, v, finite, norm=LogNorm(low, max(high, 1.01 * low)), cmap="cividis", shading="nearest")
         bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.9)
         bar.set_label("loss J (nat)")
-        bar.ax.yaxis.set_major_formatter("{x:g}")
-        bar.ax.yaxis.set_minor_formatter("{x:g}")
-        bar.ax.tick_params(labelsize=7, which="both")
+        _plain_numbers(bar.ax.yaxis)
+        bar.ax.tick_params(labelsize=8)
+        bar.ax.yaxis.label.set_fontsize(8)
+    ax.set_facecolor("0.8")
     lost = (~np.isfinite(cost)).astype(float)
     if float(lost.max()) > 0:
         ax.contourf(u, v, lost, levels=[0.5, 1.5], colors=["0.8"], hatches=["////"])
@@ -93,14 +96,25 @@ def plot_loss_between(data: xr.Dataset, ax: Axes | None = None) -> Axes:
     for line in map(str, data["line"].values):
         ax.plot(data["time"], data["loss_between"].sel(line=line), **_line_style(line))
     if "loss" in data:
-        length = data["step_length"].isel(metric=-1).fillna(0).cumsum("point").values
+        length = data["step_length"].sel(metric=_best_known(data)).fillna(0).cumsum("point").values
         gone = np.concatenate([[0.0], length[:-1]]) / length[-1]
         ax.plot(gone, data["loss"], color="black", lw=1.2)
     ax.set(xlabel="share of the way", ylabel="loss J (nat)", yscale="log", xlim=(0, 1))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:g}")
-    ax.tick_params(axis="y", which="minor", labelsize=7)
+    _plain_numbers(ax.yaxis)
     return ax
+
+
+def _best_known(data: xr.Dataset) -> str:
+    """Return the metric under which most of the path is measured, the last of several."""
+    known = data["step_length"].count("point").values
+    return str(data["metric"].values[np.flatnonzero(known == known.max())[-1]])
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Write 0.5 for 5 × 10⁻¹ on a logarithmic axis, and few numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _over_steps(data: xr.Dataset, name: str, ax: Axes, scale: xr.DataArray | float = 1.0) -> Axes:
@@ -192,7 +206,7 @@ def geodesics_figure(data: xr.Dataset) -> Figure:
         panel(data, ax)
     if "angle" in data:
         plot_loss_between(data, axes[5])
-        plot_angles(data, str(data["metric"].values[-1]), axes[6])
+        plot_angles(data, _best_known(data), axes[6])
     else:
         plot_speed(data, axes[5])
         figure.delaxes(axes.pop())
@@ -274,7 +288,7 @@ def save_animation(data: xr.Dataset, path: Path) -> None:
     (here,) = left.plot([], [], "o", color="#E69F00", mec="black", ms=9)
     (gone,) = right.plot([], [], color="black", lw=1.6)
     right.set_title("step", fontsize=9)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not for every frame
     writer = PillowWriter(FRAMES_PER_SECOND) if kind == "gif" else FFMpegWriter(FRAMES_PER_SECOND)
 
