@@ -6,7 +6,7 @@ from typing import Any, final
 
 from array_api_compat import array_namespace, device
 
-from manifolds import Array, ConvergenceError, ManifoldError, Point
+from manifolds import Array, ManifoldError, Point
 from riemannrnn.equilibrium.equation import row_norms
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import survey_stability
@@ -102,8 +102,8 @@ class StabilityGuard:
                 fixed_points = cost.at(rule.parameterization.weights(end)).fixed_points
                 abscissa, unstable = self.abscissa(fixed_points)
             except (FixedPointError, ManifoldError) as error:
-                if isinstance(error, ConvergenceError) and halving == self.halvings:
-                    raise  # the path is not lost at its end: there is none of any length
+                if isinstance(error, ManifoldError) and halving == self.halvings:
+                    raise  # no length helps: the fault is not that of the step
                 reason = reason or str(error)
                 continue
             if unstable:
