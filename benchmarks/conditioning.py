@@ -58,7 +58,7 @@ class Regression:
         first = cost(weights)
         while True:
             yield cost(weights) / first
-            weights, _ = rule.step(cost.at(weights), rate)
+            weights, _ = rule.step(weights, cost.at(weights), rate)
 
 
 def steps_to_goal(costs: Iterator[float]) -> int | None:

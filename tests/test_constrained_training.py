@@ -71,7 +71,9 @@ def obeying_dale(network):
 
 def trained(network, weights, task, manifold, retraction="geodesic", learning_rate=0.3, epochs=10):
     rule = rules.MetricRule(manifold, retraction)
-    history = train(network, weights, *task, rule=rule, learning_rate=learning_rate, batch_size=20, epochs=epochs, seed=0)
+    # Without a guard, which would shorten steps that may be as long as they like here.
+    options = {"learning_rate": learning_rate, "batch_size": 20, "epochs": epochs, "seed": 0, "guard": False}
+    history = train(network, weights, *task, rule=rule, **options)
     assert history.weights.dtype == weights.dtype
     return history
 
@@ -123,9 +125,8 @@ def test_a_start_against_dales_law(network, task, dtype):
     )
     with pytest.raises(OutsideManifoldError, match=message):
         optimised(SteepestDescent, network, start, task, manifold)
-    history = trained(network, start, task, manifold)
-    assert history.stopped.startswith("Stopped at step 1: smallest signed weight = -0.")
-    np.testing.assert_array_equal(history.weights, start)
+    with pytest.raises(OutsideManifoldError, match=message):
+        trained(network, start, task, manifold)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -167,9 +168,8 @@ def test_a_start_outside_the_mask(network, task, subspace, dtype):
     message = r"distance \d\S* from the mask of \d+ weights: the point lies outside the subspace\. Project it first, with sub"
     with pytest.raises(OutsideManifoldError, match=message):
         optimised(ConjugateGradient, network, start, task, manifold)
-    history = trained(network, start, task, manifold, "additive")
-    assert history.stopped.startswith("Stopped at step 1: distance ")
-    np.testing.assert_array_equal(history.weights, start)
+    with pytest.raises(OutsideManifoldError, match=message):
+        trained(network, start, task, manifold, "additive")
 
 
 def test_geodesic_steps_that_would_leave_the_mask(network, task, subspace, dtype):
