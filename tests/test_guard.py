@@ -108,6 +108,12 @@ def test_the_edge_of_a_manifold_shortens_the_step():
     assert history.guard_actions == len(history.guard_reasons)
 
 
+def test_a_guard_does_not_hide_a_manifold_without_geodesics():
+    manifold = SubspaceManifold(PullbackManifold(Resolvent(), N), mask(np.arange(N * N).reshape(N, N) % 3 > 0))
+    start = manifold.subspace.project(NETWORK.initial_weights(0.3))
+    assert "not totally geodesic" in run(weights=start, rule=MetricRule(manifold)).stopped
+
+
 def test_euclidean_adam_keeps_its_fixed_points_under_a_guard():
     options = {"rule": Adam(PullbackManifold(Identity(), N)), "learning_rate": 0.3, "epochs": 5, "batch_size": 100}
 
