@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import DIGITS, NETWORK, N, check_same, fold, run
 
-from manifolds import Identity, MonotoneManifold, OutsideManifoldError, PullbackManifold, ScaledMonotoneManifold
+from manifolds import (
+    Identity,
+    MonotoneManifold,
+    OutsideManifoldError,
+    PullbackManifold,
+    Resolvent,
+    ScaledMonotoneManifold,
+    SubspaceManifold,
+    mask,
+)
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.learning import Adam, MetricRule, StabilityGuard, UnstableStartError, stable_start
 from riemannrnn.learning.guard import abscissa_bound
