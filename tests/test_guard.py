@@ -118,7 +118,7 @@ def test_the_edge_of_a_manifold_shortens_the_step():
 
 
 def test_a_guard_does_not_hide_a_manifold_without_geodesics():
-    manifold = SubspaceManifold(PullbackManifold(Resolvent(), N), mask(np.arange(N * N).reshape(N, N) % 3 > 0))
+    manifold = SubspaceManifold(PullbackManifold(Resolvent(), N), mask(np.arange(N * N).reshape(N, N) % 5 > 0))
     start = manifold.subspace.project(NETWORK.initial_weights(0.3))
     assert "not totally geodesic" in run(weights=start, rule=MetricRule(manifold)).stopped
 
