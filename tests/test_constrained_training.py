@@ -69,11 +69,9 @@ def obeying_dale(network):
     return abs(network.initial_weights()) * SIGNS.astype(network.dtype)
 
 
-def trained(network, weights, task, manifold, retraction="geodesic", learning_rate=0.3, epochs=10):
+def trained(network, weights, task, manifold, retraction="geodesic", learning_rate=0.3, epochs=10, guard=None):
     rule = rules.MetricRule(manifold, retraction)
-    # Without a guard, which would shorten steps that may be as long as they like here.
-    options = {"learning_rate": learning_rate, "batch_size": 20, "epochs": epochs, "seed": 0, "guard": False}
-    history = train(network, weights, *task, rule=rule, **options)
+    history = train(network, weights, *task, rule, learning_rate, batch_size=20, epochs=epochs, seed=0, guard=guard)
     assert history.weights.dtype == weights.dtype
     return history
 
@@ -174,6 +172,6 @@ def test_a_start_outside_the_mask(network, task, subspace, dtype):
 
 def test_geodesic_steps_that_would_leave_the_mask(network, task, subspace, dtype):
     start = subspace.project(network.initial_weights())
-    history = trained(network, start, task, SubspaceManifold(METRICS["resolvent"](dtype), subspace), "geodesic")
+    history = trained(network, start, task, SubspaceManifold(METRICS["resolvent"](dtype), subspace), "geodesic", guard=False)
     assert "not totally geodesic" in history.stopped
     np.testing.assert_array_equal(history.weights, start)

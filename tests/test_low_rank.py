@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_said():
         LowRank(0)
     with pytest.raises(ValueError, match="rank = 31 is above the 30 units"):
         networks(rank=31)[0].initial_weights()
-    with pytest.raises(ValueError, match=r"rule 'dW3' moves a matrix of weights.*FixedRank"):
+    with pytest.raises(ValueError, match=r"rule 'adam' moves a matrix of weights.*FixedRank"):
         train(low, point, stimuli(), np.zeros(BATCH, int))
 
 
