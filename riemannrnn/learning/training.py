@@ -21,8 +21,8 @@ from riemannrnn.learning.run import Recorder, Run, resolve_loss
 from riemannrnn.learning.stopping import Criterion
 from riemannrnn.rate_network import RateNetwork
 
-LEARNING_RATES = {"adam": 0.015}
-"""Learning rate of a rule where none is given; 0.1 for all others."""
+ADAM_RATE = 0.015
+"""Learning rate of Adam where none is given; 0.1 for all others."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
@@ -55,7 +55,7 @@ def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
     """Return what `train` chooses for a rule and a manifold, either or both of which may be None."""
     plain = rule is None and manifold is None
     name = rule or ("adam" if plain else "geodesic_flow")
-    rate = LEARNING_RATES.get(str(name), 0.1)
+    rate = ADAM_RATE if name == "adam" or isinstance(name, Adam) else 0.1
     return Defaults(name, rate, "cosine", LONGEST_STEP) if plain else Defaults(name, rate, "constant", inf)
 
 
