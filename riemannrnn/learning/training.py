@@ -15,7 +15,7 @@ from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss
-from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.optimizers import Adam, Rule
 from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.run import Recorder, Run, resolve_loss
 from riemannrnn.learning.stopping import Criterion
