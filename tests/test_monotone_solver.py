@@ -10,7 +10,7 @@ from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.network.activations import check_slopes
 
-POINTS = 150
+POINTS = 100
 """Random points of each kind that the tests try; the count is an argument of `worst_of`."""
 
 

@@ -20,7 +20,7 @@ from riemannrnn.learning.run import Run
 from riemannrnn.learning.stopping import LossBelow, StepLimit
 from riemannrnn.run_folder import RunFolderError
 
-KILLS = int(os.environ.get("RIEMANNRNN_KILLS", "3"))
+KILLS = int(os.environ.get("RIEMANNRNN_KILLS", "1"))
 """How often the run in a process of its own is killed."""
 
 
