@@ -159,7 +159,7 @@ def test_optimisers_of_pymanopt(manifold, optimizer):
 
 
 def test_no_square_matrix_is_ever_formed(generator):
-    n, rank, batch = 20_000, 5, 8  # in float64 a matrix would take 3.2 GB
+    n, rank, batch = 10_000, 5, 8  # in float64 a matrix would take 800 MB
     net = RateNetwork(n, n_inputs=4, n_outputs=3, seed=0, connectivity=LowRank(rank))
     cost = FixedPointCost(net, stimuli(batch), CrossEntropy(np.arange(batch) % 3))
     manifold = FixedRank(n, n, rank, seed=generator)
