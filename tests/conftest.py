@@ -1,14 +1,25 @@
 """Fixtures of the whole suite."""
 
+import os
+
+for library in ("OPENBLAS", "OMP", "MKL"):  # tests run on all cores, one process each; before NumPy is imported
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+os.environ["COLUMNS"] = "200"  # xdist gives its workers 80, which would stand for whatever a test says
+
 from typing import Any
 
 import numpy as np
 import pytest
 import refusing
 from cases import CASES, FLAT_GEOMETRIES, GEOMETRIES, Case
+from hypothesis import settings
 
 from manifolds import PullbackManifold, WeightManifold
 from riemannrnn.backend import BackendError, namespace
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", max_examples=200)  # --hypothesis-profile=search looks for new counterexamples
+settings.load_profile("same")
 
 
 @pytest.fixture

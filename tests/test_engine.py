@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cases import fixed_point_problem as problem
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
@@ -160,6 +160,7 @@ def test_auto_says_what_it_picked():
 
 
 @settings(max_examples=25, deadline=None)
+@example(radius=1.8868532282679968, seed=393, single=False)  # some rows spend the budget while others miss the tolerance
 @given(radius=st.floats(0, 3), seed=st.integers(0, 1000), single=st.booleans())
 def test_what_is_called_converged_is(radius, seed, single):
     weights, drive = problem(n=30, batch=64, radius=radius, seed=seed, dtype=np.float32 if single else np.float64)

@@ -33,17 +33,21 @@ class Solution:
     converged: Array
     iterations: Array
 
-    def completed(self, rest: "Solution") -> "Solution":
-        """Return this solution with its unconverged rows, in order, replaced by those of `rest`; their iterations add up."""
+    def completed(self, rest: "Solution", again: Array | None = None) -> "Solution":
+        """Return this solution with the rows that `again` marks, in order, replaced by those of `rest`; iterations add up.
+
+        Without a mark they are all that have not converged.
+        """
         xp = namespace_of(self.state)
-        count = xp.arange(self.converged.shape[0], device=device(self.state))
-        behind = count.shape[0] - 1 + xp.cumulative_sum(xp.astype(~self.converged, count.dtype))
-        source = xp.where(self.converged, count, behind)
+        kept = self.converged if again is None else ~again
+        count = xp.arange(kept.shape[0], device=device(self.state))
+        behind = count.shape[0] - 1 + xp.cumulative_sum(xp.astype(~kept, count.dtype))
+        source = xp.where(kept, count, behind)
         merged = {
             field.name: take_rows(xp.concat([getattr(self, field.name), getattr(rest, field.name)]), source)
             for field in fields(Solution)
         }
-        merged["iterations"] = merged["iterations"] + xp.where(self.converged, 0, self.iterations)
+        merged["iterations"] = merged["iterations"] + xp.where(kept, 0, self.iterations)
         return Solution(**merged)
 
 

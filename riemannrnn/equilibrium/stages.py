@@ -3,12 +3,10 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
-from array_api_compat import device
-
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
 
@@ -75,20 +73,32 @@ class MapStage(Stage):
     def run(
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
-        xp = namespace_of(start)
         inputs = equation.drive if inputs is None else inputs
-        fixed_point_map, aim = self.fixed_point_map.take(rows), INPUT_MARGIN * tolerance
-        iterations = xp.zeros(inputs.shape[0], dtype=xp.int64, device=device(inputs))
-        for _ in range(CERTIFICATIONS):
-            inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget, images=True)
-            inputs, iterations = inner.state, iterations + inner.iterations
-            solution = certified(equation, equation.respond(inputs, inputs), iterations, tolerance)
-            inputs, missed = solution.inputs, inner.converged & ~solution.converged
-            budget -= _most(inner)
-            if budget <= 0 or not bool(xp.any(missed)):
-                break
-            aim = aim * 0.5 * tolerance / float(xp.max(xp.where(missed, solution.residual, tolerance)))
-        return solution
+        return self._certified(equation, self.fixed_point_map.take(rows), inputs, tolerance, INPUT_MARGIN * tolerance, budget)
+
+    def _certified(
+        self,
+        equation: FixedPointEquation,
+        fixed_point_map: FixedPointMap,
+        inputs: Array,
+        tolerance: float,
+        aim: float,
+        budget: int,
+        certifications: int = CERTIFICATIONS,
+    ) -> Solution:
+        """Iterate the inputs to the residual `aim`, and those whose rates then miss the tolerance to a smaller one."""
+        xp = namespace_of(inputs)
+        inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget, images=True)
+        solution = certified(equation, equation.respond(inner.state, inner.state), inner.iterations, tolerance)
+        missed = inner.converged & ~solution.converged
+        left = budget - _most(inner)
+        if certifications == 1 or left <= 0 or not bool(xp.any(missed)):
+            return solution
+        aim = aim * 0.5 * tolerance / float(xp.max(xp.where(missed, solution.residual, tolerance)))
+        again = xp.nonzero(missed)[0]
+        part = (equation.take(again), fixed_point_map.take(again), take_rows(solution.inputs, again))
+        rest = self._certified(*part, tolerance, aim, left, certifications - 1)
+        return solution.completed(rest, missed)
 
 
 @dataclass(frozen=True)
@@ -112,16 +122,16 @@ class MixedStage(Stage):
         chord = self.chord.take(rows)
         first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget, images=True)
         budget -= _most(first)
-        inputs, iterations = xp.astype(first.state, inputs.dtype), first.iterations
+        inputs, iterations, arrived = xp.astype(first.state, inputs.dtype), first.iterations, first.converged
         for correction in range(CORRECTIONS + 1):
             state = equation.respond(inputs)
             reached = equation.inputs(state)
             solution = judged(equation, state, reached, iterations, tolerance)
-            if correction == CORRECTIONS or budget <= 0 or bool(xp.all(solution.converged | ~first.converged)):
+            if correction == CORRECTIONS or budget <= 0 or bool(xp.all(solution.converged | ~arrived)):
                 return solution
             residual = reached - inputs
             scale = row_norms(residual)
-            going = first.converged & ~solution.converged & (scale > 0) & xp.isfinite(scale)
+            going = arrived & ~solution.converged & (scale > 0) & xp.isfinite(scale)
             residual /= xp.where(going, scale, xp.inf)[:, None]
             drive = _single(residual) if bool(xp.all(going)) else xp.where(going[:, None], _single(residual), 0.0)
             linear = replace(chord.equation, drive=drive, activation=_single(solution.gains))
@@ -134,6 +144,7 @@ class MixedStage(Stage):
             step += inputs
             inputs = step if bool(xp.all(going)) else xp.where(going[:, None], step, inputs)
             iterations = iterations + xp.where(going, part.iterations, 0)
+            arrived = arrived & (part.converged | ~going)
         return solution
 
 
