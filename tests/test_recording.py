@@ -132,6 +132,39 @@ def test_a_killed_process_leaves_a_path_that_can_be_read(tmp_path):
         np.testing.assert_array_equal(run[6], np.full((3, 3), 6.0))
 
 
+def test_a_path_goes_on_after_a_crash_from_the_step_that_is_taken_again(tmp_path):
+    points = np.arange(20.0)[:, None, None] * np.eye(3)  # on a line, where a chord is as long as the path
+    crashed = PathRecorder(tmp_path, RUN, resolution=0.21)
+    for step in range(9):
+        crashed.record(step, points[step])
+    crashed._file.close()  # the last point is not recorded
+    with PathRecorder(tmp_path, RUN, resolution=0.21, resume=True) as recorder:
+        for step in range(6, 20):
+            recorder.record(step, points[step])
+    (tmp_path / "whole").mkdir()
+    with read_run(tmp_path) as run, record(tmp_path / "whole", points, resolution=0.21) as whole:
+        np.testing.assert_array_equal(run.steps, whole.steps)
+        assert len(run) < 20
+        assert all(np.array_equal(run[place], whole[place]) for place in range(len(run)))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["path.h5", "whole"]
+
+
+def test_resuming_without_a_path_begins_one_and_without_a_step_changes_nothing(tmp_path):
+    with record(tmp_path, walk(5), resume=True, resolution=0) as run:
+        assert len(run) == 5
+    before = (tmp_path / "path.h5").read_bytes()
+    PathRecorder(tmp_path, RUN, resume=True).close()
+    assert (tmp_path / "path.h5").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_damaged_path_is_not_gone_on_with(tmp_path):
+    (tmp_path / "path.h5").write_text("mine")
+    with PathRecorder(tmp_path, {}, resume=True) as recorder, pytest.raises(RunFolderError, match=r"damaged .*; move it away"):
+        recorder.record(3, np.eye(2))
+    assert (tmp_path / "path.h5").read_text() == "mine"
+
+
 def test_a_run_under_way_can_be_read(tmp_path):
     with PathRecorder(tmp_path, {}, resolution=0) as recorder:
         for step, point in enumerate(walk(5)):

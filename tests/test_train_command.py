@@ -16,7 +16,9 @@ from test_cli import names, refused, run
 from test_datasets import tiny_mnist
 
 from riemannrnn import RateNetwork, train
+from riemannrnn.analysis import read_run
 from riemannrnn.cli import train as command
+from riemannrnn.cli import training_run
 from riemannrnn.cli.config import PATHS, TABLES, parse_config
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning.run import Run
@@ -36,7 +38,7 @@ RULES = {
     "per stimulus": {"rule": "dW3", "schedule": "linear"},
 }
 
-RESULTS = ["checkpoints", "config.toml", "history.nc", "training.png", "weights.npz"]
+RESULTS = ["checkpoints", "config.toml", "history.nc", "path.h5", "training.png", "weights.npz"]
 
 
 def merged(changes):
@@ -62,6 +64,10 @@ def assert_same_bits(folder, other):
     assert arrays.keys() == others.keys()
     assert all(array.tobytes() == others[name].tobytes() for name, array in arrays.items())
     xr.testing.assert_identical(history, reference)
+    with read_run(folder) as path, read_run(other) as whole:
+        np.testing.assert_array_equal(path.steps, whole.steps)
+        np.testing.assert_array_equal(path.losses, whole.losses)
+        assert all(path[place].tobytes() == whole[place].tobytes() for place in range(len(whole)))
 
 
 def interrupt(monkeypatch, method, step):
@@ -93,7 +99,7 @@ def test_a_run_ends_with_its_results(outcome, folder):
     assert result.stderr == ""
     assert "All 3 epochs done." in result.stdout
     assert "% of held-out stimuli right" in result.stdout
-    assert f"Written to {folder}: config.toml, history.nc, weights.npz, training.png" in result.stdout
+    assert f"Written to {folder}: config.toml, history.nc, weights.npz, training.png, path.h5" in result.stdout
     assert names(folder) == RESULTS
     assert "accuracy" in result.stdout.splitlines()[0]
     assert "always stable" in result.stdout.splitlines()[0]
@@ -143,7 +149,7 @@ def test_help_shows_an_example_which_runs(tmp_path, monkeypatch):
     (example,) = (line.strip() for line in result.stdout.splitlines() if "Example: " in line)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "Config", lambda: parse_config(TINY))
-    monkeypatch.setattr(command, "DIGITS", 40)
+    monkeypatch.setattr(training_run, "DIGITS", 40)
     assert run(*split(example.removeprefix("Example: riemannrnn "))).exit_code == 0
     assert names(next((tmp_path / "runs").iterdir())) == RESULTS
 
@@ -189,6 +195,24 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, references, name,
 def test_the_guarded_run_has_something_to_guard(references):
     """Else the resumed one would show nothing."""
     assert len(results(references("guarded"))[1].attrs["guard_reasons"]) > 2
+
+
+def test_the_path_is_that_of_the_run_and_can_be_analysed(folder):
+    with read_run(folder) as path:
+        np.testing.assert_array_equal(path.steps, np.arange(13))
+        np.testing.assert_array_equal(path[-1], results(folder)[0]["weights"].astype(np.float32))
+        assert path.cost().at(path[0]).cost == pytest.approx(path.losses[0], rel=0.2)  # of all stimuli, not of a batch
+    assert run("geodesics", folder, "--stimuli", "5", "--animation", "none").exit_code == 0
+
+
+def test_a_path_is_recorded_unless_it_is_not_wanted_or_there_is_none(tmp_path):
+    _, folder = begin(tmp_path / "off", train={"epochs": 1, "record": False})
+    assert "path.h5" not in names(folder)
+    _, folder = begin(tmp_path / "factors", train={"epochs": 1, "manifold": "low-rank"}, network={"units": 12})
+    assert "path.h5" not in names(folder)
+    assert sorted(results(folder)[0]) == ["input_weights", "readout", "weights_0", "weights_1", "weights_2"]
+    wrong, _ = begin(tmp_path / "on", train={"manifold": "low-rank", "record": True}, network={"units": 12})
+    assert refused(wrong) == "Error: train.record = true: 'low-rank' never forms W, and there is no path to record"
 
 
 def test_a_finished_run_may_be_resumed_and_stays_as_it_is(folder, tmp_path):

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import h5py
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
 from manifolds.arrays import all_finite, to_numpy
@@ -49,11 +49,14 @@ class PathRecorder:
         See above; 0 records every point that is looked at.
     every
         Only every so many calls of `record` are looked at.
+    resume
+        Go on with the file that is there, if any: from the first step recorded now, which takes the place of those after it.
+        Between the two the length is that of the chord.
 
     Raises
     ------
     RunFolderError
-        If the file exists already or cannot be written.
+        If the file exists already, cannot be written, or cannot be gone on with.
     ValueError
         For a negative resolution or a period below 1; from `record`, for weights that are no square matrix or change their
         shape.
@@ -84,6 +87,7 @@ class PathRecorder:
         *,
         resolution: float = RESOLUTION,
         every: int = 1,
+        resume: bool = False,
     ) -> None:
         if not resolution >= 0 or every < 1:
             raise ValueError(f"resolution = {resolution}, every = {every}: neither may be so small")
@@ -94,10 +98,13 @@ class PathRecorder:
         self._last: tuple[int, Array, float] | None = None  # what was offered last, and not yet recorded
         self._previous: Array | None = None  # the point to which the length is known
         self._recorded: Array | None = None
+        self._before = self._path if resume and self._path.exists() else None
+        self._partial = self._path.with_name(f".{self._path.stem}.partial{self._path.suffix}")
         try:
-            self._file = h5py.File(self._path, "x", libver="latest")
+            name, mode = (self._partial, "w") if self._before else (self._path, "x")
+            self._file = h5py.File(name, mode, libver="latest")
         except OSError as error:
-            reason = "it exists already" if self._path.exists() else str(error)
+            reason = "it exists already" if self._path.exists() and not self._before else str(error)
             raise RunFolderError(f"cannot write {self._path}: {reason}; choose another folder") from error
         self._file.attrs.update({"format": PATH_FORMAT, "run": settings})
 
@@ -116,11 +123,11 @@ class PathRecorder:
         self._calls += 1
         if not all_finite(weights):  # what diverged is no part of the path
             return
-        copy, first = array_namespace(weights).asarray(weights, copy=True), self._recorded is None
+        copy, first = array_namespace(weights).asarray(weights, copy=True), self._previous is None
         if first:
-            self._start(copy)
+            self._start(step, copy)
         self._last = (step, copy, loss)
-        if first or ((self._calls - 1) % self._every == 0 and self._gone_far(copy)):
+        if self._recorded is None or ((self._calls - 1) % self._every == 0 and self._gone_far(copy)):
             self._write()
 
     def observe(self, kind: Kind, weights: Array, value: float) -> None:
@@ -134,6 +141,8 @@ class PathRecorder:
         if self._file.id.valid:
             self._write()
             self._file.close()
+            if self._before:  # nothing was recorded, and what was there before stays
+                self._partial.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +150,7 @@ class PathRecorder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _start(self, weights: Array) -> None:
+    def _start(self, step: int, weights: Array) -> None:
         if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
             raise ValueError(f"the weights have shape {tuple(weights.shape)}; pass one square matrix")
         n, self._previous = weights.shape[0], weights
@@ -152,7 +161,32 @@ class PathRecorder:
                 "weights", (0, n, n), np.float32, maxshape=(None, n, n), chunks=(1, n, n), fillvalue=None
             )
             self._log = self._file.create_dataset("log", (0,), LOG, maxshape=(None,), chunks=(1024,))
+            if self._before:
+                self._take_over(step, weights)
             self._file.swmr_mode = True
+
+    def _take_over(self, step: int, weights: Array) -> None:
+        """Copy what was recorded before a step, and put the file in the place of that which was there."""
+        try:
+            with h5py.File(self._path, "r", libver="latest", swmr=True) as before:
+                log = before["log"][:]
+                log = log[log["step"] < step]
+                self._log.resize(log.shape)
+                self._log[:] = log
+                self._weights.resize(log.size, axis=0)
+                for place in range(log.size):
+                    self._weights[place] = before["weights"][place]
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise RunFolderError(
+                f"cannot go on with {self._path}: it is damaged ({error}); move it away to record from step {step} on"
+            ) from error
+        if log.size:
+            self._length = self._recorded_length = float(log["length"][-1])
+            xp = array_namespace(weights)
+            self._recorded = self._previous = xp.asarray(self._weights[-1], dtype=weights.dtype, device=device(weights))
+        self._file.flush()
+        self._partial.replace(self._path)
+        self._before = None
 
     def _gone_far(self, weights: Array) -> bool:
         change, self._previous = weights - self._previous, weights

@@ -56,7 +56,10 @@ class DataTable:
 
 @dataclass(frozen=True)
 class TrainTable:
-    """`[train]`: the arguments of `train`, with manifold, rule and schedule by name, and the margin of the guard."""
+    """`[train]`: the arguments of `train`, with manifold, rule and schedule by name, and the margin of the guard.
+
+    `record`: whether W is written to path.h5 along learning, for `riemannrnn geodesics`; by default where it is a matrix.
+    """
 
     rule: str | None = _key(None, choices=RULES)
     manifold: str | None = _key(None, choices=GEOMETRIES)
@@ -71,6 +74,7 @@ class TrainTable:
     margin: float = _key(0.05, least=0, below=1)
     evaluate_every: int | None = _key(None, least=1)
     checkpoint_every: int = _key(50, least=1)
+    record: bool | None = _key(None)
 
 
 @dataclass(frozen=True)
