@@ -159,6 +159,12 @@ def test_auto_says_what_it_picked():
     assert network.solve(weights, drive, solver="anderson").solver == "anderson"
 
 
+def test_rows_that_are_close_are_not_given_to_another_method():
+    """At radius 1.5 accelerated iterations need more than one stage of them; averaged ones would take hundreds."""
+    weights, drive = problem(n=100, batch=200, radius=1.5)
+    assert solve_fixed_points(weights, drive, on_failure="mask", max_iterations=200).converged.mean() > 0.98
+
+
 @settings(max_examples=25, deadline=None)
 @example(radius=1.8868532282679968, seed=393, single=False)  # some rows spend the budget while others miss the tolerance
 @given(radius=st.floats(0, 3), seed=st.integers(0, 1000), single=st.booleans())

@@ -34,8 +34,8 @@ FACTOR_PRODUCTS = 1.5
 TRIAL_ITERATIONS = 10
 """Where the sample does not contract, the accelerated maps compete on it for so many iterations; the better goes first."""
 
-ACCELERATED_ITERATIONS = 60
-"""Iterations of each accelerated map."""
+ACCELERATED_ITERATIONS, NEAR = 60, 0.1
+"""Iterations of each accelerated map; as many again, while residuals fall, where most are below this share of their states."""
 
 FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no acceleration."""
@@ -157,7 +157,8 @@ class Plan:
         inputs: Array | None = None
         state, left, spent = start, xp.arange(rows.start, rows.stop, device=device(start)), 0
         stages = self._stages()
-        while spent < self.budget and (stage := next(stages, None)) is not None:
+        stage, best = next(stages, None), xp.full_like(start[:, 0], xp.inf)
+        while spent < self.budget and stage is not None:
             if inputs is None and not isinstance(stage, DirectStage):
                 cold = self.start is None and solution is None
                 inputs = equation.drive if cold else _initial_inputs(equation, state, start)
@@ -170,7 +171,12 @@ class Plan:
             again = xp.nonzero(~part.converged)[0]
             equation = equation.take(again)
             left, start, state = (take_rows(array, again) for array in (left, start, part.state))
-            inputs = None if inputs is None else take_rows(inputs, again)
+            residual, before = take_rows(part.residual, again), take_rows(best, again)
+            near, best = residual < xp.minimum(NEAR * row_norms(state), 0.5 * before), xp.minimum(residual, before)
+            if inputs is not None:  # what is far away begins anew in the next stage
+                inputs = xp.where(near[:, None], take_rows(part.inputs, again), take_rows(inputs, again))
+            if not (isinstance(stage, MapStage) and 2 * int(xp.count_nonzero(near)) > again.shape[0]):
+                stage = next(stages, None)
         return solution or certified(equation, start, xp.zeros_like(left), self.tolerance)
 
     @property
