@@ -12,9 +12,10 @@ from rich.table import Table
 from benchmarks import conditioning as conditions
 from benchmarks import growth as growing
 from benchmarks import learning as learn
-from benchmarks import records, tables
+from benchmarks import rates as learning_rates
+from benchmarks import records, tables, training
 from benchmarks.contest import side_by_side
-from benchmarks.drawing import draw_conditioning, draw_growth
+from benchmarks.drawing import draw_conditioning, draw_growth, draw_rates
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
 from benchmarks.peers import installed_peers
@@ -133,6 +134,54 @@ def learning(
         row = learn.curve(name, rate, task)
         show(row)
         records.write("learning", [row], output)
+
+
+@app.command(name="default")
+def default_training(data: Data = None, seeds: int = 5, output: Output = RESULTS) -> None:
+    """Train on MNIST as `train` does by default, from several seeds, and certify every stimulus at the end."""
+    if (parts := mnist(data)) is None:
+        return
+    for seed in track(range(seeds), "default", console=console):
+        row = training.certified(learn.Task(*parts, seed=seed))
+        show(row)
+        records.write("default", [row], output)
+
+
+@app.command()
+def manifolds(
+    data: Data = None,
+    manifold: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    optimiser: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    output: Output = RESULTS,
+) -> None:
+    """Train on MNIST on every manifold by every optimiser, each at its best rate of a few."""
+    if (parts := mnist(data)) is None:
+        return
+    cells = [(each, by) for each in manifold or training.MANIFOLDS for by in optimiser or training.OPTIMISERS]
+    for each, by in track(cells, "manifolds", console=console):
+        row = training.cell(each, by, learn.Task(*parts))
+        show(row)
+        records.write("manifolds", [row], output)
+
+
+@app.command()
+def rates(
+    manifold: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    optimiser: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    output: Output = RESULTS,
+) -> None:
+    """Train on the digits over decades of learning rates, and draw over how many each manifold stays near its best."""
+    digits = learning_rates.Digits()
+    settings = [
+        (each, by, rate)
+        for by in optimiser or learning_rates.EXPONENTS
+        for each in manifold or training.MANIFOLDS
+        for rate in learning_rates.rates(by)
+    ]
+    for setting in track(settings, "rates", console=console):
+        records.write("rates", [digits.learn(*setting)], output)
+    if record := records.read("rates", output):
+        draw_rates(record["rows"], output / "rates.png")
 
 
 @app.command()

@@ -25,6 +25,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
+    "default": ("seed",),
+    "manifolds": ("manifold", "optimiser"),
+    "rates": ("manifold", "optimiser", "rate"),
 }
 """What tells one setting of a benchmark from another."""
 

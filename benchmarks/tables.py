@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import rates as learned
 from benchmarks import records
 from benchmarks.conditioning import METRICS
 from benchmarks.contest import OUR_PICARD, OURS
 from benchmarks.growth import curves, exponent
 from benchmarks.learning import MARKS
+from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
 
 README = Path(__file__).parents[1] / "README.md"
@@ -171,6 +173,64 @@ def conditioning(record: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
+def default(record: Record) -> str:
+    """Return what `train` reaches by default, a line for each seed."""
+    words = "The default of `train` on MNIST: n = 300, batches of 512, three epochs, float32; certified in float64"
+    lines = [
+        measured(words, record),
+        "",
+        "| seed | one epoch | three epochs | stimuli certified to 1e-6 | margin of stability | spectral radius | s a step |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        reached = f"{row['accuracy_first']:.2%} | {row['accuracy_last']:.2%}"
+        sure = f"{row['certified']:,} of {row['stimuli']:,} | {row['margin']:.4f} | {row['radius']:.0f}"
+        lines.append(f"| {row['seed']} | {reached} | {sure} | {row['seconds'] / row['steps']:.2f} |")
+    firsts, lasts = ([row[f"accuracy_{when}"] for row in record["rows"]] for when in ("first", "last"))
+    count = len(lasts)
+    mean = f"{sum(firsts) / count:.2%} after one epoch, {sum(lasts) / count:.2%} after three (least {min(lasts):.2%})"
+    margin = (
+        "The margin is the smallest eigenvalue of the symmetric part of E⁻¹ (I − W): positive, no stimulus can be unstable."
+    )
+    return "\n".join(lines) + f"\n\nMean: {mean}. {margin}\n"
+
+
+def manifolds(record: Record) -> str:
+    """Return what is reached on every manifold by every optimiser."""
+    lines = [
+        measured("Manifold × optimiser on MNIST, the same network and order, each at the best of four rates", record),
+        "",
+        "| manifold | optimiser | rate | after one epoch | after three | test stimuli lost, unstable | guard acted "
+        "| iterations | s a step |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        ended = row["stopped"].startswith("All")
+        first, last = (f"{row[key]:.1%}" if row[key] == row[key] else "–" for key in ("accuracy_first", "accuracy_last"))
+        cells = [
+            *(row["manifold"], row["optimiser"], f"{row['rate']:g}", first),
+            last if ended else f"{last}, stopped at step {row['steps']}",
+            *(f"{row['lost']}, {row['unstable']}", str(row["guard_actions"]), f"{row['iterations']:.0f}"),
+            f"{row['seconds'] / row['steps']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def rates(record: Record) -> str:
+    """Return over how many decades of learning rate each manifold stays near its best."""
+    curves_: dict[tuple[str, str], list[Row]] = {}
+    for row in record["rows"]:
+        curves_.setdefault((row["optimiser"], row["manifold"]), []).append(row)
+    optimisers = list(dict.fromkeys(optimiser for optimiser, _ in curves_))
+    words = f"Decades of learning rate within {100 * NEAR:.0f} points of the best accuracy on the digits, n = {learned.UNITS}"
+    lines = [measured(words, record), "", f"| manifold | {' | '.join(optimisers)} |", f"|---|{'---|' * len(optimisers)}"]
+    for manifold in dict.fromkeys(manifold for _, manifold in curves_):
+        spans = (decades(curves_[optimiser, manifold]) for optimiser in optimisers if (optimiser, manifold) in curves_)
+        lines.append(f"| {manifold} | {' | '.join(f'{span:.1f} (best {best:.1%})' for best, span in spans)} |")
+    return "\n".join(lines) + "\n"
+
+
 def descent(row: Row | None) -> str:
     """Return the steps and the rate of a setting."""
     if row is None:
@@ -199,10 +259,14 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "epoch": epoch,
     "memory": memory,
     "learning": learning,
+    "default": default,
+    "manifolds": manifolds,
+    "rates": rates,
     "conditioning": conditioning,
 }
 
 PICTURES = {
     "growth": "time of a step against units and stimuli",
+    "rates": "accuracy against the learning rate",
     "conditioning": "steps to the optimum against the condition number of the stimuli",
 }

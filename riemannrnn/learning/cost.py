@@ -153,13 +153,17 @@ class FixedPointCost:
         """Return everything about the point W: fixed points, outputs, and what is derived from them when it is asked for."""
         return self._at(weights)
 
-    def take(self, rows: Array, initial_rates: Array | None = None) -> "FixedPointCost":
-        """Return the cost of some of the stimuli, for mini-batches, started from given rates of shape (len(rows), n)."""
+    def take(self, rows: Array, initial_rates: Array | None = None, max_iterations: int | None = None) -> "FixedPointCost":
+        """Return the cost of some of the stimuli, for mini-batches, started from given rates of shape (len(rows), n).
+
+        With `max_iterations` fixed points may take so many iterations at most, if that is less.
+        """
         part = object.__new__(FixedPointCost)
         part.__dict__.update(self.__dict__)
         part.loss = self.loss.take(rows)
         part.drive = take_rows(self.drive, rows)
         part._accepted_rates = initial_rates
+        part._max_iterations = min(max_iterations or self._max_iterations, self._max_iterations)
         part._at = PointCache(part._evaluate)
         return part
 

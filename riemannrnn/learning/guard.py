@@ -65,19 +65,25 @@ class StabilityGuard:
         The spectral abscissa of −I + G W has to stay below minus this, in units of 1/τ.
     halvings
         How often a step is halved at most; after that it is not taken.
+    iterations
+        Fixed points that take more are too near to be lost, and count as lost.
 
     Raises
     ------
     ValueError
-        For a margin outside [0, 1), or no halvings.
+        For a margin outside [0, 1), no halvings or no iterations.
     """
 
     margin: float = 0.05
     halvings: int = 10
+    iterations: int = 200
 
     def __post_init__(self) -> None:
-        if not 0 <= self.margin < 1 or self.halvings < 1:
-            raise ValueError(f"margin = {self.margin}, halvings = {self.halvings}: choose a margin in [0, 1), and halvings")
+        if not 0 <= self.margin < 1 or self.halvings < 1 or self.iterations < 1:
+            raise ValueError(
+                f"margin = {self.margin}, halvings = {self.halvings}, iterations = {self.iterations}: choose a margin in "
+                "[0, 1), and some halvings and iterations"
+            )
 
     def accept(self, rule: Rule, cost: FixedPointCost, evaluation: Evaluation, point: Point, velocity: Point) -> Step:
         """Return the longest of the halved steps that keeps the fixed points of the batch.
@@ -93,7 +99,8 @@ class StabilityGuard:
         """
         reason = ""
         # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
-        cost = cost.take(array_namespace(cost.drive).arange(cost.drive.shape[0], device=device(cost.drive)))
+        rows = array_namespace(cost.drive).arange(cost.drive.shape[0], device=device(cost.drive))
+        cost = cost.take(rows, max_iterations=self.iterations)
         for halving in range(self.halvings + 1):
             share = 0.5**halving
             step = velocity if halving == 0 else share * velocity

@@ -1,0 +1,85 @@
+"""Over how many decades of learning rate a manifold stays near its best: the digits, every manifold, two optimisers."""
+
+from dataclasses import dataclass, field
+from math import log10
+
+import numpy as np
+
+from benchmarks.learning import uninterrupted
+from benchmarks.records import Row
+from benchmarks.training import OPTIMISERS, as_trained
+from manifolds import ManifoldError
+from riemannrnn import RateNetwork, train
+from riemannrnn.datasets import load_digits
+from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.learning.rules import make_rule
+from riemannrnn.learning.task import Task
+
+UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 3, 0.5
+PER_DECADE, NEAR = 5, 0.02
+"""Learning rates a decade, and the accuracy below the best of a manifold that is still counted as near."""
+
+EXPONENTS = {"plain": (-2.0, 1.0), "adam": (-3.4, 0.0)}
+"""Decades that are searched."""
+
+
+def rates(optimiser: str) -> list[float]:
+    """Return the learning rates of an optimiser, evenly spaced in their logarithms."""
+    low, high = EXPONENTS[optimiser]
+    return [float(rate) for rate in np.logspace(low, high, round((high - low) * PER_DECADE) + 1)]
+
+
+@dataclass
+class Digits:
+    """The task: the same network, start and order of stimuli for all."""
+
+    task: Task = field(init=False)
+
+    def __post_init__(self) -> None:
+        training, test = load_digits().split(TRAINING, 1797 - TRAINING, seed=0)
+        network = RateNetwork(UNITS, training.stimuli.shape[1], training.n_classes, seed=0)
+        self.task = Task(network, network.initial_weights(RADIUS), training, test, test)
+
+    def learn(self, manifold: str, optimiser: str, rate: float) -> Row:
+        """Train at one rate, constant, with steps as long as they come; return the accuracy at the end."""
+        geometry = GEOMETRIES[manifold]
+        chosen, _, task = geometry.start(self.task, geometry.retractions[0])
+        rule = make_rule(OPTIMISERS[optimiser], UNITS, as_trained(chosen, UNITS))
+        row: Row = {"manifold": manifold, "optimiser": optimiser, "rate": rate, "accuracy": 0.0, "guard_actions": 0}
+        data, test = task.training, task.test
+        try:
+            history = train(
+                task.network,
+                task.weights,
+                data.stimuli,
+                data.labels,
+                rule,
+                rate,
+                BATCH,
+                EPOCHS,
+                seed=0,
+                held_out=(test.stimuli, test.labels),
+                evaluate_every=EPOCHS * TRAINING // BATCH,
+            )
+        except ManifoldError as error:
+            return row | {"stopped": str(error)}
+        reached = history.test_accuracy[-1:]
+        accuracy = float(np.nan_to_num(reached[0])) if reached else 0.0  # a run that stopped, or whose test stimuli lost theirs
+        return row | {
+            "accuracy": accuracy,
+            "guard_actions": history.guard_actions,
+            "stopped": uninterrupted(history.stopped),
+        }
+
+
+def decades(rows: list[Row]) -> tuple[float, float]:
+    """Return the best accuracy of a manifold, and over how many decades around its rate the accuracy stays near it."""
+    ordered = sorted(rows, key=lambda row: float(row["rate"]))
+    accuracies = [float(row["accuracy"]) for row in ordered]
+    best = max(accuracies)
+    low = high = accuracies.index(best)
+    while low > 0 and accuracies[low - 1] >= best - NEAR:
+        low -= 1
+    while high + 1 < len(ordered) and accuracies[high + 1] >= best - NEAR:
+        high += 1
+    return best, log10(ordered[high]["rate"] / ordered[low]["rate"])

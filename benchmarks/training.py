@@ -1,0 +1,143 @@
+"""Training on MNIST to the end: the default of `train` with a certificate for every stimulus, and manifold × optimiser."""
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from benchmarks.learning import BATCH, EPOCHS, UNITS, uninterrupted
+from benchmarks.learning import Task as Problem
+from benchmarks.records import Row
+from manifolds import Array, ScaledMonotoneManifold
+from riemannrnn import RateNetwork, train
+from riemannrnn.equilibrium.stability import survey_stability
+from riemannrnn.learning import History
+from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.learning.rules import make_rule
+from riemannrnn.learning.stopping import StepLimit
+from riemannrnn.learning.task import Task
+from riemannrnn.learning.training import GROWTH
+
+MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")
+OPTIMISERS = {"plain": "geodesic_flow", "momentum": "parallel_transport", "adam": "adam"}
+RATES = {"plain": (0.03, 0.1, 0.3, 1.0), "momentum": (0.003, 0.01, 0.03, 0.1), "adam": (0.0005, 0.0015, 0.005, 0.015)}
+"""The rate of the least loss after a few steps is taken."""
+
+TRIAL, LAST = 40, 10
+"""Steps of that trial, and those at its end whose losses are averaged."""
+
+RESIDUAL = 1e-6
+"""To which the fixed points of all stimuli are certified at the end, in float64."""
+
+SLICE = 10_000
+
+
+@dataclass
+class Trained:
+    """A run, its seconds without evaluations, and the data."""
+
+    history: History
+    seconds: float
+    problem: Problem
+
+    def row(self) -> Row:
+        """Return what the tables have in common."""
+        history, per_epoch = self.history, -(-len(self.problem.training.labels) // BATCH)
+        measured = dict(enumerate(history.test_accuracy, 1))
+        return {
+            "accuracy_first": measured.get(per_epoch, nan),
+            "accuracy_last": measured.get(EPOCHS * per_epoch, nan),
+            "steps": len(history.loss),
+            "guard_actions": history.guard_actions,
+            "jumps": int(np.nansum(history.jumps)),
+            "iterations": float(np.mean(history.iterations)),
+            "seconds": self.seconds,
+            "stopped": uninterrupted(history.stopped),
+        }
+
+
+def learn_by_default(problem: Problem) -> Trained:
+    """Train as `train` does without a rule, a manifold or a rate."""
+    return timed(problem, problem.weights, {})
+
+
+def learn(manifold: str, optimiser: str, rate: float, problem: Problem, **options: Any) -> Trained:
+    """Train on a manifold by an optimiser; rates fall along a cosine, and steps are no longer than 1."""
+    network, weights = problem.network, problem.weights
+    task = Task(network, weights, problem.training, problem.test, problem.test)
+    geometry = GEOMETRIES[manifold]
+    chosen, _, task = geometry.start(task, geometry.retractions[0])
+    rule = make_rule(OPTIMISERS[optimiser], UNITS, as_trained(chosen))
+    settings = {"rule": rule, "learning_rate": rate, "schedule": "cosine", "longest_step": 1.0}
+    return timed(problem, task.weights, settings | options)
+
+
+def as_trained(manifold: Any, n_units: int = UNITS) -> Any:
+    """Return the scaled monotone manifold with the growth that `train` gives it, and any other as it is."""
+    return ScaledMonotoneManifold(n_units, GROWTH) if isinstance(manifold, ScaledMonotoneManifold) else manifold
+
+
+def timed(problem: Problem, weights: Array, settings: dict[str, Any]) -> Trained:
+    """Train, and count the time from the end of a step to that of the next, less that of evaluations."""
+    data, test = problem.training, problem.test
+    per_epoch = -(-len(data.labels) // BATCH)
+    marks = [time.perf_counter()]
+    shared: dict[str, Any] = {"batch_size": BATCH, "epochs": EPOCHS, "seed": problem.seed, "evaluate_every": per_epoch}
+    held_out = {"held_out": (test.stimuli, test.labels)}
+
+    def mark(step: int, history: History) -> None:
+        marks.append(time.perf_counter())
+
+    history = train(problem.network, weights, data.stimuli, data.labels, **(shared | held_out | settings), callback=mark)
+    steps = [b - a for number, (a, b) in enumerate(pairwise(marks), 1) if number % per_epoch]
+    return Trained(history, float(np.mean(steps)) * len(history.loss) if steps else nan, problem)
+
+
+def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:
+    """Return the rate at which a few steps lower the loss most."""
+
+    def loss(rate: float) -> float:
+        run = learn(manifold, optimiser, rate, problem, schedule="constant", held_out=None, stop=StepLimit(TRIAL))
+        return float(np.mean(run.history.loss[-LAST:])) if len(run.history.loss) == TRIAL else np.inf
+
+    return min(RATES[optimiser], key=loss)
+
+
+def cell(manifold: str, optimiser: str, problem: Problem) -> Row:
+    """Return a cell of the table: at its best rate, what was reached, and what of the test set has lost stability."""
+    rate = best_rate(manifold, optimiser, problem)
+    trained = learn(manifold, optimiser, rate, problem)
+    network, weights = problem.network, trained.history.weights
+    found = network.fixed_points(weights, problem.test.stimuli, on_failure="mask")
+    _, unstable = survey_stability(network.connectivity, weights, found.gains[found.converged])
+    lost = int(np.count_nonzero(~found.converged))
+    return {"manifold": manifold, "optimiser": optimiser, "rate": rate} | trained.row() | {"lost": lost, "unstable": unstable}
+
+
+def certified(problem: Problem) -> Row:
+    """Train by default, and certify the fixed points of every stimulus of both sets in float64."""
+    trained = learn_by_default(problem)
+    weights, point = trained.history.weights.astype(np.float64), [part.astype(np.float64) for part in trained.history.point]
+    scales = ScaledMonotoneManifold(UNITS, GROWTH).scales(point)
+    scaled = (np.eye(UNITS) - weights) / scales  # E⁻¹ (I − W) has a positive symmetric part on the manifold
+    return {
+        "seed": problem.seed,
+        **trained.row(),
+        "margin": float(np.linalg.eigvalsh((scaled + scaled.T) / 2)[0]),
+        "radius": float(np.max(np.abs(np.linalg.eigvals(weights)))),
+        **residuals(weights, problem),
+    }
+
+
+def residuals(weights: Array, problem: Problem) -> Row:
+    """Return how many of all stimuli have a fixed point to the residual, and the largest residual."""
+    exact, worst, count = RateNetwork(UNITS), 0.0, 0
+    drive = np.concatenate([problem.network.drive(data.stimuli) for data in (problem.training, problem.test)])
+    for start in range(0, len(drive), SLICE):
+        part = drive[start : start + SLICE].astype(np.float64)
+        found = exact.fixed_points(weights, part, tolerance=RESIDUAL, solver="splitting", on_failure="mask")
+        worst, count = max(worst, float(np.max(found.residual))), count + int(np.count_nonzero(found.converged))
+    return {"stimuli": len(drive), "certified": count, "residual": worst}
