@@ -49,12 +49,12 @@ for solver in (SteepestDescent, ConjugateGradient, TrustRegions):
 # %%
 # Four iterations of the three solvers take quite different numbers of evaluations: line searches try several lengths of a step,
 # and trust regions ask for products with the Hessian. What pymanopt 2.2.1 reports as evaluations of the cost is the number
-# of its iterations, or nothing. **Compare solvers at equal evaluations by your own count.** Evaluations of the three kinds take
-# about the same time here: each solves one fixed-point problem or one or two linear systems for all stimuli.
+# of its iterations, or nothing. **Compare solvers at equal evaluations by your own count.** The three kinds
+# of evaluations are of the same order of price: the fixed points of all stimuli, or one or two linear systems for each.
 #
 # Nine contenders, one budget
 # ---------------------------
-# ``compare`` does that. Every contender is a metric, a retraction and a solver; all start from the same W and get 40
+# ``compare`` does that. Every contender is a metric, a retraction and a solver; all start from the same W and get 32
 # evaluations. Where a stimulus has no fixed point the cost is +∞, from which every line search backs away.
 
 METRICS = {
@@ -66,7 +66,7 @@ SOLVERS = {"steepest-descent": ("--", "s"), "conjugate-gradient": ("-", "^"), "t
 
 task = Task(network, W, training, validation, test, max_iterations=100)
 contenders = [Contender(metric, METRICS[metric][0], solver) for metric in METRICS for solver in SOLVERS]
-comparison = compare(task, contenders, budget=40)
+comparison = compare(task, contenders, budget=32)
 entries = comparison.entries
 
 print(f"{'contender':43s} {'J, ∇J, ∇²J':>12s} {'loss':>6s} {'test':>6s} {'abscissa':>9s} {'lost':>5s}")
@@ -88,7 +88,7 @@ for ax, (metric, (_, colour, label)) in zip(axes, METRICS.items(), strict=True):
         ax.plot(
             used, losses, color=colour, ls=line, marker=marker, ms=3.5, lw=1.3, label=entry.contender.solver.replace("-", " ")
         )
-    ax.set(title=label, xlim=(0, 41), xlabel="evaluations")
+    ax.set(title=label, xlim=(0, 33), xlabel="evaluations")
 axes[0].set_ylabel("training loss (nat)")
 figure.legend(handles=axes[2].get_lines(), loc="outside lower center", ncols=3, frameon=False)
 figure.suptitle("Averaged over solvers, the resolvent metric reaches the lowest loss")
@@ -154,9 +154,9 @@ for name, accuracy, share in zip(names, running, at_rest, strict=True):
     print(f"{name:38s} running network: accuracy {accuracy:.3f}, at rest for {share:.0%} of the stimuli")
 
 # %%
-# Under the resolvent metric the accuracies of the table are those of a network that does not exist in time: at most stimuli the
-# activity never comes to rest, and what it answers is far worse. The column ``lost`` of the table had said so: it counts
-# the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows it.
+# Under the resolvent metric the table's accuracies are those of fixed points that the network does not go to: for nearly all
+# stimuli its activity has not come to rest after 100 τ, and what it answers is far worse. The column ``lost`` had said so: it
+# counts the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows it.
 
 gap = {
     m: np.mean([e.test_accuracy - r for e, r in zip(entries, running, strict=True) if e.contender.metric == m]) for m in METRICS
@@ -173,6 +173,7 @@ assert abs(gap["scaled-monotone"]) < 1e-9
 figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 plot_stability(entries, ax)
 ax.set_yticks(np.arange(len(entries))[::-1], names, fontsize=9)
+ax.margins(x=0.2)
 for text in ax.texts:
     text.set_fontsize(8)
 figure.suptitle("Only the scaled monotone manifold keeps every fixed point stable")
@@ -191,7 +192,7 @@ assert lost["resolvent"] > 100
 #
 # Which solver? With 200 test stimuli the standard error of an accuracy is about 3.5 percentage points: differences of less
 # than 7 points decide nothing. In loss, conjugate gradients are ahead on the scaled monotone manifold at this budget; trust
-# regions spend half of it on products with the Hessian, which have not paid for themselves after 40 evaluations.
+# regions spend half of it on products with the Hessian, which have not paid for themselves after 32 evaluations.
 
 best = min((e for e in entries if e.contender.metric == "scaled-monotone"), key=lambda e: e.training_loss)
 print(best.contender.name, round(best.training_loss, 3), round(best.test_accuracy, 3))

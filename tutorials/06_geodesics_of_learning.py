@@ -32,21 +32,21 @@ plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.righ
 
 settings = {
     "network": {"n_units": 16, "n_inputs": 64, "n_outputs": 10, "seed": 0},
-    "data": {"name": "digits", "training_size": 100, "seed": 0},
+    "data": {"name": "digits", "training_size": 80, "seed": 0},
 }
 network = RateNetwork(**settings["network"])
-(training,) = load_digits().split(100, seed=0)
+(training,) = load_digits().split(80, seed=0)
 W = network.initial_weights(radius=0.5)
 
 runs = {
-    "ΔW1": {"rule": "dW1", "learning_rate": 0.1, "epochs": 60},
-    "ΔW2": {"rule": "geodesic_flow", "learning_rate": 0.15, "epochs": 60},
-    "ΔW2, mini-batches": {"rule": "geodesic_flow", "learning_rate": 0.15, "epochs": 6, "batch_size": 10},
+    "ΔW1": {"rule": "dW1", "learning_rate": 0.13, "epochs": 40},
+    "ΔW2": {"rule": "geodesic_flow", "learning_rate": 0.22, "epochs": 40},
+    "ΔW2, mini-batches": {"rule": "geodesic_flow", "learning_rate": 0.22, "epochs": 5, "batch_size": 10},
 }
 
 # %%
 # ΔW1 is steepest descent under the Euclidean metric. ΔW2 goes along geodesics of the resolvent metric, in which W has the
-# coordinates A = (I − W)⁻¹: once with all stimuli in every step, once with mini-batches of 10. Each run takes 60 steps.
+# coordinates A = (I − W)⁻¹: once with all stimuli in every step, once with mini-batches of 10. Each run takes 40 steps.
 #
 # ``LearningPath`` measures a recorded run under any metrics. ``gather`` does the same, and adds the landscape of the loss
 # around the path. Here the folders are temporary; those that are kept can be given to ``riemannrnn geodesics``.
@@ -63,7 +63,7 @@ with tempfile.TemporaryDirectory() as folder:
             path = LearningPath.of_run(run, run.cost())
             path.name = name
             measured[name] = (
-                path.measure(path.metrics(metrics)) if number else gather(path, path.metrics(metrics), plane_points=15)
+                path.measure(path.metrics(metrics)) if number else gather(path, path.metrics(metrics), plane_points=13)
             )
 
 for name, data in measured.items():
@@ -149,7 +149,7 @@ plt.show()
 nearest = {name: float(data["singular_value"].min()) for name, data in measured.items()}
 edge = {name: float(data["edge_distance"].sel(metric="resolvent")[-1]) for name, data in measured.items()}
 print("least singular value", nearest, "distance to the edge at the end", edge)
-assert nearest["ΔW1"] < 0.6 * nearest["ΔW2"]
+assert nearest["ΔW1"] < 0.8 * nearest["ΔW2"]
 assert edge["ΔW2"] < 0.5 * edge["ΔW1"]
 
 # %%
@@ -193,7 +193,7 @@ figure.draw_without_rendering()
 figure.set_layout_engine("none")  # laid out once, not for every frame
 u, v = data["path_on_plane"].transpose("axis", "point").values
 (marker,) = ax.plot(u[:1], v[:1], "o", color="#E69F00", mec="black", ms=9)
-places = np.linspace(0, len(u) - 1, 12).round().astype(int)
+places = np.linspace(0, len(u) - 1, 10).round().astype(int)
 
 
 def draw(place):
