@@ -63,7 +63,13 @@ def test_every_contender_has_a_row(comparison):
         assert entry.training_loss == entry.history[-1].loss < entry.history[0].loss
         assert entry.seconds > 0
         assert entry.iterations > 0
-        assert "history" not in entry.as_row()
+        assert entry.as_row().keys().isdisjoint({"history", "weights"})
+
+
+def test_the_weights_are_those_that_the_numbers_belong_to(task, comparison, failures):
+    for entry in (each for each in comparison.entries if each.contender.metric != "low-rank"):
+        assert task.cost(task.training)(entry.weights) == pytest.approx(entry.training_loss, rel=1e-5), entry.contender.name
+    assert all(entry.weights is None for entry in failures.entries if not entry.history)
 
 
 def test_all_start_from_the_same_point(task, comparison):

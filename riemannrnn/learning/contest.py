@@ -8,7 +8,7 @@ from math import inf, isfinite, nan
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds import Array, ManifoldError
+from manifolds import Array, ManifoldError, Point
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
@@ -33,7 +33,11 @@ Progress = Callable[[Contender, float], None]
 
 @dataclass
 class Entry:
-    """A row of the table: how one contender did. Attributes that a failed run never reached are NaN."""
+    """A row of the table: how one contender did. Attributes that a failed run never reached are NaN.
+
+    `weights` is W at the last accepted point, to which the numbers belong: the factors of it where the network has such, None
+    where there is no such point.
+    """
 
     contender: Contender
     learning_rate: float = nan
@@ -48,11 +52,12 @@ class Entry:
     without_stable_fixed_point: int = 0
     stopped: str = ""
     history: list["Accepted"] = field(default_factory=list)
+    weights: Point | None = field(default=None, repr=False)
 
     def as_row(self) -> dict[str, object]:
-        """Return everything but the history, for a table."""
+        """Return everything but the history and the weights, for a table."""
         row: dict[str, object] = {"contender": self.contender.name}
-        row.update({name: value for name, value in vars(self).items() if name not in ("contender", "history")})
+        row.update({name: value for name, value in vars(self).items() if name not in ("contender", "history", "weights")})
         return row
 
 
@@ -223,6 +228,7 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
     entry.history = recorder.history
     if not recorder.history:
         return
+    entry.weights = weights
     entry.training_loss, entry.seconds = recorder.history[-1].loss, recorder.history[-1].seconds
     entry.test_accuracy = accuracy_on_test(task, weights)
     xp = array_namespace(recorder.cost.drive)
