@@ -10,10 +10,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import conditioning as conditions
+from benchmarks import default_step, records, tables, training
 from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import rates as learning_rates
-from benchmarks import records, tables, training
 from benchmarks.contest import side_by_side
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_rates
 from benchmarks.epoch import epoch_row
@@ -134,6 +134,16 @@ def learning(
         row = learn.curve(name, rate, task)
         show(row)
         records.write("learning", [row], output)
+
+
+@app.command()
+def step(repeats: int = 15, output: Output = RESULTS) -> None:
+    """Measure a full step of the default of `train` beside a Euclidean one, and count its factorisations."""
+    for dtype in ("float32", "float64"):
+        for age in default_step.AGES:
+            row = default_step.beside_euclidean(np.dtype(dtype), age, repeats)
+            show(row)
+            records.write("step", [row], output)
 
 
 @app.command(name="default")

@@ -26,6 +26,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
     "default": ("seed",),
+    "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),
     "rates": ("manifold", "optimiser", "rate"),
 }

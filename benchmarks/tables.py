@@ -195,6 +195,17 @@ def default(record: Record) -> str:
     return "\n".join(lines) + f"\n\nMean: {mean}. {margin}\n"
 
 
+def step(record: Record) -> str:
+    """Return what a step of the default costs beside a Euclidean one."""
+    each = (
+        f"{row['ratio']:.2f} ({row['dtype']}, after {row['age']} steps, {row['default_ms']:.0f} ms, "
+        f"{row['factorisations']} factorisations, {row['repeated']} repeated)"
+        for row in record["rows"]
+    )
+    words = "A full step of the default of `train` over one of Adam on Euclidean weights, n = 300, 512 stimuli"
+    return f"{measured(words, record)} {'; '.join(each)}.\n"
+
+
 def manifolds(record: Record) -> str:
     """Return what is reached on every manifold by every optimiser."""
     lines = [
@@ -259,6 +270,7 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "epoch": epoch,
     "memory": memory,
     "learning": learning,
+    "step": step,
     "default": default,
     "manifolds": manifolds,
     "rates": rates,
