@@ -15,9 +15,9 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy manifolds riemannrnn
 
-# Epoch and learning need MNIST, in the folder that RIEMANNRNN_DATA names; without it they say so and are skipped.
+# Epoch, learning, default and manifolds need MNIST, in the folder that RIEMANNRNN_DATA names; without it they say so and are skipped.
 bench: .venv/installed-bench
-	for each in products released peers growth epoch memory learning conditioning tables; do $(BIN)/python -m benchmarks $$each || exit; done
+	for each in products released peers growth epoch memory learning conditioning rates step default manifolds tables; do $(BIN)/python -m benchmarks $$each || exit; done
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

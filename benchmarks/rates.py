@@ -15,11 +15,11 @@ from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.task import Task
 
-UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 3, 0.5
+UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 5, 0.5
 PER_DECADE, NEAR = 5, 0.02
 """Learning rates a decade, and the accuracy below the best of a manifold that is still counted as near."""
 
-EXPONENTS = {"plain": (-2.0, 1.0), "adam": (-3.4, 0.0)}
+EXPONENTS = {"plain": (-2.0, 2.0), "adam": (-3.4, 0.6)}
 """Decades that are searched."""
 
 
@@ -41,11 +41,14 @@ class Digits:
         self.task = Task(network, network.initial_weights(RADIUS), training, test, test)
 
     def learn(self, manifold: str, optimiser: str, rate: float) -> Row:
-        """Train at one rate, constant, with steps as long as they come; return the accuracy at the end."""
+        """Train at one rate, constant, unguarded, with steps as long as they come; return the accuracy at the end.
+
+        It is 0 where a fixed point was lost, or the manifold left, on the way.
+        """
         geometry = GEOMETRIES[manifold]
         chosen, _, task = geometry.start(self.task, geometry.retractions[0])
         rule = make_rule(OPTIMISERS[optimiser], UNITS, as_trained(chosen, UNITS))
-        row: Row = {"manifold": manifold, "optimiser": optimiser, "rate": rate, "accuracy": 0.0, "guard_actions": 0}
+        row: Row = {"manifold": manifold, "optimiser": optimiser, "rate": rate, "accuracy": 0.0}
         data, test = task.training, task.test
         try:
             history = train(
@@ -58,6 +61,7 @@ class Digits:
                 BATCH,
                 EPOCHS,
                 seed=0,
+                guard=False,
                 held_out=(test.stimuli, test.labels),
                 evaluate_every=EPOCHS * TRAINING // BATCH,
             )
@@ -65,11 +69,7 @@ class Digits:
             return row | {"stopped": str(error)}
         reached = history.test_accuracy[-1:]
         accuracy = float(np.nan_to_num(reached[0])) if reached else 0.0  # a run that stopped, or whose test stimuli lost theirs
-        return row | {
-            "accuracy": accuracy,
-            "guard_actions": history.guard_actions,
-            "stopped": uninterrupted(history.stopped),
-        }
+        return row | {"accuracy": accuracy, "stopped": uninterrupted(history.stopped)}
 
 
 def decades(rows: list[Row]) -> tuple[float, float]:
