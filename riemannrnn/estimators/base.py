@@ -176,8 +176,8 @@ class FixedPointEstimator(BaseEstimator):
         if failed.any():
             first = int(failed.argmax())
             warnings.warn(
-                f"{failed.sum()} of {len(failed)} samples have no fixed point and are predicted from where the iteration ended; "
-                f"the first is sample {first}: {found.status[first]} Scale the features, or train on another manifold.",
+                f"{failed.sum()} of {len(failed)} samples have no fixed point; they are predicted from where iteration ended. "
+                f"The first is sample {first}: {found.status[first]} Scale the features, or train on another manifold.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -216,7 +216,10 @@ class FixedPointEstimator(BaseEstimator):
         except UnstableStartError as error:
             raise ValueError(f"radius = {settings['radius']!r}: too large for these samples; {error}") from error
         if len(history.step_length) < epochs * per_epoch:
-            warnings.warn(f"{history.stopped} The weights reached are kept.", ConvergenceWarning, stacklevel=3)
+            remedy = (
+                "" if history.interrupted else " With features scaled, or a smaller learning_rate, training may go further."
+            )
+            warnings.warn(f"{history.stopped} The weights reached are kept.{remedy}", ConvergenceWarning, stacklevel=3)
         self._model, self._connectivity, self._unique, self.history_ = model, task.network.connectivity, unique, history
         self.loss_curve_ += [fmean(history.loss[k : k + per_epoch]) for k in range(0, len(history.loss), per_epoch)]
         self.n_iter_ = len(self.loss_curve_)

@@ -104,7 +104,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         X, y = self._samples(X, y, first=True)
         classes = np.unique(y)
         if classes.size < 2:
-            raise ValueError(f"y holds one class only, {classes[0]!r}; pass samples of two or more")
+            raise ValueError(f"y holds one class only, {classes.tolist()[0]!r}; pass samples of two or more")
         self.classes_ = classes
         return self._learn(X, self._loss(y), classes.size)
 
@@ -129,7 +129,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         X, y = self._samples(X, y, first)
         known = self.classes_ if classes is None else np.unique(classes)
         if not first and not np.array_equal(known, self.classes_):
-            raise ValueError(f"classes = {classes!r} are not those of the first call, {self.classes_!r}; leave them out")
+            raise ValueError(f"classes = {classes!r} are not those of the first call, {self.classes_.tolist()}; leave them out")
         self.classes_ = known
         return self._learn(X, self._loss(y), known.size, online=True)
 
@@ -150,7 +150,5 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     def _loss(self, y: Array) -> CrossEntropy:
         alien = np.setdiff1d(y, self.classes_)
         if alien.size:
-            raise ValueError(
-                f"y holds {alien[0]!r}, which is none of the classes {self.classes_!r}; pass all at the first call"
-            )
+            raise ValueError(f"y holds {alien.tolist()[0]!r}, which is none of the classes; pass all of them at the first call")
         return CrossEntropy(np.searchsorted(self.classes_, y))
