@@ -185,12 +185,12 @@ class FixedPointEstimator(BaseEstimator):
 
     def _learn(self, X: Array, loss: Loss, n_outputs: int, online: bool = False) -> Self:
         """Train from the beginning; or online, for an epoch from where training was, if it was anywhere."""
-        settings, before, model = self._checked(), None, None
+        settings = self._checked()
         if online and self._trained():
-            before, model = self.history_, self._model
+            before, curve, model = self.history_, self.loss_curve_, self._model
         else:
             seed = int(check_random_state(self.random_state).randint(2**31))
-            self.loss_curve_, model = [], Model(settings, X.shape[1], n_outputs, X.dtype, seed)
+            before, curve, model = None, [], Model(settings, X.shape[1], n_outputs, X.dtype, seed)
         chosen, stimuli = defaults(model.settings["rule"], model.settings["manifold"]), model.stimuli(X)
         task, rule = model.place(stimuli)
         unique = as_parameterization(getattr(rule, "manifold", None), task.network.activation).stable_by_construction
@@ -207,7 +207,7 @@ class FixedPointEstimator(BaseEstimator):
                 given.get("learning_rate", chosen.learning_rate),
                 batch_size,
                 epochs,
-                np.random.default_rng((model.seed, len(self.loss_curve_))),
+                np.random.default_rng((model.seed, len(curve))),
                 schedule="constant" if online else given.get("schedule", chosen.schedule),
                 longest_step=chosen.longest_step,
                 decay=settings["decay"],
@@ -221,7 +221,8 @@ class FixedPointEstimator(BaseEstimator):
             )
             warnings.warn(f"{history.stopped} The weights reached are kept.{remedy}", ConvergenceWarning, stacklevel=3)
         self._model, self._connectivity, self._unique, self.history_ = model, task.network.connectivity, unique, history
-        self.loss_curve_ += [fmean(history.loss[k : k + per_epoch]) for k in range(0, len(history.loss), per_epoch)]
+        epoch_losses = [fmean(history.loss[k : k + per_epoch]) for k in range(0, len(history.loss), per_epoch)]
+        self.loss_curve_ = curve + epoch_losses
         self.n_iter_ = len(self.loss_curve_)
         return self
 

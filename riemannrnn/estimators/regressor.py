@@ -80,6 +80,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
 
     def _samples(self, X: Array, y: Array, first: bool) -> tuple[Array, Array]:
         X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first, multi_output=True, y_numeric=True)
+        y = y.astype(np.float64)
         if first:
             self.target_mean_, spread = np.mean(y, axis=0), np.std(y, axis=0)
             constant = spread <= np.finfo(np.float64).eps * len(y) * abs(self.target_mean_)
