@@ -13,6 +13,7 @@ from riemannrnn.equilibrium import (
     differentiable_fixed_points,
     solve_fixed_points,
 )
+from riemannrnn.estimators import FixedPointClassifier, FixedPointRegressor
 from riemannrnn.learning import (
     AutogradLoss,
     CrossEntropy,
@@ -35,8 +36,10 @@ __all__ = [
     "Automatic",
     "BackendError",
     "CrossEntropy",
+    "FixedPointClassifier",
     "FixedPointCost",
     "FixedPointError",
+    "FixedPointRegressor",
     "FixedPoints",
     "History",
     "Loss",

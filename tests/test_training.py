@@ -162,3 +162,18 @@ def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):
     history = run(network, digits, Explode(), guard=False)
     assert "the weights hold NaN or infinity" in history.stopped
     assert np.isfinite(history.weights).all()
+
+
+@pytest.mark.parametrize("rule", [None, "parallel_transport", "adam", "dW3"])
+def test_a_run_goes_on_from_the_history_of_another(network, digits, rule):
+    """Two epochs of one batch are an epoch and another: the point and what the rule remembers are carried over."""
+
+    def going_on(start, epochs):
+        options = {"learning_rate": 0.02, "schedule": "constant", "tolerance": 1e-10}
+        return train(network, start, digits.stimuli, digits.labels, rule, epochs=epochs, seed=0, **options)
+
+    start = network.initial_weights(0.3)
+    whole, half = going_on(start, 2), going_on(start, 1)
+    other = going_on(half, 1)
+    np.testing.assert_allclose(other.weights, whole.weights, rtol=0, atol=1e-8)
+    np.testing.assert_allclose([*half.loss, *other.loss], whole.loss, rtol=1e-8)

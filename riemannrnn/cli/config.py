@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -14,15 +13,14 @@ from riemannrnn.learning.rules import RULES
 from riemannrnn.learning.training import SCHEDULES
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.run_folder import write_toml
-
-KINDS = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
+from riemannrnn.settings import SettingError, checked, unknown
 
 VERSIONS = "versions"
 """The table of a run folder that says what made it; it is no setting."""
 
 
-class ConfigError(ValueError):
-    """A configuration cannot be read, or holds what means nothing."""
+ConfigError = SettingError
+"""A configuration cannot be read, or holds what means nothing."""
 
 
 def _key(default: Any, least: float | None = None, below: float | None = None, choices: Iterable[str] = ()) -> Any:
@@ -125,7 +123,7 @@ def parse_config(tables: Mapping[str, Any]) -> Config:
     """Return the configuration in nested tables; raises as `read_config` does."""
     for name, table in tables.items():
         if name not in (*TABLES, VERSIONS):
-            raise _unknown(name, name, TABLES, PATHS)
+            raise unknown(name, name, TABLES, PATHS)
         if not isinstance(table, Mapping):
             raise ConfigError(f"{name} = {table!r}: expected a table; write [{name}], and its keys below")
     return Config(**{name: _parse_table(name, schema, tables.get(name, {})) for name, schema in TABLES.items()})
@@ -146,29 +144,6 @@ def _parse_table(name: str, schema: type, table: Mapping[str, Any]) -> Any:
     for key, value in table.items():
         path = f"{name}.{key}"
         if key not in keys:
-            raise _unknown(path, key, [f"{name}.{each}" for each in keys], PATHS)
-        values[key] = _parse(path, value, (get_args(hints[key]) or (hints[key],))[0], **keys[key].metadata)
+            raise unknown(path, key, [f"{name}.{each}" for each in keys], PATHS)
+        values[key] = checked(path, value, (get_args(hints[key]) or (hints[key],))[0], **keys[key].metadata)
     return schema(**values)
-
-
-def _parse(path: str, value: Any, kind: Any, least: float | None, below: float | None, choices: tuple[str, ...]) -> Any:
-    value = float(value) if kind is float and type(value) is int else value
-    if type(value) is not kind:  # a truth value is an int to isinstance
-        raise ConfigError(f"{path} = {value!r}: expected {KINDS[kind]}")
-    if choices and value not in choices:
-        raise _unknown(f"{path} = {value!r}", value, choices)
-    if least is not None and not value >= least:
-        raise ConfigError(f"{path} = {value!r}: it has to be {least} or more")
-    if below is not None and not value < below:
-        raise ConfigError(f"{path} = {value!r}: it has to be below {below}")
-    return value
-
-
-def _unknown(what: str, wrong: str, right: Iterable[str], elsewhere: Iterable[str] = ()) -> ConfigError:
-    """Return the error of a wrong name, with the nearest right one, or all in its place where none is near."""
-    right = list(right)
-    names = {path.rpartition(".")[2]: path for path in [*elsewhere, *right]}
-    near = get_close_matches(wrong, names, 1)
-    return ConfigError(
-        f"{what}: unknown; " + (f"did you mean {names[near[0]]}?" if near else f"choose one of {', '.join(right)}")
-    )

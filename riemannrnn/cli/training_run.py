@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from manifolds import ManifoldError, ScaledMonotoneManifold
+from manifolds import ManifoldError
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.cli.config import Config, ConfigError
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.learning.cost import as_parameterization
-from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.optimizers import MetricRule, Rule
-from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import GROWTH, defaults, train
+from riemannrnn.learning.training import defaults, rule_on, train
 from riemannrnn.rate_network import RateNetwork
 
 DIGITS = 1000
@@ -104,9 +102,7 @@ def prepare(config: Config) -> Training:
     if config.train.batch_size > count:
         raise ConfigError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
     chosen = defaults(config.train.rule, config.train.manifold)
-    plain = config.train.rule is None and config.train.manifold is None
-    usual = None if str(chosen.rule).startswith("dW") else "scaled-monotone" if plain else "resolvent"
-    settings: dict[str, Any] = chosen._asdict() | {"manifold": usual, "evaluate_every": ceil(count / config.train.batch_size)}
+    settings: dict[str, Any] = chosen._asdict() | {"evaluate_every": ceil(count / config.train.batch_size)}
     missing = {key: value for key, value in settings.items() if getattr(config.train, key) is None}
     config = replace(
         config, data=replace(config.data, training_size=count, folder=folder), train=replace(config.train, **missing)
@@ -157,25 +153,15 @@ def _size(size: int, most: int) -> int:
 
 def _place(config: Config, task: Task) -> tuple[Task, Rule]:
     """Return the task as it starts on the manifold of the configuration, and the rule there."""
-    settings, units = config.train, config.network.units
-    name = str(settings.rule)
-    if settings.manifold is None:
-        rule = make_rule(name, units)
-    else:
-        geometry = GEOMETRIES[settings.manifold]
-        try:
-            manifold, _, task = geometry.start(task, geometry.retractions[0])
-            if isinstance(manifold, ScaledMonotoneManifold):
-                manifold = ScaledMonotoneManifold(units, GROWTH)  # as `train` has it
-            rule = make_rule(name, units, manifold)
-        except ManifoldError as error:
-            raise ConfigError(
-                f"train.manifold = {settings.manifold!r}: no place to start; {error} Or lower network.radius"
-            ) from error
-        except ValueError as error:
-            raise ConfigError(f"train.manifold = {settings.manifold!r}: {error}") from error
-        if isinstance(rule, MetricRule):
-            rule = replace(rule, retraction=geometry.retractions[0])
+    settings, name = config.train, str(config.train.rule)
+    try:
+        task, rule = rule_on(task, name, settings.manifold)
+    except ManifoldError as error:
+        raise ConfigError(
+            f"train.manifold = {settings.manifold!r}: no place to start; {error} Or lower network.radius"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"train.manifold = {settings.manifold!r}: {error}") from error
     if settings.decay and not isinstance(rule, MetricRule):
         raise ConfigError(f"train.decay = {settings.decay}: rule {name!r} has no manifold; leave it out, or choose 'adam'")
     return task, rule

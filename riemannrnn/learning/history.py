@@ -20,6 +20,8 @@ class History:
         The last W at which every stimulus of its batch had a fixed point.
     point
         The point of the manifold that stands for it; on most manifolds W itself.
+    memory
+        What the rule remembers there; `train` goes on with it.
     loss
         Mean loss of each mini-batch, before its step.
     accuracy
@@ -48,6 +50,7 @@ class History:
 
     weights: Array
     point: Point = None
+    memory: Any = None
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
     iterations: list[int] = field(default_factory=list)
@@ -85,7 +88,7 @@ class History:
         return {name: values for name, values in lists.items() if isinstance(values, list) and name not in NOT_A_STEP}
 
 
-NOT_A_STEP = ("point", "guard_reasons")
+NOT_A_STEP = ("point", "memory", "guard_reasons")
 
 
 def _padded(values: list[Any], count: int) -> Array:

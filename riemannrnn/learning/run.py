@@ -184,7 +184,7 @@ class Run:
 
     def _begin(self, evaluation: Evaluation, labels: Array | None) -> None:
         history, xp = self.history, array_namespace(evaluation.rates)
-        history.weights, history.point = evaluation.weights, self.point
+        history.weights, history.point, history.memory = evaluation.weights, self.point, self.memory
         history.loss.append(evaluation.cost)
         history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
         if labels is not None:
@@ -243,6 +243,7 @@ class Run:
     def _arrive(self) -> None:
         """Make the point that was reached the result."""
         self.history.weights, self.history.point = self.rule.parameterization.weights(self.point), self.point
+        self.history.memory = self.memory
         if self.record is not None:
             self.record.record(self.step, self.history.weights)
 

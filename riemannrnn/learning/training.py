@@ -1,6 +1,7 @@
 """Mini-batch training on a manifold, guarded, resumable to the bit, and honest about why it ended."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import ceil, cos, inf, pi
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +13,15 @@ from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.checkpoints import refuse_used
 from riemannrnn.learning.cost import FixedPointCost, as_parameterization
+from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss
-from riemannrnn.learning.optimizers import Adam, Rule
+from riemannrnn.learning.optimizers import Adam, MetricRule, Rule
 from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.run import Recorder, Run, resolve_loss
 from riemannrnn.learning.stopping import Criterion
+from riemannrnn.learning.task import Task
 from riemannrnn.rate_network import RateNetwork
 
 ADAM_RATE = 0.015
@@ -43,9 +46,10 @@ that rounding leaves no smaller one, and no branch can be mistaken for another."
 
 
 class Defaults(NamedTuple):
-    """What `train` does where a rule, a learning rate, a schedule or a longest step is not given."""
+    """What `train` does where these are not given; the manifold by name, None for rules that take none."""
 
     rule: str | Rule
+    manifold: str | None
     learning_rate: float
     schedule: str
     longest_step: float
@@ -56,12 +60,38 @@ def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
     plain = rule is None and manifold is None
     name = rule or ("adam" if plain else "geodesic_flow")
     rate = ADAM_RATE if name == "adam" or isinstance(name, Adam) else 0.1
-    return Defaults(name, rate, "cosine", LONGEST_STEP) if plain else Defaults(name, rate, "constant", inf)
+    if plain:
+        return Defaults(name, "scaled-monotone", rate, "cosine", LONGEST_STEP)
+    return Defaults(name, None if isinstance(name, Rule) or name.startswith("dW") else "resolvent", rate, "constant", inf)
+
+
+def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
+    """Return a task as it starts on a manifold known by name, and the rule of that name there.
+
+    Raises
+    ------
+    ValueError
+        For a rule that does not go with the manifold, or an unknown one.
+    ManifoldError
+        For a task whose weights are no point of the manifold.
+    """
+    if manifold is None:
+        return task, make_rule(rule, task.network.n_units)
+    retraction = GEOMETRIES[manifold].retractions[0]
+    made, _, task = GEOMETRIES[manifold].start(task, retraction)
+    if isinstance(made, ScaledMonotoneManifold):
+        made = _usual_manifold(task.network)
+    on_it = make_rule(rule, task.network.n_units, made)
+    return task, replace(on_it, retraction=retraction) if isinstance(on_it, MetricRule) else on_it
+
+
+def _usual_manifold(network: RateNetwork) -> ScaledMonotoneManifold:
+    return ScaledMonotoneManifold(network.n_units, GROWTH)
 
 
 def train(
     network: RateNetwork,
-    weights: Array,
+    weights: Array | History,
     stimuli: Array,
     labels: Array | Loss,
     rule: str | Rule | None = None,
@@ -97,7 +127,8 @@ def train(
     network
         The network.
     weights
-        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; not changed.
+        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; not changed. Or the
+        history of a run by the same rule, to go on from where that ended with what the rule remembers.
     stimuli
         Shape (n_stimuli, n_inputs).
     labels
@@ -174,7 +205,7 @@ def train(
     chosen = defaults(rule, manifold)
     name = chosen.rule
     if rule is None and manifold is None:
-        manifold = ScaledMonotoneManifold(network.n_units, GROWTH)
+        manifold = _usual_manifold(network)
     if isinstance(weights, tuple) and isinstance(name, str):
         raise ValueError(
             f"rule {name!r} moves a matrix of weights, not the factors of one; pass MetricRule(FixedRank(n, n, k)) as the rule"
@@ -187,7 +218,8 @@ def train(
         "adjoint_solver": adjoint_solver,
         "tolerance": _tolerance(network, promised) if tolerance is None else tolerance,
     }
-    per_epoch, point = ceil(count / batch_size), parameterization.point_at(weights)
+    per_epoch, before = ceil(count / batch_size), weights if isinstance(weights, History) else None
+    point = parameterization.point_at(weights) if before is None else before.point
     run = Run(
         rule=stepper,
         cost=FixedPointCost(network, stimuli, resolve_loss(labels, count), on_failure="raise", **options),
@@ -198,6 +230,7 @@ def train(
         generator=np.random.default_rng(seed),
         point=point,
         history=History(parameterization.weights(point), point),
+        memory=None if before is None else before.memory,
         longest_step=chosen.longest_step if longest_step is None else longest_step,
         decay=decay,
         guard=_guard(not promised if guard is None else guard),

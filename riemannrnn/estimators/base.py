@@ -1,0 +1,242 @@
+"""What the classifier and the regressor share: parameters, the network, and its training."""
+
+import warnings
+from dataclasses import dataclass
+from math import ceil, inf
+from statistics import fmean
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from manifolds import Array, ManifoldError, Point
+from manifolds.arrays import map_arrays
+from riemannrnn.datasets import Dataset
+from riemannrnn.equilibrium import Automatic, FixedPoints
+from riemannrnn.learning.cost import as_parameterization
+from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.learning.guard import UnstableStartError
+from riemannrnn.learning.history import History
+from riemannrnn.learning.losses import Loss
+from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.rules import RULES
+from riemannrnn.learning.task import Task
+from riemannrnn.learning.training import SCHEDULES, SINGLE_RESIDUAL, defaults, rule_on, train
+from riemannrnn.network import ACTIVATIONS, Connectivity
+from riemannrnn.rate_network import RateNetwork
+from riemannrnn.settings import checked
+
+LARGEST_BATCH = 200
+"""Samples a step at most, by default."""
+
+STEPS = 10
+"""Steps an epoch by default, where that does not make a batch too large."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "n_units": {"kind": int, "least": 1},
+    "activation": {"kind": str, "choices": ACTIVATIONS},
+    "radius": {"kind": float, "least": 0, "below": inf},
+    "bias": {"kind": float, "least": 0, "below": inf},
+    "rule": {"kind": str, "choices": RULES},
+    "manifold": {"kind": str, "choices": GEOMETRIES},
+    "learning_rate": {"kind": float, "least": 0, "below": inf},
+    "schedule": {"kind": str, "choices": SCHEDULES},
+    "decay": {"kind": float, "least": 0, "below": inf},
+    "batch_size": {"kind": int, "least": 1},
+    "epochs": {"kind": int, "least": 1},
+    "tolerance": {"kind": float, "least": 0, "below": inf},
+}
+"""What the parameters of an estimator may be."""
+
+OPTIONAL = ("rule", "manifold", "learning_rate", "schedule", "batch_size", "tolerance")
+"""Those that may be None."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a fitted estimator is, whatever its parameters are set to later; made of plain values, so that it can be stored."""
+
+    settings: dict[str, Any]
+    n_features: int
+    n_outputs: int
+    dtype: Any
+    seed: int
+
+    def network(self, dtype: Any, connectivity: Connectivity | None = None) -> RateNetwork:
+        """Return the network, with an input more than there are features."""
+        units, activation = self.settings["n_units"], self.settings["activation"]
+        return RateNetwork(units, self.n_features + 1, self.n_outputs, activation, self.seed, dtype, connectivity=connectivity)
+
+    def stimuli(self, X: Array) -> Array:
+        """Return the samples with a constant input, by which each unit has a drive of its own."""
+        constant = self.settings["bias"] * (self.n_features + 1) ** 0.5  # W_in has entries of variance 1 / n_inputs
+        return np.concatenate([X, np.full_like(X[:, :1], constant)], axis=1)
+
+    def place(self, stimuli: Array) -> tuple[Task, Rule]:
+        """Return the task at its start, and the rule there."""
+        chosen = defaults(self.settings["rule"], self.settings["manifold"])
+        data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold looks at the labels
+        network, radius = self.network(self.dtype), self.settings["radius"]
+        try:
+            task = Task(network, network.initial_weights(radius), data, data, data)
+            return rule_on(task, str(chosen.rule), self.settings["manifold"] or chosen.manifold)
+        except ManifoldError as error:
+            raise ValueError(f"radius = {radius!r}: too large for the manifold; {error}") from error
+
+    @property
+    def residual(self) -> float:
+        """Up to which a fixed point serves."""
+        return float(SINGLE_RESIDUAL * self.settings["n_units"] ** 0.5)
+
+
+class FixedPointEstimator(BaseEstimator):
+    """A network of scikit-learn's kind, but for what its outputs mean."""
+
+    _model: Model
+    _connectivity: Connectivity
+    _unique: bool
+    history_: History
+    loss_curve_: list[float]
+
+    def __init__(
+        self,
+        n_units: int = 100,
+        *,
+        activation: str = "tanh",
+        radius: float = 0.5,
+        bias: float = 1.0,
+        rule: str | None = None,
+        manifold: str | None = None,
+        learning_rate: float | None = None,
+        schedule: str | None = None,
+        decay: float = 0.0,
+        batch_size: int | None = None,
+        epochs: int = 20,
+        tolerance: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_units = n_units
+        self.activation = activation
+        self.radius = radius
+        self.bias = bias
+        self.rule = rule
+        self.manifold = manifold
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.decay = decay
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.tolerance = tolerance
+        self.random_state = random_state
+
+    @property
+    def weights_(self) -> Point:
+        """The recurrent weights W, shape (n_units, n_units), or on the low-rank manifold its factors (u, s, vᵀ)."""
+        return self.history_.weights
+
+    @property
+    def network_(self) -> RateNetwork:
+        """The network, in float64; its last input is the constant one."""
+        return self._model.network(np.float64, self._connectivity)
+
+    def fixed_points(self, X: Array) -> FixedPoints:
+        """Return the fixed points r = f(W r + W_in s) of the samples X, computed in float64.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, n_features).
+
+        Returns
+        -------
+        FixedPoints
+            Rates of shape (n_samples, n_units), residual, stability and status of each sample; one that has no fixed point is
+            marked in `converged`, and harms no other.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            For samples unlike those of training.
+        """
+        check_is_fitted(self)
+        stimuli = self._model.stimuli(validate_data(self, X, dtype=np.float64, reset=False))
+        weights = map_arrays(lambda array: array.astype(np.float64), self.weights_)
+        solver = Automatic("splitting") if self._unique else "auto"
+        return self.network_.fixed_points(weights, stimuli, solver=solver, on_failure="mask")
+
+    def _outputs(self, X: Array) -> Array:
+        """Return W_out r in the dtype of training, shape (n_samples, k); warn where there is no fixed point."""
+        found = self.fixed_points(X)
+        failed = ~(found.residual <= self._model.residual)
+        if failed.any():
+            first = int(failed.argmax())
+            warnings.warn(
+                f"{failed.sum()} of {len(failed)} samples have no fixed point; they are predicted from where iteration ended. "
+                f"The first is sample {first}: {found.status[first]} Scale the features, or train on another manifold.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self.network_.outputs(found.rates).astype(self._model.dtype)
+
+    def _learn(self, X: Array, loss: Loss, n_outputs: int, online: bool = False) -> Self:
+        """Train from the beginning; or online, for an epoch from where training was, if it was anywhere."""
+        settings = self._checked()
+        if online and self._trained():
+            before, curve, model = self.history_, self.loss_curve_, self._model
+        else:
+            seed = int(check_random_state(self.random_state).randint(2**31))
+            before, curve, model = None, [], Model(settings, X.shape[1], n_outputs, X.dtype, seed)
+        chosen, stimuli = defaults(model.settings["rule"], model.settings["manifold"]), model.stimuli(X)
+        task, rule = model.place(stimuli)
+        unique = as_parameterization(getattr(rule, "manifold", None), task.network.activation).stable_by_construction
+        given = {name: value for name, value in settings.items() if value is not None}
+        batch_size = min(given.get("batch_size", min(ceil(len(X) / STEPS), LARGEST_BATCH)), len(X))
+        epochs, per_epoch = 1 if online else settings["epochs"], ceil(len(X) / batch_size)
+        try:
+            history = train(
+                task.network,
+                before or task.weights,
+                stimuli,
+                loss,
+                rule,
+                given.get("learning_rate", chosen.learning_rate),
+                batch_size,
+                epochs,
+                np.random.default_rng((model.seed, len(curve))),
+                schedule="constant" if online else given.get("schedule", chosen.schedule),
+                longest_step=chosen.longest_step,
+                decay=settings["decay"],
+                tolerance=given.get("tolerance", model.residual if unique else None),
+            )
+        except UnstableStartError as error:
+            raise ValueError(f"radius = {settings['radius']!r}: too large for these samples; {error}") from error
+        if len(history.step_length) < epochs * per_epoch:
+            remedy = (
+                "" if history.interrupted else " With features scaled, or a smaller learning_rate, training may go further."
+            )
+            warnings.warn(f"{history.stopped} The weights reached are kept.{remedy}", ConvergenceWarning, stacklevel=3)
+        self._model, self._connectivity, self._unique, self.history_ = model, task.network.connectivity, unique, history
+        epoch_losses = [fmean(history.loss[k : k + per_epoch]) for k in range(0, len(history.loss), per_epoch)]
+        self.loss_curve_ = curve + epoch_losses
+        self.n_iter_ = len(self.loss_curve_)
+        return self
+
+    def _trained(self) -> bool:
+        return hasattr(self, "history_")
+
+    def _dtypes(self, first: bool) -> Any:
+        """Return what samples are converted to: the dtype of the weights, once there are any."""
+        return [np.float64, np.float32] if first else self._model.dtype
+
+    def _checked(self) -> dict[str, Any]:
+        """Return the parameters; one that means nothing is refused."""
+        values = {name: getattr(self, name) for name in SETTINGS}
+        return {
+            name: None if value is None and name in OPTIONAL else checked(name, value, **SETTINGS[name])
+            for name, value in values.items()
+        }

@@ -1,0 +1,154 @@
+"""The classifier."""
+
+from typing import Self, final
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from manifolds import Array
+from riemannrnn.estimators.base import FixedPointEstimator
+from riemannrnn.learning.losses import CrossEntropy
+
+
+@final
+class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
+    """Classify by the fixed points of a recurrent network: softmax(W_out r) with r = f(W r + W_in s).
+
+    Read-in W_in and readout W_out are random and stay as they are: the recurrent weights W alone are trained, as in the paper.
+    A constant input gives each unit a drive of its own. Scale the features to about unit variance before; with large ones the
+    units saturate, and training takes long.
+
+    Parameters
+    ----------
+    n_units
+        Number of recurrent units.
+    activation
+        f, by name.
+    radius
+        Spectral radius of the weights to start from, about.
+    bias
+        Standard deviation of the constant drives of the units.
+    rule
+        "dW1" to "dW4", "geodesic_flow", "parallel_transport" or "adam". Default: "geodesic_flow" on a manifold that is named;
+        without one Adam on "scaled-monotone", where every sample has exactly one fixed point.
+    manifold
+        The metric of rules that take one, by its name in `riemannrnn compare --list`. Default: "resolvent" for a rule that is
+        named.
+    learning_rate, schedule, decay
+        As for `train`.
+    batch_size
+        Samples a step. Default: a tenth of them, but at most 200.
+    epochs
+        Passes through the samples in `fit`; `partial_fit` makes one.
+    tolerance
+        Residual asked of fixed points in training. Default: 1e-4 √n_units where they are unique, else that of the dtype.
+    random_state
+        Seed of the network and of the order of samples. None: from the global state of NumPy, as everywhere in scikit-learn.
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted.
+    weights_, network_
+        The recurrent weights, and the `RateNetwork` that they are of.
+    history_
+        The `History` of the last call of `fit` or `partial_fit`.
+    loss_curve_
+        Mean loss of each epoch, in nats.
+    n_iter_
+        Number of epochs.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Notes
+    -----
+    float32 is trained in float32. A run that ends early (no fixed point under a step, Ctrl-C) warns with the reason, and what
+    it reached is kept.
+
+    References
+    ----------
+    Zhu and Rosenbaum, *Neural Computation* 36(8), 2024.
+
+    Examples
+    --------
+    >>> from riemannrnn import FixedPointClassifier
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), FixedPointClassifier(random_state=0)).fit(X, y)
+    >>> model.score(X, y) > 0.95
+    True
+    >>> bool(model[-1].fixed_points(model[0].transform(X)).converged.all())
+    True
+    """
+
+    def fit(self, X: Array, y: Array) -> Self:
+        """Train a new network.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, n_features), float32 or float64; others are converted.
+        y
+            Labels of any kind, shape (n_samples,), of two classes at least.
+
+        Raises
+        ------
+        ValueError
+            For a parameter or data that mean nothing.
+        """
+        X, y = self._samples(X, y, first=True)
+        classes = np.unique(y)
+        if classes.size < 2:
+            raise ValueError(f"y holds one class only, {classes.tolist()[0]!r}; pass samples of two or more")
+        self.classes_ = classes
+        return self._learn(X, self._loss(y), classes.size)
+
+    def partial_fit(self, X: Array, y: Array, classes: Array | None = None) -> Self:
+        """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`; not all classes need be among them.
+        classes
+            All that will ever be; for the first call.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; and for a first call without classes, a later one with others, or labels that are none of them.
+        """
+        first = not self._trained()
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit; pass all labels that will ever be")
+        X, y = self._samples(X, y, first)
+        known = self.classes_ if classes is None else np.unique(classes)
+        if not first and not np.array_equal(known, self.classes_):
+            raise ValueError(f"classes = {classes!r} are not those of the first call, {self.classes_.tolist()}; leave them out")
+        self.classes_ = known
+        return self._learn(X, self._loss(y), known.size, online=True)
+
+    def predict_proba(self, X: Array) -> Array:
+        """Return the probability of each class, softmax(W_out r), shape (n_samples, n_classes)."""
+        return softmax(self._outputs(X), axis=1)
+
+    def predict(self, X: Array) -> Array:
+        """Return the most probable label of each sample, shape (n_samples,)."""
+        outputs = self._outputs(X)
+        return self.classes_[outputs.argmax(axis=1)]
+
+    def _samples(self, X: Array, y: Array, first: bool) -> tuple[Array, Array]:
+        X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first)
+        check_classification_targets(y)
+        return X, y
+
+    def _loss(self, y: Array) -> CrossEntropy:
+        alien = np.setdiff1d(y, self.classes_)
+        if alien.size:
+            raise ValueError(f"y holds {alien.tolist()[0]!r}, which is none of the classes; pass all of them at the first call")
+        return CrossEntropy(np.searchsorted(self.classes_, y))

@@ -1,0 +1,96 @@
+"""The regressor."""
+
+from typing import Any, Self, final
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import validate_data
+
+from manifolds import Array
+from riemannrnn.estimators.base import FixedPointEstimator
+from riemannrnn.learning.losses import SquaredError
+
+
+@final
+class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
+    """Regress on the fixed points of a recurrent network: mean + scale · W_out r with r = f(W r + W_in s).
+
+    The squared error of standardised targets is what is minimised; W alone is trained, as for `FixedPointClassifier`.
+
+    Parameters
+    ----------
+    n_units, activation, radius, bias, rule, manifold, learning_rate, schedule, decay
+        As for `FixedPointClassifier`.
+    batch_size, epochs, tolerance, random_state
+        As for `FixedPointClassifier`.
+
+    Attributes
+    ----------
+    target_mean_, target_scale_
+        Mean and standard deviation of each target in `fit` or the first `partial_fit`; the scale of a constant target is 1.
+    weights_, network_, history_, loss_curve_, n_iter_, n_features_in_, feature_names_in_
+        As for `FixedPointClassifier`; the loss is ½ ‖W_out r − t‖² for standardised targets t.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from riemannrnn import FixedPointRegressor
+    >>> X = np.linspace(-2, 2, 200)[:, None]
+    >>> model = FixedPointRegressor(n_units=20, random_state=0).fit(X, np.cos(2 * X[:, 0]))
+    >>> model.score(X, np.cos(2 * X[:, 0])) > 0.9
+    True
+    """
+
+    def fit(self, X: Array, y: Array) -> Self:
+        """Train a new network.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, n_features), float32 or float64; others are converted.
+        y
+            Targets, shape (n_samples,) or (n_samples, n_targets).
+
+        Raises
+        ------
+        ValueError
+            For a parameter or data that mean nothing.
+        """
+        X, y = self._samples(X, y, first=True)
+        return self._learn(X, self._loss(X, y), y[0].size)
+
+    def partial_fit(self, X: Array, y: Array) -> Self:
+        """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
+
+        Mean and scale of the targets are those of the first call; parameters and errors as for `fit`.
+        """
+        X, y = self._samples(X, y, first=not self._trained())
+        return self._learn(X, self._loss(X, y), y[0].size, online=True)
+
+    def predict(self, X: Array) -> Array:
+        """Return the targets, with the shape that they had in training."""
+        outputs = self._outputs(X)
+        y = self.target_mean_ + self.target_scale_ * (outputs if self.target_mean_.ndim else outputs[:, 0])
+        return y.astype(outputs.dtype, copy=False)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _samples(self, X: Array, y: Array, first: bool) -> tuple[Array, Array]:
+        X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first, multi_output=True, y_numeric=True)
+        y = y.astype(np.float64)
+        if first:
+            self.target_mean_, spread = np.mean(y, axis=0), np.std(y, axis=0)
+            constant = spread <= np.finfo(np.float64).eps * len(y) * abs(self.target_mean_)
+            self.target_scale_ = np.where(constant, 1.0, spread)
+        elif y.shape[1:] != self.target_mean_.shape:
+            raise ValueError(
+                f"y has shape {y.shape}, but targets were of shape {self.target_mean_.shape} each at the first call"
+            )
+        return X, y
+
+    def _loss(self, X: Array, y: Array) -> SquaredError:
+        targets = (y - self.target_mean_) / self.target_scale_
+        return SquaredError(targets.reshape(len(y), -1).astype(X.dtype))
