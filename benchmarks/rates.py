@@ -7,13 +7,12 @@ import numpy as np
 
 from benchmarks.learning import uninterrupted
 from benchmarks.records import Row
-from benchmarks.training import OPTIMISERS, as_trained
+from benchmarks.training import OPTIMISERS
 from manifolds import ManifoldError
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.task import Task
+from riemannrnn.learning.training import rule_on
 
 UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 5, 0.5
 PER_DECADE, NEAR = 5, 0.02
@@ -45,9 +44,7 @@ class Digits:
 
         It is 0 where a fixed point was lost, or the manifold left, on the way.
         """
-        geometry = GEOMETRIES[manifold]
-        chosen, _, task = geometry.start(self.task, geometry.retractions[0])
-        rule = make_rule(OPTIMISERS[optimiser], UNITS, as_trained(chosen, UNITS))
+        task, rule = rule_on(self.task, OPTIMISERS[optimiser], manifold)
         row: Row = {"manifold": manifold, "optimiser": optimiser, "rate": rate, "accuracy": 0.0}
         data, test = task.training, task.test
         try:

@@ -15,11 +15,9 @@ from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn import RateNetwork, train
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.learning import History
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.rules import make_rule
 from riemannrnn.learning.stopping import StepLimit
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import GROWTH
+from riemannrnn.learning.training import GROWTH, rule_on
 
 MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")
 OPTIMISERS = {"plain": "geodesic_flow", "momentum": "parallel_transport", "adam": "adam"}
@@ -68,16 +66,9 @@ def learn(manifold: str, optimiser: str, rate: float, problem: Problem, **option
     """Train on a manifold by an optimiser; rates fall along a cosine, and steps are no longer than 1."""
     network, weights = problem.network, problem.weights
     task = Task(network, weights, problem.training, problem.test, problem.test)
-    geometry = GEOMETRIES[manifold]
-    chosen, _, task = geometry.start(task, geometry.retractions[0])
-    rule = make_rule(OPTIMISERS[optimiser], UNITS, as_trained(chosen))
+    task, rule = rule_on(task, OPTIMISERS[optimiser], manifold)
     settings = {"rule": rule, "learning_rate": rate, "schedule": "cosine", "longest_step": 1.0}
     return timed(problem, task.weights, settings | options)
-
-
-def as_trained(manifold: Any, n_units: int = UNITS) -> Any:
-    """Return the scaled monotone manifold with the growth that `train` gives it, and any other as it is."""
-    return ScaledMonotoneManifold(n_units, GROWTH) if isinstance(manifold, ScaledMonotoneManifold) else manifold
 
 
 def timed(problem: Problem, weights: Array, settings: dict[str, Any]) -> Trained:
