@@ -9,10 +9,7 @@ for library in ("OPENBLAS", "OMP", "MKL"):  # before NumPy is imported: the netw
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
-import matplotlib as mpl
 import pages
-
-mpl.use("Agg")
 
 project = "riemannrnn"
 author = "The riemannrnn developers"

@@ -1,4 +1,4 @@
-"""The pages that the build makes from the code: API reference, table of metrics, first picture; and the check that all is there."""
+"""What the build makes from the code: API reference, table of metrics, first picture; and the check that nothing is missing."""
 
 import inspect
 import pkgutil
@@ -6,9 +6,16 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from matplotlib.figure import Figure
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
+
+from riemannrnn.cli.compare import digits_task
+from riemannrnn.learning import compare
+from riemannrnn.learning.contenders import Contender
+from riemannrnn.learning.geometries import metrics_table
+from riemannrnn.plots import plot_losses, save_figure
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
@@ -39,11 +46,9 @@ def write(app=None):
     GENERATED.mkdir(exist_ok=True)
     for name in MODULES:
         (GENERATED / f"{name}.rst").write_text(api_page(import_module(name)), encoding="utf-8")
-    from riemannrnn.learning.geometries import metrics_table
-
     (GENERATED / "metrics.md").write_text(metrics_table() + "\n", encoding="utf-8")
     picture = GENERATED / "comparison.png"
-    if not picture.exists():
+    if not picture.exists():  # `make docs` begins with none; a quick build by hand keeps it
         draw_comparison(picture)
 
 
@@ -127,13 +132,6 @@ def check_complete(app, env):
 
 def draw_comparison(path: Path) -> None:
     """Draw the first picture: how far four metrics come within one budget, from one starting point."""
-    from matplotlib.figure import Figure
-
-    from riemannrnn.cli.compare import digits_task
-    from riemannrnn.learning import compare
-    from riemannrnn.learning.contenders import Contender
-    from riemannrnn.plots import plot_losses, save_figure
-
     metrics = {"euclidean": "additive", "resolvent": "geodesic", "monotone": "geodesic", "scaled-monotone": "geodesic"}
     task = digits_task(units=40, radius=0.5, activation="tanh", training_size=200, seed=0, dtype="float64")
     contenders = [Contender(metric, retraction, "conjugate-gradient") for metric, retraction in metrics.items()]
