@@ -16,7 +16,7 @@ author = "The riemannrnn developers"
 version = release = version_of("riemannrnn")
 
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "claims.md", "generated/metrics.md"]  # the last two are parts of other pages
 default_role = "py:obj"
 
 html_theme = "furo"
