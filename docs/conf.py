@@ -29,6 +29,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # an override is documented where the method is declared
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 numpydoc_show_class_members = False
@@ -51,4 +52,5 @@ sphinx_gallery_conf = {
 
 def setup(app):
     app.connect("builder-inited", pages.write)
+    app.connect("autodoc-process-signature", pages.source_signature)
     app.connect("env-check-consistency", pages.check_complete)

@@ -1,9 +1,11 @@
 """What the build makes from the code: API reference, table of metrics, first picture; and the check that nothing is missing."""
 
+import ast
 import inspect
 import pkgutil
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 
 from matplotlib.figure import Figure
@@ -91,7 +93,8 @@ def _kind(module: ModuleType, name: str, value: object) -> tuple[str, str]:
     if inspect.isclass(value) and getattr(value, "__name__", None) == name:
         if issubclass(value, BaseException):
             return "Errors", f".. autoexception:: {full}\n   :show-inheritance:"
-        return "Classes", f".. autoclass:: {full}\n   :members:\n   :show-inheritance:"
+        bases = "" if value.__bases__ == (object,) else "\n   :show-inheritance:"
+        return "Classes", f".. autoclass:: {full}\n   :members:{bases}"
     if inspect.isroutine(value):
         return "Functions", f".. autofunction:: {full}"
     text = _documentation(module, name) or ["(no description)"]
@@ -105,6 +108,24 @@ def _documentation(module: ModuleType, name: str) -> list[str]:
         if found:
             return found
     return []
+
+
+def source_signature(app, what, name, obj, options, signature, returns):
+    """Return the signature as it is written: `Array` and `Retraction`, not what these aliases stand for."""
+    if what == "module":
+        return None
+    function = obj.__init__ if inspect.isclass(obj) else obj
+    try:
+        (definition,) = ast.parse(dedent(inspect.getsource(inspect.unwrap(function)))).body
+    except (OSError, TypeError):  # what a dataclass generates has no source
+        return None
+    if not isinstance(definition, ast.FunctionDef):
+        return None
+    arguments = definition.args
+    if arguments.args and arguments.args[0].arg in ("self", "cls"):
+        del arguments.args[0]
+    written = None if inspect.isclass(obj) or definition.returns is None else ast.unparse(definition.returns)
+    return f"({ast.unparse(arguments)})", written and written.strip("'")
 
 
 def _modules(package: str) -> list[str]:
