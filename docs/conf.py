@@ -44,6 +44,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "download_all_examples": False,
     "remove_config_comments": True,
+    "image_srcset": ["2x"],
     "min_reported_time": 1e9,
     "write_computation_times": False,
     "plot_gallery": "True",

@@ -168,7 +168,7 @@ assert abscissa[-1] > -0.01
 figure, (upper, lower) = plt.subplots(2, 1, figsize=(5, 4.6), sharex=True, layout="constrained")
 upper.plot(strengths, overlaps, color="black", lw=2, label="memory")
 upper.plot(beyond, fallen, color="0.55", lw=2, ls="--", label="after its loss")
-upper.set(ylabel="overlap pᵀ r / n", title="Where a fixed point is lost, ΔW1 grows without bound", ylim=(-1.1, 1.1))
+upper.set(ylabel="overlap pᵀ r / n", title="At a lost fixed point ΔW1 diverges, ΔW3 does not", ylim=(-1.1, 1.1))
 lower.semilogy(strengths, euclidean, color="#D55E00", lw=2, ls="--", label="ΔW1, Euclidean")
 lower.semilogy(strengths, natural, color="#0072B2", lw=2, label="ΔW3, resolvent of the gains")
 lower.set(xlabel="strength s of the pattern", ylabel="length of the step")
