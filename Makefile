@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs tutorials clean
 
 demo: .venv/installed
 	$(BIN)/riemannrnn compare
@@ -19,6 +19,14 @@ lint: .venv/installed-test
 bench: .venv/installed-bench
 	for each in products released peers growth epoch memory learning conditioning rates step default manifolds tables; do $(BIN)/python -m benchmarks $$each || exit; done
 
+# Nothing is kept from the last build, so that pictures and numbers are those of this code.
+docs: .venv/installed-docs
+	rm -rf docs/_build docs/gallery docs/generated
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+tutorials: .venv/installed
+	for each in tutorials/*.py; do echo $$each; MPLBACKEND=Agg $(BIN)/python -W error $$each || exit; done
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -34,5 +42,9 @@ bench: .venv/installed-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@ .venv/installed
 
+.venv/installed-docs: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@ .venv/installed
+
 clean:
-	rm -rf .venv
+	rm -rf .venv docs/_build docs/gallery docs/generated

@@ -202,7 +202,7 @@ class InvariantManifold(WeightManifold):
         return self.from_frame(point, left @ Y @ right)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
-        """Return K = ⟨R(X, Y)Y, X⟩ / (|X|²|Y|² − ⟨X, Y⟩²), the same at every point for the same velocities X and Y."""
+        """Return K = ⟨R(X, Y)Y, X⟩ / (‖X‖²‖Y‖² − ⟨X, Y⟩²), the same at every point for the same velocities X and Y."""
         self.check(point, tangent_vector_a, tangent_vector_b)
         X, Y = self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b)
         curvature = _connection(X, _connection(Y, Y)) - _connection(Y, _connection(X, Y)) - _connection(_bracket(X, Y), Y)

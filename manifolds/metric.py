@@ -148,7 +148,7 @@ class MetricManifold(WeightManifold):
         return moved.astype(point.dtype)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
-        """Return K = ⟨R(U, V)V, U⟩ / (|U|²|V|² − ⟨U, V⟩²) of the plane of U and V, at the cost of some tens of ♯.
+        """Return K = ⟨R(U, V)V, U⟩ / (‖U‖²‖V‖² − ⟨U, V⟩²) of the plane of U and V, at the cost of some tens of ♯.
 
         Zero: flat. Negative: geodesics of that plane diverge, and learning forgets where it started from.
         """

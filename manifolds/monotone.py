@@ -169,7 +169,7 @@ class MonotoneManifold(WeightManifold):
         return E @ _symmetric(carried) @ E.T + _skew(carried)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
-        """Return K = −¼ ‖[X_s, Y_s]‖² / (|X|²|Y|² − ⟨X, Y⟩²), X and Y the vectors in the frame; never positive.
+        """Return K = −¼ ‖[X_s, Y_s]‖² / (‖X‖²‖Y‖² − ⟨X, Y⟩²), X and Y the vectors in the frame; never positive.
 
         S lives in the symmetric space of positive definite matrices, K in a flat one (Helgason, *Differential Geometry, Lie
         Groups, and Symmetric Spaces*, 1978, section V.3).

@@ -1,13 +1,14 @@
 """Peaceman–Rachford splitting on monotone weights: always a fixed point, from anywhere, within the iterations stated."""
 
 import array_api_strict as strict
+import autograd.numpy as anp
 import numpy as np
 import pytest
 
 from manifolds import MonotoneManifold, ScaledMonotoneManifold
 from riemannrnn import FixedPointCost, PeacemanRachford, RateNetwork, SquaredError, solve_fixed_points
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
-from riemannrnn.network import ACTIVATIONS
+from riemannrnn.network import ACTIVATIONS, Activation
 from riemannrnn.network.activations import check_slopes
 
 POINTS = 100
@@ -120,6 +121,12 @@ def test_other_activations_are_refused():
         solve_fixed_points(np.zeros((3, 3)), x, "power-law", solver="peaceman-rachford")
     with pytest.raises(ValueError, match=r"slope -0\.1"):
         solve_fixed_points(np.zeros((3, 3)), x, lambda z: -0.1 * z, solver="peaceman-rachford")
+
+
+def test_slopes_that_overflow_do_not_hide_the_others():
+    """exp(−z) is infinite at −1000, where the slope is no number; that it is negative elsewhere still shows."""
+    with pytest.raises(ValueError, match=r"has slope -0\.09984 at input"):
+        check_slopes(Activation.from_function(lambda z: z / (1 + anp.exp(-z)), "swish"))
 
 
 def test_budgets_starts_and_no_stimuli(generator):

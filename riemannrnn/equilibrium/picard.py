@@ -17,7 +17,7 @@ MISJUDGED = 2.0
 class Picard(Iteration):
     """Damped Picard iteration; α Euler steps of the rate dynamics τ ṙ = −r + f(W r + x), in units of τ.
 
-    Converges where |1 − α + α λ| < 1 for every eigenvalue λ of G W.
+    Converges where 1 − α + α λ lies inside the unit circle for every eigenvalue λ of G W.
 
     Parameters
     ----------

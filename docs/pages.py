@@ -1,0 +1,167 @@
+"""What the build makes from the code: API reference, table of metrics, first picture; and the check that nothing is missing."""
+
+import ast
+import inspect
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
+
+from matplotlib.figure import Figure
+from sphinx.errors import ExtensionError
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util import logging
+
+from riemannrnn.cli.compare import digits_task
+from riemannrnn.learning import compare
+from riemannrnn.learning.contenders import Contender
+from riemannrnn.learning.geometries import metrics_table
+from riemannrnn.plots import plot_losses, save_figure
+
+HERE = Path(__file__).parent
+GENERATED = HERE / "generated"
+
+MODULES = (
+    "manifolds",
+    "riemannrnn",
+    "riemannrnn.network",
+    "riemannrnn.equilibrium",
+    "riemannrnn.learning",
+    "riemannrnn.learning.rules",
+    "riemannrnn.learning.stopping",
+    "riemannrnn.learning.geometries",
+    "riemannrnn.datasets",
+    "riemannrnn.analysis",
+    "riemannrnn.paper",
+    "riemannrnn.plots",
+)
+"""A page each, in this order; what several of them export is described on the first."""
+
+
+DESCRIBED: dict[tuple[str, int], str] = {}
+"""Where each public name is described, by itself and what it stands for."""
+
+
+def write(app=None):
+    """Write everything that is generated; Sphinx calls it before it looks for sources."""
+    GENERATED.mkdir(exist_ok=True)
+    for name in MODULES:
+        (GENERATED / f"{name}.rst").write_text(api_page(import_module(name)), encoding="utf-8")
+    (GENERATED / "metrics.md").write_text(metrics_table() + "\n", encoding="utf-8")
+    picture = GENERATED / "comparison.png"
+    if not picture.exists():  # `make docs` begins with none; a quick build by hand keeps it
+        draw_comparison(picture)
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """Return `__all__`, or of a module without one what it defines itself."""
+    if hasattr(module, "__all__"):
+        return sorted(module.__all__, key=str.casefold)
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    constants = [name for name in vars(module) if name.isupper()]
+    return sorted((name for name in {*own, *constants} if not name.startswith("_")), key=str.casefold)
+
+
+def api_page(module: ModuleType) -> str:
+    """Return the reference of a module: its docstring, and every public name under the kind of thing that it is."""
+    name = module.__name__
+    groups: dict[str, list[str]] = {"Classes": [], "Functions": [], "Errors": [], "Constants and types": []}
+    elsewhere = []
+    for public in public_names(module):
+        value = getattr(module, public)
+        if isinstance(value, ModuleType):
+            elsewhere.append(f"- :doc:`{public} <{value.__name__}>`, a module")
+        elif (public, id(value)) in DESCRIBED:
+            elsewhere.append(f"- `{public} <{DESCRIBED[public, id(value)]}>`")
+        else:
+            DESCRIBED[public, id(value)] = f"{name}.{public}"
+            group, directive = _kind(module, public, value)
+            groups[group].append(directive)
+    parts = [f"{name}\n{'=' * len(name)}", f".. automodule:: {name}\n   :no-members:", f".. currentmodule:: {name}"]
+    for title, directives in groups.items():
+        if directives:
+            parts += [f"{title}\n{'-' * len(title)}", *directives]
+    if elsewhere:
+        parts += ["Described elsewhere\n-------------------", "\n".join(elsewhere)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kind(module: ModuleType, name: str, value: object) -> tuple[str, str]:
+    """Return the group of a public name, and the directive that describes it."""
+    full = f"{module.__name__}.{name}"
+    if inspect.isclass(value) and getattr(value, "__name__", None) == name:
+        if issubclass(value, BaseException):
+            return "Errors", f".. autoexception:: {full}\n   :show-inheritance:"
+        bases = "" if value.__bases__ == (object,) else "\n   :show-inheritance:"
+        return "Classes", f".. autoclass:: {full}\n   :members:{bases}"
+    if inspect.isroutine(value):
+        return "Functions", f".. autofunction:: {full}"
+    text = _documentation(module, name) or ["(no description)"]
+    return "Constants and types", "\n".join([f".. py:data:: {name}", "", *(f"   {line}" for line in text)])
+
+
+def _documentation(module: ModuleType, name: str) -> list[str]:
+    """Return the docstring below an assignment, in the module itself or in the one that it was imported from."""
+    for candidate in (module.__name__, *_modules(module.__name__.split(".")[0])):
+        found = ModuleAnalyzer.for_module(candidate).find_attr_docs().get(("", name))
+        if found:
+            return found
+    return []
+
+
+def source_signature(app, what, name, obj, options, signature, returns):
+    """Return the signature as it is written: `Array` and `Retraction`, not what these aliases stand for."""
+    if what == "module":
+        return None
+    function = obj.__init__ if inspect.isclass(obj) else obj
+    try:
+        (definition,) = ast.parse(dedent(inspect.getsource(inspect.unwrap(function)))).body
+    except (OSError, TypeError):  # what a dataclass generates has no source
+        return None
+    if not isinstance(definition, ast.FunctionDef):
+        return None
+    arguments = definition.args
+    if arguments.args and arguments.args[0].arg in ("self", "cls"):
+        del arguments.args[0]
+    written = None if inspect.isclass(obj) or definition.returns is None else ast.unparse(definition.returns)
+    return f"({ast.unparse(arguments)})", written and written.strip("'")
+
+
+def _modules(package: str) -> list[str]:
+    """Return the names of a package and of all modules in it, but for the one that runs when it is imported."""
+    inside = pkgutil.walk_packages(import_module(package).__path__, f"{package}.")
+    return [package, *(each.name for each in inside if not each.name.endswith("__main__"))]
+
+
+def check_complete(app, env):
+    """Refuse documentation that lacks a name of some `__all__`."""
+    there = {*env.domains.python_domain.objects, *MODULES}
+    missing = []
+    for package in ("manifolds", "riemannrnn"):
+        for name in _modules(package):
+            module = import_module(name)
+            for public in getattr(module, "__all__", ()):
+                value = getattr(module, public)
+                found = value.__name__ if isinstance(value, ModuleType) else DESCRIBED.get((public, id(value)))
+                if found not in there:
+                    missing.append(f"{name}.{public}")
+    if missing:
+        raise ExtensionError(f"public but not documented: {', '.join(missing)}; give the module a page in docs/pages.py")
+    logging.getLogger(__name__).info("every public name is documented")
+
+
+def draw_comparison(path: Path) -> None:
+    """Draw the first picture: how far four metrics come within one budget, from one starting point."""
+    metrics = {"euclidean": "additive", "resolvent": "geodesic", "monotone": "geodesic", "scaled-monotone": "geodesic"}
+    task = digits_task(units=40, radius=0.5, activation="tanh", training_size=200, seed=0, dtype="float64")
+    contenders = [Contender(metric, retraction, "conjugate-gradient") for metric, retraction in metrics.items()]
+    entries = compare(task, contenders, budget=60).entries
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    ax = plot_losses(entries, "evaluations", figure.add_subplot())
+    for line, entry in zip(ax.get_lines(), entries, strict=True):
+        line.set(linestyle="-", label=f"{entry.contender.metric}: {entry.training_loss:.2f}")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title("One network, one start, one solver: what the metric changes", fontsize=10)
+    ax.legend(title="metric: loss at the end", frameon=False, fontsize=8, title_fontsize=8)
+    save_figure(figure, path)
