@@ -235,7 +235,9 @@ figure, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 for name, history in histories.items():
     style = {"color": RULE_COLOURS.get(name, "#E69F00"), "ls": STYLES.get(name, "-.")}
     ax.semilogy(np.arange(40), history.loss, lw=1.6, **style)
-    ax.text(39.6, history.loss[-1], RULE_LABELS.get(name, "mean gains, geodesic"), color=style["color"], va="center")
+    above = name in ("gain", "dW2")  # labels that would touch the next one
+    label = RULE_LABELS.get(name, "mean gains, geodesic")
+    ax.text(39.6, history.loss[-1], label, color=style["color"], va="bottom" if above else "top")
 ax.set(xlabel="step", ylabel="loss J", xlim=(0, 50), title="In a tanh network the rules that know the gains learn faster, each at its best rate")
 plt.show()
 assert max(final["dW3"], final["dW4"], final["gain"]) < 0.2 * min(final["dW1"], final["dW2"])
