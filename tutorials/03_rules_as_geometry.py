@@ -134,7 +134,9 @@ apart = np.array([np.linalg.norm(resolvent.exp(start, -eta * direction) - (start
 constant = np.linalg.norm(direction @ A @ direction)
 small = etas < 1e-2
 slope = np.polyfit(np.log(etas[small]), np.log(apart[small]), 1)[0]
-print(f"slope {slope:.4f}; ‖ΔW2 − ΔW3‖ / η² = {apart[3] / etas[3] ** 2:.4f} at η = {etas[3]:.0e}; ‖grad A grad‖ = {constant:.4f}")
+print(
+    f"slope {slope:.4f}; ‖ΔW2 − ΔW3‖ / η² = {apart[3] / etas[3] ** 2:.4f} at η = {etas[3]:.0e}; ‖grad A grad‖ = {constant:.4f}"
+)
 assert abs(slope - 2) < 0.01
 assert np.isclose(apart[3] / etas[3] ** 2, constant, rtol=1e-3)
 
@@ -186,7 +188,9 @@ for ax, ((network, metric), degrees) in zip(axes.flat, found.items(), strict=Tru
     ax.imshow(degrees, vmin=0, vmax=90, cmap="cividis")
     for (row, column), value in np.ndenumerate(degrees):
         ax.text(column, row, f"{value:.0f}°", ha="center", va="center", color="white" if value < 50 else "black")
-    ax.set(xticks=range(4), yticks=range(4), xticklabels=labels, yticklabels=labels, title=f"{network} network, {metric} metric")
+    ax.set(
+        xticks=range(4), yticks=range(4), xticklabels=labels, yticklabels=labels, title=f"{network} network, {metric} metric"
+    )
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
 plt.show()
@@ -199,7 +203,9 @@ plt.show()
 assert found["linear", "Euclidean"][1, 2] < 1.5 < 80 < found["linear", "Euclidean"][0, 1]
 assert found["tanh", "Euclidean"][1, 2] > 20
 cosines = [descent_cosine(change, nonlinear.gradient(start)) for change in first_steps(nonlinear, rules.values())]
-print("angle to −∇J:", dict(zip(labels, [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines], strict=True)))
+print(
+    "angle to −∇J:", dict(zip(labels, [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines], strict=True))
+)
 assert min(cosines) > 0
 
 # %%
@@ -238,7 +244,12 @@ for name, history in histories.items():
     above = name in ("gain", "dW2")  # labels that would touch the next one
     label = RULE_LABELS.get(name, "mean gains, geodesic")
     ax.text(39.6, history.loss[-1], label, color=style["color"], va="bottom" if above else "top")
-ax.set(xlabel="step", ylabel="loss J", xlim=(0, 50), title="In a tanh network the rules that know the gains learn faster, each at its best rate")
+ax.set(
+    xlabel="step",
+    ylabel="loss J",
+    xlim=(0, 50),
+    title="In a tanh network the rules that know the gains learn faster, each at its best rate",
+)
 plt.show()
 assert max(final["dW3"], final["dW4"], final["gain"]) < 0.2 * min(final["dW1"], final["dW2"])
 
