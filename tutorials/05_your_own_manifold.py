@@ -315,6 +315,8 @@ for (name, run), colour, marker in zip(ends.items(), (EUCLIDEAN, OURS), "os", st
     stretch[name] = np.mean(np.abs(stretched))
     print(f"{name:10} {len(run.loss)} steps: lengths change by {stretch[name]:.0%}, directions by {turned.mean():.0f}°")
     ax.plot(turned, 100 * stretched, marker, color=colour, ms=5, label=name)
+pairs = [change_of_rows(run.weights) for run in ends.values()]  # a line joins the two fates of a neuron
+ax.plot(*np.transpose([(turned, 100 * stretched) for stretched, turned in pairs], (1, 0, 2)), color="0.6", lw=0.8, zorder=0)
 ax.axhline(0, color="black", lw=0.8)
 ax.set(
     xlabel="turn of a neuron's input weights (degrees)", ylabel="change of their length (%)",
