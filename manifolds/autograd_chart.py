@@ -7,13 +7,14 @@ from math import inf
 from typing import final
 
 import autograd.numpy as anp
+import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 from autograd import grad, make_vjp
 from autograd.differential_operators import make_jvp_reversemode
 
-from manifolds.arrays import Array, PointCache
+from manifolds.arrays import Array, PointCache, all_finite
 from manifolds.charts import Chart, Retraction
-from manifolds.errors import InvalidArrayError
+from manifolds.errors import InvalidArrayError, OutsideManifoldError
 
 
 @contextmanager
@@ -39,6 +40,8 @@ class AutogradChart(Chart):
     ------
     InvalidArrayError
         From whatever needs a derivative, for points that are not NumPy's arrays.
+    OutsideManifoldError
+        From whatever needs coordinates, for points where `forward` is not finite.
 
     Notes
     -----
@@ -57,7 +60,14 @@ class AutogradChart(Chart):
 
     def _trace(self, point: Array) -> tuple[Array, Callable[[Array], Array], Callable[[Array], Array]]:
         _check_numpy(point)
-        pull_forward, coordinates = make_vjp(self._forward)(point)
+        with np.errstate(all="ignore"):  # found out below
+            pull_forward, coordinates = make_vjp(self._forward)(point)
+        if not all_finite(coordinates):
+            raise OutsideManifoldError(
+                "φ(W) holds NaN or infinity",
+                "a point of this chart is where φ, given as forward, is finite",
+                "Start from a point inside, or correct forward",
+            )
         pull_inverse, _ = make_vjp(self._inverse)(coordinates)
         return coordinates, pull_forward, pull_inverse
 
@@ -68,7 +78,7 @@ class AutogradChart(Chart):
         return self._inverse(coordinates)
 
     def differential(self, point: Array, vector: Array) -> Array:
-        _check_numpy(point)
+        self._at(point)  # refuses what is no point
         return make_jvp_reversemode(self._forward)(point)(vector)
 
     def adjoint(self, point: Array, coordinates: Array) -> Array:

@@ -6,10 +6,10 @@ import numpy as np
 from array_api_compat import array_namespace
 from pymanopt.manifolds import Product
 
-from manifolds.arrays import Array, Point, frobenius_norm, inner, machine_epsilon
+from manifolds.arrays import Array, Point, all_finite, frobenius_norm, inner, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart
-from manifolds.errors import ManifoldError
+from manifolds.errors import ManifoldError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
 from manifolds.pullback import PullbackManifold
 from manifolds.scaled_monotone import ScaledMonotoneManifold
@@ -17,6 +17,9 @@ from manifolds.slopes import CheckReport, CheckResult, check_equal, check_number
 
 MOST_ROUNDING = 100.0
 """Rounding may be so many times larger than that of the quantities themselves."""
+
+MOST_HALVINGS = 20
+"""A vector that leads over an edge of which the chart does not know is halved so often at most."""
 
 
 def check_gradient(
@@ -205,7 +208,18 @@ def _chart_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
         return []
     V = _short_vector(manifold, W)
     V = V * min(1.0, 0.3 * manifold.chart.exit_time(W, V, "additive"))
+    for _ in range(MOST_HALVINGS):  # a chart may have an edge that it does not know
+        if _has_coordinates(manifold.chart, W + V) and _has_coordinates(manifold.chart, W - V):
+            break
+        V = V / 2
     return check_chart(manifold.chart, W, V, manifold.normal(W))
+
+
+def _has_coordinates(chart: Chart, point: Array) -> bool:
+    try:
+        return all_finite(chart.value(point))
+    except OutsideManifoldError:
+        return False
 
 
 def _cost_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:

@@ -1,9 +1,10 @@
 """The checks find every single formula that is broken on purpose, and say which."""
 
+import autograd.numpy as anp
 import numpy as np
 import pytest
 
-from manifolds import PullbackManifold, Resolvent, check_manifold
+from manifolds import AutogradChart, OutsideManifoldError, PullbackManifold, Resolvent, check_manifold
 from manifolds.checks import check_equal, check_gradient, check_hessian, check_numbers, check_slope
 
 Q = np.array([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
@@ -215,3 +216,33 @@ def test_a_broken_chart_is_named(formula: str, monkeypatch: pytest.MonkeyPatch) 
     report = check_manifold(manifold)
     assert not report
     assert not report[f"chart {formula.replace('_', ' ')}"]
+
+
+def bounded(bound: float = 0.5) -> AutogradChart:
+    """Synapses between −bound and bound: an edge that the chart does not know."""
+    return AutogradChart(lambda W: bound * anp.arctanh(W / bound), lambda Z: bound * anp.tanh(Z / bound))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 20])
+def test_a_chart_with_an_edge_that_it_does_not_know_passes(n):
+    for seed in range(5):
+        report = check_manifold(PullbackManifold(bounded(), n, seed=seed))
+        assert report, str(report)
+
+
+def test_a_point_outside_an_autograd_chart_is_refused():
+    manifold, outside = PullbackManifold(bounded(), 2), np.array([[0.1, 0.2], [0.3, 0.7]])
+    zero = np.zeros((2, 2))
+    for call in (manifold.point_at, lambda W: manifold.dist(W, zero), lambda W: manifold.exp(W, zero)):
+        with pytest.raises(OutsideManifoldError, match="is finite"):
+            call(outside)
+    report = check_manifold(manifold, outside)
+    assert not report
+    assert "φ(W) holds NaN or infinity" in str(report)
+
+
+def test_an_inverse_with_another_scale_is_found():
+    chart = AutogradChart(lambda W: 0.5 * anp.arctanh(2 * W), lambda Z: 0.5 * anp.tanh(Z))
+    report = check_manifold(PullbackManifold(chart, 4, seed=0))
+    assert not report["chart inverse"]
+    assert report["chart differential"]

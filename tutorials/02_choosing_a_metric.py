@@ -1,0 +1,454 @@
+"""
+Choosing a metric
+=================
+
+A learning rule needs to know what a *small* change of the weights is. A metric says so: it measures the length of a change
+V at the weights W. Gradient descent takes the step that lowers the loss most for its length, so another metric is another
+learning rule, with another path to the same minimum.
+
+This page draws five metrics on two circuits that are small enough to see whole, and then counts what each costs and risks
+in a network of ten neurons. All circuits here are linear, r = W r + x, so that every picture can be checked with pencil
+and paper; the names and calls are the same for nonlinear ones.
+"""
+
+# %%
+# One neuron
+# ----------
+# A neuron that excites itself with weight W answers a stimulus x with the fixed point r = a x, where a = 1 / (1 − W) is
+# its gain. We ask for a gain of 2, so the best weight is ½. The loss is the mean of ½ (r − 2x)², that is J = ½ (a − 2)²
+# for stimuli of unit variance.
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from manifolds import (
+    AutogradChart,
+    Composition,
+    Identity,
+    ManifoldError,
+    MonotoneManifold,
+    PullbackManifold,
+    Resolvent,
+    SubspaceManifold,
+    left_invariant,
+    mask,
+)
+from riemannrnn import FixedPointCost, FixedPointError, RateNetwork, SquaredError
+from riemannrnn.learning.metrics import response_metric
+from riemannrnn.learning.optimizers import MetricRule
+from riemannrnn.plots.geodesics import METRIC_STYLES
+
+plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
+
+COLOURS = {name: colour for name, (colour, _) in METRIC_STYLES.items()} | {"response": "#E69F00"}
+METRICS = ("euclidean", "resolvent", "left-invariant", "monotone", "response")
+
+neuron = RateNetwork(1, activation="identity")
+x = np.array([[1.0], [-1.0]])
+neuron_cost = FixedPointCost(neuron, x, SquaredError(2 * x))
+flat = PullbackManifold(Identity(), 1)
+resolvent = PullbackManifold(Resolvent(), 1)
+invariant = left_invariant(1)
+
+# %%
+# A metric is a ruler. In one dimension nothing more is to say about it than how many of its units lie between two weights:
+#
+# - **Euclidean**: W′ − W.
+# - **Resolvent**: a′ − a, the change of the gain.
+# - **Left-invariant**: log(1 − W) − log(1 − W′), the *relative* change of the gain.
+#
+# The singularity W = 1, where the fixed point runs away, is one unit from W = 0 on the first ruler. On the other two it is
+# infinitely far away. No step of finite length reaches it.
+
+near_one = np.array([[1 - 1e-6]])
+zero = np.zeros((1, 1))
+for manifold in (flat, resolvent, invariant):
+    print(f"{manifold}: from W = 0 to W = 0.999999 it is {manifold.dist(zero, near_one):.4g}")
+assert resolvent.dist(zero, near_one) > 9e5
+assert np.isclose(invariant.dist(zero, near_one), np.log(1e6))
+
+# %%
+# In the figure every ruler is drawn under the loss, with a tick each quarter of a unit, both ways from W = 0. Where ticks are
+# dense, steps are short. Before the singularity the loss rises without bound: a Euclidean step, blind to that, gets longer
+# there, and the two other rulers make it shorter. Far to the left the loss is nearly level: there the resolvent's ticks are
+# far apart, so it crosses the plain in a few steps. They end at a = 0, that is at W = −∞, one unit from W = 0. That is the
+# one edge that the resolvent metric has.
+
+
+def marks(manifold, spacing=0.25, least=-3.01):
+    """Return the weights at multiples of `spacing` from W = 0 on a manifold of one neuron, from `least` on."""
+    found = [0.0]
+    for sign in (-1, 1):
+        for count in range(1, 80):
+            try:
+                W = manifold.exp(zero, np.array([[sign * spacing * count]]))[0, 0]
+            except ManifoldError:  # the geodesic has met the edge
+                break
+            if not least < W < 1:
+                break
+            found.append(W)
+    return found
+
+
+W_axis = np.linspace(-3, 0.93, 300)
+a_axis = np.linspace(0, 4, 100)
+assert np.isclose(neuron_cost(np.array([[-1.0]])), 0.5 * (0.5 - 2) ** 2)
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2), width_ratios=(2, 1), layout="constrained", sharey=True)
+figure.suptitle("One neuron: towards the cliff at W = 1 two of three rulers get finer", fontsize=9)
+left.plot(W_axis, 0.5 * (1 / (1 - W_axis) - 2) ** 2, color="black")
+left.axvline(1, color="0.5", ls=":", lw=1)
+left.text(1.05, 3.7, "W = 1", color="0.3")
+rulers = {"euclidean": flat, "resolvent": resolvent, "left-invariant": invariant}
+for height, (name, manifold) in zip((-0.5, -1.0, -1.5), rulers.items(), strict=True):
+    left.plot(marks(manifold), np.full(len(marks(manifold)), height), "|", color=COLOURS[name], ms=10, mew=1.3)
+    left.text(-3.1, height, name, color=COLOURS[name], ha="right", va="center")
+left.set(xlim=(-3, 1.5), ylim=(-1.9, 4), xlabel="weight W", ylabel="loss J", yticks=[0, 1, 2, 3, 4])
+left.yaxis.set_label_coords(-0.08, 0.66)
+right.plot(a_axis, 0.5 * (a_axis - 2) ** 2, color="black")
+right.set(xlabel="gain a = 1 / (1 − W)", xlim=(0, 4))
+plt.show()
+
+# %%
+# The five metrics of this page are only three in one dimension. Monotone and left-invariant agree there, and so do
+# resolvent and response, which measures the change of the rates, here of a x. Two neurons tell them apart.
+
+V = np.ones((1, 1))
+for W in (np.array([[-1.0]]), np.array([[0.8]])):
+    assert np.isclose(MonotoneManifold(1).norm(W, V), invariant.norm(W, V))
+    assert np.isclose(response_metric(neuron_cost).norm(W, V), resolvent.norm(W, V))
+
+# %%
+# Two neurons
+# -----------
+# Neuron 1 excites itself with weight w and listens to neuron 2 with weight c. The other two synapses are absent:
+#
+#     W = [[w, c], [0, 0]],    r₂ = x₂,    r₁ = a x₁ + b x₂    with a = 1 / (1 − w), b = a c.
+#
+# The first row of A = (I − W)⁻¹ is (a, b). The stimuli of the two neurons are correlated by 0.8, as those of neighbours often
+# are. The target is a = b = 2, so w = ½ and c = 1.
+
+
+def stimuli_with(covariance, count, seed=0):
+    """Return stimuli, a row each, with exactly this second moment."""
+    orthonormal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((count, len(covariance))))
+    return count**0.5 * orthonormal @ np.linalg.cholesky(covariance).T
+
+
+def circuit(w, c):
+    return np.array([[w, c], [0.0, 0.0]])
+
+
+covariance = np.array([[1.0, 0.8], [0.8, 1.0]])
+pair = RateNetwork(2, activation="identity")
+x = stimuli_with(covariance, 20)
+target = circuit(0.5, 1.0)
+cost = FixedPointCost(pair, x, SquaredError(pair.fixed_points(target, x).rates))
+
+
+def loss_of_response(a, b):
+    """Return J(a, b) = ½ (δa, δb) C (δa, δb)ᵀ, a bowl whose contours are ellipses."""
+    return 0.5 * ((a - 2) ** 2 + 1.6 * (a - 2) * (b - 2) + (b - 2) ** 2)
+
+
+assert np.isclose(cost(circuit(-0.5, 0.3)), loss_of_response(1 / 1.5, 0.3 / 1.5))
+
+# %%
+# Each metric is a manifold. The response metric g(V, V) = mean ‖δr[V]‖² has no chart in general. In a linear network it
+# has one, φ(W) = A √C with C the second moment of the stimuli, because δr = δA x. Two charts make it up, and with a chart
+# all of its geometry is in closed form. We check it against the metric that the package computes from the network.
+
+root = np.linalg.cholesky(covariance)
+times_root = AutogradChart(lambda A: A @ root, lambda Z: Z @ np.linalg.inv(root))
+manifolds = {
+    "euclidean": PullbackManifold(Identity(), 2),
+    "resolvent": PullbackManifold(Resolvent(), 2),
+    "left-invariant": left_invariant(2),
+    "monotone": MonotoneManifold(2),
+    "response": PullbackManifold(Composition(times_root, Resolvent()), 2),
+}
+W = circuit(-0.5, 0.3)
+as_chart = manifolds["response"].euclidean_to_riemannian_gradient(W, cost.gradient(W))
+as_package = response_metric(cost).euclidean_to_riemannian_gradient(W, cost.gradient(W))
+assert np.allclose(as_chart, as_package)
+
+# %%
+# The synapses that are absent must stay absent: `SubspaceManifold(manifold, mask(...))` is the same metric with only the two
+# synapses free. Its gradients make the arrows of the next figures, all drawn to one length, for only directions are compared.
+#
+# A *geodesic ball* is the set of all weights within a given distance, here 0.2. It is drawn by its definition: send a
+# geodesic of length 0.2 from the centre in every direction of the plane, by `exp`, and join the ends. (In two of the
+# metrics a geodesic of the four weights bends slightly out of the plane; then its shadow on the plane is drawn.) All balls
+# of a panel have the same size to that metric. Where a ball looks small, the metric takes short steps.
+
+synapses = mask([[True, True], [False, False]])
+planes = {name: SubspaceManifold(manifold, synapses) for name, manifold in manifolds.items()}
+basis = (circuit(1.0, 0.0), circuit(0.0, 1.0))
+
+
+def direction_of_descent(name, W):
+    """Return −grad J on the plane, shape (2,)."""
+    return -planes[name].euclidean_to_riemannian_gradient(W, cost.gradient(W))[0]
+
+
+def ball(manifold, W, radius=0.2, points=41):
+    """Return the ends of geodesics of that length from W in the plane, shape (points, 2)."""
+    gram = np.array([[manifold.inner_product(W, U, V) for V in basis] for U in basis])
+    angles = np.linspace(0, 2 * np.pi, points)
+    circle = np.linalg.solve(np.linalg.cholesky(gram).T, np.array([np.cos(angles), np.sin(angles)])).T
+    return np.array([manifold.exp(W, radius * circuit(*direction))[0] for direction in circle])
+
+
+def response_of(plane_points):
+    """Return (a, b) of the weights (w, c), any leading shape."""
+    w, c = np.moveaxis(plane_points, -1, 0)
+    return np.stack([1 / (1 - w), c / (1 - w)], axis=-1)
+
+
+START = (-0.9, -1.0)
+
+
+def descent_path(name, step=0.03, most=300):
+    """Return the path of steepest descent in a metric, in steps of equal length on the page, shape (points, 2)."""
+    path = [np.array(START)]
+    while len(path) < most and np.linalg.norm(path[-1] - target[0]) > step:
+        direction = direction_of_descent(name, circuit(*path[-1]))
+        path.append(path[-1] + step * direction / np.linalg.norm(direction))
+    return np.array(path)
+
+
+def has_point(name, w, c):
+    """Tell whether the weights are a point of the manifold; the monotone one ends at 1 − w = c² / 4."""
+    return name != "monotone" or 1 - w > c**2 / 4
+
+
+centres = [(-0.6, 1.2), (-0.6, 0.0), (-0.6, -1.1), (0.0, 0.0), (0.55, 0.0), (0.45, 1.25), (0.3, -0.9), (0.75, 0.45)]
+balls = {
+    name: [ball(manifold, circuit(*centre)) for centre in centres if has_point(name, *centre)]
+    for name, manifold in manifolds.items()
+}
+paths = {name: descent_path(name) for name in METRICS}
+
+# %%
+# In the weights
+# ^^^^^^^^^^^^^^
+# The loss in the plane of w and c is a bent valley beside a cliff: it is singular along w = 1.
+
+w_grid, c_grid = np.meshgrid(np.linspace(-1.2, 0.985, 150), np.linspace(-1.6, 1.9, 150))
+levels = [0.05, 0.2, 0.5, 1, 2, 4, 8, 16]
+places = [(w, c) for w in np.linspace(-1.05, 0.8, 6) for c in np.linspace(-1.3, 1.5, 7)]
+
+
+def draw_loss(ax):
+    values = response_of(np.stack([w_grid, c_grid], axis=-1))
+    ax.contour(w_grid, c_grid, loss_of_response(values[..., 0], values[..., 1]), levels=levels, colors="0.75", linewidths=0.7)
+    ax.plot(*target[0, :2], "*", color="white", mec="black", ms=9, zorder=5)
+    ax.axvline(1, color="0.5", ls=":", lw=1)
+    ax.set(xlim=(-1.2, 1.1), ylim=(-1.5, 1.7), aspect="equal")
+
+
+def draw_arrows(ax, name):
+    at = [place for place in places if has_point(name, *place)]
+    directions = np.array([direction_of_descent(name, circuit(*place)) for place in at])
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    ax.quiver(*np.transpose(at), *unit.T, color="0.45", angles="xy", pivot="mid", scale=13, width=0.007)
+
+
+figure, axes = plt.subplots(2, 3, figsize=(6.4, 6), sharex=True, sharey=True, layout="constrained")
+figure.suptitle("Two neurons, in the weights: near the cliff all balls shrink but the Euclidean ones", fontsize=9)
+for ax, name in zip(axes.flat, METRICS, strict=False):
+    draw_loss(ax)
+    draw_arrows(ax, name)
+    for outline in balls[name]:
+        ax.plot(*outline.T, color=COLOURS[name], lw=1.3)
+    ax.set_title(name, color=COLOURS[name])
+c_axis = np.linspace(-1.6, 1.9, 100)
+axes[1, 0].fill_betweenx(c_axis, 1 - c_axis**2 / 4, 1.1, color="0.85", lw=0)
+axes[1, 2].set_title("paths of descent")
+draw_loss(axes[1, 2])
+for name in METRICS:
+    axes[1, 2].plot(*paths[name].T, color=COLOURS[name], lw=1.4, ls=(0, (3, 3)) if name == "left-invariant" else "-")
+axes[1, 2].plot(*START, "o", color="white", mec="black", ms=5)
+for ax in axes[1]:
+    ax.set_xlabel("self-excitation w")
+for ax in axes[:, 0]:
+    ax.set_ylabel("input weight c")
+plt.show()
+
+# %%
+# What to see, panel by panel. The star is the minimum, the dotted line the singularity, the grey region no point of the
+# manifold.
+#
+# - **Euclidean**: the same circle everywhere, also on the cliff, where it nearly touches the singularity.
+# - **Resolvent**: the balls shrink towards the cliff in the direction across it, and grow on the plain.
+# - **Left-invariant**: balls are circles of radius ∝ 1 − w. On this plane it is the hyperbolic half-plane of the geometry
+#   books: its arrows are the Euclidean ones, its path is the Euclidean path, only step lengths differ.
+# - **Monotone**: balls shrink towards the parabola 1 − w = c² / 4 as well. Beyond it a nonlinear network with these
+#   weights may lose its fixed points, so the manifold ends there, infinitely far away. The price: strong one-way
+#   amplification is left out.
+# - **Response**: as the resolvent, and long along the valley. Its arrows point to the minimum from everywhere.
+
+for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):
+    ratio = direction_of_descent("left-invariant", W) / direction_of_descent("euclidean", W)
+    assert np.allclose(ratio, (1 - W[0, 0]) ** 2)  # the same direction, other lengths
+
+# %%
+# In the response
+# ^^^^^^^^^^^^^^^
+# A metric is not a picture of the weights: the same balls and paths can be drawn over a and b, the entries of A. There the
+# loss is a bowl, and a resolvent ball is what it was made to be, a circle. A Euclidean ball on the cliff is a giant.
+
+figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.7), sharex=True, sharey=True, layout="constrained")
+figure.suptitle("The same in A: the loss is a bowl, and the response metric has its shape", fontsize=9)
+a_grid, b_grid = np.meshgrid(np.linspace(0, 4, 100), np.linspace(-2, 4, 100))
+for ax, name in zip(axes, ("euclidean", "resolvent", "response"), strict=True):
+    ax.contour(a_grid, b_grid, loss_of_response(a_grid, b_grid), levels=levels, colors="0.75", linewidths=0.7)
+    for outline in balls[name]:
+        ax.plot(*response_of(outline).T, color=COLOURS[name], lw=1.3)
+    ax.plot(*response_of(paths[name]).T, color=COLOURS[name], lw=1.4, ls="--")
+    ax.plot(*response_of(np.array(START)), "o", color="white", mec="black", ms=5)
+    ax.plot(2, 2, "*", color="white", mec="black", ms=9)
+    ax.set(xlim=(0, 4), ylim=(-1.5, 4), xlabel="a = A₁₁", aspect="equal")
+    ax.set_title(name, color=COLOURS[name])
+axes[0].set_ylabel("b = A₁₂")
+plt.show()
+
+# %%
+# The contours of the bowl are ellipses because the two inputs are correlated. The resolvent path descends a round metric
+# in an oblong bowl, falls into the valley and turns. The response metric is as oblong as the bowl: its path is straight.
+# The singularity was one problem and the correlation of the stimuli is another; the resolvent metric solves the first, the
+# response metric both.
+
+
+def bend(path):
+    """Return the largest distance from the straight line between the ends of a path, relative to its length."""
+    chord = path[-1] - path[0]
+    across = np.array([-chord[1], chord[0]]) / np.linalg.norm(chord)
+    return np.max(np.abs((path - path[0]) @ across)) / np.linalg.norm(chord)
+
+
+bends = {name: bend(response_of(paths[name])) for name in METRICS}
+print({name: f"{value:.1%}" for name, value in bends.items()})
+assert bends["response"] < 0.02
+assert min(bends["euclidean"], bends["resolvent"]) > 0.05
+
+# %%
+# Ten neurons: what each costs and what it risks
+# ----------------------------------------------
+# Pictures stop here and counting begins. A network of ten neurons learns the fixed points of another one, the teacher, in
+# three situations:
+#
+# - **white**: the stimuli are uncorrelated, the teacher is an ordinary random network;
+# - **correlated**: the same teacher, stimuli whose standard deviations span a factor of ten;
+# - **slow**: white stimuli, and a teacher with one mode near the edge of stability, of time constant 20 τ. Integrators are
+#   made like that.
+#
+# Each metric takes steps W ← exp_W(−η grad J) at four learning rates, from too short to too long. (Geodesics of the
+# response metric would be integrated numerically, so it takes its steps in a straight line.) There is no guard and no line
+# search. We count steps until the loss is 1 % of that at the start, and watch the spectral abscissa: the largest real part
+# of the eigenvalues of −I + W, in units of 1/τ. Where it is positive the fixed points still solve r = W r + x, but they
+# are unstable and no network would ever be found there: they are lost, and the run ends.
+
+N, MOST_STEPS = 10, 100
+RATES = (1 / 16, 1 / 4, 1.0, 4.0)
+network = RateNetwork(N, activation="identity", seed=1)
+start = network.initial_weights(0.3)
+teacher = RateNetwork(N, seed=5).initial_weights(0.6)
+mode = np.ones((N, N)) / N  # projects on the mean of all neurons
+slow_teacher = 0.95 * mode + 0.5 * (np.eye(N) - mode) @ teacher @ (np.eye(N) - mode)
+white, correlated = np.eye(N), np.diag(np.geomspace(4, 0.04, N))
+SITUATIONS = {"white": (white, teacher), "correlated": (correlated, teacher), "slow": (white, slow_teacher)}
+
+MAKE = {
+    "euclidean": lambda cost: MetricRule(PullbackManifold(Identity(), N)),
+    "resolvent": lambda cost: MetricRule(PullbackManifold(Resolvent(), N)),
+    "left-invariant": lambda cost: MetricRule(left_invariant(N)),
+    "monotone": lambda cost: MetricRule(MonotoneManifold(N)),
+    "response": lambda cost: MetricRule(response_metric(cost), "additive"),
+}
+
+
+def learn(rule, cost, rate):
+    """Return the steps to 1 % of the loss (infinity: not reached), the worst abscissa met, and whether a step met an edge."""
+    W, goal, worst = start, 0.01 * cost(start), -np.inf
+    for step in range(MOST_STEPS + 1):
+        worst = max(worst, np.linalg.eigvals(W).real.max() - 1)
+        if worst >= 0:
+            break
+        try:
+            at = cost.at(W)
+            if at.cost < goal:
+                return step, worst, False
+            if at.cost > 1e3 * goal:  # ten times the loss at the start: the step was too long
+                break
+            W, _ = rule.step(W, at, rate)
+        except (ManifoldError, FixedPointError):
+            return np.inf, worst, True
+    return np.inf, worst, False
+
+
+runs = {}
+for situation, (moments, true) in SITUATIONS.items():
+    x = stimuli_with(moments, 40)
+    cost = FixedPointCost(network, x, SquaredError(network.fixed_points(true, x).rates))
+    for name in METRICS:
+        runs[name, situation] = [learn(MAKE[name](cost), cost, rate) for rate in RATES]
+
+# %%
+# The table has the fewest steps over the four rates for each situation; and over all twelve runs the worst abscissa, how many
+# runs became unstable, and how many met an edge of their manifold, where `exp` raises an error.
+
+fewest = {key: min(steps for steps, _, _ in of) for key, of in runs.items()}
+worst = {name: max(abscissa for key, of in runs.items() if key[0] == name for _, abscissa, _ in of) for name in METRICS}
+unstable = {name: sum(abscissa >= 0 for key, of in runs.items() if key[0] == name for _, abscissa, _ in of) for name in METRICS}
+edges = {name: sum(edge for key, of in runs.items() if key[0] == name for _, _, edge in of) for name in METRICS}
+
+
+def shown(steps):
+    return f"{steps}" if np.isfinite(steps) else f"> {MOST_STEPS}"
+
+
+print(f"{'metric':15}" + "".join(f"{each:>12}" for each in (*SITUATIONS, "worst 1/τ", "unstable", "edge met")))
+for name in METRICS:
+    counts = "".join(f"{shown(fewest[name, situation]):>12}" for situation in SITUATIONS)
+    print(f"{name:15}{counts}{worst[name]:>+12.3g}{unstable[name]:>12}{edges[name]:>12}")
+
+assert fewest["resolvent", "white"] == fewest["resolvent", "slow"] == 1
+assert fewest["response", "correlated"] <= 5
+assert 20 <= fewest["resolvent", "correlated"] < 50 <= fewest["monotone", "correlated"]
+assert not np.isfinite(fewest["euclidean", "correlated"])
+assert not np.isfinite([fewest[name, "slow"] for name in METRICS if name != "resolvent"]).any()
+assert unstable["monotone"] == edges["monotone"] == 0
+assert unstable["resolvent"] == 0 < edges["resolvent"]
+assert min(unstable["euclidean"], unstable["left-invariant"], unstable["response"]) > 0
+
+# %%
+# Which one, then?
+# ----------------
+# - **Resolvent: the first choice.** With white stimuli the loss of a linear network is a round bowl in A, and one geodesic
+#   step of rate 1 ends at its bottom. The slow mode costs nothing extra. It has an edge, A singular, where weights are
+#   infinite; a geodesic that is too long meets it, and `exp` says so instead of returning nonsense.
+# - **Response: where stimuli are correlated.** It needs as few steps for correlated as for white stimuli. Each costs a
+#   solve with the network's own response. Its straight steps must be guarded: without a guard it lost the slow teacher at
+#   every rate.
+# - **Monotone: where nothing may be lost.** At none of the rates did it lose a fixed point, and for activations with slopes
+#   in [0, 1] that is a theorem, for every stimulus and every step. It pays beside the edge: the slow teacher is close to
+#   it, so the way there is long. `ScaledMonotoneManifold`, the default of `train`, holds more weights with the same promise.
+# - **Left-invariant: where det(I − W) must keep its sign.** No step crosses the singularity. A pair of complex eigenvalues
+#   needs no singularity to cross into instability, and at the long rates it did.
+# - **Euclidean: as the base line.** Correlated stimuli and the slow mode both defeat it, and it lost fixed points in more
+#   runs than any other.
+#
+# These are fixed steps on a linear task, chosen to show one difficulty at a time. On your task, ask `riemannrnn compare`: it
+# runs all of them from one start within one budget.
+
+assert unstable["euclidean"] == max(unstable.values())
+
+# %%
+# What to try next
+# ----------------
+# - Set the correlation of the two neurons to −0.8, or to 0, and look at the response panel again.
+# - Replace "identity" by "tanh", and the closed form of the loss by `cost` on a coarser grid.
+# - Draw a metric that is not here: `right_invariant(2)`, or `gain(g)` for gains g that differ between the neurons.
+# - Let a line search choose the rate: `ConjugateGradient().run(cost.problem(manifold), initial_point=start)` of pymanopt.
+# - Put a guard on the fixed steps: `train(..., rule=MetricRule(manifold))` shortens those that would lose a fixed point.
