@@ -54,4 +54,5 @@ sphinx_gallery_conf = {
 def setup(app):
     app.connect("builder-inited", pages.write)
     app.connect("autodoc-process-signature", pages.source_signature)
+    app.connect("autodoc-skip-member", pages.skip_requests)
     app.connect("env-check-consistency", pages.check_complete)

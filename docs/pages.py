@@ -110,6 +110,11 @@ def _documentation(module: ModuleType, name: str) -> list[str]:
     return []
 
 
+def skip_requests(app, what, name, member, skip, options):
+    """Leave out what scikit-learn gives every estimator to route metadata; its docstrings refer to scikit-learn's own pages."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
 def source_signature(app, what, name, obj, options, signature, returns):
     """Return the signature as it is written: `Array` and `Retraction`, not what these aliases stand for."""
     if what == "module":
