@@ -11,6 +11,7 @@ from benchmarks.contest import OURS
 from benchmarks.growth import BATCH, NETWORK, curves, exponent
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
+from riemannrnn.plots.comparison import GEOMETRY_COLOURS
 from riemannrnn.plots.saving import save_figure
 
 TITLES = {"units": f"{BATCH} stimuli", "stimuli": f"n = {NETWORK}"}
@@ -87,16 +88,22 @@ def draw_rates(rows: list[Row], path: Path) -> None:
     optimisers = list(dict.fromkeys(row["optimiser"] for row in rows))
     figure = Figure(figsize=(4.2 * len(optimisers), 3.8), layout="constrained")
     for axes, optimiser in zip(figure.subplots(1, len(optimisers), sharey=True, squeeze=False)[0], optimisers, strict=True):
-        for place, manifold in enumerate(dict.fromkeys(row["manifold"] for row in rows)):
+        for manifold in dict.fromkeys(row["manifold"] for row in rows):
             curve = [row for row in rows if (row["manifold"], row["optimiser"]) == (manifold, optimiser)]
             curve.sort(key=lambda row: row["rate"])
-            (best, span), shown = decades(curve), {"color": f"C{place}"}
+            (best, span), shown = (
+                decades(curve),
+                {"color": GEOMETRY_COLOURS.get(manifold) or GEOMETRY_COLOURS[f"{manifold}/geodesic"]},
+            )
             x, y = [row["rate"] for row in curve], [100 * row["accuracy"] for row in curve]
             near = [value if value >= 100 * (best - NEAR) else float("nan") for value in y]
             axes.plot(x, y, lw=1, **shown)
             axes.plot(x, near, "-o", lw=3, ms=4, label=f"{manifold}: {100 * best:.0f} %, {span:.1f} decades", **shown)
-        axes.set(xscale="log", xlabel="learning rate", ylim=(0, 100), title=optimiser)
-        axes.legend(fontsize=7, frameon=False, loc="lower left")
+        axes.set(xscale="log", xlabel="learning rate", ylim=(0, 150), yticks=range(0, 101, 20), title=optimiser)
+        axes.legend(fontsize=7, frameon=False, loc="upper left")
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel(f"test accuracy on the digits (%), thick within {100 * NEAR:.0f} points of the best")
+    figure.axes[0].set_ylabel("test accuracy on the digits (%)")
+    figure.supxlabel(
+        f"thick: within {100 * NEAR:.0f} points of the best; 0: fixed points lost, or the manifold left", fontsize=7
+    )
     save_figure(figure, path)

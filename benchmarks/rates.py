@@ -1,7 +1,6 @@
 """Over how many decades of learning rate a manifold stays near its best: the digits, every manifold, two optimisers."""
 
 from dataclasses import dataclass, field
-from math import log10
 
 import numpy as np
 
@@ -70,7 +69,10 @@ class Digits:
 
 
 def decades(rows: list[Row]) -> tuple[float, float]:
-    """Return the best accuracy of a manifold, and over how many decades around its rate the accuracy stays near it."""
+    """Return the best accuracy of a manifold, and over how many decades around its rate the accuracy stays near it.
+
+    Each rate stands for a fifth of a decade.
+    """
     ordered = sorted(rows, key=lambda row: float(row["rate"]))
     accuracies = [float(row["accuracy"]) for row in ordered]
     best = max(accuracies)
@@ -79,4 +81,4 @@ def decades(rows: list[Row]) -> tuple[float, float]:
         low -= 1
     while high + 1 < len(ordered) and accuracies[high + 1] >= best - NEAR:
         high += 1
-    return best, log10(ordered[high]["rate"] / ordered[low]["rate"])
+    return best, (high - low + 1) / PER_DECADE

@@ -235,6 +235,7 @@ def rates(record: Record) -> str:
         curves_.setdefault((row["optimiser"], row["manifold"]), []).append(row)
     optimisers = list(dict.fromkeys(optimiser for optimiser, _ in curves_))
     words = f"Decades of learning rate within {100 * NEAR:.0f} points of the best accuracy on the digits, n = {learned.UNITS}"
+    words += f", after {learned.EPOCHS * learned.TRAINING // learned.BATCH} unguarded steps of {learned.BATCH}"
     lines = [measured(words, record), "", f"| manifold | {' | '.join(optimisers)} |", f"|---|{'---|' * len(optimisers)}"]
     for manifold in dict.fromkeys(manifold for _, manifold in curves_):
         spans = (decades(curves_[optimiser, manifold]) for optimiser in optimisers if (optimiser, manifold) in curves_)
