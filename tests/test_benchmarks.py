@@ -11,7 +11,9 @@ from benchmarks import records, tables
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.counting import count_products
+from benchmarks.default_step import factorisations
 from benchmarks.growth import exponent
+from benchmarks.rates import Digits, decades
 from benchmarks.steps import Step, numpy_picard, ours
 from riemannrnn import RateNetwork
 
@@ -116,3 +118,28 @@ def test_the_exponent_is_that_of_the_power() -> None:
     rows = [{"units": n, "milliseconds": 3 * n**1.8} for n in (100, 300, 1000, 4000)]
     assert exponent(rows, "units") == pytest.approx(1.8)
     assert np.isnan(exponent(rows[:2], "units"))
+
+
+def test_decades_are_counted_around_the_best_rate() -> None:
+    accuracies = {0.1: 0.80, 10**-0.8: 0.5, 10**-0.6: 0.79, 10**-0.4: 0.81, 10**-0.2: 0.80, 1.0: 0.0}
+    best, span = decades([{"rate": rate, "accuracy": accuracy} for rate, accuracy in accuracies.items()])
+    assert best == 0.81
+    assert span == pytest.approx(3 / 5)  # the first rate is as good, but not next to them
+
+
+def test_factorisations_of_one_matrix_are_seen_to_be_repeated() -> None:
+    first, second = np.eye(4), 2 * np.eye(4)
+    with factorisations(4) as seen:
+        np.linalg.eigh(first)
+        np.linalg.inv(second)
+        np.linalg.eigh(first)
+        np.linalg.eigh(np.eye(3))
+    assert sorted(seen.values()) == [1, 2]
+
+
+def test_a_run_on_the_digits_has_an_accuracy_or_a_reason() -> None:
+    digits = Digits()
+    assert digits.learn("scaled-monotone", "adam", 0.01)["accuracy"] > 0.7
+    lost = digits.learn("resolvent", "adam", 1.0)
+    assert lost["accuracy"] == 0
+    assert lost["stopped"].startswith("Stopped at step")
