@@ -202,7 +202,7 @@ def step(record: Record) -> str:
         f"{row['factorisations']} factorisations, {row['repeated']} repeated)"
         for row in record["rows"]
     )
-    words = "A full step of the default of `train` over one of Adam on Euclidean weights, n = 300, 512 stimuli"
+    words = "A full step of the default of `train` over the first one of Adam on Euclidean weights, n = 300, 512 stimuli"
     return f"{measured(words, record)} {'; '.join(each)}.\n"
 
 

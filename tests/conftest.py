@@ -15,7 +15,9 @@ from cases import CASES, FLAT_GEOMETRIES, GEOMETRIES, Case
 from hypothesis import settings
 
 from manifolds import PullbackManifold, WeightManifold
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, train
 from riemannrnn.backend import BackendError, namespace
+from riemannrnn.datasets import load_digits
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", max_examples=200)  # --hypothesis-profile=search looks for new counterexamples
@@ -61,3 +63,16 @@ def xp(request: pytest.FixtureRequest) -> Any:
         return namespace("cupy")
     except BackendError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def trained() -> tuple[list[Any], FixedPointCost]:
+    """A network trained by full-batch ΔW3 on digits: path, cost, and learning rate."""
+    data = load_digits().split(80, seed=0)[0]
+    network = RateNetwork(50, 64, 10, seed=0)
+    points: list[Any] = []
+    history = train(
+        network, network.initial_weights(0.5), data.stimuli, data.labels, "dW3", 0.1, epochs=12, seed=0,
+        callback=lambda step, history: points.append(history.weights),
+    )  # fmt: skip
+    return [*points, history.weights], FixedPointCost(network, data.stimuli, CrossEntropy(data.labels))

@@ -10,14 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from manifolds import Identity, MetricManifold, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
-from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from manifolds import MetricManifold, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
+from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.analysis import DEFAULT_METRICS, METRICS, LearningPath, make_metric
-from riemannrnn.analysis.end_points import barriers, between_ends, geodesic_mean
-from riemannrnn.analysis.landscape import Plane, landscape, surroundings
 from riemannrnn.analysis.path_geometry import Geodesic
-from riemannrnn.analysis.singularity import singular_value_estimates, smallest_singular_value
-from riemannrnn.datasets import load_digits
 
 
 def linear_flow(covariance, times, n=4, seed=0):
@@ -31,19 +27,6 @@ def linear_flow(covariance, times, n=4, seed=0):
 def measured(points, *names, cost=None, steps=None):
     path = LearningPath(points, steps, cost)
     return path.measure(path.metrics(names))
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """A network trained by full-batch ΔW3 on digits: path, cost, and learning rate."""
-    data = load_digits().split(80, seed=0)[0]
-    network = RateNetwork(50, 64, 10, seed=0)
-    points = []
-    history = train(
-        network, network.initial_weights(0.5), data.stimuli, data.labels, "dW3", 0.1, epochs=12, seed=0,
-        callback=lambda step, history: points.append(history.weights),
-    )  # fmt: skip
-    return [*points, history.weights], FixedPointCost(network, data.stimuli, CrossEntropy(data.labels))
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
@@ -244,90 +227,6 @@ def test_curvature_of_the_monotone_manifold_is_that_of_its_metric():
     U, V = monotone.random_tangent_vector(W), monotone.random_tangent_vector(W)
     assert monotone.sectional_curvature(W, U, V) == pytest.approx(derived.sectional_curvature(W, U, V), rel=1e-6)
     assert monotone.sectional_curvature(W, U, V) < -1e-3
-
-
-def test_smallest_singular_value_of_many_units():
-    generator = np.random.default_rng(0)
-    weights, gains = 0.9 * generator.standard_normal((80, 80)) / 80**0.5, generator.uniform(0.2, 1, (150, 80))
-    exact = np.array([np.linalg.svd(np.eye(80) - row[:, None] * weights, compute_uv=False)[-1] for row in gains])
-    assert smallest_singular_value(weights, gains) == pytest.approx(exact.min(), rel=1e-6)
-    estimates = singular_value_estimates(weights, gains, 10)
-    assert np.all(estimates >= exact * (1 - 1e-9))
-    assert np.median(estimates / exact) < 1.01
-    gains[0] = np.nan
-    assert smallest_singular_value(weights, gains) == pytest.approx(exact[1:].min(), rel=1e-6)
-    assert np.isnan(smallest_singular_value(weights, gains[:1]))
-
-
-def test_the_landscape_is_the_cost_on_the_plane(trained):
-    points, cost = trained
-    plane = Plane.through(Resolvent(), [points[0], points[6], points[-1]])
-    assert plane.project(points[0]) == pytest.approx((0, 0), abs=1e-9)
-    assert plane.project(points[6])[1] == pytest.approx(0, abs=1e-9)
-    for point in (points[0], points[6], points[-1]):
-        np.testing.assert_allclose(plane.weights(*plane.project(point)), point, atol=1e-10)
-    u, v = plane.project(points[-1])
-    data = landscape(cost, plane, np.array([0.0, u]), np.array([0.0, v]))
-    assert float(data["plane_cost"][0, 0]) == pytest.approx(cost(points[0]))
-    assert float(data["plane_cost"][1, 1]) == pytest.approx(cost(points[-1]))
-    abscissa = cost.at(points[-1]).fixed_points.stability()[:32].max()
-    assert float(data["abscissa"][1, 1]) == pytest.approx(abscissa, abs=0.02)
-    assert np.all(data["sign"] == 1)
-    with pytest.raises(ValueError, match="lie on a line"):
-        Plane.through(Identity(), [np.zeros((2, 2)), np.eye(2), 2 * np.eye(2)])
-
-
-def test_what_is_singular_and_unstable_is_marked(trained):
-    _, cost = trained
-    plane = Plane(Identity(), np.zeros((50, 50)), np.diag(np.arange(50) == 0) * 1.0, np.diag(np.arange(50) == 1) * 1.0)
-    data = landscape(cost, plane, np.array([0.0, 3.0]), np.array([0.0]))
-    np.testing.assert_array_equal(data["sign"][:, 0], [1, -1])
-    assert float(data["abscissa"][0, 0]) < 0
-    singular = landscape(
-        cost, Plane(Resolvent(), np.zeros((50, 50)), plane.first, plane.second), np.array([1.0]), np.array([0.0])
-    )
-    assert np.isnan(singular["plane_cost"]).all()
-
-
-def test_principal_components_hold_a_path_of_a_plane():
-    generator = np.random.default_rng(0)
-    axes = generator.standard_normal((2, 4, 4)) / 10
-    points = [np.cos(t) * axes[0] + np.sin(t) * axes[1] for t in np.linspace(0, 2, 9)]
-    plane = Plane.of_path(Identity(), points)
-    assert plane.explained == pytest.approx(1, abs=1e-5)
-    for point in points:
-        np.testing.assert_allclose(plane.weights(*plane.project(point)), point, atol=1e-6)
-    assert plane.project(points[-1]) == pytest.approx((0, 0), abs=1e-9)
-    projected = np.array([plane.project(point) for point in points])
-    u, v = surroundings(projected, 5)
-    assert u[0] < projected[:, 0].min() < projected[:, 0].max() < u[-1]
-    assert v[0] < projected[:, 1].min() < projected[:, 1].max() < v[-1]
-
-
-def test_between_the_ends_of_runs(trained):
-    points, cost = trained
-    paths = [LearningPath(points[:4], cost=cost, name="a"), LearningPath(points, cost=cost, name="b")]
-    data = between_ends(paths, paths[0].metrics())
-    for metric in DEFAULT_METRICS:
-        manifold, chosen = make_metric(metric, 50), data.sel(metric=metric)
-        assert float(chosen["distance"][0, 1]) == pytest.approx(manifold.dist(points[3], points[-1]))
-        assert float(chosen["distance"][1, 0]) == float(chosen["distance"][0, 1])
-        middle = manifold.pair_mean(points[3], points[-1])
-        assert float(chosen["mean_loss"]) == pytest.approx(cost(middle))
-        assert float(chosen["mean_distance"]) == pytest.approx(float(chosen["distance"][0, 1]) / 2)
-        assert float(chosen["barrier"][0, 1]) < 0.02 * cost(points[0])
-        np.testing.assert_allclose(chosen["loss_between"][1, 0], chosen["loss_between"][0, 1][::-1])
-    assert barriers(np.array([1.0, 3.0, 2.0])) == pytest.approx(1.5)
-    with pytest.raises(ValueError, match="two runs or more, of networks of one size"):
-        between_ends(paths[:1], {})
-
-
-@pytest.mark.parametrize("name", ["resolvent", "monotone", "left-invariant"])
-def test_the_mean_is_where_logarithms_cancel(name):
-    manifold = make_metric(name, 3)
-    points = [0.2 * np.random.default_rng(seed).standard_normal((3, 3)) for seed in range(3)]
-    mean = geodesic_mean(manifold, points)
-    assert manifold.norm(mean, sum(manifold.log(mean, point) for point in points)) < 1e-8
 
 
 def test_a_geodesic_that_is_not_there_says_why():

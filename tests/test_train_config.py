@@ -5,9 +5,10 @@ from dataclasses import asdict, fields
 import pytest
 from test_cli import names, refused, run
 
-from riemannrnn.cli.config import PATHS, TABLES, Config, ConfigError, parse_config, read_config, write_config
+from riemannrnn.cli.config import PATHS, TABLES, Config, parse_config, read_config, write_config
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.rules import RULES
+from riemannrnn.settings import SettingError
 
 
 def sentence(tmp_path, text):
@@ -72,10 +73,10 @@ def test_resume_takes_no_other_option(tmp_path, option):
 def test_every_key_is_the_nearest_to_its_own_misspelling(path):
     table, _, key = path.partition(".")
     for wrong in (f"{key}s", key[:-1], key.upper().lower()[::-1] if key[::-1] != key else key + "x"):
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(SettingError) as caught:
             parse_config({table: {wrong: 1}})
         assert str(caught.value).startswith(f"{table}.{wrong}: unknown; ")
-    with pytest.raises(ConfigError, match=f"did you mean {path}"):
+    with pytest.raises(SettingError, match=f"did you mean {path}"):
         parse_config({table: {f"{key}s": 1}})
 
 

@@ -90,7 +90,7 @@ class RecordedRun(Sequence[Array]):
         return weights.astype(np.float64)
 
     def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:
-        """Return the cost that was minimised, on the first stimuli of the training set; +∞ without fixed points.
+        """Return the cost that was minimised, in float64, on the first stimuli of the training set; +∞ without fixed points.
 
         Parameters
         ----------
@@ -107,7 +107,8 @@ class RecordedRun(Sequence[Array]):
             If MNIST is not found.
         """
         try:
-            network = RateNetwork(**self.settings["network"])
+            # Weights may be so large that float32 leaves no residual small enough; in float64 the network is the same.
+            network = RateNetwork(**(self.settings["network"] | {"dtype": "float64"}))
             data = _training_data(self.settings["data"], network.dtype) if data is None else data
         except (KeyError, TypeError) as error:
             raise RecordedRunError(

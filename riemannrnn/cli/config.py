@@ -19,10 +19,6 @@ VERSIONS = "versions"
 """The table of a run folder that says what made it; it is no setting."""
 
 
-ConfigError = SettingError
-"""A configuration cannot be read, or holds what means nothing."""
-
-
 def _key(default: Any, least: float | None = None, below: float | None = None, choices: Iterable[str] = ()) -> Any:
     """Return the field of a key; None as its default means that it depends on other keys."""
     return field(default=default, metadata={"least": least, "below": below, "choices": tuple(choices)})
@@ -93,7 +89,7 @@ def read_config(path: Path) -> Config:
 
     Raises
     ------
-    ConfigError
+    SettingError
         If there is no such file, or for the first key or value in it that is wrong, named by its path.
     """
     return parse_config(_tables(path))
@@ -104,13 +100,13 @@ def read_run(folder: Path) -> Config:
 
     Raises
     ------
-    ConfigError
+    SettingError
         If it is not the folder of a training run, or as for `read_config`.
     """
     path = folder / "config.toml"
     # A run is only gone on with, and its results replaced, where this command has begun it.
     if not path.is_file() or not (folder / "checkpoints").is_dir() or _tables(path).keys() != {*TABLES, VERSIONS}:
-        raise ConfigError(f"{folder} is no run to go on with; name a folder that `riemannrnn train` has made")
+        raise SettingError(f"{folder} is no run to go on with; name a folder that `riemannrnn train` has made")
     return read_config(path)
 
 
@@ -125,7 +121,7 @@ def parse_config(tables: Mapping[str, Any]) -> Config:
         if name not in (*TABLES, VERSIONS):
             raise unknown(name, name, TABLES, PATHS)
         if not isinstance(table, Mapping):
-            raise ConfigError(f"{name} = {table!r}: expected a table; write [{name}], and its keys below")
+            raise SettingError(f"{name} = {table!r}: expected a table; write [{name}], and its keys below")
     return Config(**{name: _parse_table(name, schema, tables.get(name, {})) for name, schema in TABLES.items()})
 
 
@@ -133,9 +129,9 @@ def _tables(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise SettingError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+        raise SettingError(f"{path} is not TOML: {error}") from error
 
 
 def _parse_table(name: str, schema: type, table: Mapping[str, Any]) -> Any:

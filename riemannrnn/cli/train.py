@@ -14,13 +14,14 @@ from rich.markup import escape
 from manifolds.arrays import to_numpy
 from riemannrnn.analysis.recording import PATH_FILE
 from riemannrnn.cli.common import INTERRUPTED, complain, console, progress_bars, refuse
-from riemannrnn.cli.config import Config, ConfigError, read_config, read_run, write_config
+from riemannrnn.cli.config import Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
 from riemannrnn.learning.checkpoints import PATTERN, CheckpointError
 from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_atomically, write_netcdf
+from riemannrnn.settings import SettingError
 
 OUTPUT = Path("runs")
 
@@ -66,7 +67,7 @@ def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
 
 def _continued(config: Path | None, folder: Path, output: Path) -> tuple[Training, Path]:
     if config or output != OUTPUT:
-        raise ConfigError("--resume takes neither --config nor --output; a run goes on as it began, in its own folder")
+        raise SettingError("--resume takes neither --config nor --output; a run goes on as it began, in its own folder")
     return prepare(read_run(folder)), folder
 
 
@@ -79,7 +80,7 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
     except RunFolderError as error:
         refuse(RunFolderError(f"{error}. What was written before is kept; go on with {_again(folder)}"))
     except UnstableStartError as error:
-        refuse(ConfigError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
+        refuse(SettingError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
     except CheckpointError as error:
         refuse(error)
 

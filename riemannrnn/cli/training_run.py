@@ -11,7 +11,7 @@ import numpy as np
 
 from manifolds import ManifoldError
 from riemannrnn.analysis import PathRecorder
-from riemannrnn.cli.config import Config, ConfigError
+from riemannrnn.cli.config import Config
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.learning.cost import as_parameterization
 from riemannrnn.learning.guard import StabilityGuard
@@ -20,6 +20,7 @@ from riemannrnn.learning.optimizers import MetricRule, Rule
 from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import defaults, rule_on, train
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.settings import SettingError
 
 DIGITS = 1000
 """So many are learned by default; the others are held out."""
@@ -100,7 +101,7 @@ def prepare(config: Config) -> Training:
     training, held_out, folder = _load(config)
     count, network = training.labels.shape[0], config.network
     if config.train.batch_size > count:
-        raise ConfigError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
+        raise SettingError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
     chosen = defaults(config.train.rule, config.train.manifold)
     settings: dict[str, Any] = chosen._asdict() | {"evaluate_every": ceil(count / config.train.batch_size)}
     missing = {key: value for key, value in settings.items() if getattr(config.train, key) is None}
@@ -114,12 +115,12 @@ def prepare(config: Config) -> Training:
     try:
         promised = as_parameterization(getattr(rule, "manifold", None), made.activation).stable_by_construction
     except ValueError as error:
-        raise ConfigError(f"network.activation: {error}") from error
+        raise SettingError(f"network.activation: {error}") from error
     if config.train.guard is None:
         config = replace(config, train=replace(config.train, guard=not promised))
     matrix = not isinstance(task.weights, tuple)
     if config.train.record and not matrix:
-        raise ConfigError(f"train.record = true: {config.train.manifold!r} never forms W, and there is no path to record")
+        raise SettingError(f"train.record = true: {config.train.manifold!r} never forms W, and there is no path to record")
     if config.train.record is None:
         config = replace(config, train=replace(config.train, record=matrix))
     return Training(config, task, rule, promised)
@@ -138,7 +139,7 @@ def _load(config: Config) -> tuple[Dataset, Dataset, str | None]:
         (training,) = whole.split(size, seed=data.seed)
         return training, held_out, str(folder)
     if data.folder is not None:
-        raise ConfigError("data.folder: the digits come with scikit-learn; leave it out, or write data.name = 'mnist'")
+        raise SettingError("data.folder: the digits come with scikit-learn; leave it out, or write data.name = 'mnist'")
     whole = load_digits(dtype)
     size = _size(data.training_size or DIGITS, whole.labels.shape[0] - 1)
     training, held_out = whole.split(size, whole.labels.shape[0] - size, seed=data.seed)
@@ -147,7 +148,7 @@ def _load(config: Config) -> tuple[Dataset, Dataset, str | None]:
 
 def _size(size: int, most: int) -> int:
     if size > most:
-        raise ConfigError(f"data.training_size = {size}: too large; the largest is {most}")
+        raise SettingError(f"data.training_size = {size}: too large; the largest is {most}")
     return size
 
 
@@ -157,11 +158,11 @@ def _place(config: Config, task: Task) -> tuple[Task, Rule]:
     try:
         task, rule = rule_on(task, name, settings.manifold)
     except ManifoldError as error:
-        raise ConfigError(
+        raise SettingError(
             f"train.manifold = {settings.manifold!r}: no place to start; {error} Or lower network.radius"
         ) from error
     except ValueError as error:
-        raise ConfigError(f"train.manifold = {settings.manifold!r}: {error}") from error
+        raise SettingError(f"train.manifold = {settings.manifold!r}: {error}") from error
     if settings.decay and not isinstance(rule, MetricRule):
-        raise ConfigError(f"train.decay = {settings.decay}: rule {name!r} has no manifold; leave it out, or choose 'adam'")
+        raise SettingError(f"train.decay = {settings.decay}: rule {name!r} has no manifold; leave it out, or choose 'adam'")
     return task, rule
