@@ -1,7 +1,7 @@
 """Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
 
 from functools import cached_property
-from math import exp, log
+from math import exp, hypot, log
 from typing import final
 
 import numpy as np
@@ -10,6 +10,9 @@ from array_api_compat import array_namespace
 from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
+
+NEAR = 0.05
+"""Logarithms of S are taken by eigenvalues whose smallest ratio exceeds this, and else by singular values of its roots."""
 
 
 @final
@@ -142,18 +145,22 @@ class MonotoneManifold(WeightManifold):
 
     def dist(self, point_a: Array, point_b: Array) -> float:
         """Return √(‖log(S^{-1/2} S′ S^{-1/2})‖² + ‖K′ − K‖²)."""
-        return frobenius_norm(self.frame_log(point_a, point_b))
+        xp, root = array_namespace(point_a), self._at(point_a)
+        difference = self.to_frame(point_a, point_b - point_a)
+        changes = xp.linalg.eigvalsh(-_symmetric(difference))
+        rates = xp.log1p(changes) if _near(changes) else 2 * xp.log(xp.linalg.svdvals(root.inverse @ self._at(point_b).value))
+        return hypot(frobenius_norm(rates[:, None]), frobenius_norm(_skew(difference)))
 
     def frame_log(self, point: Array, other: Array) -> Array:
         """Return `to_frame` of the logarithm, K − K′ − log(S^{-1/2} S′ S^{-1/2}): its Frobenius norm is the distance."""
         xp, root = array_namespace(point), self._at(point)
         difference = self.to_frame(point, other - point)
-        ratios, basis = xp.linalg.eigh(-_symmetric(difference))  # of S^{-1/2} S′ S^{-1/2} − I
-        if float(xp.min(ratios)) > -0.5:
-            rates = xp.log1p(ratios)  # to full accuracy for neighbours
-        else:  # far away the small ones would drown in the rounding of the large ones
-            basis, ratios, _ = xp.linalg.svd(root.inverse @ self._at(other).value)
-            rates = 2 * xp.log(ratios)
+        changes, basis = xp.linalg.eigh(-_symmetric(difference))
+        if _near(changes):
+            rates = xp.log1p(changes)
+        else:
+            basis, roots, _ = xp.linalg.svd(root.inverse @ self._at(other).value)
+            rates = 2 * xp.log(roots)
         return _skew(difference) - (basis * rates) @ basis.T
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
@@ -217,6 +224,11 @@ class _Root:
     @cached_property
     def inverse(self) -> Array:
         return (self._basis / self._roots) @ self._basis.T
+
+
+def _near(changes: Array) -> bool:
+    """Tell whether I + M has small eigenvalues that do not drown in the rounding of its large ones, given those of M."""
+    return float(changes[0]) + 1 > NEAR * (float(changes[-1]) + 1)
 
 
 def _symmetric(matrix: Array) -> Array:

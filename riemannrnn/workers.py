@@ -4,9 +4,21 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, local
 
 from threadpoolctl import threadpool_limits
+
+_local = local()
+
+
+def keep_to_one_core() -> None:
+    """Declare the calling thread one of as many as there are cores, so that it shares its work with no others."""
+    _local.busy = True
+
+
+def on_a_busy_core() -> bool:
+    """Tell whether the calling thread is one of those."""
+    return getattr(_local, "busy", False)
 
 
 @contextmanager
@@ -16,7 +28,8 @@ def workers(most: int | None = None) -> Iterator[tuple[ThreadPoolExecutor, Event
     Matrices of a few hundred rows are too small for BLAS to share among cores: its threads would wait for each other, not work.
     """
     stop = Event()
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(most or os.cpu_count()) as pool:
+    threads = ThreadPoolExecutor(os.cpu_count(), initializer=keep_to_one_core) if most is None else ThreadPoolExecutor(most)
+    with threadpool_limits(1, "blas"), threads as pool:
         try:
             yield pool, stop
         finally:

@@ -13,7 +13,7 @@ from scipy.linalg import expm
 from manifolds import MetricManifold, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.analysis import DEFAULT_METRICS, METRICS, LearningPath, make_metric
-from riemannrnn.analysis.path_geometry import Geodesic
+from riemannrnn.analysis.path_geometry import Geodesic, Tangents
 
 
 def linear_flow(covariance, times, n=4, seed=0):
@@ -263,3 +263,12 @@ def test_the_path_is_never_held_as_a_whole():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < count * 8 * n * n / 2
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_logarithm_behind_is_the_geodesic_turned_round(name):
+    tangents = Tangents(make_metric(name, 5))
+    generator = np.random.default_rng(1)
+    here, there = 0.3 * generator.standard_normal((2, 5, 5)) / 5**0.5
+    behind = tangents.turned_round(here, there, tangents.log(here, there))
+    np.testing.assert_allclose(behind, tangents.log(there, here), atol=1e-9)

@@ -165,16 +165,15 @@ def test_a_damaged_path_is_not_gone_on_with(tmp_path):
     assert (tmp_path / "path.h5").read_text() == "mine"
 
 
-def test_a_run_in_single_precision_is_analysed_in_double(tmp_path):
-    """Under large weights float32 leaves residuals above its tolerance, and the cost would be infinite."""
+def test_a_run_in_single_precision_is_analysed_to_the_residual_that_training_asked(tmp_path):
+    """Under large weights float32 leaves residuals above its usual tolerance, and the cost would be infinite."""
     network = RateNetwork(**(NETWORK | {"dtype": "float32"}))
     steep = 200 * network.initial_weights(0.5)
     with record(
         tmp_path, [0 * steep, steep - steep.T - 50 * np.eye(20)], RUN | {"network": NETWORK | {"dtype": "float32"}}
     ) as run:
         cost = run.cost()
-        assert cost.drive.dtype == np.float64
-        assert np.isfinite(cost(run[1]))
+        assert np.isfinite(cost(run[1].astype(np.float32)))
 
 
 def test_a_run_under_way_can_be_read(tmp_path):

@@ -7,7 +7,7 @@ from manifolds import Identity, Resolvent
 from riemannrnn.analysis import DEFAULT_METRICS, LearningPath, make_metric
 from riemannrnn.analysis.end_points import barriers, between_ends, geodesic_mean
 from riemannrnn.analysis.landscape import Plane, landscape, surroundings
-from riemannrnn.analysis.singularity import singular_value_estimates, smallest_singular_value
+from riemannrnn.analysis.singularity import SmallestSingularValue, singular_value_estimates
 
 
 def test_between_the_ends_of_runs(trained):
@@ -81,14 +81,36 @@ def test_principal_components_hold_a_path_of_a_plane():
     assert v[0] < projected[:, 1].min() < projected[:, 1].max() < v[-1]
 
 
+def singular_values(weights, gains):
+    return np.array([np.linalg.svd(np.eye(len(weights)) - row[:, None] * weights, compute_uv=False)[-1] for row in gains])
+
+
 def test_smallest_singular_value_of_many_units():
     generator = np.random.default_rng(0)
     weights, gains = 0.9 * generator.standard_normal((80, 80)) / 80**0.5, generator.uniform(0.2, 1, (150, 80))
-    exact = np.array([np.linalg.svd(np.eye(80) - row[:, None] * weights, compute_uv=False)[-1] for row in gains])
-    assert smallest_singular_value(weights, gains) == pytest.approx(exact.min(), rel=1e-6)
-    estimates = singular_value_estimates(weights, gains, 10)
+    exact = singular_values(weights, gains)
+    assert SmallestSingularValue()(weights, gains) == pytest.approx(exact.min(), rel=1e-6)
+    preconditioner = np.linalg.inv(np.eye(80) - 0.6 * weights)
+    start, shared = generator.standard_normal((150, 80)), generator.standard_normal((2, 80))
+    estimates, vectors = singular_value_estimates(weights, gains, preconditioner, start, shared, 20)
     assert np.all(estimates >= exact * (1 - 1e-9))
     assert np.median(estimates / exact) < 1.01
+    images = vectors - gains * (vectors @ weights.T)
+    np.testing.assert_allclose(np.linalg.norm(images, axis=1), estimates * np.linalg.norm(vectors, axis=1), rtol=1e-9)
     gains[0] = np.nan
-    assert smallest_singular_value(weights, gains) == pytest.approx(exact[1:].min(), rel=1e-6)
-    assert np.isnan(smallest_singular_value(weights, gains[:1]))
+    assert SmallestSingularValue()(weights, gains) == pytest.approx(exact[1:].min(), rel=1e-6)
+    assert np.isnan(SmallestSingularValue()(weights, gains[:1]))
+
+
+def test_smallest_singular_value_is_followed_along_a_path_with_large_weights():
+    """Gains that differ much make a poor preconditioner of their mean, and few iterations from its vectors miss the least."""
+    generator = np.random.default_rng(0)
+    first, last = 2 * generator.standard_normal((2, 80, 80)) / 80**0.5
+    drives = generator.standard_normal((60, 80))
+    smallest = SmallestSingularValue()
+    for share in np.linspace(0, 0.2, 41):
+        weights = (1 - share) * first + share * last
+        gains = 1 - np.tanh(drives @ weights.T) ** 2
+        gains[int(20 * share)] = np.nan  # now this one has no fixed point, then another
+        found = smallest(weights, gains)
+    assert found == pytest.approx(np.nanmin(singular_values(weights, np.delete(gains, 4, axis=0))), rel=1e-6)

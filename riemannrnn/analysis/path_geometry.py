@@ -113,6 +113,12 @@ class Tangents:
             return self.manifold.chart.difference(point, other)
         return self.manifold.frame_log(point, other) if self._framed else self.manifold.log(point, other)
 
+    def turned_round(self, point: Array, other: Array, log: Array) -> Array:
+        """Return the logarithm of a point seen from another, given that of the other: the geodesic backwards."""
+        if self.flat:
+            return -log
+        return self.log(other, point) if self._framed else -self.manifold.parallel_transport(point, log, log)
+
     def of(self, point: Array, vector: Array) -> Array:
         """Return a tangent vector in this form."""
         if self.flat:
@@ -179,6 +185,7 @@ class PathMeter:
         self._geodesic = geodesic
         # Manifolds remember their last two points: those along the path and the start would drive out each other.
         self._from_start = Tangents(manifold)
+        self._last: tuple[Array, Array, Array] | None = None  # two neighbours, and the logarithm from the first to the second
         self._velocity = None if geodesic.velocity is None else self._from_start.of(geodesic.start, geodesic.velocity)
 
     def measure(self, before: Array | None, point: Array, after: Array | None, far: bool = True) -> PointMeasurement:
@@ -199,15 +206,16 @@ class PathMeter:
             except FAILURES as error:
                 result.failures.append(str(error))
 
-        def log(other: Array | None) -> Array | None:
+        def vector(log: Callable[[Array, Array], Array], other: Array | None) -> Array | None:
             try:
-                return None if other is None else tangents.log(point, other)
+                return None if other is None else log(point, other)
             except FAILURES as error:
                 result.failures.append(str(error))
                 return None
 
-        behind = log(before)  # before what is ahead: the order in which manifolds remember most
-        result.ahead = ahead = log(after)
+        behind = vector(self._log_behind, before)  # before what is ahead: the order in which manifolds remember most
+        result.ahead = ahead = vector(tangents.log, after)
+        self._last = None if after is None or ahead is None else (point, after, ahead)
         if ahead is not None:
             result.values["step_length"] = tangents.norm(point, ahead)
         if ahead is not None and behind is not None:
@@ -217,6 +225,12 @@ class PathMeter:
         if far:
             attempt(lambda: self._far(point))
         return result
+
+    def _log_behind(self, point: Array, before: Array) -> Array:
+        """Return the logarithm of the point before: where that of this point was taken there, it is turned round."""
+        if self._last is None or not (np.array_equal(before, self._last[0]) and np.array_equal(point, self._last[1])):
+            return self.tangents.log(point, before)
+        return self.tangents.turned_round(*self._last)
 
     def _far(self, point: Array) -> dict[str, float]:
         """Distance from the start, and from the point of the geodesic whose logarithm is nearest to that of W."""

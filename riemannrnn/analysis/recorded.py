@@ -15,6 +15,7 @@ from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
+from riemannrnn.learning.training import SINGLE_RESIDUAL
 from riemannrnn.rate_network import RateNetwork
 
 MOST_STIMULI = 300
@@ -90,7 +91,9 @@ class RecordedRun(Sequence[Array]):
         return weights.astype(np.float64)
 
     def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:
-        """Return the cost that was minimised, in float64, on the first stimuli of the training set; +∞ without fixed points.
+        """Return the cost that was minimised, on the first stimuli of the training set; +∞ without fixed points.
+
+        In float32 fixed points are found to the residual that `train` asks where weights may be large, `SINGLE_RESIDUAL`.
 
         Parameters
         ----------
@@ -107,8 +110,7 @@ class RecordedRun(Sequence[Array]):
             If MNIST is not found.
         """
         try:
-            # Weights may be so large that float32 leaves no residual small enough; in float64 the network is the same.
-            network = RateNetwork(**(self.settings["network"] | {"dtype": "float64"}))
+            network = RateNetwork(**self.settings["network"])
             data = _training_data(self.settings["data"], network.dtype) if data is None else data
         except (KeyError, TypeError) as error:
             raise RecordedRunError(
@@ -119,7 +121,8 @@ class RecordedRun(Sequence[Array]):
             raise RecordedRunError(f"{self.folder / PATH_FILE}: W has {self.n_units} rows, its network {network.n_units} units")
         rows = slice(None if most is None else most)
         stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
-        return FixedPointCost(network, stimuli, CrossEntropy(labels), max_iterations=200)
+        residual = SINGLE_RESIDUAL * self.n_units**0.5 if network.dtype == np.float32 else None
+        return FixedPointCost(network, stimuli, CrossEntropy(labels), tolerance=residual, max_iterations=200)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,5 +1,7 @@
 """How near to singular I − G W is: its smallest singular value, for every stimulus of a batch at once."""
 
+from typing import final
+
 import numpy as np
 
 from manifolds import Array
@@ -7,47 +9,67 @@ from manifolds.arrays import inverse
 from riemannrnn.equilibrium.chunks import map_chunks
 from riemannrnn.equilibrium.equation import row_norms
 
-ROUNDS = ((3, 48), (12, 2))
-"""Iterations of each round, and how many stimuli of the smallest estimates go on from it; of the last all is computed."""
+FIRST_ITERATIONS, ITERATIONS = 24, 3
+"""For every stimulus: at the first point of a path, and at those that follow, from the vectors found before."""
 
-SHARED_VECTORS = 6
+FINALISTS, FINAL_ITERATIONS, EXACT = 24, 12, 2
+"""So many of the smallest estimates are iterated further, and of the last few all singular values are computed."""
+
+SHARED_VECTORS = 2
 """Vectors that are nearly singular for the mean gains, in whose span the iteration starts."""
 
 
-def smallest_singular_value(weights: Array, gains: Array) -> float:
-    """Return σ_min(I − G W), the least over all stimuli.
+@final
+class SmallestSingularValue:
+    """σ_min(I − G W), the least over all stimuli, at one point of a path after the other.
 
-    Learning by ΔW1 divides by it. Rounds of ever better `singular_value_estimates` find the stimuli that come into question; of
-    the last few it is exact. It may therefore be too large, never too small.
-
-    Parameters
-    ----------
-    weights
-        W, shape (n, n), NumPy.
-    gains
-        g, shape (batch, n); rows that are not finite are left out.
-
-    Returns
-    -------
-    float
-        NaN, if no row is left.
+    Learning by ΔW1 divides by it. Estimates tell which stimuli come into question, and of the last few it is exact: it may be
+    too large, never too small. The vectors are followed along the path, stimulus by stimulus, so that a few iterations at each
+    point suffice where one point alone would want many.
     """
-    gains = gains[np.isfinite(gains).all(axis=1)]
-    if not len(gains):
-        return np.nan
-    for iterations, kept in ROUNDS:
-        if len(gains) > kept:
-            gains = gains[np.argsort(singular_value_estimates(weights, gains, iterations))[:kept]]
-    matrices = (np.eye(len(weights), dtype=gains.dtype) - row[:, None] * weights.astype(gains.dtype) for row in gains)
-    return min(float(np.linalg.svd(each, compute_uv=False)[-1]) for each in matrices)
+
+    def __init__(self) -> None:
+        self._vectors: Array | None = None
+
+    def __call__(self, weights: Array, gains: Array) -> float:
+        """Return it at the next point.
+
+        Parameters
+        ----------
+        weights
+            W, shape (n, n), NumPy.
+        gains
+            g, shape (batch, n), of the same stimuli at every point; rows that are not finite are left out.
+
+        Returns
+        -------
+        float
+            NaN, if no row is left.
+        """
+        weights, rows = weights.astype(gains.dtype), np.flatnonzero(np.isfinite(gains).all(axis=1))
+        if not len(rows):
+            return np.nan
+        preconditioner, shared = _nearly_singular(weights, gains[rows].mean(axis=0))
+        iterations = ITERATIONS
+        if self._vectors is None:
+            self._vectors, iterations = np.tile(shared[0], (len(gains), 1)), FIRST_ITERATIONS
+        for count, kept in ((iterations, FINALISTS), (FINAL_ITERATIONS, EXACT)):
+            start = self._vectors[rows]
+            estimates, self._vectors[rows] = singular_value_estimates(
+                weights, gains[rows], preconditioner, start, shared, count
+            )
+            rows = rows[np.argsort(estimates)[:kept]]
+        matrices = (np.eye(len(weights), dtype=gains.dtype) - row[:, None] * weights for row in gains[rows])
+        return min(float(np.linalg.svd(each, compute_uv=False)[-1]) for each in matrices)
 
 
-def singular_value_estimates(weights: Array, gains: Array, iterations: int) -> Array:
-    """Return ‖(I − G W) v‖ for each stimulus, v a unit vector that makes it small: an upper bound of σ_min, shape (batch,).
+def singular_value_estimates(
+    weights: Array, gains: Array, preconditioner: Array, start: Array, shared: Array, iterations: int
+) -> tuple[Array, Array]:
+    """Return ‖(I − G W) v‖ for each stimulus, and v, a unit vector that makes it small: an upper bound of σ_min.
 
-    The locally optimal conjugate gradient method for the smallest eigenvalue of MᵀM, M = I − G W, all stimuli in lock-step,
-    preconditioned by P Pᵀ with P = (I − Ḡ W)⁻¹, Ḡ the mean of the gains: four matrix products an iteration, no matrix for any
-    stimulus.
+    The locally optimal conjugate gradient method for the smallest eigenvalue of MᵀM, M = I − G W, all stimuli in lock-step:
+    four matrix products an iteration, no matrix for any stimulus.
 
     Parameters
     ----------
@@ -55,33 +77,53 @@ def singular_value_estimates(weights: Array, gains: Array, iterations: int) -> A
         W, shape (n, n).
     gains
         g, shape (batch, n), finite.
+    preconditioner
+        P, shape (n, n), near to (I − G W)⁻¹.
+    start, shared
+        Vectors in whose span the iteration starts: one of each stimulus, shape (batch, n), and some for all, shape (k, n).
     iterations
         How many; the more, the lower the bound.
+
+    Returns
+    -------
+    tuple of arrays
+        Shapes (batch,) and (batch, n).
 
     References
     ----------
     Knyazev, SIAM J. Sci. Comput. 23(2), 2001.
     """
-    weights = weights.astype(gains.dtype)
-    identity = np.eye(len(weights), dtype=gains.dtype)
+
+    def estimate(rows: slice) -> tuple[Array, Array]:
+        return _estimates(weights, gains[rows], preconditioner, start[rows], shared, iterations)
+
+    estimates, vectors = zip(*map_chunks(estimate, gains), strict=True)
+    return np.concatenate(estimates), np.concatenate(vectors)
+
+
+def _nearly_singular(weights: Array, gains: Array) -> tuple[Array, Array]:
+    """(I − Ḡ W)⁻¹, Ḡ the mean of the gains, and the vectors that I − Ḡ W shortens most, as rows."""
+    matrix = np.eye(len(weights), dtype=weights.dtype) - gains[:, None] * weights
     try:
-        shared = inverse(identity - gains.mean(axis=0)[:, None] * weights)
+        preconditioner = inverse(matrix)
     except np.linalg.LinAlgError:  # rather no preconditioner than none of the results
-        shared = identity
-    start = np.random.default_rng(0).standard_normal((len(weights), SHARED_VECTORS)).astype(gains.dtype)
+        preconditioner = np.eye(len(weights), dtype=weights.dtype)
+    vectors = np.random.default_rng(0).standard_normal((len(weights), SHARED_VECTORS)).astype(weights.dtype)
     for _ in range(2):
-        start = np.linalg.qr(shared @ (shared.T @ start))[0]
-    return np.concatenate(map_chunks(lambda rows: _estimates(weights, gains[rows], shared, start.T, iterations), gains))
+        vectors = np.linalg.qr(preconditioner @ (preconditioner.T @ vectors))[0]
+    return preconditioner, vectors.T
 
 
-def _estimates(weights: Array, gains: Array, shared: Array, start: Array, iterations: int) -> Array:
-    """Estimates for a chunk of stimuli, from the rows of `start`, which span what is nearly singular for the mean gains."""
+def _estimates(
+    weights: Array, gains: Array, preconditioner: Array, start: Array, shared: Array, iterations: int
+) -> tuple[Array, Array]:
+    """Estimates and vectors for a chunk of stimuli."""
 
-    def image(vectors: Array) -> Array:
-        return vectors - gains * (vectors @ weights.T)
+    def spread(own: Array, common: Array) -> Array:
+        return np.concatenate([own[:, None, :], np.broadcast_to(common, (len(gains), *common.shape))], axis=1)
 
-    basis = np.broadcast_to(start, (len(gains), *start.shape))
-    images = start - gains[:, None, :] * (start @ weights.T)
+    basis = spread(start, shared)
+    images = basis - gains[:, None, :] * spread(start @ weights.T, shared @ weights.T)
     for _ in range(iterations):
         chosen = _smallest_ritz_vector(basis, images)
         # The direction is the part of the new vector that is not the old one.
@@ -91,11 +133,12 @@ def _estimates(weights: Array, gains: Array, shared: Array, start: Array, iterat
         vector, vector_image = vector / norm, vector_image / norm
         value = np.vecdot(vector_image, vector_image)[:, None]
         residual = vector_image - (gains * vector_image) @ weights - value * vector
-        step = (residual @ shared) @ shared.T
+        step = (residual @ preconditioner) @ preconditioner.T
         basis = np.stack([vector, step, direction], axis=1)
-        images = np.stack([vector_image, image(step), direction_image], axis=1)
+        images = np.stack([vector_image, step - gains * (step @ weights.T), direction_image], axis=1)
     chosen = _smallest_ritz_vector(basis, images)
-    return row_norms(_combined(chosen, images)) / row_norms(_combined(chosen, basis))
+    vector, norm = _combined(chosen, basis), row_norms(_combined(chosen, basis))
+    return row_norms(_combined(chosen, images)) / norm, vector / norm[:, None]
 
 
 def _combined(coefficients: Array, basis: Array) -> Array:

@@ -19,7 +19,7 @@ from riemannrnn.analysis.path_geometry import (
     needs_shooting,
     why_singular,
 )
-from riemannrnn.analysis.singularity import smallest_singular_value
+from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.rules import delta_w3, delta_w4
@@ -127,11 +127,12 @@ class Survey:
     def _walk(self, places: Array, stop: Event, report: Callable[[], None]) -> None:
         meters = {name: PathMeter(manifold, self._geodesics[name]) for name, manifold in self._metrics.items()}
         cost = None if self._cost is None else self._cost.take(np.arange(len(self._cost.drive)))
+        smallest = SmallestSingularValue()
         for place in map(int, places):
             if stop.is_set():
                 return
             point = self._points[place]
-            directions = [] if cost is None else self._evaluate(cost, place, point)
+            directions = [] if cost is None else self._evaluate(cost, smallest, place, point)
             for row, (name, meter) in enumerate(meters.items()):
                 self._measure(row, name, meter, place, point, directions)
             report()
@@ -164,7 +165,7 @@ class Survey:
                 self._notes.add(name, int(self._steps[place]), reason)
         return self._singular[name, place]
 
-    def _evaluate(self, cost: FixedPointCost, place: int, point: Array) -> list[Array]:
+    def _evaluate(self, cost: FixedPointCost, smallest: SmallestSingularValue, place: int, point: Array) -> list[Array]:
         """Take loss and singular value, and return the directions of the rules."""
         try:
             evaluation = cost.at(point.astype(cost.network.dtype))
@@ -172,8 +173,8 @@ class Survey:
             self._notes.add("", int(self._steps[place]), str(error))
             return []
         self._losses[place] = evaluation.cost
-        found = evaluation.fixed_points.gains[evaluation.fixed_points.converged]
-        self._singular_values[place] = smallest_singular_value(point, found)
+        found = evaluation.fixed_points
+        self._singular_values[place] = smallest(point, np.where(found.converged[:, None], found.gains, nan))
         try:
             gradient = evaluation.gradient.astype(point.dtype)
             natural = PullbackManifold(Resolvent(), len(point)).euclidean_to_riemannian_gradient(point, gradient)

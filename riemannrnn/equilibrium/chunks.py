@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Lock, local
+from threading import Lock
 from typing import Any, TypeVar
 
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
+from riemannrnn.workers import keep_to_one_core, on_a_busy_core
 
 Result = TypeVar("Result")
 
@@ -23,9 +24,6 @@ MOST_ROWS, FEWEST_ROWS = 512, 64
 
 WORTHWHILE, HELD = 2**24, 2**22
 """Multiplications of one product, batch × n², from which on threads pay; and from which on those of BLAS do harm."""
-
-
-_local = local()
 
 
 def map_chunks(function: Callable[[slice], Result], like: Array, most: int | None = MOST_ROWS) -> list[Result]:
@@ -61,14 +59,14 @@ def summed(function: Callable[..., Point], *arrays: Array) -> Point:
 def worthwhile(like: Array, least: int | None = None) -> bool:
     """Tell whether the rows of an array of shape (batch, n) are worth threads; within a chunk, whose core is busy, never."""
     batch, n = like.shape
-    if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS or getattr(_local, "chunk", False):
+    if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS or on_a_busy_core():
         return False
     return is_numpy_array(like) and (os.cpu_count() or 1) > 1
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), "riemannrnn", initializer=lambda: setattr(_local, "chunk", True))
+    return ThreadPoolExecutor(os.cpu_count(), "riemannrnn", initializer=keep_to_one_core)
 
 
 class _OneBlasThread:

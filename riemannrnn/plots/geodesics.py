@@ -34,7 +34,7 @@ STRAIGHT_LINE = "straight line in W"
 OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=3, foreground="black")]
 """White lines in black ones are seen on every ground."""
 
-FRAMES, FRAMES_PER_SECOND = 48, 12
+FRAMES, FRAMES_PER_SECOND = 36, 12
 """Of an animation, at most."""
 
 
