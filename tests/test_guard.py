@@ -1,5 +1,7 @@
 """The stability guard: bounds that hold, steps no longer than stability allows, starts refused aloud, and jumps counted."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,7 @@ from riemannrnn.learning import Adam, MetricRule, StabilityGuard, UnstableStartE
 from riemannrnn.learning.guard import abscissa_bound
 
 EUCLIDEAN = MetricRule(PullbackManifold(Identity(), N))
+UNIT = MetricRule(PullbackManifold(Identity(), 1))
 
 
 def abscissa(weights, gains):
@@ -91,6 +94,45 @@ def test_a_step_that_helps_nowhere_is_not_taken(cost):
     np.testing.assert_array_equal(step.point, weights)
     np.testing.assert_array_equal(step.velocity, 0 * weights)
     assert step.reason
+
+
+@pytest.mark.parametrize(("change", "share"), [(-0.01, 1.0), (0.005, 0.0), (-0.05, 1.0), (0.05, 0.0)])
+def test_a_stimulus_nearer_than_the_margin_may_come_no_nearer(change, share):
+    """A tanh unit without drive has the abscissa w − 1; here it begins at −0.03."""
+    weights = np.array([[0.97]])
+    cost = FixedPointCost(RateNetwork(1), np.array([[0.0], [2.0]]), SquaredError(np.zeros((2, 1))))
+    step = StabilityGuard(0.05).accept(UNIT, cost, cost.at(weights), weights, np.array([[change]]))
+    assert step.share == share
+    if share:
+        assert step.abscissa == pytest.approx(change - 0.03)
+    else:
+        assert step.reason == f"1 stimuli would not be stable by 0.05, the worst with {change - 0.03:+.3g}"
+
+
+def test_shorter_steps_are_tried_on_what_the_longer_lost(cost, monkeypatch):
+    looked, arrive = [], StabilityGuard._arrive
+
+    def spy(guard, cost, evaluation, weights, rows):
+        arrival = arrive(guard, cost, evaluation, weights, rows)
+        looked.append((len(rows), len(arrival.lost)))
+        return arrival
+
+    monkeypatch.setattr(StabilityGuard, "_arrive", spy)
+    weights = NETWORK.initial_weights(0.3)
+    step = StabilityGuard().accept(EUCLIDEAN, cost, cost.at(weights), weights, 3 * NETWORK.initial_weights(1.0))
+    assert 0 < step.share < 1
+    assert looked[0][0] == looked[-1][0] == 30
+    assert looked[-1][1] == 0
+    assert all(after[0] == before[1] for before, after in pairwise(looked) if before[1])
+
+
+def test_fixed_points_that_take_too_many_iterations_count_as_lost(cost):
+    weights, velocity = NETWORK.initial_weights(0.3), 0.1 * NETWORK.initial_weights(1.0)
+    steps = [
+        StabilityGuard(iterations=count).accept(EUCLIDEAN, cost, cost.at(weights), weights, velocity) for count in (2, 200)
+    ]
+    assert [step.share for step in steps] == [0, 1]
+    assert "have no fixed point" in steps[0].reason
 
 
 @pytest.mark.parametrize("rule", ["dW1", "dW3", "parallel_transport", "adam"])
@@ -198,9 +240,6 @@ def test_a_start_that_is_stable_is_left_alone():
     start = stable_start(network, network.initial_weights(3.0), DIGITS.stimuli.astype(np.float32))
     assert start.dtype == np.float32
     assert np.any(start != 0)
-
-
-UNIT = MetricRule(PullbackManifold(Identity(), 1))
 
 
 @pytest.mark.parametrize(("change", "jumps"), [(1.5, 2), (0.2, 0), (-0.2, 0), (-1.0, 0)])

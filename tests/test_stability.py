@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from riemannrnn.equilibrium import arnoldi, stability
-from riemannrnn.equilibrium.stability import spectral_abscissa, survey_stability
+from riemannrnn.equilibrium.stability import spectral_abscissa, survey_stability, unstable_stimuli
 from riemannrnn.network import Dense
 
 KINDS = ["disc", "outlier", "inhibition", "rotation", "feedforward"]
@@ -58,6 +58,34 @@ def test_survey_of_any_network(kind, radius, units, batch, seed):
     assert_allclose(worst, every.max(), atol=1e-6)
     # Where an abscissa is 0 to rounding, either count is right.
     assert np.count_nonzero(every >= 1e-6) <= unstable <= np.count_nonzero(every >= -1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(KINDS), st.floats(0.5, 3), st.floats(-0.8, 0.2), st.integers(65, 100), st.integers(0, 10**6))
+def test_unstable_stimuli_are_those_beyond_the_limit(kind, radius, limit, units, seed):
+    weights, gains = problem(kind, radius, units, 30, seed)
+    every = every_abscissa(weights, gains)
+    _, rows = unstable_stimuli(Dense(), weights, gains, limit)
+    found = np.isin(np.arange(30), rows)
+    clear = np.abs(every - limit) > 1e-6  # else either verdict is right
+    np.testing.assert_array_equal(found[clear], every[clear] >= limit)
+
+
+def test_stimuli_that_are_clear_of_the_limit_need_no_more_digits(monkeypatch):
+    """Short Krylov spaces leave errors that are small against the distance from the limit."""
+    weights, gains = problem("feedforward", 0.9, 100, 60)
+    every = every_abscissa(weights, gains)
+    monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(arnoldi, "SHIFTED_STEPS", 12)
+    left = []
+    dense = stability._dense
+    monkeypatch.setattr(stability, "_dense", lambda matrix, rest: left.append(len(rest)) or dense(matrix, rest))
+    limit = every.max() + 0.1
+    _, rows = unstable_stimuli(Dense(), weights, gains, limit)
+    assert len(rows) == 0
+    assert sum(left) == 0
+    assert spectral_abscissa(Dense(), weights, gains).max() == pytest.approx(every.max(), abs=1e-6)
+    assert sum(left) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

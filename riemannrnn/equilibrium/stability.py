@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import nan
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -71,24 +72,43 @@ def survey_stability(connectivity: Connectivity, weights: Point, gains: Array, l
     limit
         0, to count those that are not stable; below it, by a margin.
     """
-    reduced = connectivity.reduced_jacobians(weights, gains)
-    rightmost = _survey(connectivity, weights, gains, 1 + limit) if reduced is None else _reduced(reduced)
+    rightmost = _rightmost_parts(connectivity, weights, gains, 1 + limit, largest=True)
     return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= 1 + limit))
 
 
-def _survey(connectivity: Connectivity, weights: Point, gains: Array, edge: float) -> Array:
-    """Rightmost real parts of the eigenvalues of G W, estimated where that tells the largest, and which exceed the edge."""
+def unstable_stimuli(connectivity: Connectivity, weights: Point, gains: Array, limit: float = 0.0) -> tuple[float, Array]:
+    """Return an estimate of the largest spectral abscissa, and the stimuli whose own is not below a limit.
+
+    As `survey_stability`, but that stimuli which are clear of the limit are only screened.
+
+    Returns
+    -------
+    tuple
+        The estimate, and rows of the gains, shape (count,).
+    """
+    rightmost = _rightmost_parts(connectivity, weights, gains, 1 + limit, largest=False)
+    rows = array_namespace(gains).asarray(np.flatnonzero(rightmost >= 1 + limit), device=device(gains))
+    return float(rightmost.max() - 1), rows
+
+
+def _rightmost_parts(connectivity: Connectivity, weights: Point, gains: Array, edge: float, largest: bool) -> Array:
+    """Rightmost real parts of the eigenvalues of G W, exact where it tells which exceed the edge, or also the largest."""
+    reduced = connectivity.reduced_jacobians(weights, gains)
+    if reduced is not None:
+        return _reduced(reduced)
     matrix, host_gains = _matrix(connectivity, weights, gains), to_numpy(gains)
     if gains.shape[1] <= SURVEY_DENSE_LIMIT:
         return _dense(matrix, host_gains)
     screened = _screen(connectivity, weights, gains)
     rightmost, lower, upper = screened.copy()
-    rows = np.argsort(rightmost)[-FINALISTS:]
-    few = gains.shape[1] <= DENSE_LIMIT
-    rightmost[rows] = _dense(matrix, host_gains[rows]) if few else _exact(matrix, host_gains[rows], screened[:, rows])
-    still_open = ((lower < edge) & (upper >= edge)) | (upper > rightmost[rows].max())
-    still_open[rows] = False
-    rightmost[still_open] = _exact(matrix, host_gains[still_open], screened[:, still_open])
+    still_open = (lower < edge) & (upper >= edge)
+    if largest:
+        rows = np.argsort(rightmost)[-FINALISTS:]
+        few = gains.shape[1] <= DENSE_LIMIT
+        rightmost[rows] = _dense(matrix, host_gains[rows]) if few else _exact(matrix, host_gains[rows], screened[:, rows])
+        still_open |= upper > rightmost[rows].max()
+        still_open[rows] = False
+    rightmost[still_open] = _exact(matrix, host_gains[still_open], screened[:, still_open], nan if largest else edge)
     return rightmost
 
 
@@ -108,14 +128,15 @@ def _screen(connectivity: Connectivity, weights: Point, gains: Array) -> Array:
     return _in_chunks(screen, gains)
 
 
-def _exact(matrix: Array, gains: Array, screened: Array) -> Array:
-    """Rightmost real parts of the eigenvalues of G W, given what screening found."""
+def _exact(matrix: Array, gains: Array, screened: Array, edge: float = nan) -> Array:
+    """Rightmost real parts of the eigenvalues of G W, given what screening found; or only on which side of an edge they are."""
     rightmost, (_, lower, upper) = screened[0].copy(), screened
     rest = np.flatnonzero(upper - lower > machine_epsilon(gains) * np.maximum(np.abs(rightmost), 1))
     for _ in range(ROUNDS):
         found, error = _shifted(matrix, gains[rest], rightmost[rest])
         rightmost[rest] = found
-        settled = (error <= machine_epsilon(gains) ** 0.5 * np.maximum(np.abs(found), 1)) & (found >= lower[rest])
+        tolerance = np.fmax(machine_epsilon(gains) ** 0.5 * np.maximum(np.abs(found), 1), np.abs(found - edge) / 2)
+        settled = (error <= tolerance) & (found >= lower[rest])
         rest = rest[~settled]
     rightmost[rest] = _dense(matrix, gains[rest])
     return rightmost

@@ -7,9 +7,9 @@ from typing import Any, final
 from array_api_compat import array_namespace, device
 
 from manifolds import Array, ManifoldError, Point
-from riemannrnn.equilibrium.equation import row_norms
+from riemannrnn.equilibrium.equation import row_norms, take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
-from riemannrnn.equilibrium.stability import survey_stability
+from riemannrnn.equilibrium.stability import spectral_abscissa, unstable_stimuli
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.network.connectivity import Dense
@@ -57,12 +57,13 @@ class StabilityGuard:
     """Accepts a step if the stimuli of its batch have fixed points at its end, stable ones with a margin; else halves it.
 
     Stability is first certified by one symmetric eigenvalue problem, `abscissa_bound`; where that does not suffice, all stimuli
-    are surveyed.
+    are surveyed. Shorter steps are tried on those that a longer one lost, before the others.
 
     Parameters
     ----------
     margin
-        The spectral abscissa of −I + G W has to stay below minus this, in units of 1/τ.
+        The spectral abscissa of −I + G W has to stay below minus this, in units of 1/τ. A stimulus that begins nearer to 0 than
+        that, since no step before has looked at it, may come no nearer.
     halvings
         How often a step is halved at most; after that it is not taken.
     iterations
@@ -97,36 +98,72 @@ class StabilityGuard:
         point, velocity
             Where the step begins, and its tangent vector.
         """
-        reason = ""
-        # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
-        rows = array_namespace(cost.drive).arange(cost.drive.shape[0], device=device(cost.drive))
-        cost = cost.take(rows, max_iterations=self.iterations)
+        xp = array_namespace(cost.drive)
+        everyone = xp.arange(cost.drive.shape[0], device=device(cost.drive))
+        reason, suspects = "", None
         for halving in range(self.halvings + 1):
             share = 0.5**halving
             step = velocity if halving == 0 else share * velocity
             try:
                 end = rule.move(point, step)
-                fixed_points = cost.at(rule.parameterization.weights(end)).fixed_points
-                abscissa, unstable = self.abscissa(fixed_points)
-            except (FixedPointError, ManifoldError) as error:
-                if isinstance(error, ManifoldError) and halving == self.halvings:
+            except ManifoldError as error:
+                if halving == self.halvings:
                     raise  # no length helps: the fault is not that of the step
                 reason = reason or str(error)
                 continue
-            if unstable:
-                reason = reason or f"{unstable} stimuli would not be stable by {self.margin:g}, the worst with {abscissa:+.3g}"
-                continue
-            jumps = count_jumps(evaluation, fixed_points, rule.parameterization.velocity(point, step))
-            return Step(end, step, share, abscissa, jumps, reason)
+            weights = rule.parameterization.weights(end)
+            # Those that a longer step lost first: while one of them is lost, the others need not be looked at.
+            for rows in (everyone,) if suspects is None else (suspects, everyone):
+                arrival = self._arrive(cost, evaluation, weights, rows)
+                if arrival.lost.shape[0]:
+                    suspects, reason = arrival.lost, reason or arrival.reason
+                    break
+            else:
+                assert arrival.fixed_points is not None  # nothing is lost
+                jumps = count_jumps(evaluation, arrival.fixed_points, rule.parameterization.velocity(point, step))
+                return Step(end, step, share, arrival.abscissa, jumps, reason)
         return Step(point, rule.zero(point), 0.0, nan, nan, reason)
 
-    def abscissa(self, fixed_points: FixedPoints) -> tuple[float, int]:
-        """Return the largest spectral abscissa or a bound of it, and how many stimuli are not stable by the margin."""
+    def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> "_Arrival":
+        """Return what becomes of some stimuli."""
+        # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
+        part = cost.take(rows, max_iterations=self.iterations)
+        xp = array_namespace(cost.drive)
+        try:
+            fixed_points = part.at(weights).fixed_points
+        except FixedPointError as error:
+            found = error.fixed_points
+            missing = rows if found is None else take_rows(rows, xp.nonzero(~found.converged)[0])
+            return _Arrival(found, nan, missing, str(error))
+        worst, near = self.unstable(fixed_points)
+        lost = take_rows(rows, near)
+        if near.shape[0] and worst < 0:
+            allowed = xp.clip(_abscissas(evaluation.fixed_points, lost), -self.margin, None)
+            lost = take_rows(lost, xp.nonzero(_abscissas(fixed_points, near) > allowed)[0])
+        reason = f"{lost.shape[0]} stimuli would not be stable by {self.margin:g}, the worst with {worst:+.3g}"
+        return _Arrival(fixed_points, worst, lost, reason)
+
+    def unstable(self, fixed_points: FixedPoints) -> tuple[float, Array]:
+        """Return the largest spectral abscissa or a bound of it, and the rows of stimuli that are not stable by the margin."""
         if isinstance(fixed_points.connectivity, Dense):
             bound = abscissa_bound(fixed_points.weights, fixed_points.gains)
             if bound < -self.margin:
-                return bound, 0
-        return survey_stability(fixed_points.connectivity, fixed_points.weights, fixed_points.gains, -self.margin)
+                return bound, array_namespace(fixed_points.gains).arange(0, device=device(fixed_points.gains))
+        return unstable_stimuli(fixed_points.connectivity, fixed_points.weights, fixed_points.gains, -self.margin)
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """Fixed points at the end of a step, their largest abscissa, the rows of those that are lost, and why."""
+
+    fixed_points: FixedPoints | None
+    abscissa: float
+    lost: Array
+    reason: str
+
+
+def _abscissas(fixed_points: FixedPoints, rows: Array) -> Array:
+    return spectral_abscissa(fixed_points.connectivity, fixed_points.weights, take_rows(fixed_points.gains, rows))
 
 
 def abscissa_bound(weights: Array, gains: Array) -> float:
@@ -178,7 +215,7 @@ def stable_start(network: Any, weights: Array, stimuli: Array, margin: float = 0
     def good(scale: float) -> bool:
         fixed_points = network.fixed_points(scale * weights, stimuli, on_failure="mask")
         everywhere = bool(array_namespace(stimuli).all(fixed_points.converged))
-        return everywhere and guard.abscissa(fixed_points)[1] == 0
+        return everywhere and guard.unstable(fixed_points)[1].shape[0] == 0
 
     low, high = 0.0, 1.0
     if good(high):

@@ -218,11 +218,11 @@ class Run:
         """Refuse to begin where the guard could accept no step."""
         if self.guard is None:
             return
-        worst, unstable = self.guard.abscissa(evaluation.fixed_points)
-        if unstable:
+        worst, unstable = self.guard.unstable(evaluation.fixed_points)
+        if unstable.shape[0]:
             raise UnstableStartError(
-                f"at the weights to start from {unstable} of {evaluation.rates.shape[0]} stimuli of the first batch have no "
-                f"fixed point that is stable by {self.guard.margin:g}: the largest abscissa is {worst:+.3g}. {START}"
+                f"at the weights to start from {unstable.shape[0]} of {evaluation.rates.shape[0]} stimuli of the first batch "
+                f"have no fixed point that is stable by {self.guard.margin:g}: the largest abscissa is {worst:+.3g}. {START}"
             )
 
     def _look(self) -> None:
