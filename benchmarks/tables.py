@@ -1,7 +1,7 @@
 """The README's section on speed, made from the recorded results."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,30 +49,23 @@ def section(folder: Path = records.RESULTS) -> str:
 
 def peers(record: Record) -> str:
     """Return a row for each setting: ours, the fastest peer, and our own plain iteration."""
-    lines = [
-        measured(
-            "One exact-gradient step, all held to one residual (1e-5 in float32, 3e-5 beyond 500 units, 1e-8 in float64)",
-            record,
-        ),
-        "",
-        "| n | radius | dtype | ours (ms) | fastest peer | its time / ours | our plain iteration / ours | peers that miss |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    words = "One exact-gradient step, all held to one residual (1e-5 in float32, 3e-5 beyond 500 units, 1e-8 in float64)"
+    headings = ["n", "radius", "dtype", "ours (ms)", "fastest peer", "its time / ours", "our plain iteration / ours"]
     settings: dict[tuple[Any, ...], list[Row]] = {}
     for row in record["rows"]:
         settings.setdefault((row["units"], row["radius"], row["dtype"], row["stimuli"]), []).append(row)
-    lines += [peers_line(rows) for _, rows in sorted(settings.items())]
-    return "\n".join(lines) + "\n"
+    rows = (peers_row(rows) for _, rows in sorted(settings.items()))
+    return f"{measured(words, record)}\n\n{table([*headings, 'peers that miss'], rows)}"
 
 
-def peers_line(rows: list[Row]) -> str:
-    """Return the line of one setting."""
+def peers_row(rows: list[Row]) -> list[str]:
+    """Return the row of one setting."""
     named = {row["contender"]: row for row in rows}
     others = [row for row in rows if not row["contender"].startswith(OURS)]
     meeting = [row for row in others if "ratio" in row]
     missing = [row["contender"] for row in others if not row["meets"]]
     fastest = min(meeting, key=lambda row: row["milliseconds"], default=None)
-    cells = [
+    return [
         *(str(rows[0][key]) for key in ("units", "radius", "dtype")),
         figure(named.get(OURS, {}), "milliseconds", ".1f"),
         fastest["contender"] if fastest else "none meets it",
@@ -80,7 +73,6 @@ def peers_line(rows: list[Row]) -> str:
         figure(named.get(OUR_PICARD, {}), "ratio", ".2f"),
         f"{len(missing)} of {len(others)}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def figure(row: Row, key: str, form: str) -> str:
@@ -133,17 +125,13 @@ def memory(record: Record) -> str:
 
 def learning(record: Record) -> str:
     """Return for each contender the fastest rate to each test accuracy."""
-    lines = [
-        measured("To a test accuracy on MNIST, n = 300, three epochs at most, the fastest of a few rates", record),
-        "",
-        f"| | {' | '.join(f'to {mark:.0%}' for mark in MARKS)} | best |",
-        f"|---|{'---|' * len(MARKS)}---|",
-    ]
+    words = "To a test accuracy on MNIST, n = 300, three epochs at most, the fastest of a few rates"
+    lines = []
     for contender in dict.fromkeys(row["contender"] for row in record["rows"]):
         rows = [row for row in record["rows"] if row["contender"] == contender]
-        cells = [fastest_to(mark, rows) for mark in MARKS]
-        lines.append(f"| {contender} | {' | '.join(cells)} | {max(row['best_accuracy'] for row in rows):.1%} |")
-    return "\n".join(lines) + "\n"
+        best = max(row["best_accuracy"] for row in rows)
+        lines.append([contender, *(fastest_to(mark, rows) for mark in MARKS), f"{best:.1%}"])
+    return f"{measured(words, record)}\n\n{table(['', *(f'to {mark:.0%}' for mark in MARKS), 'best'], lines)}"
 
 
 def fastest_to(mark: float, rows: list[Row]) -> str:
@@ -161,38 +149,32 @@ def conditioning(record: Record) -> str:
     found = {(row["metric"], row["condition"]): row for row in record["rows"]}
     sizes = "n = {units}, {stimuli} stimuli".format(**record["rows"][-1])
     words = f"Steps to 1e-6 of the optimum of a linear network, {sizes}, each at the largest rate (of a grid of ratio √2)"
-    lines = [
-        measured(f"{words} at which the cost falls at every step", record),
-        "",
-        f"| condition number of the stimuli | {' | '.join(METRICS)} |",
-        f"|---|{'---|' * len(METRICS)}",
+    rows = [
+        [f"{condition:g}", *(descent(found.get((metric, condition))) for metric in METRICS)]
+        for condition in sorted({row["condition"] for row in record["rows"]})
     ]
-    for condition in sorted({row["condition"] for row in record["rows"]}):
-        cells = (descent(found.get((metric, condition))) for metric in METRICS)
-        lines.append(f"| {condition:g} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    heading = measured(f"{words} at which the cost falls at every step", record)
+    return f"{heading}\n\n{table(['condition number of the stimuli', *METRICS], rows)}"
 
 
 def default(record: Record) -> str:
     """Return what `train` reaches by default, a line for each seed."""
     words = "The default of `train` on MNIST: n = 300, batches of 512, three epochs, float32; certified in float64"
-    lines = [
-        measured(words, record),
-        "",
-        "| seed | one epoch | three epochs | stimuli certified to 1e-6 | margin of stability | spectral radius |",
-        "|---|---|---|---|---|---|",
+    headings = ["seed", "one epoch", "three epochs", "stimuli certified to 1e-6", "margin of stability", "spectral radius"]
+    rows = [
+        [
+            *(str(row["seed"]), f"{row['accuracy_first']:.2%}", f"{row['accuracy_last']:.2%}"),
+            *(f"{row['certified']:,} of {row['stimuli']:,}", f"{row['margin']:.4f}", f"{row['radius']:.0f}"),
+        ]
+        for row in record["rows"]
     ]
-    for row in record["rows"]:
-        reached = f"{row['accuracy_first']:.2%} | {row['accuracy_last']:.2%}"
-        sure = f"{row['certified']:,} of {row['stimuli']:,} | {row['margin']:.4f} | {row['radius']:.0f}"
-        lines.append(f"| {row['seed']} | {reached} | {sure} |")
     firsts, lasts = ([row[f"accuracy_{when}"] for row in record["rows"]] for when in ("first", "last"))
     count = len(lasts)
     mean = f"{sum(firsts) / count:.2%} after one epoch, {sum(lasts) / count:.2%} after three (least {min(lasts):.2%})"
     margin = (
         "The margin is the smallest eigenvalue of the symmetric part of E⁻¹ (I − W): positive, no stimulus can be unstable."
     )
-    return "\n".join(lines) + f"\n\nMean: {mean}. {margin}\n"
+    return f"{measured(words, record)}\n\n{table(headings, rows)}\nMean: {mean}. {margin}\n"
 
 
 def step(record: Record) -> str:
@@ -208,13 +190,9 @@ def step(record: Record) -> str:
 
 def manifolds(record: Record) -> str:
     """Return what is reached on every manifold by every optimiser."""
-    lines = [
-        measured("Manifold × optimiser on MNIST, the same network and order, each at the best of four rates", record),
-        "",
-        "| manifold | optimiser | rate | after one epoch | after three | test stimuli lost, unstable | guard acted "
-        "| iterations | s a step |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    words = "Manifold × optimiser on MNIST, the same network and order, each at the best of four rates"
+    headings = ["manifold", "optimiser", "rate", "after one epoch", "after three", "test stimuli lost, unstable", "guard acted"]
+    rows = []
     for row in record["rows"]:
         ended = row["stopped"].startswith("All")
         first, last = (f"{row[key]:.1%}" if row[key] == row[key] else "–" for key in ("accuracy_first", "accuracy_last"))
@@ -224,8 +202,8 @@ def manifolds(record: Record) -> str:
             *(f"{row['lost']}, {row['unstable']}", str(row["guard_actions"]), f"{row['iterations']:.0f}"),
             f"{row['seconds'] / row['steps']:.2f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return f"{measured(words, record)}\n\n{table([*headings, 'iterations', 's a step'], rows)}"
 
 
 def rates(record: Record) -> str:
@@ -236,11 +214,18 @@ def rates(record: Record) -> str:
     optimisers = list(dict.fromkeys(optimiser for optimiser, _ in curves_))
     words = f"Decades of learning rate within {100 * NEAR:.0f} points of the best accuracy on the digits, n = {learned.UNITS}"
     words += f", after {learned.EPOCHS * learned.TRAINING // learned.BATCH} unguarded steps of {learned.BATCH}"
-    lines = [measured(words, record), "", f"| manifold | {' | '.join(optimisers)} |", f"|---|{'---|' * len(optimisers)}"]
+    rows = []
     for manifold in dict.fromkeys(manifold for _, manifold in curves_):
         spans = (decades(curves_[optimiser, manifold]) for optimiser in optimisers if (optimiser, manifold) in curves_)
-        lines.append(f"| {manifold} | {' | '.join(f'{span:.1f} (best {best:.1%})' for best, span in spans)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([manifold, *(f"{span:.1f} (best {best:.1%})" for best, span in spans)])
+    return f"{measured(words, record)}\n\n{table(['manifold', *optimisers], rows)}"
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    heading = list(headings)
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def descent(row: Row | None) -> str:
