@@ -24,10 +24,9 @@ from benchmarks.records import RESULTS, Row
 from benchmarks.released import released_table
 from riemannrnn.datasets import DATA_VARIABLE, Dataset, load_mnist
 
-Units = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
-Stimuli = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
-Radius = Annotated[list[float] | None, typer.Option(help="Repeatable.")]
-Dtype = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
+Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
+Numbers = Annotated[list[float] | None, typer.Option(help="Repeatable.")]
+Names = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
 Data = Annotated[Path | None, typer.Option(envvar=DATA_VARIABLE, help="The folder of MNIST's four IDX files.")]
 Output = Annotated[Path, typer.Option(help="Where the JSON files are.")]
 
@@ -53,9 +52,9 @@ def released(repeats: int = 3, output: Output = RESULTS) -> None:
 
 @app.command()
 def peers(
-    units: Units = None,
-    radius: Radius = None,
-    dtype: Dtype = None,
+    units: Integers = None,
+    radius: Numbers = None,
+    dtype: Names = None,
     stimuli: int = 512,
     repeats: int = 7,
     output: Output = RESULTS,
@@ -71,10 +70,10 @@ def peers(
 
 @app.command()
 def growth(
-    units: Units = None,
-    stimuli: Stimuli = None,
-    radius: Radius = None,
-    dtype: Dtype = None,
+    units: Integers = None,
+    stimuli: Integers = None,
+    radius: Numbers = None,
+    dtype: Names = None,
     repeats: int = 7,
     output: Output = RESULTS,
 ) -> None:
@@ -103,7 +102,7 @@ def epoch(data: Data = None, repeats: int = 3, output: Output = RESULTS) -> None
 
 @app.command()
 def memory(
-    units: Units = None, stimuli: Stimuli = None, radius: Radius = None, dtype: Dtype = None, output: Output = RESULTS
+    units: Integers = None, stimuli: Integers = None, radius: Numbers = None, dtype: Names = None, output: Output = RESULTS
 ) -> None:
     """Measure the peak memory of fixed points and adjoints."""
     rows = [
@@ -121,7 +120,7 @@ def memory(
 @app.command()
 def learning(
     data: Data = None,
-    contender: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    contender: Names = None,
     epochs: int = learn.EPOCHS,
     output: Output = RESULTS,
 ) -> None:
@@ -160,8 +159,8 @@ def default_training(data: Data = None, seeds: int = 5, output: Output = RESULTS
 @app.command()
 def manifolds(
     data: Data = None,
-    manifold: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
-    optimiser: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    manifold: Names = None,
+    optimiser: Names = None,
     output: Output = RESULTS,
 ) -> None:
     """Train on MNIST on every manifold by every optimiser, each at its best rate of a few."""
@@ -176,8 +175,8 @@ def manifolds(
 
 @app.command()
 def rates(
-    manifold: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
-    optimiser: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
+    manifold: Names = None,
+    optimiser: Names = None,
     output: Output = RESULTS,
 ) -> None:
     """Train on the digits over decades of learning rates, and draw over how many each manifold stays near its best."""
@@ -196,8 +195,8 @@ def rates(
 
 @app.command()
 def conditioning(
-    metric: Annotated[list[str] | None, typer.Option(help="Repeatable.")] = None,
-    condition: Annotated[list[float] | None, typer.Option(help="Repeatable.")] = None,
+    metric: Names = None,
+    condition: Numbers = None,
     output: Output = RESULTS,
 ) -> None:
     """Count the steps of descent to the optimum against the condition of the stimuli, and draw them."""
