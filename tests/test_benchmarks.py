@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
 
-from benchmarks import records, tables
+from benchmarks import learning, records, tables, training
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.counting import count_products
@@ -16,6 +16,7 @@ from benchmarks.growth import exponent
 from benchmarks.rates import Digits, decades
 from benchmarks.steps import Step, numpy_picard, ours
 from riemannrnn import RateNetwork
+from riemannrnn.datasets import load_digits
 
 
 def test_the_readme_says_what_the_results_say() -> None:
@@ -143,3 +144,20 @@ def test_a_run_on_the_digits_has_an_accuracy_or_a_reason() -> None:
     lost = digits.learn("resolvent", "adam", 1.0)
     assert lost["accuracy"] == 0
     assert lost["stopped"].startswith("Stopped at step")
+
+
+def test_a_cell_is_trained_at_the_rate_that_learns_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in (learning, training):
+        monkeypatch.setattr(module, "UNITS", 20)
+    monkeypatch.setattr(training, "BATCH", 50)
+    monkeypatch.setattr(training, "TRIAL", 10)
+    monkeypatch.setattr(training, "RATES", {"adam": (1e-6, 0.02)})
+    problem = learning.Task(*load_digits(np.float32).split(200, 100, seed=0))
+    row = training.cell("monotone", "adam", problem)
+    assert (row["rate"], row["steps"], row["stopped"]) == (0.02, 12, "All 3 epochs done.")
+    assert row["accuracy_last"] > row["accuracy_first"] > 0.1
+    assert (row["lost"], row["unstable"], row["guard_actions"]) == (0, 0, 0)
+    records.write("manifolds", [row], tmp_path)
+    record = records.read("manifolds", tmp_path)
+    assert record is not None
+    assert "| monotone | adam | 0.02 |" in tables.manifolds(record)
