@@ -125,7 +125,7 @@ class StabilityGuard:
         return Step(point, rule.zero(point), 0.0, nan, nan, reason)
 
     def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> "_Arrival":
-        """Return what becomes of some stimuli."""
+        """Return what becomes of some of the stimuli, given by their rows."""
         # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
         part = cost.take(rows, max_iterations=self.iterations)
         xp = array_namespace(cost.drive)
@@ -138,8 +138,8 @@ class StabilityGuard:
         worst, near = self.unstable(fixed_points)
         lost = take_rows(rows, near)
         if near.shape[0] and worst < 0:
-            allowed = xp.clip(_abscissas(evaluation.fixed_points, lost), -self.margin, None)
-            lost = take_rows(lost, xp.nonzero(_abscissas(fixed_points, near) > allowed)[0])
+            nearer = _abscissas(fixed_points, near) > _abscissas(evaluation.fixed_points, lost)
+            lost = take_rows(lost, xp.nonzero(nearer)[0])
         reason = f"{lost.shape[0]} stimuli would not be stable by {self.margin:g}, the worst with {worst:+.3g}"
         return _Arrival(fixed_points, worst, lost, reason)
 
