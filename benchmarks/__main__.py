@@ -161,6 +161,7 @@ def manifolds(
     data: Data = None,
     manifold: Names = None,
     optimiser: Names = None,
+    rate: Annotated[float | None, typer.Option(help="Instead of the best of four, by the loss after a few steps.")] = None,
     output: Output = RESULTS,
 ) -> None:
     """Train on MNIST on every manifold by every optimiser, each at its best rate of a few."""
@@ -168,7 +169,7 @@ def manifolds(
         return
     cells = [(each, by) for each in manifold or training.MANIFOLDS for by in optimiser or training.OPTIMISERS]
     for each, by in track(cells, "manifolds", console=console):
-        row = training.cell(each, by, learn.Task(*parts))
+        row = training.cell(each, by, learn.Task(*parts), rate)
         show(row)
         records.write("manifolds", [row], output)
 

@@ -190,7 +190,7 @@ def step(record: Record) -> str:
 
 def manifolds(record: Record) -> str:
     """Return what is reached on every manifold by every optimiser."""
-    words = "Manifold × optimiser on MNIST, the same network and order, each at the best of four rates"
+    words = "Manifold × optimiser on MNIST, the same network and order"
     headings = ["manifold", "optimiser", "rate", "after one epoch", "after three", "test stimuli lost, unstable", "guard acted"]
     rows = []
     for row in record["rows"]:

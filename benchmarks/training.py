@@ -97,9 +97,9 @@ def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:
     return min(RATES[optimiser], key=loss)
 
 
-def cell(manifold: str, optimiser: str, problem: Problem) -> Row:
+def cell(manifold: str, optimiser: str, problem: Problem, rate: float | None = None) -> Row:
     """Return a cell of the table: at its best rate, what was reached, and what of the test set has lost stability."""
-    rate = best_rate(manifold, optimiser, problem)
+    rate = best_rate(manifold, optimiser, problem) if rate is None else rate
     trained = learn(manifold, optimiser, rate, problem)
     network, weights = problem.network, trained.history.weights
     found = network.fixed_points(weights, problem.test.stimuli, on_failure="mask")

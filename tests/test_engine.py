@@ -160,21 +160,23 @@ def test_auto_says_what_it_picked():
 
 
 def test_rows_that_are_close_are_not_given_to_another_method():
-    """At radius 1.5 accelerated iterations need more than one stage of them; averaged ones would take hundreds."""
-    weights, drive = problem(n=100, batch=200, radius=1.5)
-    assert solve_fixed_points(weights, drive, on_failure="mask", max_iterations=200).converged.mean() > 0.98
+    """At radius 1.8 accelerated iterations need more than one stage of them; averaged ones would take hundreds."""
+    weights, drive = problem(n=100, batch=200, radius=1.8)
+    assert solve_fixed_points(weights, drive, on_failure="mask", max_iterations=200).converged.mean() > 0.9
 
 
 @settings(max_examples=25, deadline=None)
-@example(radius=1.8868532282679968, seed=393, single=False)  # some rows spend the budget while others miss the tolerance
-@given(radius=st.floats(0, 3), seed=st.integers(0, 1000), single=st.booleans())
-def test_what_is_called_converged_is(radius, seed, single):
+@example(radius=1.8868532282679968, seed=393, single=False, most=300)  # some rows spend what others need for the tolerance
+@example(radius=1.9089087465915482, seed=43, single=True, most=70)
+@example(radius=1.1070762550810882, seed=36, single=False, most=40)
+@given(radius=st.floats(0, 3), seed=st.integers(0, 1000), single=st.booleans(), most=st.sampled_from([20, 40, 70, 300]))
+def test_what_is_called_converged_is(radius, seed, single, most):
     weights, drive = problem(n=30, batch=64, radius=radius, seed=seed, dtype=np.float32 if single else np.float64)
-    found = solve_fixed_points(weights, drive, on_failure="mask", max_iterations=300)
+    found = solve_fixed_points(weights, drive, on_failure="mask", max_iterations=most)
     residual = np.linalg.norm(np.tanh(found.rates @ weights.T + drive) - found.rates, axis=1)
     bound = found.tolerance * 1.01 + 8 * np.finfo(drive.dtype).eps * np.linalg.norm(found.rates, axis=1)
     assert (residual[found.converged] <= bound[found.converged]).all()
-    assert (found.iterations <= 300).all()
+    assert (found.iterations <= most).all()
 
 
 @pytest.mark.parametrize("radius", [0.3, 0.7, 0.99, 1.2])
