@@ -78,7 +78,7 @@ def test_a_run_that_died_goes_on_from_its_last_checkpoint(tmp_path, step):
 PLACES = {
     "velocity": (MetricRule, "gradient"),
     "guard": (StabilityGuard, "accept"),
-    "stability": (StabilityGuard, "abscissa"),
+    "stability": (StabilityGuard, "unstable"),
     "solver": (FixedPointCost, "_evaluate"),
     "move": (MetricRule, "move"),
     "memory": (ParallelTransport, "carry"),

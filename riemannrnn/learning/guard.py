@@ -51,6 +51,14 @@ class UnstableStartError(ValueError):
     """The weights to start from have fixed points that are not stable enough for the guard."""
 
 
+class _LostError(Exception):
+    """Some stimuli, given by their rows, would have no fixed point that is stable enough."""
+
+    def __init__(self, reason: str, rows: Array) -> None:
+        super().__init__(reason)
+        self.rows = rows
+
+
 @final
 @dataclass(frozen=True)
 class StabilityGuard:
@@ -106,26 +114,23 @@ class StabilityGuard:
             step = velocity if halving == 0 else share * velocity
             try:
                 end = rule.move(point, step)
+                weights = rule.parameterization.weights(end)
+                if suspects is not None:  # while one of them is lost, the others need not be looked at
+                    self._arrive(cost, evaluation, weights, suspects)
+                fixed_points, abscissa = self._arrive(cost, evaluation, weights, everyone)
             except ManifoldError as error:
                 if halving == self.halvings:
                     raise  # no length helps: the fault is not that of the step
                 reason = reason or str(error)
-                continue
-            weights = rule.parameterization.weights(end)
-            # Those that a longer step lost first: while one of them is lost, the others need not be looked at.
-            for rows in (everyone,) if suspects is None else (suspects, everyone):
-                arrival = self._arrive(cost, evaluation, weights, rows)
-                if arrival.lost.shape[0]:
-                    suspects, reason = arrival.lost, reason or arrival.reason
-                    break
+            except _LostError as error:
+                suspects, reason = error.rows, reason or str(error)
             else:
-                assert arrival.fixed_points is not None  # nothing is lost
-                jumps = count_jumps(evaluation, arrival.fixed_points, rule.parameterization.velocity(point, step))
-                return Step(end, step, share, arrival.abscissa, jumps, reason)
+                jumps = count_jumps(evaluation, fixed_points, rule.parameterization.velocity(point, step))
+                return Step(end, step, share, abscissa, jumps, reason)
         return Step(point, rule.zero(point), 0.0, nan, nan, reason)
 
-    def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> "_Arrival":
-        """Return what becomes of some of the stimuli, given by their rows."""
+    def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> tuple[FixedPoints, float]:
+        """Return the fixed points of some of the stimuli, given by their rows, and their largest abscissa or a bound of it."""
         # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
         part = cost.take(rows, max_iterations=self.iterations)
         xp = array_namespace(cost.drive)
@@ -134,14 +139,16 @@ class StabilityGuard:
         except FixedPointError as error:
             found = error.fixed_points
             missing = rows if found is None else take_rows(rows, xp.nonzero(~found.converged)[0])
-            return _Arrival(found, nan, missing, str(error))
+            raise _LostError(str(error), missing) from error
         worst, near = self.unstable(fixed_points)
         lost = take_rows(rows, near)
         if near.shape[0] and worst < 0:
             nearer = _abscissas(fixed_points, near) > _abscissas(evaluation.fixed_points, lost)
             lost = take_rows(lost, xp.nonzero(nearer)[0])
-        reason = f"{lost.shape[0]} stimuli would not be stable by {self.margin:g}, the worst with {worst:+.3g}"
-        return _Arrival(fixed_points, worst, lost, reason)
+        if lost.shape[0]:
+            count = lost.shape[0]
+            raise _LostError(f"{count} stimuli would not be stable by {self.margin:g}, the worst with {worst:+.3g}", lost)
+        return fixed_points, worst
 
     def unstable(self, fixed_points: FixedPoints) -> tuple[float, Array]:
         """Return the largest spectral abscissa or a bound of it, and the rows of stimuli that are not stable by the margin."""
@@ -150,16 +157,6 @@ class StabilityGuard:
             if bound < -self.margin:
                 return bound, array_namespace(fixed_points.gains).arange(0, device=device(fixed_points.gains))
         return unstable_stimuli(fixed_points.connectivity, fixed_points.weights, fixed_points.gains, -self.margin)
-
-
-@dataclass(frozen=True)
-class _Arrival:
-    """Fixed points at the end of a step, their largest abscissa, the rows of those that are lost, and why."""
-
-    fixed_points: FixedPoints | None
-    abscissa: float
-    lost: Array
-    reason: str
 
 
 def _abscissas(fixed_points: FixedPoints, rows: Array) -> Array:
