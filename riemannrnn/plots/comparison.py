@@ -74,13 +74,15 @@ def scale_losses(ax: Axes) -> None:
 
 
 def plot_losses(entries: Sequence[Entry], against: str, ax: Axes | None = None) -> Axes:
-    """Draw the training loss of each contender against "evaluations" or "seconds", on a logarithmic axis of loss."""
+    """Draw the training loss of each contender against "evaluations" or, on a logarithmic axis too, "seconds"."""
     ax = Figure().add_subplot() if ax is None else ax
     for entry in entries:
         ax.plot([getattr(point, against) for point in entry.history], [point.loss for point in entry.history], **_style(entry))
     scale_losses(ax)
     ax.set_ylabel("training loss (nat)")
     ax.set_xlabel("cost, gradient and Hessian evaluations" if against == "evaluations" else "seconds of computation")
+    if against == "seconds" and any(point.seconds > 0 for entry in entries for point in entry.history):
+        ax.set_xscale("log")  # contenders differ a hundredfold
     return ax
 
 
