@@ -18,7 +18,7 @@ from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.learning import Adam
-from riemannrnn.learning.training import ADAM_RATE, GROWTH, SINGLE_RESIDUAL
+from riemannrnn.learning.training import ADAM_RATE, GROWTH, single_residual
 
 AGES = (0, 50)
 """Steps of the default that are taken before the one that is measured; the Euclidean one is measured at the start."""
@@ -53,7 +53,7 @@ def learners(dtype: np.dtype[Any], age: int) -> dict[str, Learner]:
     """Return the two that are compared."""
     promised: dict[str, Any] = {"solver": Automatic("splitting")}
     if dtype == np.float32:
-        promised["tolerance"] = SINGLE_RESIDUAL * UNITS**0.5
+        promised["tolerance"] = single_residual(UNITS)
     return {
         "default": Learner(ScaledMonotoneManifold(UNITS, GROWTH), dtype, age, **promised),
         "euclidean": Learner(PullbackManifold(Identity(), UNITS, "additive"), dtype, 0),

@@ -26,6 +26,7 @@ from riemannrnn.equilibrium.iteration import Iterate
 from riemannrnn.equilibrium.stages import MixedStage
 from riemannrnn.network.activations import as_activation
 from riemannrnn.network.connectivity import Dense
+from riemannrnn.workers import workers
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -301,6 +302,15 @@ def test_a_chunk_may_ask_for_chunks(monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(chunks.map_chunks, lambda rows: len(chunks.map_chunks(lambda inner: inner, array)), array)
         assert set(work.result(timeout=30)) == {1}
+
+
+@pytest.mark.parametrize(("most", "chunks_of_each"), [(None, 1), (1, 2)])
+def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, chunks_of_each, monkeypatch):
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with workers(most) as (pool, _):
+        work = pool.submit(chunks.map_chunks, lambda rows: rows, np.ones((300, 3)))
+        assert len(work.result(timeout=30)) == chunks_of_each
 
 
 def test_products_in_threads(monkeypatch, generator):

@@ -15,7 +15,7 @@ from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
-from riemannrnn.learning.training import SINGLE_RESIDUAL
+from riemannrnn.learning.training import single_residual
 from riemannrnn.rate_network import RateNetwork
 
 MOST_STIMULI = 300
@@ -93,7 +93,7 @@ class RecordedRun(Sequence[Array]):
     def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:
         """Return the cost that was minimised, on the first stimuli of the training set; +∞ without fixed points.
 
-        In float32 fixed points are found to the residual that `train` asks where weights may be large, `SINGLE_RESIDUAL`.
+        In float32 fixed points are found to the residual that `train` asks where weights may be large.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class RecordedRun(Sequence[Array]):
             raise RecordedRunError(f"{self.folder / PATH_FILE}: W has {self.n_units} rows, its network {network.n_units} units")
         rows = slice(None if most is None else most)
         stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
-        residual = SINGLE_RESIDUAL * self.n_units**0.5 if network.dtype == np.float32 else None
+        residual = single_residual(self.n_units) if network.dtype == np.float32 else None
         return FixedPointCost(network, stimuli, CrossEntropy(labels), tolerance=residual, max_iterations=200)
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from riemannrnn.learning.losses import Loss
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.rules import RULES
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import SCHEDULES, SINGLE_RESIDUAL, defaults, rule_on, train
+from riemannrnn.learning.training import SCHEDULES, defaults, rule_on, single_residual, train
 from riemannrnn.network import ACTIVATIONS, Connectivity
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.settings import checked
@@ -89,7 +89,7 @@ class Model:
     @property
     def residual(self) -> float:
         """Up to which a fixed point serves."""
-        return float(SINGLE_RESIDUAL * self.settings["n_units"] ** 0.5)
+        return single_residual(self.settings["n_units"])
 
 
 class FixedPointEstimator(BaseEstimator):

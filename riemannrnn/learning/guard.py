@@ -32,7 +32,7 @@ class Step:
     share
         What part of the step asked for it is; 0: none, the point is the start.
     abscissa
-        Largest spectral abscissa of the batch at its end, or a bound of it.
+        Largest spectral abscissa of the batch at its end: a bound of it, or an estimate, exact where it is about the margin.
     jumps
         Number of stimuli whose fixed point jumped.
     reason
@@ -130,7 +130,7 @@ class StabilityGuard:
         return Step(point, rule.zero(point), 0.0, nan, nan, reason)
 
     def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> tuple[FixedPoints, float]:
-        """Return the fixed points of some of the stimuli, given by their rows, and their largest abscissa or a bound of it."""
+        """Return the fixed points of some of the stimuli, by their rows, and their largest abscissa as `unstable` tells it."""
         # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
         part = cost.take(rows, max_iterations=self.iterations)
         xp = array_namespace(cost.drive)
@@ -151,7 +151,7 @@ class StabilityGuard:
         return fixed_points, worst
 
     def unstable(self, fixed_points: FixedPoints) -> tuple[float, Array]:
-        """Return the largest spectral abscissa or a bound of it, and the rows of stimuli that are not stable by the margin."""
+        """Return a bound or an estimate of the largest spectral abscissa, and the rows of stimuli not stable by the margin."""
         if isinstance(fixed_points.connectivity, Dense):
             bound = abscissa_bound(fixed_points.weights, fixed_points.gains)
             if bound < -self.margin:

@@ -31,7 +31,8 @@ class History:
     step_length
         Length of each step in the metric of its rule.
     abscissa
-        Largest spectral abscissa of −I + G W over the mini-batch after the step, or a bound of it, where the guard looked.
+        Largest spectral abscissa of −I + G W over the mini-batch after the step, where the guard looked: a bound of it, or an
+        estimate, which is exact where it is about the margin.
     shortened
         What part of the step was taken: 1 for the whole of it, less where the guard shortened it, 0 where it took none.
     jumps

@@ -258,7 +258,12 @@ def train(
 
 def _tolerance(network: RateNetwork, promised: bool) -> float | None:
     """Return the residual asked for by default: None for that of the dtype."""
-    return SINGLE_RESIDUAL * network.n_units**0.5 if promised and network.dtype == np.float32 else None
+    return single_residual(network.n_units) if promised and network.dtype == np.float32 else None
+
+
+def single_residual(n_units: int) -> float:
+    """Return the norm of the residual that is asked for in float32 where weights may be large, `SINGLE_RESIDUAL` a unit."""
+    return float(SINGLE_RESIDUAL * n_units**0.5)
 
 
 def _schedule(schedule: str | Callable[[float], float]) -> Callable[[float], float]:
