@@ -161,7 +161,9 @@ def manifolds(
     data: Data = None,
     manifold: Names = None,
     optimiser: Names = None,
-    rate: Annotated[float | None, typer.Option(help="Instead of the best of four, by the loss after a few steps.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Instead of the best of four, by the loss after an epoch without guard.")
+    ] = None,
     output: Output = RESULTS,
 ) -> None:
     """Train on MNIST on every manifold by every optimiser, each at its best rate of a few."""

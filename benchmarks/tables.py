@@ -191,7 +191,8 @@ def step(record: Record) -> str:
 def manifolds(record: Record) -> str:
     """Return what is reached on every manifold by every optimiser."""
     words = "Manifold × optimiser on MNIST, the same network and order"
-    headings = ["manifold", "optimiser", "rate", "after one epoch", "after three", "test stimuli lost, unstable", "guard acted"]
+    headings = ["manifold", "optimiser", "rate", "after one epoch", "after three"]
+    headings += ["test stimuli lost, unstable", "guard acted", "left out"]
     rows = []
     for row in record["rows"]:
         ended = row["stopped"].startswith("All")
@@ -199,11 +200,11 @@ def manifolds(record: Record) -> str:
         cells = [
             *(row["manifold"], row["optimiser"], f"{row['rate']:g}", first),
             last if ended else f"{last}, stopped at step {row['steps']}",
-            *(f"{row['lost']}, {row['unstable']}", str(row["guard_actions"]), f"{row['iterations']:.0f}"),
+            *(f"{row['lost']}, {row['unstable']}", str(row["guard_actions"]), str(row["left_out"]), f"{row['iterations']:.0f}"),
             f"{row['seconds'] / row['steps']:.2f}",
         ]
         rows.append(cells)
-    return f"{measured(words, record)}\n\n{table([*headings, 'iterations', 's a step'], rows)}"
+    return f"{measured(words, record)}\n\n{table([*headings, 'iterations', 'CPU s a step'], rows)}"
 
 
 def rates(record: Record) -> str:

@@ -293,6 +293,20 @@ def test_a_batch_without_fixed_points_shortens_the_step_before():
     check_same(fold(), history)
 
 
+def test_a_stimulus_beyond_help_is_left_out():
+    """The fourth drive has no fixed point even at the weights to start from, and is not in the first batch."""
+    network, drives = RateNetwork(1, activation="power-law", seed=0), np.array([[0.4], [0.43], [0.47], [3.0]])
+    loss, rule = SquaredError(np.full((4, 1), 2.0)), {"rule": "dW1", "learning_rate": 0.001, "batch_size": 2, "epochs": 3}
+    history = train(network, np.array([[0.1]]), drives, loss, **rule, seed=0)
+    assert history.stopped == "All 3 epochs done."
+    assert [sum(history.left_out[epoch : epoch + 2]) for epoch in (0, 2, 4)] == [1, 1, 1]
+    assert set(history.shortened) == {1.0}, "halving steps would not help"
+    assert len(history.guard_reasons) == 3
+    assert "of its 2 stimuli are left out: they have no fixed point" in history.guard_reasons[0]
+    assert np.all(np.isfinite(history.loss))
+    assert train(network, np.array([[0.1]]), drives, loss, **rule, seed=0, guard=False).stopped.startswith("Stopped at step")
+
+
 def test_a_guard_may_be_given():
     strict, usual = (run(guard=guard, learning_rate=3.0, rule="dW1") for guard in (StabilityGuard(0.6), True))
     assert max(value for value in strict.abscissa if value == value) < -0.6  # noqa: PLR0124  # NaN where no step was taken

@@ -37,6 +37,8 @@ class History:
         What part of the step was taken: 1 for the whole of it, less where the guard shortened it, 0 where it took none.
     jumps
         Stimuli whose fixed point moved far beyond its linear prediction, where the guard looked; NaN elsewhere.
+    left_out
+        Stimuli of each mini-batch that were left out under a guard, since they have no fixed point.
     test_loss, test_accuracy
         On the held-out data after each step, at the period asked for.
     guard_reasons
@@ -59,6 +61,7 @@ class History:
     abscissa: list[float] = field(default_factory=list)
     shortened: list[float] = field(default_factory=list)
     jumps: list[float] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
     test_loss: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
     guard_reasons: list[str] = field(default_factory=list)
@@ -68,7 +71,7 @@ class History:
 
     @property
     def guard_actions(self) -> int:
-        """How often the guard shortened a step."""
+        """How often the guard shortened a step, or left stimuli out."""
         return len(self.guard_reasons)
 
     def to_dataset(self) -> xr.Dataset:

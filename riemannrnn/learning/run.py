@@ -12,6 +12,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 
 from manifolds import Array, ManifoldError, Point
 from riemannrnn.equilibrium.chunks import one_blas_thread
+from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint, write_checkpoint
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
@@ -127,13 +128,14 @@ class Run:
         verdict = self._verdict() if self.step > 0 else None  # a run that had ended does not go on when it is resumed
         while verdict is None and self.step < self.steps:
             self._boundary = self._state()  # a step that is interrupted is taken anew
-            part, labels = self._next_batch()
-            evaluation = self._evaluated(part)
-            self._begin(evaluation, labels)
+            part = self._next_batch()
+            kept = part if self.guard is None or self.last is None else self._backed_up(part, self.last)
+            evaluation = self._evaluated(kept)
+            self._begin(evaluation, kept.loss, left_out=part.drive.shape[0] - kept.drive.shape[0])
             if self.step == 0:
                 self._refuse_unstable_start(evaluation)
                 self._write(self._boundary)  # a folder that takes no files shows before there is work to lose
-            self._take_step(part, evaluation)
+            self._take_step(kept, evaluation)
             self.step += 1
             self._look()
             for callback in self.callbacks:
@@ -151,44 +153,80 @@ class Run:
             self._measure()
         return verdict
 
-    def _next_batch(self) -> tuple[FixedPointCost, Array | None]:
-        """Return the cost of the next stimuli, and their labels if they have any."""
-        drive, loss = self.cost.drive, self.cost.loss
+    def _next_batch(self) -> FixedPointCost:
+        """Return the cost of the next stimuli."""
+        drive = self.cost.drive
         xp, count = array_namespace(drive), drive.shape[0]
         place = self.step * self.batch_size % (-(-count // self.batch_size) * self.batch_size)
         if place == 0:
             self.order = xp.asarray(self.generator.permutation(count), device=device(drive))
-        rows = self.order[place : place + self.batch_size]
-        return self.cost.take(rows), xp.take(loss.labels, rows, axis=0) if isinstance(loss, CrossEntropy) else None
+        return self.cost.take(self.order[place : place + self.batch_size])
 
     def _evaluated(self, part: FixedPointCost) -> Evaluation:
-        """Return the cost of the batch at the point; under a guard the step before is halved until there is one."""
-        for attempt in range(BACK_UPS + 1):
-            try:
-                return part.at(self.rule.parameterization.weights(self.point))
-            except FixedPointError as error:
-                if self.guard is not None and self.step == 0:
-                    raise UnstableStartError(f"at the weights to start from, {error} {START}") from error
-                if self.guard is None or self.last is None or attempt == BACK_UPS:
-                    raise
-                last = self.last
-                velocity = 0.5 * last.velocity
-                self.point = self.rule.move(last.point, velocity)
-                self.memory = self.rule.carry(last.point, velocity, last.memory)
-                self.last = Last(last.point, velocity, last.memory)
-                self.history.step_length[-1] *= 0.5
-                self.history.shortened[-1] *= 0.5
-                self.history.abscissa[-1] = self.history.jumps[-1] = nan  # they were those of the longer step
-                self.history.guard_reasons.append(f"Step {self.step}: the stimuli after it: {error}")
-        raise AssertionError  # the last attempt returns or raises
+        """Return the cost of the batch at the point."""
+        try:
+            return part.at(self.rule.parameterization.weights(self.point))
+        except FixedPointError as error:
+            if self.guard is not None and self.step == 0:
+                raise UnstableStartError(f"at the weights to start from, {error} {START}") from error
+            raise
 
-    def _begin(self, evaluation: Evaluation, labels: Array | None) -> None:
+    def _backed_up(self, part: FixedPointCost, last: Last) -> FixedPointCost:
+        """Halve the step before until the stimuli have fixed points; return the cost of those that have.
+
+        Stimuli that had none where that step began either, or have none after all halvings, are left out.
+        """
+        lost, _ = self._lost(part, self.point)
+        if lost.shape[0]:
+            part = self._without(part, take_rows(lost, self._lost(part.take(lost), last.point)[0]))
+        for _ in range(BACK_UPS):
+            lost, reason = self._lost(part, self.point)
+            if not lost.shape[0]:
+                return part
+            self._halve(last)
+            self.history.guard_reasons.append(f"Step {self.step}: the stimuli after it: {reason}")
+        return self._without(part, self._lost(part, self.point)[0])
+
+    def _lost(self, part: FixedPointCost, point: Point) -> tuple[Array, str]:
+        """Return which of the stimuli have no fixed point, by their rows, and a sentence about them."""
+        xp = array_namespace(part.drive)
+        try:
+            part.at(self.rule.parameterization.weights(point))
+        except FixedPointError as error:
+            if error.fixed_points is None:
+                raise
+            return xp.nonzero(~error.fixed_points.converged)[0], str(error)
+        return xp.arange(0, device=device(part.drive)), ""
+
+    def _without(self, part: FixedPointCost, rows: Array) -> FixedPointCost:
+        """Return the cost without some of its stimuli, and say so."""
+        xp, count = array_namespace(part.drive), part.drive.shape[0]
+        if rows.shape[0] in (0, count):  # without any there is nothing to learn from: the run ends with the reason
+            return part
+        self.history.guard_reasons.append(
+            f"Step {self.step + 1}: {rows.shape[0]} of its {count} stimuli are left out: they have no fixed point"
+        )
+        everyone = xp.arange(count, device=device(part.drive))
+        return part.take(xp.nonzero(~xp.any(everyone[:, None] == rows, axis=1))[0])
+
+    def _halve(self, last: Last) -> None:
+        """Put a step of half the length in the place of the last one."""
+        velocity = 0.5 * last.velocity
+        self.point = self.rule.move(last.point, velocity)
+        self.memory = self.rule.carry(last.point, velocity, last.memory)
+        last.velocity = velocity
+        self.history.step_length[-1] *= 0.5
+        self.history.shortened[-1] *= 0.5
+        self.history.abscissa[-1] = self.history.jumps[-1] = nan  # they were those of the longer step
+
+    def _begin(self, evaluation: Evaluation, loss: Loss, left_out: int) -> None:
         history, xp = self.history, array_namespace(evaluation.rates)
         history.weights, history.point, history.memory = evaluation.weights, self.point, self.memory
         history.loss.append(evaluation.cost)
         history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
-        if labels is not None:
-            history.accuracy.append(accuracy(evaluation.outputs, labels))
+        history.left_out.append(left_out)
+        if isinstance(loss, CrossEntropy):
+            history.accuracy.append(accuracy(evaluation.outputs, loss.labels))
         if self.record is not None:
             self.record.record(self.step, evaluation.weights, evaluation.cost)
 
