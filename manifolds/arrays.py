@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable
 from contextlib import suppress
-from math import ceil, log2
+from math import ceil, factorial, log2
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -188,6 +188,34 @@ def exponential_minus_identity(matrix: Array) -> Array:
     for _ in range(squarings):
         result = 2 * result + result @ result
     return result
+
+
+def exponential_series(matrix: Array) -> Array:
+    """Return exp(M) − I of a square matrix with ‖M‖ ≤ 1: the power series up to M¹⁶, in six products.
+
+    The terms left out are at most 3e-15 of the first. Powers are summed four at a time (Paterson and Stockmeyer, SIAM J.
+    Comput. 2(1), 1973).
+    """
+    square = matrix @ matrix
+    powers = matrix, square, square @ matrix, square @ square
+    result = None
+    for first in (13, 9, 5, 1):
+        block = sum(power / factorial(first + place) for place, power in enumerate(powers))
+        result = block if result is None else block + powers[-1] @ result
+    return result
+
+
+def cholesky(matrix: Array) -> Array | None:
+    """Return the lower triangular L with L Lᵀ = M of a symmetric matrix, or None if M is not positive definite."""
+    xp = array_namespace(matrix)
+    try:
+        factor = xp.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+    if is_numpy_array(matrix):
+        return factor
+    size, error = (float(xp.linalg.matrix_norm(each, ord=1)) for each in (matrix, factor @ factor.T - matrix))
+    return factor if error <= matrix.shape[0] * machine_epsilon(matrix) * size else None  # CuPy does not say that it fails
 
 
 def _next_pade(k: int) -> float:

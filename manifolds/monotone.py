@@ -1,18 +1,29 @@
 """Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
 
 from functools import cached_property
-from math import exp, hypot, log
+from math import hypot, log, sqrt
 from typing import final
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
+from manifolds.arrays import (
+    Array,
+    PointCache,
+    all_finite,
+    cholesky,
+    exponential_series,
+    frobenius_norm,
+    identity_like,
+    inner,
+    inverse,
+    machine_epsilon,
+)
 from manifolds.base import WeightManifold
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 
 NEAR = 0.05
-"""Logarithms of S are taken by eigenvalues whose smallest ratio exceeds this, and else by singular values of its roots."""
+"""Logarithms of S are taken by eigenvalues whose smallest ratio exceeds this, and else by singular values of its factors."""
 
 
 @final
@@ -28,7 +39,8 @@ class MonotoneManifold(WeightManifold):
 
     It is complete and of non-positive curvature: the edge is infinitely far away, no step of any length leaves, and any two
     points are joined by exactly one geodesic. The retraction is the exponential map, the transport is parallel along that
-    geodesic. Exponential, logarithm and transport cost one or two symmetric eigenvalue problems and a few products.
+    geodesic. Everything is computed in the frame of the Cholesky factor, S = L Lᵀ: steps of length up to 1 cost a factor and a
+    few products, longer ones and logarithms a symmetric eigenvalue problem.
 
     Parameters
     ----------
@@ -65,7 +77,7 @@ class MonotoneManifold(WeightManifold):
         self, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
     ) -> None:
         super().__init__(f"Monotone manifold of {n}×{n} matrices", (int(n), int(n)), seed=seed, like=like, validate=validate)
-        self._at = PointCache(_Root)
+        self._at = PointCache(_Factor)
 
     def nearest(self, weights: Array, margin: float = 0.05) -> Array:
         """Return the point nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`.
@@ -79,19 +91,19 @@ class MonotoneManifold(WeightManifold):
         return weights - (basis * missing) @ basis.T
 
     def to_frame(self, point: Array, tangent_vector: Array) -> Array:
-        """Return S^{-1/2} V_s S^{-1/2} + V_k, shape (n, n): coordinates in which the metric at W is Euclidean.
+        """Return L⁻¹ V_s L⁻ᵀ + V_k, shape (n, n): coordinates in which the metric at W is Euclidean.
 
         Momentum and moments of gradients may live in this frame, which moves along with the point.
         """
         self.check(point, tangent_vector)
         inverse = self._at(point).inverse
-        return inverse @ _symmetric(tangent_vector) @ inverse + _skew(tangent_vector)
+        return inverse @ _symmetric(tangent_vector) @ inverse.T + _skew(tangent_vector)
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
-        """Return the tangent vector of given `to_frame`: S^{1/2} Z_s S^{1/2} + Z_k."""
+        """Return the tangent vector of given `to_frame`: L Z_s Lᵀ + Z_k."""
         self.check(point, coordinates)
-        root = self._at(point).value
-        return root @ _symmetric(coordinates) @ root + _skew(coordinates)
+        L = self._at(point).value
+        return L @ _symmetric(coordinates) @ L.T + _skew(coordinates)
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩."""
@@ -112,7 +124,7 @@ class MonotoneManifold(WeightManifold):
         return self.euclidean_to_riemannian_gradient(point, euclidean_hessian) - _symmetric(turn)
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the W′ with S′ = S^{1/2} exp(−S^{-1/2} V_s S^{-1/2}) S^{1/2} and K′ = K − V_k.
+        """Return the W′ with S′ = L exp(−L⁻¹ V_s L⁻ᵀ) Lᵀ and K′ = K − V_k.
 
         Where S′ would be singular in the dtype of the point, it is raised by the rounding error of W′, to stay inside.
 
@@ -121,45 +133,46 @@ class MonotoneManifold(WeightManifold):
         OutsideManifoldError
             If the largest eigenvalue of S′ exceeds the largest floating-point number.
         """
-        root, xp = self._at(point), array_namespace(point)
-        rates, basis = self._rates(point, tangent_vector)
-        slowest, fastest = float(xp.min(rates)), float(xp.max(rates))
-        if fastest + log(root.largest + 1) > log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1):
-            raise OutsideManifoldError(
-                f"a step that takes S by a factor exp({fastest:.3g})",
-                "the geodesic goes on for ever, but no floating-point number is so large",
-                "Shorten the step, for instance with a smaller learning rate",
-            )
-        end = point + _skew(tangent_vector) - root.value @ ((basis * xp.expm1(rates)) @ basis.T) @ root.value
-        rounding = root.largest * exp(max(fastest, 0.0)) + frobenius_norm(_skew(end)) + 1
-        margin = self.shape[0] * machine_epsilon(point) * rounding - root.smallest * exp(slowest)
-        return end - max(margin, 0.0) * identity_like(point)
+        L, growth, xp = self._at(point).value, self._growth(point, tangent_vector), array_namespace(point)
+        if frobenius_norm(growth) <= 1:
+            change = exponential_series(growth)
+        else:
+            rates, basis = xp.linalg.eigh(growth)
+            fastest, room = float(rates[-1]), log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1)
+            if fastest + 2 * log(frobenius_norm(L) + 1) > room:
+                raise OutsideManifoldError(
+                    f"a step that takes S by a factor exp({fastest:.3g})",
+                    "the geodesic goes on for ever, but no floating-point number is so large",
+                    "Shorten the step, for instance with a smaller learning rate",
+                )
+            change = (basis * xp.expm1(rates)) @ basis.T
+        return _inside(point + _skew(tangent_vector) - L @ change @ L.T)
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
         """Return the exponential map, `exp`."""
         return self.exp(point, tangent_vector)
 
     def log(self, point_a: Array, point_b: Array) -> Array:
-        """Return the V with exp_W(V) = W′: V_s = −S^{1/2} log(S^{-1/2} S′ S^{-1/2}) S^{1/2}, V_k = K − K′."""
+        """Return the V with exp_W(V) = W′: V_s = −L log(L⁻¹ S′ L⁻ᵀ) Lᵀ, V_k = K − K′."""
         return self.from_frame(point_a, self.frame_log(point_a, point_b))
 
     def dist(self, point_a: Array, point_b: Array) -> float:
-        """Return √(‖log(S^{-1/2} S′ S^{-1/2})‖² + ‖K′ − K‖²)."""
-        xp, root = array_namespace(point_a), self._at(point_a)
+        """Return √(‖log(L⁻¹ S′ L⁻ᵀ)‖² + ‖K′ − K‖²)."""
+        xp, factor = array_namespace(point_a), self._at(point_a)
         difference = self.to_frame(point_a, point_b - point_a)
         changes = xp.linalg.eigvalsh(-_symmetric(difference))
-        rates = xp.log1p(changes) if _near(changes) else 2 * xp.log(xp.linalg.svdvals(root.inverse @ self._at(point_b).value))
+        rates = xp.log1p(changes) if _near(changes) else 2 * xp.log(xp.linalg.svdvals(factor.inverse @ self._at(point_b).value))
         return hypot(frobenius_norm(rates[:, None]), frobenius_norm(_skew(difference)))
 
     def frame_log(self, point: Array, other: Array) -> Array:
-        """Return `to_frame` of the logarithm, K − K′ − log(S^{-1/2} S′ S^{-1/2}): its Frobenius norm is the distance."""
-        xp, root = array_namespace(point), self._at(point)
+        """Return `to_frame` of the logarithm, K − K′ − log(L⁻¹ S′ L⁻ᵀ): its Frobenius norm is the distance."""
+        xp, factor = array_namespace(point), self._at(point)
         difference = self.to_frame(point, other - point)
         changes, basis = xp.linalg.eigh(-_symmetric(difference))
         if _near(changes):
             rates = xp.log1p(changes)
         else:
-            basis, roots, _ = xp.linalg.svd(root.inverse @ self._at(other).value)
+            basis, roots, _ = xp.linalg.svd(factor.inverse @ self._at(other).value)
             rates = 2 * xp.log(roots)
         return _skew(difference) - (basis * rates) @ basis.T
 
@@ -168,11 +181,15 @@ class MonotoneManifold(WeightManifold):
         return self.parallel_transport(point_a, self.log(point_a, point_b), tangent_vector_a)
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
-        """Return E U_s Eᵀ + U_k, E = S^{1/2} exp(−½ S^{-1/2} V_s S^{-1/2}) S^{-1/2}: U carried along exp_W(t V), 0 ≤ t ≤ 1."""
+        """Return E U_s Eᵀ + U_k, E = L exp(−½ L⁻¹ V_s L⁻ᵀ) L⁻¹: U carried along exp_W(t V), 0 ≤ t ≤ 1."""
         self.check(point, carried)
-        root = self._at(point)
-        rates, basis = self._rates(point, tangent_vector)
-        E = root.value @ ((basis * array_namespace(point).exp(rates / 2)) @ basis.T) @ root.inverse
+        factor, half, xp = self._at(point), self._growth(point, tangent_vector) / 2, array_namespace(point)
+        if frobenius_norm(half) <= 1:
+            turn = identity_like(point) + exponential_series(half)
+        else:
+            rates, basis = xp.linalg.eigh(half)
+            turn = (basis * xp.exp(rates)) @ basis.T
+        E = factor.value @ turn @ factor.inverse
         return E @ _symmetric(carried) @ E.T + _skew(carried)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
@@ -191,39 +208,47 @@ class MonotoneManifold(WeightManifold):
         sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
         return self.exp(array_namespace(sample).zeros_like(sample), sample)
 
-    def _rates(self, point: Array, tangent_vector: Array) -> tuple[Array, Array]:
-        """Return eigenvalues and eigenvectors of −S^{-1/2} V_s S^{-1/2}, the relative growth of S along V."""
+    def _growth(self, point: Array, tangent_vector: Array) -> Array:
+        """Return −L⁻¹ V_s L⁻ᵀ, the relative growth of S along V."""
         growth = -_symmetric(self.to_frame(point, tangent_vector))
         if not all_finite(growth):
             raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
-        rates, basis = array_namespace(point).linalg.eigh(growth)
-        return rates, basis
+        return growth
 
 
-class _Root:
-    """S, its roots S^{1/2} and S^{-1/2}, and its extreme eigenvalues, at one point."""
+class _Factor:
+    """S and the Cholesky factor L, S = L Lᵀ, at one point."""
 
     def __init__(self, point: Array) -> None:
         if not all_finite(point):
             raise InvalidArrayError("the point holds NaN or infinity", "it has no geometry", "Find the step that made it")
         self.symmetric = identity_like(point) - _symmetric(point)
-        eigenvalues, self._basis = array_namespace(point).linalg.eigh(self.symmetric)
-        self.smallest, self.largest = float(eigenvalues[0]), float(eigenvalues[-1])
-        if self.smallest <= 0:
+        factor = cholesky(self.symmetric)
+        if factor is None:
             raise OutsideManifoldError(
-                f"smallest eigenvalue of sym(I − W) = {self.smallest:.3g}",
+                f"smallest eigenvalue of sym(I − W) = {_smallest(self.symmetric):.3g}",
                 "the point is not monotone: stability is not guaranteed there",
                 "Start from `nearest(W)`, the nearest point inside, or from weights of spectral norm below 1",
             )
-        self._roots = eigenvalues**0.5
-
-    @cached_property
-    def value(self) -> Array:
-        return (self._basis * self._roots) @ self._basis.T
+        self.value = factor
 
     @cached_property
     def inverse(self) -> Array:
-        return (self._basis / self._roots) @ self._basis.T
+        return inverse(self.value)
+
+
+def _inside(point: Array) -> Array:
+    """Return W, with S raised where its smallest eigenvalue is below the rounding error of W."""
+    identity = identity_like(point)
+    S, size = identity - _symmetric(point), float(array_namespace(point).linalg.matrix_norm(point, ord=1))
+    rounding = sqrt(point.shape[0]) * machine_epsilon(point) * (size + 1)
+    if cholesky(S - rounding * identity) is not None:
+        return point
+    return point - (rounding - min(_smallest(S), 0.0)) * identity
+
+
+def _smallest(symmetric: Array) -> float:
+    return float(array_namespace(symmetric).linalg.eigvalsh(symmetric)[0])
 
 
 def _near(changes: Array) -> bool:

@@ -302,7 +302,7 @@ def test_a_stimulus_beyond_help_is_left_out():
     assert [sum(history.left_out[epoch : epoch + 2]) for epoch in (0, 2, 4)] == [1, 1, 1]
     assert set(history.shortened) == {1.0}, "halving steps would not help"
     assert len(history.guard_reasons) == 3
-    assert "of its 2 stimuli are left out: they have no fixed point" in history.guard_reasons[0]
+    assert "1 of its 2 stimuli are left out: they have no fixed point" in history.guard_reasons[0]
     assert np.all(np.isfinite(history.loss))
     assert train(network, np.array([[0.1]]), drives, loss, **rule, seed=0, guard=False).stopped.startswith("Stopped at step")
 

@@ -1,5 +1,7 @@
 """The training loop: reproducible, honest about why it ended, and it learns."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -150,8 +152,10 @@ def test_float32_stays_float32(digits):
 
 
 def test_accuracy():
-    outputs = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
-    assert accuracy(outputs, np.array([1, 0, 0, 0])) == 0.75
+    outputs, labels = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), np.array([1, 0, 0, 0])
+    for included, share in (([1, 1, 1, 1], 0.75), ([1, 1, 0, 0], 1.0), ([0, 0, 1, 1], 0.5)):
+        weights = np.array(included)[:, None] / sum(included)
+        assert accuracy(SimpleNamespace(outputs=outputs, included=weights), labels) == share
 
 
 def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):

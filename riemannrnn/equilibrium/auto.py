@@ -123,7 +123,9 @@ class Plan:
         self._ranked: list[Callable[[], ChordMap | None]] | None = None
         self.sample = xp.arange(0, rows, 1 + (rows - 1) // SAMPLE_ROWS, device=device(equation.drive))
         with quiet():
-            if known is None or not known.rate < 1:
+            if options.method == "splitting":  # which does not depend on it
+                self.rate = self.left = inf
+            elif known is None or not known.rate < 1:
                 self.rate, self.left = self._contraction()
             else:  # the Jacobians are those at the known fixed points, or their transposes up to similarity
                 self.rate, self.gain, self.left = known.rate, known.gain, _iterations(known.rate, 1.0, tolerance)
@@ -131,7 +133,7 @@ class Plan:
             for name, each in known._maps.items():
                 own = equation.single() if name == "single" else equation
                 self._maps[name] = None if each is None or own is None else each.at(own)
-        settling = 0 if self.rate < 1 else SETTLING_ITERATIONS
+        settling = 0 if self.rate < 1 or options.method == "splitting" else SETTLING_ITERATIONS
         self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.fast else settling
 
     @property

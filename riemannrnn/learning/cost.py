@@ -153,10 +153,17 @@ class FixedPointCost:
         """Return everything about the point W: fixed points, outputs, and what is derived from them when it is asked for."""
         return self._at(weights)
 
-    def take(self, rows: Array, initial_rates: Array | None = None, max_iterations: int | None = None) -> "FixedPointCost":
+    def take(
+        self,
+        rows: Array,
+        initial_rates: Array | None = None,
+        max_iterations: int | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> "FixedPointCost":
         """Return the cost of some of the stimuli, for mini-batches, started from given rates of shape (len(rows), n).
 
-        With `max_iterations` fixed points may take so many iterations at most, if that is less.
+        With `max_iterations` fixed points may take so many iterations at most, if that is less; `on_failure` is another policy
+        for the part.
         """
         part = object.__new__(FixedPointCost)
         part.__dict__.update(self.__dict__)
@@ -164,6 +171,7 @@ class FixedPointCost:
         part.drive = take_rows(self.drive, rows)
         part._accepted_rates = initial_rates
         part._max_iterations = min(max_iterations or self._max_iterations, self._max_iterations)
+        part._on_failure = on_failure or self._on_failure
         part._at = PointCache(part._evaluate)
         return part
 

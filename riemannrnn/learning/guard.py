@@ -106,8 +106,7 @@ class StabilityGuard:
         point, velocity
             Where the step begins, and its tangent vector.
         """
-        xp = array_namespace(cost.drive)
-        everyone = xp.arange(cost.drive.shape[0], device=device(cost.drive))
+        everyone = array_namespace(cost.drive).nonzero(evaluation.fixed_points.converged)[0]
         reason, suspects = "", None
         for halving in range(self.halvings + 1):
             share = 0.5**halving
@@ -125,14 +124,14 @@ class StabilityGuard:
             except _LostError as error:
                 suspects, reason = error.rows, reason or str(error)
             else:
-                jumps = count_jumps(evaluation, fixed_points, rule.parameterization.velocity(point, step))
+                jumps = count_jumps(evaluation, fixed_points, rule.parameterization.velocity(point, step), everyone)
                 return Step(end, step, share, abscissa, jumps, reason)
         return Step(point, rule.zero(point), 0.0, nan, nan, reason)
 
     def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> tuple[FixedPoints, float]:
         """Return the fixed points of some of the stimuli, by their rows, and their largest abscissa as `unstable` tells it."""
         # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
-        part = cost.take(rows, max_iterations=self.iterations)
+        part = cost.take(rows, max_iterations=self.iterations, on_failure="raise")
         xp = array_namespace(cost.drive)
         try:
             fixed_points = part.at(weights).fixed_points
@@ -184,12 +183,12 @@ def abscissa_bound(weights: Array, gains: Array) -> float:
     return max(float(xp.linalg.eigvalsh((scaled + scaled.T) / 2)[-1]), 0.0) - 1
 
 
-def count_jumps(evaluation: Evaluation, arrived: FixedPoints, change: Array) -> int:
-    """Return how many fixed points are far from where the linear response to a change of W predicts them."""
+def count_jumps(evaluation: Evaluation, arrived: FixedPoints, change: Array, rows: Array) -> int:
+    """Return how many fixed points, given by their rows, are far from where the linear response to a change of W predicts."""
     xp = array_namespace(arrived.rates)
-    predicted = evaluation.tangent(change)
-    miss = row_norms(arrived.rates - evaluation.rates - predicted)
-    far = miss > JUMP * row_norms(predicted) + NOISE * row_norms(evaluation.rates)
+    rates, predicted = (take_rows(each, rows) for each in (evaluation.rates, evaluation.tangent(change)))
+    miss = row_norms(arrived.rates - rates - predicted)
+    far = miss > JUMP * row_norms(predicted) + NOISE * row_norms(rates)
     return int(xp.count_nonzero(far))
 
 

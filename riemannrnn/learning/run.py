@@ -12,7 +12,6 @@ from array_api_compat import array_namespace, device, is_numpy_array
 
 from manifolds import Array, ManifoldError, Point
 from riemannrnn.equilibrium.chunks import one_blas_thread
-from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint, write_checkpoint
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
@@ -129,13 +128,14 @@ class Run:
         while verdict is None and self.step < self.steps:
             self._boundary = self._state()  # a step that is interrupted is taken anew
             part = self._next_batch()
-            kept = part if self.guard is None or self.last is None else self._backed_up(part, self.last)
-            evaluation = self._evaluated(kept)
-            self._begin(evaluation, kept.loss, left_out=part.drive.shape[0] - kept.drive.shape[0])
+            if self.guard is not None and self.last is not None:
+                self._back_up(part, self.last)
+            evaluation = self._evaluated(part)
+            self._begin(evaluation, part.loss)
             if self.step == 0:
                 self._refuse_unstable_start(evaluation)
                 self._write(self._boundary)  # a folder that takes no files shows before there is work to lose
-            self._take_step(kept, evaluation)
+            self._take_step(part, evaluation)
             self.step += 1
             self._look()
             for callback in self.callbacks:
@@ -154,13 +154,14 @@ class Run:
         return verdict
 
     def _next_batch(self) -> FixedPointCost:
-        """Return the cost of the next stimuli."""
+        """Return the cost of the next stimuli; under a guard those that have no fixed point are left out of it."""
         drive = self.cost.drive
         xp, count = array_namespace(drive), drive.shape[0]
         place = self.step * self.batch_size % (-(-count // self.batch_size) * self.batch_size)
         if place == 0:
             self.order = xp.asarray(self.generator.permutation(count), device=device(drive))
-        return self.cost.take(self.order[place : place + self.batch_size])
+        go_on = self.guard is not None and self.last is not None
+        return self.cost.take(self.order[place : place + self.batch_size], on_failure="mask" if go_on else None)
 
     def _evaluated(self, part: FixedPointCost) -> Evaluation:
         """Return the cost of the batch at the point."""
@@ -171,43 +172,30 @@ class Run:
                 raise UnstableStartError(f"at the weights to start from, {error} {START}") from error
             raise
 
-    def _backed_up(self, part: FixedPointCost, last: Last) -> FixedPointCost:
-        """Halve the step before until the stimuli have fixed points; return the cost of those that have.
-
-        Stimuli that had none where that step began either, or have none after all halvings, are left out.
-        """
-        lost, _ = self._lost(part, self.point)
-        if lost.shape[0]:
-            part = self._without(part, take_rows(lost, self._lost(part.take(lost), last.point)[0]))
-        for _ in range(BACK_UPS):
-            lost, reason = self._lost(part, self.point)
-            if not lost.shape[0]:
-                return part
-            self._halve(last)
-            self.history.guard_reasons.append(f"Step {self.step}: the stimuli after it: {reason}")
-        return self._without(part, self._lost(part, self.point)[0])
-
-    def _lost(self, part: FixedPointCost, point: Point) -> tuple[Array, str]:
-        """Return which of the stimuli have no fixed point, by their rows, and a sentence about them."""
+    def _back_up(self, part: FixedPointCost, last: Last) -> None:
+        """Halve the step before until the stimuli have fixed points, those that had one where it began."""
         xp = array_namespace(part.drive)
-        try:
-            part.at(self.rule.parameterization.weights(point))
-        except FixedPointError as error:
-            if error.fixed_points is None:
-                raise
-            return xp.nonzero(~error.fixed_points.converged)[0], str(error)
-        return xp.arange(0, device=device(part.drive)), ""
 
-    def _without(self, part: FixedPointCost, rows: Array) -> FixedPointCost:
-        """Return the cost without some of its stimuli, and say so."""
-        xp, count = array_namespace(part.drive), part.drive.shape[0]
-        if rows.shape[0] in (0, count):  # without any there is nothing to learn from: the run ends with the reason
-            return part
-        self.history.guard_reasons.append(
-            f"Step {self.step + 1}: {rows.shape[0]} of its {count} stimuli are left out: they have no fixed point"
-        )
-        everyone = xp.arange(count, device=device(part.drive))
-        return part.take(xp.nonzero(~xp.any(everyone[:, None] == rows, axis=1))[0])
+        def found(point: Point) -> Array:
+            return part.at(self.rule.parameterization.weights(point)).fixed_points.converged
+
+        now, count = found(self.point), part.drive.shape[0]
+        if bool(xp.all(now)):
+            return
+        before = found(last.point)
+        for _ in range(BACK_UPS):
+            lost = int(xp.count_nonzero(before & ~now))
+            if not lost:
+                break
+            self._halve(last)
+            self.history.guard_reasons.append(
+                f"Step {self.step}: the stimuli after it: {lost} of {count} stimuli have no fixed point"
+            )
+            now = found(self.point)
+        if left_out := int(xp.count_nonzero(~now)):
+            self.history.guard_reasons.append(
+                f"Step {self.step + 1}: {left_out} of its {count} stimuli are left out: they have no fixed point"
+            )
 
     def _halve(self, last: Last) -> None:
         """Put a step of half the length in the place of the last one."""
@@ -219,14 +207,14 @@ class Run:
         self.history.shortened[-1] *= 0.5
         self.history.abscissa[-1] = self.history.jumps[-1] = nan  # they were those of the longer step
 
-    def _begin(self, evaluation: Evaluation, loss: Loss, left_out: int) -> None:
+    def _begin(self, evaluation: Evaluation, loss: Loss) -> None:
         history, xp = self.history, array_namespace(evaluation.rates)
         history.weights, history.point, history.memory = evaluation.weights, self.point, self.memory
         history.loss.append(evaluation.cost)
         history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
-        history.left_out.append(left_out)
+        history.left_out.append(int(xp.count_nonzero(~evaluation.fixed_points.converged)))
         if isinstance(loss, CrossEntropy):
-            history.accuracy.append(accuracy(evaluation.outputs, loss.labels))
+            history.accuracy.append(accuracy(evaluation, loss.labels))
         if self.record is not None:
             self.record.record(self.step, evaluation.weights, evaluation.cost)
 
@@ -276,7 +264,7 @@ class Run:
         evaluation = self.held_out.at(self.rule.parameterization.weights(self.point))
         self.history.test_loss[-1] = evaluation.cost
         if evaluation.valid and isinstance(self.held_out.loss, CrossEntropy):
-            self.history.test_accuracy[-1] = accuracy(evaluation.outputs, self.held_out.loss.labels)
+            self.history.test_accuracy[-1] = accuracy(evaluation, self.held_out.loss.labels)
 
     def _arrive(self) -> None:
         """Make the point that was reached the result."""
@@ -309,10 +297,11 @@ class Run:
         write_checkpoint(self.checkpoints, state["step"], state | {"history": history})
 
 
-def accuracy(outputs: Array, labels: Array) -> float:
-    """Return the share of stimuli whose largest output is that of their label."""
-    xp = array_namespace(outputs)
-    return float(xp.mean(xp.astype(xp.argmax(outputs, axis=1) == labels, outputs.dtype)))
+def accuracy(evaluation: Evaluation, labels: Array) -> float:
+    """Return the share of stimuli whose largest output is that of their label, of those that are not left out."""
+    xp = array_namespace(labels)
+    right = xp.argmax(evaluation.outputs, axis=1) == labels
+    return float(xp.sum(xp.where(right, evaluation.included[:, 0], 0.0)))
 
 
 def resolve_loss(labels: Array | Loss, count: int) -> Loss:
