@@ -1,4 +1,4 @@
-"""A full step of the default of `train` beside one of the same optimiser on Euclidean weights, and its factorisations."""
+"""A full step of the default of `train` beside those of the same optimiser on Euclidean weights, and its factorisations."""
 
 import statistics
 from collections import Counter
@@ -21,47 +21,46 @@ from riemannrnn.learning import Adam
 from riemannrnn.learning.training import ADAM_RATE, GROWTH, single_residual
 
 AGES = (0, 50)
-"""Steps of the default that are taken before the one that is measured; the Euclidean one is measured at the start."""
+"""Steps of the default that are taken before the one that is measured."""
 
 FACTORISATIONS = ("inv", "solve", "eigh", "eigvalsh", "eig", "eigvals", "cholesky", "qr", "svd")
 
 
 class Learner:
-    """Adam on a manifold, at some age, on one batch."""
+    """Adam on a manifold, from given weights, on one batch."""
 
-    def __init__(self, manifold: Any, dtype: np.dtype[Any], age: int, **options: Any) -> None:
-        network, weights, images, labels = random_task(dtype)
+    def __init__(self, manifold: Any, dtype: np.dtype[Any], weights: Array | None = None, **options: Any) -> None:
+        network, start, images, labels = random_task(dtype)
         self.cost = FixedPointCost(network, images, CrossEntropy(labels), on_failure="raise", **options)
         self.rule, self.memory = Adam(manifold), None
-        self.point: Point = self.rule.parameterization.point_at(weights)
-        for _ in range(age):
-            self.point, self.memory = self.step(self.point)
+        self.point: Point = self.rule.parameterization.point_at(start if weights is None else weights)
 
-    def step(self, point: Point, rate: float = ADAM_RATE) -> tuple[Point, Any]:
+    def step(self, rate: float = ADAM_RATE) -> None:
         """Solve the fixed points from a cold start and the adjoints, and take the Riemannian step."""
         batch = self.cost.take(np.arange(STIMULI))
         with one_blas_thread():  # as in `train`
-            evaluation = batch.at(self.rule.parameterization.weights(point))
-            return self.rule.step(point, evaluation, rate, self.memory)
+            evaluation = batch.at(self.rule.parameterization.weights(self.point))
+            self.point, self.memory = self.rule.step(self.point, evaluation, rate, self.memory)
 
     def creep(self) -> None:
         """Take a step so short that the next is as this one, from a point of which nothing is remembered."""
-        self.point, _ = self.step(self.point, 1e-3 * ADAM_RATE)
+        self.step(1e-3 * ADAM_RATE)
 
 
 def learners(dtype: np.dtype[Any], age: int) -> dict[str, Learner]:
-    """Return the two that are compared."""
+    """Return the default at some age, Euclidean weights that are the same with the same solver, and new ones with their own."""
     promised: dict[str, Any] = {"solver": Automatic("splitting")}
     if dtype == np.float32:
         promised["tolerance"] = single_residual(UNITS)
-    return {
-        "default": Learner(ScaledMonotoneManifold(UNITS, GROWTH), dtype, age, **promised),
-        "euclidean": Learner(PullbackManifold(Identity(), UNITS, "additive"), dtype, 0),
-    }
+    default = Learner(ScaledMonotoneManifold(UNITS, GROWTH), dtype, **promised)
+    for _ in range(age):
+        default.step()
+    flat, weights = PullbackManifold(Identity(), UNITS, "additive"), default.rule.parameterization.weights(default.point)
+    return {"default": default, "same": Learner(flat, dtype, weights, **promised), "new": Learner(flat, dtype)}
 
 
 def beside_euclidean(dtype: np.dtype[Any], age: int, repeats: int) -> Row:
-    """Return the times of both steps, their ratio, and the factorisations of the default one."""
+    """Return the times of the steps, their ratios, and the factorisations of the default one."""
     each = learners(dtype, age)
     for learner in each.values():
         learner.creep()
@@ -72,7 +71,7 @@ def beside_euclidean(dtype: np.dtype[Any], age: int, repeats: int) -> Row:
         "dtype": dtype.name,
         "age": age,
         **{f"{name}_ms": 1e3 * statistics.median(spent) for name, spent in times.items()},
-        "ratio": ratio(times["default"], times["euclidean"]),
+        **{f"over_{name}": ratio(times["default"], times[name]) for name in ("same", "new")},
         "factorisations": sum(seen.values()),
         "repeated": sum(count - 1 for count in seen.values()),
     }

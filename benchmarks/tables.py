@@ -178,14 +178,23 @@ def default(record: Record) -> str:
 
 
 def step(record: Record) -> str:
-    """Return what a step of the default costs beside a Euclidean one."""
-    each = (
-        f"{row['ratio']:.2f} ({row['dtype']}, after {row['age']} steps, {row['default_ms']:.0f} ms, "
-        f"{row['factorisations']} factorisations, {row['repeated']} repeated)"
+    """Return what a step of the default costs beside Euclidean ones."""
+    words = "A full step of the default of `train` beside one of Adam on Euclidean weights, n = 300, 512 stimuli"
+    headings = [
+        "",
+        "after steps",
+        "ms",
+        "over one from the same weights by the same solver",
+        "over the first Euclidean step",
+    ]
+    rows = [
+        [
+            *(row["dtype"], str(row["age"]), f"{row['default_ms']:.0f}", f"{row['over_same']:.2f}", f"{row['over_new']:.2f}"),
+            f"{row['factorisations']}, {row['repeated']} repeated",
+        ]
         for row in record["rows"]
-    )
-    words = "A full step of the default of `train` over the first one of Adam on Euclidean weights, n = 300, 512 stimuli"
-    return f"{measured(words, record)} {'; '.join(each)}.\n"
+    ]
+    return f"{measured(words, record)}\n\n{table([*headings, 'factorisations'], rows)}"
 
 
 def manifolds(record: Record) -> str:

@@ -115,15 +115,15 @@ class InvariantManifold(WeightManifold):
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return grad = B Bᵀ ∇, or ∇ Bᵀ B."""
         self.check(point, euclidean_gradient)
-        return self.from_frame(point, self._gradient(point, euclidean_gradient))
+        return self.from_frame(point, self.frame_gradient(point, euclidean_gradient))
 
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:
         """Return Hess[V] = −B (Xᵀ Y − Bᵀ H + ∇_X Y), Y = −Bᵀ ∇J the gradient seen from B, H the Euclidean Hessian along V."""
         self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
-        X, Y = self.to_frame(point, tangent_vector), self._gradient(point, euclidean_gradient)
-        change = X.T @ Y + self._gradient(point, euclidean_hessian)
+        X, Y = self.to_frame(point, tangent_vector), self.frame_gradient(point, euclidean_gradient)
+        change = X.T @ Y + self.frame_gradient(point, euclidean_hessian)
         return self.from_frame(point, change + _connection(X, Y))
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
@@ -181,6 +181,11 @@ class InvariantManifold(WeightManifold):
         self.check(point, coordinates)
         return -self._turn(self._turn(identity_like(point) - point) @ coordinates)
 
+    def frame_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
+        """Return `to_frame` of the Riemannian gradient, −Bᵀ ∇, on the right-invariant manifold the transpose of −∇ Bᵀ."""
+        self.check(point, euclidean_gradient)
+        return -self._turn(identity_like(point) - point).T @ self._turn(euclidean_gradient)
+
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return B′ B⁻¹ U, or U B⁻¹ B′: the translation of the group, an isometry that knows no path; not parallel."""
         self.check(point_a, point_b, tangent_vector_a)
@@ -210,9 +215,6 @@ class InvariantManifold(WeightManifold):
 
     def _turn(self, matrix: Array) -> Array:
         return matrix if self.side == "left" else matrix.T
-
-    def _gradient(self, point: Array, covector: Array) -> Array:
-        return -self._turn(identity_like(point) - point).T @ self._turn(covector)
 
     def _refuse_rounded_off(self, point: Array, arrival: Array, X: Array) -> None:
         linalg = array_namespace(point).linalg

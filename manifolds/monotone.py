@@ -1,7 +1,8 @@
 """Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
 
+from contextlib import suppress
 from functools import cached_property
-from math import hypot, log, sqrt
+from math import hypot, log
 from typing import final
 
 import numpy as np
@@ -16,8 +17,8 @@ from manifolds.arrays import (
     frobenius_norm,
     identity_like,
     inner,
-    inverse,
     machine_epsilon,
+    triangular_inverse,
 )
 from manifolds.base import WeightManifold
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
@@ -78,6 +79,7 @@ class MonotoneManifold(WeightManifold):
     ) -> None:
         super().__init__(f"Monotone manifold of {n}×{n} matrices", (int(n), int(n)), seed=seed, like=like, validate=validate)
         self._at = PointCache(_Factor)
+        self._frame = PointCache(self._coordinates)  # a step is measured, taken and carried: its coordinates are wanted often
 
     def nearest(self, weights: Array, margin: float = 0.05) -> Array:
         """Return the point nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`.
@@ -96,18 +98,26 @@ class MonotoneManifold(WeightManifold):
         Momentum and moments of gradients may live in this frame, which moves along with the point.
         """
         self.check(point, tangent_vector)
-        inverse = self._at(point).inverse
-        return inverse @ _symmetric(tangent_vector) @ inverse.T + _skew(tangent_vector)
+        return array_namespace(point).asarray(self._frame((point, tangent_vector)), copy=True)
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
         """Return the tangent vector of given `to_frame`: L Z_s Lᵀ + Z_k."""
         self.check(point, coordinates)
         L = self._at(point).value
-        return L @ _symmetric(coordinates) @ L.T + _skew(coordinates)
+        tangent_vector = L @ _symmetric(coordinates) @ L.T + _skew(coordinates)
+        self._frame.remember((point, tangent_vector), array_namespace(point).asarray(coordinates, copy=True))
+        return tangent_vector
+
+    def frame_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
+        """Return `to_frame` of the Riemannian gradient, Lᵀ ∇_s L + ∇_k, which takes products alone."""
+        self.check(point, euclidean_gradient)
+        L = self._at(point).value
+        return L.T @ _symmetric(euclidean_gradient) @ L + _skew(euclidean_gradient)
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩."""
-        return inner(self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b))
+        self.check(point, tangent_vector_a, tangent_vector_b)
+        return inner(self._frame((point, tangent_vector_a)), self._frame((point, tangent_vector_b)))
 
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return grad = S ∇_s S + ∇_k, which takes products alone."""
@@ -146,7 +156,7 @@ class MonotoneManifold(WeightManifold):
                     "Shorten the step, for instance with a smaller learning rate",
                 )
             change = (basis * xp.expm1(rates)) @ basis.T
-        return _inside(point + _skew(tangent_vector) - L @ change @ L.T)
+        return self._inside(point + _skew(tangent_vector) - L @ change @ L.T)
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
         """Return the exponential map, `exp`."""
@@ -210,10 +220,29 @@ class MonotoneManifold(WeightManifold):
 
     def _growth(self, point: Array, tangent_vector: Array) -> Array:
         """Return −L⁻¹ V_s L⁻ᵀ, the relative growth of S along V."""
-        growth = -_symmetric(self.to_frame(point, tangent_vector))
+        self.check(point, tangent_vector)
+        growth = _symmetric(-self._frame((point, tangent_vector)))
         if not all_finite(growth):
             raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
         return growth
+
+    def _coordinates(self, place: tuple[Array, Array]) -> Array:
+        """Return what `to_frame` does."""
+        point, tangent_vector = place
+        inverse = self._at(point).inverse
+        return inverse @ _symmetric(tangent_vector) @ inverse.T + _skew(tangent_vector)
+
+    def _inside(self, point: Array) -> Array:
+        """Return W, with S raised where its smallest eigenvalue is below the rounding error of W."""
+        identity, size = identity_like(point), float(array_namespace(point).linalg.matrix_norm(point, ord=1))
+        rounding = self.shape[0] ** 0.5 * machine_epsilon(point) * (size + 1)
+        with suppress(OutsideManifoldError):
+            if frobenius_norm(self._at(point).inverse) ** -2 > rounding:  # the smallest eigenvalue is no smaller
+                return point
+        S = identity - _symmetric(point)
+        if cholesky(S - rounding * identity) is not None:
+            return point
+        return point - (rounding - min(_smallest(S), 0.0)) * identity
 
 
 class _Factor:
@@ -234,17 +263,7 @@ class _Factor:
 
     @cached_property
     def inverse(self) -> Array:
-        return inverse(self.value)
-
-
-def _inside(point: Array) -> Array:
-    """Return W, with S raised where its smallest eigenvalue is below the rounding error of W."""
-    identity = identity_like(point)
-    S, size = identity - _symmetric(point), float(array_namespace(point).linalg.matrix_norm(point, ord=1))
-    rounding = sqrt(point.shape[0]) * machine_epsilon(point) * (size + 1)
-    if cholesky(S - rounding * identity) is not None:
-        return point
-    return point - (rounding - min(_smallest(S), 0.0)) * identity
+        return triangular_inverse(self.value)
 
 
 def _smallest(symmetric: Array) -> float:

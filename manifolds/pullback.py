@@ -126,6 +126,11 @@ class PullbackManifold(WeightManifold):
         self.check(point, coordinates)
         return self.chart.inverse_differential(point, coordinates)
 
+    def frame_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
+        """Return `to_frame` of the Riemannian gradient, (Dφ⁻¹)*[∇]."""
+        self.check(point, euclidean_gradient)
+        return self.chart.inverse_adjoint(point, euclidean_gradient)
+
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return the parallel transport Dφ(W′)⁻¹ Dφ(W) V, the same along every path since the metric is flat."""
         self.check(point_a, point_b, tangent_vector_a)

@@ -110,6 +110,10 @@ class ScaledMonotoneManifold(Parameterization, Product):
         """Return the tangent vector of given `to_frame`."""
         return self.to_tangent_space(point, [self.monotone.from_frame(point[0], coordinates[0]), coordinates[1]])
 
+    def frame_gradient(self, point: Point, gradient: Point) -> list[Array]:
+        """Return `to_frame` of the Riemannian gradient, given that in [M, ε]."""
+        return [self.monotone.frame_gradient(point[0], gradient[0]), gradient[1]]
+
     def parallel_transport(self, point: Point, tangent_vector: Point, carried: Point) -> Point:
         """Return the tangent vector `carried` after parallel transport along the geodesic of `tangent_vector`."""
         moved = self.monotone.parallel_transport(point[0], tangent_vector[0], carried[0])

@@ -108,6 +108,9 @@ def test_frames_are_orthonormal(name, task, generator):
     assert flat[0] @ flat[1] == pytest.approx(manifold.inner_product(point, U, V), rel=1e-9, abs=1e-12)
     back = manifold.from_frame(point, manifold.to_frame(point, V))
     assert manifold.norm(point, back - V) < 1e-12
+    gradients = manifold.frame_gradient(point, U), manifold.to_frame(point, manifold.euclidean_to_riemannian_gradient(point, U))
+    for own, expected in zip(*(each if isinstance(each, list) else [each] for each in gradients), strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["euclidean", "resolvent", "left-invariant", "right-invariant", "monotone", "scaled-monotone"])

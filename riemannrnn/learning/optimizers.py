@@ -169,7 +169,7 @@ class Adam(MetricRule):
     Parameters
     ----------
     manifold, retraction
-        As for `MetricRule`; the manifold has `to_frame` and `from_frame`.
+        As for `MetricRule`; the manifold has `frame_gradient` and `from_frame`.
     decays
         β₁ and β₂.
     epsilon
@@ -195,7 +195,7 @@ class Adam(MetricRule):
             raise ValueError(
                 f"decays = {self.decays}, epsilon = {self.epsilon}: choose decays in [0, 1) and a positive epsilon"
             )
-        if not hasattr(self.manifold, "to_frame"):
+        if not hasattr(self.manifold, "frame_gradient"):
             raise ValueError(
                 f"{self.manifold} has no frame in which moments of gradients keep their meaning from point to point; choose a "
                 "pullback, invariant or monotone manifold, or another optimiser"
@@ -204,7 +204,8 @@ class Adam(MetricRule):
     def velocity(
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
     ) -> tuple[Point, Memory]:
-        coordinates = _parts(self.manifold.to_frame(point, self.gradient(point, evaluation)))
+        pulled = self.parameterization.pull_back(point, evaluation.gradient)
+        coordinates = _parts(self.manifold.frame_gradient(point, pulled))
         count, means, squares = memory or (0, [0.0] * len(coordinates), [0.0] * len(coordinates))
         first, second = self.decays
         count += 1
