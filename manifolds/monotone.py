@@ -1,5 +1,6 @@
 """Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from math import hypot, log
@@ -143,20 +144,30 @@ class MonotoneManifold(WeightManifold):
         OutsideManifoldError
             If the largest eigenvalue of S′ exceeds the largest floating-point number.
         """
-        L, growth, xp = self._at(point).value, self._growth(point, tangent_vector), array_namespace(point)
-        if frobenius_norm(growth) <= 1:
-            change = exponential_series(growth)
-        else:
-            rates, basis = xp.linalg.eigh(growth)
-            fastest, room = float(rates[-1]), log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1)
-            if fastest + 2 * log(frobenius_norm(L) + 1) > room:
+        growth = self._growth(point, tangent_vector)
+        if frobenius_norm(growth) > 1:
+            return self.geodesic(point, tangent_vector)(1.0)
+        L = self._at(point).value
+        return self._inside(point + _skew(tangent_vector) - L @ exponential_series(growth) @ L.T)
+
+    def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
+        """Return t ↦ exp_W(t V), from one eigenvalue problem for all of its points; each raises as `exp` does."""
+        L, xp = self._at(point).value, array_namespace(point)
+        rates, basis = xp.linalg.eigh(self._growth(point, tangent_vector))
+        moved, turn = L @ basis, _skew(tangent_vector)
+        room = log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1) - 2 * log(frobenius_norm(L) + 1)
+
+        def at(time: float) -> Array:
+            fastest = float(xp.max(time * rates))
+            if fastest > room:
                 raise OutsideManifoldError(
                     f"a step that takes S by a factor exp({fastest:.3g})",
                     "the geodesic goes on for ever, but no floating-point number is so large",
                     "Shorten the step, for instance with a smaller learning rate",
                 )
-            change = (basis * xp.expm1(rates)) @ basis.T
-        return self._inside(point + _skew(tangent_vector) - L @ change @ L.T)
+            return self._inside(point + time * turn - (moved * xp.expm1(time * rates)) @ moved.T)
+
+        return at
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
         """Return the exponential map, `exp`."""

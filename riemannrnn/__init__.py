@@ -1,5 +1,8 @@
 """Training the fixed points of recurrent networks as Riemannian optimisation."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from riemannrnn.backend import BackendError, to_backend
 from riemannrnn.equilibrium import (
     Anderson,
@@ -13,7 +16,6 @@ from riemannrnn.equilibrium import (
     differentiable_fixed_points,
     solve_fixed_points,
 )
-from riemannrnn.estimators import FixedPointClassifier, FixedPointRegressor
 from riemannrnn.learning import (
     AutogradLoss,
     CrossEntropy,
@@ -28,6 +30,9 @@ from riemannrnn.learning import (
 )
 from riemannrnn.network import Activation, LowRank, power_law, register_activation
 from riemannrnn.rate_network import RateNetwork
+
+if TYPE_CHECKING:
+    from riemannrnn.estimators import FixedPointClassifier, FixedPointRegressor
 
 __all__ = [
     "Activation",
@@ -60,3 +65,10 @@ __all__ = [
     "to_backend",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimators when they are asked for: scikit-learn takes longer to import than all the rest."""
+    if name in ("FixedPointClassifier", "FixedPointRegressor"):
+        return getattr(import_module("riemannrnn.estimators"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

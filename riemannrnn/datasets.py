@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import DTypeLike, NDArray
-from sklearn import datasets as sklearn_datasets
 
 from riemannrnn.backend import Namespace, to_backend
 from riemannrnn.idx import DATA_VARIABLE, WHERE, DatasetError, read_idx, write_idx
@@ -143,7 +142,9 @@ def load_digits(dtype: DTypeLike = np.float64) -> Dataset:
     Dataset
         Stimuli of shape (1797, 64), pixels divided by 16 and so in [0, 1].
     """
-    pixels, labels = sklearn_datasets.load_digits(return_X_y=True)
+    from sklearn import datasets  # noqa: PLC0415  # as long to import as all the rest
+
+    pixels, labels = datasets.load_digits(return_X_y=True)
     return Dataset("digits", (pixels / 16).astype(dtype), labels.astype(np.int64))
 
 
@@ -222,8 +223,10 @@ def fetch_mnist(folder: Path | str) -> None:
     folder = Path(folder)
     if all(path.exists() for part in _MNIST_COUNTS for path in _mnist_paths(folder, part)):
         return
+    from sklearn import datasets  # noqa: PLC0415
+
     try:
-        bunch = sklearn_datasets.fetch_openml("mnist_784", version=1, as_frame=False, parser="auto")
+        bunch = datasets.fetch_openml("mnist_784", version=1, as_frame=False, parser="auto")
     except OSError as error:
         raise DatasetError(
             f"MNIST cannot be downloaded ({error}), since OpenML did not answer: try again, or {WHERE}"

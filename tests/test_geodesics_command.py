@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.image import imread
+from PIL import Image
 from test_cli import names, refused, run
 from test_recording import DATA, NETWORK, cut
 
@@ -66,6 +67,20 @@ def test_the_report_goes_into_the_run_folder(outcome, run_folders):
     assert f"Written to {report}." in result.stdout
     settings = tomllib.loads((report / "config.toml").read_text(encoding="utf-8"))["geodesics"]
     assert settings == {"runs": [str(run_folders[0])], "metrics": ["euclidean", "resolvent"], "stimuli": 40, "animation": "gif"}
+
+
+def test_the_animation_moves(outcome):
+    _, report = outcome
+    with xr.open_dataset(report / "data.nc", engine="h5netcdf") as data, Image.open(report / "learning.gif") as animation:
+        count = min(data.sizes["point"], 36)
+        assert animation.n_frames == count > 2
+        frames = []
+        for number in (0, 1, count - 1):
+            animation.seek(number)
+            frames.append(np.asarray(animation.convert("L")).astype(float))
+    still = np.std(frames, axis=0) < 1
+    assert 0.9 < still.mean() < 1
+    assert np.ptp(frames[0][:20, 400:]) > 100, "the title, on white"
 
 
 def test_every_number_is_told_with_its_meaning(outcome):

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import asin, degrees, nan, sqrt
 
 import numpy as np
@@ -78,6 +79,11 @@ class Geodesic:
         except FAILURES as error:
             return cls(manifold, start, end, None, nan, str(error))
 
+    @cached_property
+    def path(self) -> Callable[[float], Array]:
+        """The point at a time t, where there is a velocity; raises as the manifold's exponential map does."""
+        return self.manifold.geodesic(self.start, self.velocity)
+
     def point(self, time: float) -> Array | None:
         """Return the point at 0 ≤ t ≤ 1; None where there is none: for its `reason`, or beyond the edge."""
         if time in (0, 1):
@@ -85,7 +91,7 @@ class Geodesic:
         if self.velocity is None:
             return None
         try:
-            return self.manifold.exp(self.start, time * self.velocity)
+            return self.path(time)
         except FAILURES:
             return None
 
@@ -187,6 +193,7 @@ class PathMeter:
         self._from_start = Tangents(manifold)
         self._last: tuple[Array, Array, Array] | None = None  # two neighbours, and the logarithm from the first to the second
         self._velocity = None if geodesic.velocity is None else self._from_start.of(geodesic.start, geodesic.velocity)
+        self._own = replace(geodesic, manifold=self._from_start.manifold)
 
     def measure(self, before: Array | None, point: Array, after: Array | None, far: bool = True) -> PointMeasurement:
         """Return what is measured at W, between its regular neighbours.
@@ -244,7 +251,7 @@ class PathMeter:
         if tangents.flat:  # exact, and there also where the geodesic meets the edge in between
             values["deviation"] = tangents.norm(start, vector - time * self._velocity)
         else:
-            values["deviation"] = tangents.manifold.dist(point, tangents.manifold.exp(start, time * geodesic.velocity))
+            values["deviation"] = tangents.manifold.dist(point, self._own.path(time))
         return values
 
 

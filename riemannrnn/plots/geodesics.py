@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.animation import FFMpegWriter, PillowWriter, writers
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -34,8 +36,8 @@ STRAIGHT_LINE = "straight line in W"
 OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=3, foreground="black")]
 """White lines in black ones are seen on every ground."""
 
-FRAMES, FRAMES_PER_SECOND = 36, 12
-"""Of an animation, at most."""
+FRAMES, FRAMES_PER_SECOND, DOTS_PER_INCH = 36, 12, 100
+"""Of an animation; so many frames at most."""
 
 
 def _style(metric: str) -> dict[str, Any]:
@@ -287,17 +289,31 @@ def save_animation(data: xr.Dataset, path: Path) -> None:
     u, v = data["path_on_plane"].transpose("axis", "point").values
     (here,) = left.plot([], [], "o", color="#E69F00", mec="black", ms=9)
     (gone,) = right.plot([], [], color="black", lw=1.6)
-    right.set_title("step", fontsize=9)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not for every frame
+    right.set_title("step", fontsize=9, y=1)
+    _freeze(figure, {here, gone, right.title})
     writer = PillowWriter(FRAMES_PER_SECOND) if kind == "gif" else FFMpegWriter(FRAMES_PER_SECOND)
 
     def write(temporary: Path) -> None:
-        with writer.saving(figure, temporary, 100):
+        with writer.saving(figure, temporary, DOTS_PER_INCH):
             for place in np.unique(np.linspace(0, len(u) - 1, min(FRAMES, len(u))).round().astype(int)):
                 here.set_data(u[place : place + 1], v[place : place + 1])
                 gone.set_data(data["step"].values[: place + 1], data[quantity].values[: place + 1])
-                right.set_title(f"step {int(data['step'][place])}", fontsize=9)
+                right.title.set_text(f"step {int(data['step'][place])}")
                 writer.grab_frame()
 
     write_atomically(path, write)
+
+
+def _freeze(figure: Figure, moving: set[Artist]) -> None:
+    """Draw everything but what moves once and for all: a picture behind what moves, in the place of hundreds of artists."""
+    figure.set_dpi(DOTS_PER_INCH)
+    figure.draw_without_rendering()  # lays it out
+    figure.set_layout_engine("none")
+    for artist in moving:
+        artist.set_visible(False)
+    canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
+    canvas.draw()
+    for axes in figure.axes:
+        for artist in axes.get_children():
+            artist.set_visible(artist in moving)
+    figure.figimage(np.array(canvas.buffer_rgba()), zorder=-1)
