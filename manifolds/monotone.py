@@ -187,15 +187,17 @@ class MonotoneManifold(WeightManifold):
 
     def frame_log(self, point: Array, other: Array) -> Array:
         """Return `to_frame` of the logarithm, K − K′ − log(L⁻¹ S′ L⁻ᵀ): its Frobenius norm is the distance."""
-        xp, factor = array_namespace(point), self._at(point)
-        difference = self.to_frame(point, other - point)
-        changes, basis = xp.linalg.eigh(-_symmetric(difference))
-        if _near(changes):
-            rates = xp.log1p(changes)
-        else:
-            basis, roots, _ = xp.linalg.svd(factor.inverse @ self._at(other).value)
-            rates = 2 * xp.log(roots)
-        return _skew(difference) - (basis * rates) @ basis.T
+        rates, basis, turn = self._growth_to(point, other)
+        return turn - (basis * rates) @ basis.T
+
+    def frame_logs(self, point: Array, other: Array) -> tuple[Array, Array]:
+        """Return `frame_log` of W′ from W, and that of W from W′, by one eigenvalue problem for both.
+
+        With G = log(L⁻¹ S′ L⁻ᵀ) the second is K′ − K + R G Rᵀ, R = L′⁻¹ L exp(G/2) orthogonal, since L′ exp(−R G Rᵀ) L′ᵀ = S.
+        """
+        rates, basis, turn = self._growth_to(point, other)
+        turned = (self._at(other).inverse @ (self._at(point).value @ basis)) * array_namespace(point).exp(rates / 2)
+        return turn - (basis * rates) @ basis.T, (turned * rates) @ turned.T - turn
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return the parallel transport from W to W′ along the one geodesic between them."""
@@ -214,12 +216,15 @@ class MonotoneManifold(WeightManifold):
         return E @ _symmetric(carried) @ E.T + _skew(carried)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
-        """Return K = −¼ ‖[X_s, Y_s]‖² / (‖X‖²‖Y‖² − ⟨X, Y⟩²), X and Y the vectors in the frame; never positive.
+        """Return the curvature of the plane of two vectors, never positive: see `frame_curvature`."""
+        return self.frame_curvature(self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b))
+
+    def frame_curvature(self, X: Array, Y: Array) -> float:
+        """Return K = −¼ ‖[X_s, Y_s]‖² / (‖X‖²‖Y‖² − ⟨X, Y⟩²), X and Y the vectors in the frame.
 
         S lives in the symmetric space of positive definite matrices, K in a flat one (Helgason, *Differential Geometry, Lie
         Groups, and Symmetric Spaces*, 1978, section V.3).
         """
-        X, Y = self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b)
         product = _symmetric(X) @ _symmetric(Y)
         bracket = product - product.T
         return -inner(bracket, bracket) / 4 / (inner(X, X) * inner(Y, Y) - inner(X, Y) ** 2)
@@ -236,6 +241,18 @@ class MonotoneManifold(WeightManifold):
         if not all_finite(growth):
             raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
         return growth
+
+    def _growth_to(self, point: Array, other: Array) -> tuple[Array, Array, Array]:
+        """Return eigenvalues and eigenvectors of log(L⁻¹ S′ L⁻ᵀ), and K − K′."""
+        xp = array_namespace(point)
+        difference = self._coordinates((point, other - point))
+        changes, basis = xp.linalg.eigh(-_symmetric(difference))
+        if _near(changes):
+            rates = xp.log1p(changes)
+        else:
+            basis, roots, _ = xp.linalg.svd(self._at(point).inverse @ self._at(other).value)
+            rates = 2 * xp.log(roots)
+        return rates, basis, _skew(difference)
 
     def _coordinates(self, place: tuple[Array, Array]) -> Array:
         """Return what `to_frame` does."""

@@ -76,6 +76,27 @@ def test_the_logarithm_inverts_the_exponential(n, length):
     assert manifold.dist(end, W) == pytest.approx(length, rel=tolerance)
 
 
+@pytest.mark.parametrize("length", [1e-3, 1.0, 8.0])
+def test_both_logarithms_from_one_eigenproblem(length):
+    manifold = MonotoneManifold(6, seed=0)
+    W = manifold.random_point()
+    other = manifold.exp(W, length * manifold.random_tangent_vector(W))
+    there, back = manifold.frame_logs(W, other)
+    np.testing.assert_allclose(there, manifold.to_frame(W, manifold.log(W, other)), atol=1e-10)
+    np.testing.assert_allclose(back, manifold.to_frame(other, manifold.log(other, W)), atol=1e-9 * np.exp(length))
+
+
+def test_a_geodesic_is_the_exponential_at_every_time():
+    manifold = MonotoneManifold(6, seed=0)
+    W = manifold.random_point()
+    V = 3 * manifold.random_tangent_vector(W)
+    geodesic = manifold.geodesic(W, V)
+    for time in (-1.0, 0.0, 0.1, 0.5, 1.0):
+        np.testing.assert_allclose(geodesic(time), manifold.exp(W, time * V), rtol=1e-12, atol=1e-13)
+    with pytest.raises(OutsideManifoldError, match="no floating-point number"):
+        geodesic(1e4)
+
+
 def test_the_logarithm_of_a_near_neighbour_keeps_all_digits(generator):
     manifold, origin = MonotoneManifold(4), np.zeros((4, 4))
     V = 1e-9 * generator.standard_normal((4, 4))

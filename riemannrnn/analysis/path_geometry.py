@@ -119,11 +119,12 @@ class Tangents:
             return self.manifold.chart.difference(point, other)
         return self.manifold.frame_log(point, other) if self._framed else self.manifold.log(point, other)
 
-    def turned_round(self, point: Array, other: Array, log: Array) -> Array:
-        """Return the logarithm of a point seen from another, given that of the other: the geodesic backwards."""
-        if self.flat:
-            return -log
-        return self.log(other, point) if self._framed else -self.manifold.parallel_transport(point, log, log)
+    def logs(self, point: Array, other: Array) -> tuple[Array, Array]:
+        """Return the logarithm of another point, and that of this one from there: the geodesic backwards."""
+        if isinstance(self.manifold, MonotoneManifold):
+            return self.manifold.frame_logs(point, other)
+        log = self.log(point, other)
+        return log, -log if self.flat else -self.manifold.parallel_transport(point, log, log)
 
     def of(self, point: Array, vector: Array) -> Array:
         """Return a tangent vector in this form."""
@@ -160,10 +161,9 @@ class Tangents:
         sine = self.norm(point, second)
         if not sine > STRAIGHT:
             return nan
-        vectors = first, second / sine
         if self._framed:
-            vectors = self.manifold.from_frame(point, vectors[0]), self.manifold.from_frame(point, vectors[1])
-        return float(self.manifold.sectional_curvature(point, *vectors))
+            return float(self.manifold.frame_curvature(first, second / sine))
+        return float(self.manifold.sectional_curvature(point, first, second / sine))
 
 
 @dataclass
@@ -191,7 +191,7 @@ class PathMeter:
         self._geodesic = geodesic
         # Manifolds remember their last two points: those along the path and the start would drive out each other.
         self._from_start = Tangents(manifold)
-        self._last: tuple[Array, Array, Array] | None = None  # two neighbours, and the logarithm from the first to the second
+        self._last: tuple[Array, Array, Array] | None = None  # two neighbours, and the logarithm of the first from the second
         self._velocity = None if geodesic.velocity is None else self._from_start.of(geodesic.start, geodesic.velocity)
         self._own = replace(geodesic, manifold=self._from_start.manifold)
 
@@ -213,16 +213,15 @@ class PathMeter:
             except FAILURES as error:
                 result.failures.append(str(error))
 
-        def vector(log: Callable[[Array, Array], Array], other: Array | None) -> Array | None:
+        def found(log: Callable[[Array, Array], Array], other: Array | None) -> Array | None:
             try:
                 return None if other is None else log(point, other)
             except FAILURES as error:
                 result.failures.append(str(error))
                 return None
 
-        behind = vector(self._log_behind, before)  # before what is ahead: the order in which manifolds remember most
-        result.ahead = ahead = vector(tangents.log, after)
-        self._last = None if after is None or ahead is None else (point, after, ahead)
+        behind = found(self._behind, before)  # before what is ahead: the order in which manifolds remember most
+        result.ahead = ahead = found(self._ahead, after)
         if ahead is not None:
             result.values["step_length"] = tangents.norm(point, ahead)
         if ahead is not None and behind is not None:
@@ -233,11 +232,18 @@ class PathMeter:
             attempt(lambda: self._far(point))
         return result
 
-    def _log_behind(self, point: Array, before: Array) -> Array:
-        """Return the logarithm of the point before: where that of this point was taken there, it is turned round."""
-        if self._last is None or not (np.array_equal(before, self._last[0]) and np.array_equal(point, self._last[1])):
-            return self.tangents.log(point, before)
-        return self.tangents.turned_round(*self._last)
+    def _behind(self, point: Array, before: Array) -> Array:
+        """Return the logarithm of the point before, which is known where that of this point was taken there."""
+        if self._last is not None and np.array_equal(before, self._last[0]) and np.array_equal(point, self._last[1]):
+            return self._last[2]
+        return self.tangents.log(point, before)
+
+    def _ahead(self, point: Array, after: Array) -> Array:
+        """Return the logarithm of the point after, and keep that back from there."""
+        self._last = None
+        log, back = self.tangents.logs(point, after)
+        self._last = point, after, back
+        return log
 
     def _far(self, point: Array) -> dict[str, float]:
         """Distance from the start, and from the point of the geodesic whose logarithm is nearest to that of W."""

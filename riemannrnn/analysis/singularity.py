@@ -12,8 +12,11 @@ from riemannrnn.equilibrium.equation import row_norms
 FIRST_ITERATIONS, ITERATIONS = 24, 3
 """For every stimulus: at the first point of a path, and at those that follow, from the vectors found before."""
 
-FINALISTS, FINAL_ITERATIONS, EXACT = 24, 12, 2
-"""So many of the smallest estimates are iterated further, and of the last few all singular values are computed."""
+FINALISTS, FINAL_ITERATIONS, LAST = 24, 12, 2
+"""So many of the smallest estimates are iterated further, and the last few by their own inverse."""
+
+INVERSE_ITERATIONS = 12
+"""By that inverse: each divides what is wrong by the square of the ratio of the two smallest singular values."""
 
 SHARED_VECTORS = 2
 """Vectors that are nearly singular for the mean gains, in whose span the iteration starts."""
@@ -23,9 +26,9 @@ SHARED_VECTORS = 2
 class SmallestSingularValue:
     """σ_min(I − G W), the least over all stimuli, at one point of a path after the other.
 
-    Learning by ΔW1 divides by it. Estimates tell which stimuli come into question, and of the last few it is exact: it may be
-    too large, never too small. The vectors are followed along the path, stimulus by stimulus, so that a few iterations at each
-    point suffice where one point alone would want many.
+    Learning by ΔW1 divides by it. Estimates tell which stimuli come into question, and those of the last few are as good as
+    exact: it may be too large, never too small. The vectors are followed along the path, stimulus by stimulus, so that a few
+    iterations at each point suffice where one point alone would want many.
     """
 
     def __init__(self) -> None:
@@ -53,14 +56,13 @@ class SmallestSingularValue:
         iterations = ITERATIONS
         if self._vectors is None:
             self._vectors, iterations = np.tile(shared[0], (len(gains), 1)), FIRST_ITERATIONS
-        for count, kept in ((iterations, FINALISTS), (FINAL_ITERATIONS, EXACT)):
+        for count, kept in ((iterations, FINALISTS), (FINAL_ITERATIONS, LAST)):
             start = self._vectors[rows]
             estimates, self._vectors[rows] = singular_value_estimates(
                 weights, gains[rows], preconditioner, start, shared, count
             )
             rows = rows[np.argsort(estimates)[:kept]]
-        matrices = (np.eye(len(weights), dtype=gains.dtype) - row[:, None] * weights for row in gains[rows])
-        return min(float(np.linalg.svd(each, compute_uv=False)[-1]) for each in matrices)
+        return min(_by_inverse(weights, gains[row], self._vectors[row]) for row in rows)
 
 
 def singular_value_estimates(
@@ -99,6 +101,19 @@ def singular_value_estimates(
 
     estimates, vectors = zip(*map_chunks(estimate, gains), strict=True)
     return np.concatenate(estimates), np.concatenate(vectors)
+
+
+def _by_inverse(weights: Array, gain: Array, vector: Array) -> float:
+    """Return σ_min(M), M = I − G W of one stimulus, by the power iteration of (MᵀM)⁻¹ from a vector that is nearly there."""
+    matrix = np.eye(len(weights), dtype=weights.dtype) - gain[:, None] * weights
+    try:
+        inverted = inverse(matrix)
+    except np.linalg.LinAlgError:
+        return 0.0
+    for _ in range(INVERSE_ITERATIONS):
+        vector = inverted @ (inverted.T @ vector)
+        vector = vector / np.linalg.norm(vector)
+    return float(np.linalg.norm(matrix @ vector))
 
 
 def _nearly_singular(weights: Array, gains: Array) -> tuple[Array, Array]:
