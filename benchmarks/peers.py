@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.steps import LIMIT, Outcome, Run, Step, numpy_picard
 from benchmarks.timing import seconds
+from riemannrnn.workers import cores
 
 RIDGE = {"float32": 1e-12, "float64": 1e-16}
 BATCH_HISTORY, ROW_HISTORY = 3, 8
@@ -160,7 +161,7 @@ def best_threads(run: Callable[[], object]) -> int:
     import torch
 
     probes = {}
-    for threads in {os.cpu_count() or 1, 1}:
+    for threads in {cores(), 1}:
         torch.set_num_threads(threads)
         probes[threads] = min(seconds(run) for _ in range(3))
     return min(probes, key=lambda threads: probes[threads])

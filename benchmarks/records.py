@@ -1,7 +1,6 @@
 """Results on disk: rows by setting, with what they were measured on; written after every setting, and atomically."""
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from riemannrnn.run_folder import write_atomically
+from riemannrnn.workers import cores
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("riemannrnn", "numpy", "scipy", "jax", "jaxopt", "optimistix", "torch", "torchdeq")
@@ -62,7 +62,7 @@ def write(name: str, rows: Sequence[Row], folder: Path = RESULTS) -> None:
 
 def machine() -> dict[str, Any]:
     """Return the processor, its cores and the interpreter."""
-    return {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()}
+    return {"processor": _processor(), "cores": cores(), "python": platform.python_version()}
 
 
 def versions() -> dict[str, str]:

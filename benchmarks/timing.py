@@ -1,6 +1,5 @@
 """Wall-clock times of contenders in turn, so that whatever else the machine does meets them all alike."""
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from manifolds import Array
+from riemannrnn.workers import cores
 
 PAUSE = 0.06
 """Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""
@@ -69,7 +69,6 @@ def multiply(left: Array, matrix: Array, count: int) -> None:
 
 def parted(left: Array, matrix: Array, count: int) -> None:
     """Do so with a part of the rows on each core."""
-    cores = os.cpu_count() or 1
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
-        for done in [pool.submit(multiply, part, matrix, count) for part in np.array_split(left, cores)]:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
+        for done in [pool.submit(multiply, part, matrix, count) for part in np.array_split(left, cores())]:
             done.result()

@@ -11,6 +11,11 @@ from threadpoolctl import threadpool_limits
 _local = local()
 
 
+def cores() -> int:
+    """Return how many cores this process may use: all of the machine, or those that it was given."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def keep_to_one_core() -> None:
     """Declare the calling thread one of as many as there are cores, so that it shares its work with no others."""
     _local.busy = True
@@ -28,7 +33,7 @@ def workers(most: int | None = None) -> Iterator[tuple[ThreadPoolExecutor, Event
     Matrices of a few hundred rows are too small for BLAS to share among cores: its threads would wait for each other, not work.
     """
     stop = Event()
-    threads = ThreadPoolExecutor(os.cpu_count(), initializer=keep_to_one_core) if most is None else ThreadPoolExecutor(most)
+    threads = ThreadPoolExecutor(cores(), initializer=keep_to_one_core) if most is None else ThreadPoolExecutor(most)
     with threadpool_limits(1, "blas"), threads as pool:
         try:
             yield pool, stop

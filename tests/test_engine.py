@@ -50,7 +50,7 @@ def test_a_singular_leading_block_does_not_matter(generator):
 
 def test_chunks_are_all_rows_in_order(monkeypatch):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     parts = chunks.map_chunks(lambda rows: rows, np.empty((2000, 3)))
     assert len(parts) > 2
     np.testing.assert_array_equal(np.concatenate([np.arange(2000)[rows] for rows in parts]), np.arange(2000))
@@ -59,7 +59,7 @@ def test_chunks_are_all_rows_in_order(monkeypatch):
 
 def test_blas_has_its_threads_back_whoever_leaves_last(monkeypatch):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
 
     def threads():
         return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
@@ -77,7 +77,7 @@ def test_a_forked_child_has_threads_of_its_own():
     code = (
         "import os, numpy as np\n"
         "from riemannrnn.equilibrium import chunks\n"
-        "chunks.WORTHWHILE, os.cpu_count = 0, lambda: 2\n"
+        "chunks.WORTHWHILE, os.sched_getaffinity = 0, lambda process: {0, 1}\n"
         "work = lambda: chunks.map_chunks(lambda rows: rows.stop, np.empty((300, 3)))\n"
         "work()\n"
         "child = os.fork()\n"
@@ -100,7 +100,7 @@ def test_one_slow_row_does_not_use_up_what_others_need(generator):
 
 def test_an_error_in_a_thread_arrives(monkeypatch):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     with pytest.raises(ZeroDivisionError):
         chunks.map_chunks(lambda rows: 1 // 0, np.empty((300, 3)))
 
@@ -109,7 +109,7 @@ def test_an_error_in_a_thread_arrives(monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_threads_change_nothing(solver, dtype, monkeypatch):
     weights, drive = problem(batch=300, dtype=dtype)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.setattr(chunks, "WORTHWHILE", np.inf)
     alone = solve_fixed_points(weights, drive, solver=solver)
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
@@ -297,7 +297,7 @@ def test_nothing_of_the_caller_is_overwritten(solver, activation):
 def test_a_chunk_may_ask_for_chunks(monkeypatch):
     """Threads that wait for each other would wait for ever."""
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     array = np.ones((300, 3))
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(chunks.map_chunks, lambda rows: len(chunks.map_chunks(lambda inner: inner, array)), array)
@@ -307,7 +307,7 @@ def test_a_chunk_may_ask_for_chunks(monkeypatch):
 @pytest.mark.parametrize(("most", "chunks_of_each"), [(None, 1), (1, 2)])
 def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, chunks_of_each, monkeypatch):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     with workers(most) as (pool, _):
         work = pool.submit(chunks.map_chunks, lambda rows: rows, np.ones((300, 3)))
         assert len(work.result(timeout=30)) == chunks_of_each
@@ -315,7 +315,7 @@ def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, 
 
 def test_products_in_threads(monkeypatch, generator):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
     np.testing.assert_allclose(chunks.product(a, b), a @ b, rtol=1e-12, atol=1e-12)
     total = chunks.summed(lambda left, right: left.T @ right, a, a[:, :20])

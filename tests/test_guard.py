@@ -107,7 +107,7 @@ def test_a_stimulus_nearer_than_the_margin_may_come_no_nearer(change, share):
     if share:
         assert step.abscissa == pytest.approx(change - 0.03)
     else:
-        assert step.reason == f"1 stimuli would not be stable by 0.05, the worst with {change - 0.03:+.3g}"
+        assert step.reason == f"1 of 2 stimuli would not be stable by 0.05, the worst with {change - 0.03:+.3g}"
 
 
 def test_shorter_steps_are_tried_on_what_the_longer_lost(cost, monkeypatch):

@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
-from riemannrnn.workers import keep_to_one_core, on_a_busy_core
+from riemannrnn.workers import cores, keep_to_one_core, on_a_busy_core
 
 Result = TypeVar("Result")
 
@@ -35,7 +35,7 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
     batch = like.shape[0]
     if not worthwhile(like):
         return [function(slice(0, batch))]
-    size = min(most or batch, max(FEWEST_ROWS, -(-batch // (os.cpu_count() or 1))))
+    size = min(most or batch, max(FEWEST_ROWS, -(-batch // cores())))
     with one_blas_thread():
         return list(_pool().map(function, [slice(start, min(start + size, batch)) for start in range(0, batch, size)]))
 
@@ -61,12 +61,12 @@ def worthwhile(like: Array, least: int | None = None) -> bool:
     batch, n = like.shape
     if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS or on_a_busy_core():
         return False
-    return is_numpy_array(like) and (os.cpu_count() or 1) > 1
+    return is_numpy_array(like) and cores() > 1
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), "riemannrnn", initializer=keep_to_one_core)
+    return ThreadPoolExecutor(cores(), "riemannrnn", initializer=keep_to_one_core)
 
 
 class _OneBlasThread:

@@ -1,6 +1,5 @@
 """Stability of fixed points: the spectral abscissa of −I + G W for every stimulus."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import nan
@@ -14,6 +13,7 @@ from riemannrnn.equilibrium.arnoldi import plain, shift_invert
 from riemannrnn.equilibrium.chunks import map_chunks, one_blas_thread
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.workers import cores
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
 """Up to this many units all eigenvalues are computed, of every stimulus or of those of a survey."""
@@ -162,9 +162,8 @@ def _reduced(jacobians: Array) -> Array:
 
 def _rightmost(matrices: Callable[[Array], Array], batch: int, size: int) -> Array:
     """All eigenvalues, stimuli shared among the cores (LAPACK releases the interpreter lock)."""
-    cores = os.cpu_count() or 1
-    chunks = np.array_split(np.arange(batch), max(cores, batch * size * size // 2**24 + 1))
+    chunks = np.array_split(np.arange(batch), max(cores(), batch * size * size // 2**24 + 1))
     # With BLAS threads of its own in every worker they would fight for the cores.
-    with one_blas_thread(), ThreadPoolExecutor(cores) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
         parts = list(pool.map(lambda rows: np.linalg.eigvals(matrices(rows)).real.max(axis=1), chunks))
     return np.concatenate(parts)

@@ -145,8 +145,8 @@ class StabilityGuard:
             nearer = _abscissas(fixed_points, near) > _abscissas(evaluation.fixed_points, lost)
             lost = take_rows(lost, xp.nonzero(nearer)[0])
         if lost.shape[0]:
-            count = lost.shape[0]
-            raise _LostError(f"{count} stimuli would not be stable by {self.margin:g}, the worst with {worst:+.3g}", lost)
+            count = f"{lost.shape[0]} of {rows.shape[0]} stimuli"
+            raise _LostError(f"{count} would not be stable by {self.margin:g}, the worst with {worst:+.3g}", lost)
         return fixed_points, worst
 
     def unstable(self, fixed_points: FixedPoints) -> tuple[float, Array]:
