@@ -93,7 +93,7 @@ def timed(problem: Problem, weights: Array, settings: dict[str, Any]) -> Trained
 
 
 def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:
-    """Return the rate at which an epoch lowers the loss most."""
+    """Return the rate at which an epoch lowers the loss most; the least, where none gets through it."""
 
     def loss(rate: float) -> float:
         options = {"schedule": "constant", "guard": False, "held_out": None, "stop": StepLimit(TRIAL)}
@@ -107,11 +107,24 @@ def cell(manifold: str, optimiser: str, problem: Problem, rate: float | None = N
     """Return a cell of the table: at its best rate, what was reached, and what of the test set has lost stability."""
     rate = best_rate(manifold, optimiser, problem) if rate is None else rate
     trained = learn(manifold, optimiser, rate, problem)
-    network, weights = problem.network, trained.history.weights
-    found = network.fixed_points(weights, problem.test.stimuli, on_failure="mask")
-    _, unstable = survey_stability(network.connectivity, weights, found.gains[found.converged])
-    lost = int(np.count_nonzero(~found.converged))
+    lost, unstable = judged(trained.history.weights, problem)
     return {"manifold": manifold, "optimiser": optimiser, "rate": rate} | trained.row() | {"lost": lost, "unstable": unstable}
+
+
+def judged(weights: Array, problem: Problem) -> tuple[int, int]:
+    """Return how many stimuli of the test set have no fixed point, and how many an unstable one.
+
+    Large weights can be solved in float32 to no small residual: what is not found there is looked for in float64.
+    """
+    network, stimuli = problem.network, problem.test.stimuli
+    found = network.fixed_points(weights, stimuli, on_failure="mask")
+    gains, lost = found.gains[found.converged], int(np.count_nonzero(~found.converged))
+    if lost:
+        exact, drive = RateNetwork(UNITS), network.drive(stimuli[~found.converged]).astype(np.float64)
+        again = exact.fixed_points(weights.astype(np.float64), drive, tolerance=RESIDUAL, on_failure="mask")
+        gains = np.concatenate([gains, again.gains[again.converged].astype(gains.dtype)])
+        lost = int(np.count_nonzero(~again.converged))
+    return lost, survey_stability(network.connectivity, weights, gains)[1]
 
 
 def certified(problem: Problem) -> Row:

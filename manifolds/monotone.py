@@ -152,8 +152,9 @@ class MonotoneManifold(WeightManifold):
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one eigenvalue problem for all of its points; each raises as `exp` does."""
-        L, xp = self._at(point).value, array_namespace(point)
+        xp = array_namespace(point)
         rates, basis = xp.linalg.eigh(self._growth(point, tangent_vector))
+        L, start = self._at(point).value, xp.asarray(point, copy=True)
         moved, turn = L @ basis, _skew(tangent_vector)
         room = log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1) - 2 * log(frobenius_norm(L) + 1)
 
@@ -165,7 +166,7 @@ class MonotoneManifold(WeightManifold):
                     "the geodesic goes on for ever, but no floating-point number is so large",
                     "Shorten the step, for instance with a smaller learning rate",
                 )
-            return self._inside(point + time * turn - (moved * xp.expm1(time * rates)) @ moved.T)
+            return self._inside(start + time * turn - (moved * xp.expm1(time * rates)) @ moved.T)
 
         return at
 
@@ -244,6 +245,7 @@ class MonotoneManifold(WeightManifold):
 
     def _growth_to(self, point: Array, other: Array) -> tuple[Array, Array, Array]:
         """Return eigenvalues and eigenvectors of log(L⁻¹ S′ L⁻ᵀ), and K − K′."""
+        self.check(point, other)
         xp = array_namespace(point)
         difference = self._coordinates((point, other - point))
         changes, basis = xp.linalg.eigh(-_symmetric(difference))

@@ -68,7 +68,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators when they are asked for: scikit-learn takes longer to import than all the rest."""
-    if name in ("FixedPointClassifier", "FixedPointRegressor"):
-        return getattr(import_module("riemannrnn.estimators"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import the estimators when they are asked for: scikit-learn takes as long to import as all the rest."""
+    if name not in ("estimators", "FixedPointClassifier", "FixedPointRegressor"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    estimators = import_module("riemannrnn.estimators")
+    return estimators if name == "estimators" else getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "estimators"})

@@ -293,18 +293,27 @@ def test_a_batch_without_fixed_points_shortens_the_step_before():
     check_same(fold(), history)
 
 
-def test_a_stimulus_beyond_help_is_left_out():
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_a_stimulus_beyond_help_is_left_out(batch_size):
     """The fourth drive has no fixed point even at the weights to start from, and is not in the first batch."""
     network, drives = RateNetwork(1, activation="power-law", seed=0), np.array([[0.4], [0.43], [0.47], [3.0]])
-    loss, rule = SquaredError(np.full((4, 1), 2.0)), {"rule": "dW1", "learning_rate": 0.001, "batch_size": 2, "epochs": 3}
-    history = train(network, np.array([[0.1]]), drives, loss, **rule, seed=0)
+    options = {"rule": "parallel_transport", "learning_rate": 1e-4, "batch_size": batch_size, "epochs": 3, "seed": 0}
+    arguments = network, np.array([[0.1]]), drives, SquaredError(np.full((4, 1), 2.0))
+    history = train(*arguments, **options)
     assert history.stopped == "All 3 epochs done."
-    assert [sum(history.left_out[epoch : epoch + 2]) for epoch in (0, 2, 4)] == [1, 1, 1]
-    assert set(history.shortened) == {1.0}, "halving steps would not help"
+    count = -(-4 // batch_size)
+    assert [sum(history.left_out[epoch * count : (epoch + 1) * count]) for epoch in range(3)] == [1, 1, 1]
+    sizes = [min(batch_size, 4 - batch_size * (step % count)) for step in range(3 * count)]
+    alone = [left == size for left, size in zip(history.left_out, sizes, strict=True)]
+    assert [np.isnan(loss) for loss in history.loss] == alone
+    assert history.shortened == [0.0 if nothing else 1.0 for nothing in alone], "halving steps would not help"
     assert len(history.guard_reasons) == 3
-    assert "1 of its 2 stimuli are left out: they have no fixed point" in history.guard_reasons[0]
-    assert np.all(np.isfinite(history.loss))
-    assert train(network, np.array([[0.1]]), drives, loss, **rule, seed=0, guard=False).stopped.startswith("Stopped at step")
+    assert "stimuli are left out: they have no fixed point" in history.guard_reasons[0]
+    assert all(len(values) == 3 * count for values in history.records().values() if values)
+    if batch_size == 1:  # a batch of which nothing is left changes nothing, not even the momentum
+        kept = [step for step, nothing in enumerate(alone) if not nothing]
+        assert np.all(np.diff([history.step_length[step] for step in kept]) > 0)
+    assert train(*arguments, **options, guard=False).stopped.startswith("Stopped at step")
 
 
 def test_a_guard_may_be_given():

@@ -20,7 +20,7 @@ from manifolds import (
     left_invariant,
     right_invariant,
 )
-from manifolds.arrays import exponential_minus_identity
+from manifolds.arrays import cholesky, exponential_minus_identity, exponential_series, triangular_inverse
 
 N = 4
 SIDES = ("left", "right")
@@ -240,4 +240,27 @@ def test_the_matrix_exponential(n, exponent, seed):
 
 
 def test_the_exponential_of_zero():
-    np.testing.assert_array_equal(exponential_minus_identity(np.zeros((3, 3))), 0)
+    for exponential in (exponential_minus_identity, exponential_series):
+        np.testing.assert_array_equal(exponential(np.zeros((3, 3))), 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", [1e-6, 0.01, 0.3, 1.0])
+def test_the_power_series_of_the_exponential(size, dtype, generator):
+    M = generator.standard_normal((7, 7))
+    M *= size / np.linalg.norm(M)
+    found = exponential_series(M.astype(dtype))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, exponential_minus_identity(M), rtol=0, atol=8 * np.finfo(dtype).eps * size)
+
+
+@pytest.mark.parametrize("n", [1, 64, 65, 150])
+def test_cholesky_factors_and_their_inverses(n, generator):
+    root = generator.standard_normal((n, n)) / n**0.5
+    matrix = root @ root.T + np.eye(n)
+    factor = cholesky(matrix)
+    np.testing.assert_allclose(factor @ factor.T, matrix, atol=1e-12)
+    np.testing.assert_allclose(triangular_inverse(factor) @ factor, np.eye(n), atol=1e-11)
+    assert not np.triu(triangular_inverse(factor), 1).any()
+    matrix[0, 0] = -1e-9
+    assert cholesky(matrix) is None

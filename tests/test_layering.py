@@ -1,6 +1,7 @@
 """Who may import whom, read from the source: nothing imports upwards, and every dependency has its place."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -121,3 +122,14 @@ def test_a_file_that_imports_upwards_is_seen(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert imports(offender) == {"riemannrnn.learning.cost", "cupy.linalg", "riemannrnn.plots.figure", "numpy"}
     assert upward_imports(offender) == {"riemannrnn.learning.cost", "riemannrnn.plots.figure"}
+
+
+def test_scikit_learn_is_imported_when_it_is_wanted() -> None:
+    lines = [
+        "import sys, riemannrnn",
+        "assert 'sklearn' not in sys.modules",
+        "assert 'estimators' in dir(riemannrnn) and 'train' in dir(riemannrnn)",
+        "assert riemannrnn.estimators.FixedPointRegressor is riemannrnn.FixedPointRegressor",
+        "assert not hasattr(riemannrnn, 'nothing')",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

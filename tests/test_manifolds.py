@@ -181,6 +181,15 @@ def test_point_cache_does_the_work_once_per_point():
     assert len(calls) == 4
 
 
+def test_point_cache_takes_over_work_done_elsewhere():
+    cache = PointCache(lambda point: 2 * point)
+    point = np.zeros(3)
+    cache.remember(point, "known")
+    point += 1  # a private copy was taken
+    assert cache(np.zeros(3)) == "known"
+    np.testing.assert_array_equal(cache(point), 2)
+
+
 def test_point_cache_notices_changes_in_place():
     cache = PointCache(lambda point: point)  # work that is a view of the point
     point = np.zeros(3)

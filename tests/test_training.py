@@ -153,9 +153,10 @@ def test_float32_stays_float32(digits):
 
 def test_accuracy():
     outputs, labels = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), np.array([1, 0, 0, 0])
-    for included, share in (([1, 1, 1, 1], 0.75), ([1, 1, 0, 0], 1.0), ([0, 0, 1, 1], 0.5)):
-        weights = np.array(included)[:, None] / sum(included)
+    for included, share in (([1, 1, 1, 1], 0.75), ([1, 1, 0, 0], 1.0), ([0, 0, 1, 1], 0.5), ([1, 1, 0, 1], 1.0)):
+        weights = np.array(included, np.float32)[:, None] / np.float32(sum(included))
         assert accuracy(SimpleNamespace(outputs=outputs, included=weights), labels) == share
+    assert np.isnan(accuracy(SimpleNamespace(outputs=outputs, included=np.zeros((4, 1))), labels))
 
 
 def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):

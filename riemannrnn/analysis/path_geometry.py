@@ -119,12 +119,13 @@ class Tangents:
             return self.manifold.chart.difference(point, other)
         return self.manifold.frame_log(point, other) if self._framed else self.manifold.log(point, other)
 
-    def logs(self, point: Array, other: Array) -> tuple[Array, Array]:
-        """Return the logarithm of another point, and that of this one from there: the geodesic backwards."""
+    def logs(self, point: Array, other: Array) -> tuple[Array, Callable[[], Array]]:
+        """Return the logarithm of another point, and what returns that of this one from there: the geodesic backwards."""
         if isinstance(self.manifold, MonotoneManifold):
-            return self.manifold.frame_logs(point, other)
+            ahead, back = self.manifold.frame_logs(point, other)
+            return ahead, lambda: back
         log = self.log(point, other)
-        return log, -log if self.flat else -self.manifold.parallel_transport(point, log, log)
+        return log, lambda: -log if self.flat else -self.manifold.parallel_transport(point, log, log)
 
     def of(self, point: Array, vector: Array) -> Array:
         """Return a tangent vector in this form."""
@@ -191,7 +192,9 @@ class PathMeter:
         self._geodesic = geodesic
         # Manifolds remember their last two points: those along the path and the start would drive out each other.
         self._from_start = Tangents(manifold)
-        self._last: tuple[Array, Array, Array] | None = None  # two neighbours, and the logarithm of the first from the second
+        self._last: tuple[Array, Array, Callable[[], Array]] | None = (
+            None  # two neighbours, and the log of the first from the second
+        )
         self._velocity = None if geodesic.velocity is None else self._from_start.of(geodesic.start, geodesic.velocity)
         self._own = replace(geodesic, manifold=self._from_start.manifold)
 
@@ -235,7 +238,7 @@ class PathMeter:
     def _behind(self, point: Array, before: Array) -> Array:
         """Return the logarithm of the point before, which is known where that of this point was taken there."""
         if self._last is not None and np.array_equal(before, self._last[0]) and np.array_equal(point, self._last[1]):
-            return self._last[2]
+            return self._last[2]()
         return self.tangents.log(point, before)
 
     def _ahead(self, point: Array, after: Array) -> Array:

@@ -17,7 +17,7 @@ class History:
     Attributes
     ----------
     weights
-        The last W at which every stimulus of its batch had a fixed point.
+        The last W at which every stimulus of its batch had a fixed point, but for those left out.
     point
         The point of the manifold that stands for it; on most manifolds W itself.
     memory

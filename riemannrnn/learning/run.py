@@ -210,15 +210,20 @@ class Run:
     def _begin(self, evaluation: Evaluation, loss: Loss) -> None:
         history, xp = self.history, array_namespace(evaluation.rates)
         history.weights, history.point, history.memory = evaluation.weights, self.point, self.memory
-        history.loss.append(evaluation.cost)
+        history.loss.append(evaluation.cost if evaluation.valid else nan)
         history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
         history.left_out.append(int(xp.count_nonzero(~evaluation.fixed_points.converged)))
         if isinstance(loss, CrossEntropy):
             history.accuracy.append(accuracy(evaluation, loss.labels))
         if self.record is not None:
-            self.record.record(self.step, evaluation.weights, evaluation.cost)
+            self.record.record(self.step, evaluation.weights, history.loss[-1])
 
     def _take_step(self, part: FixedPointCost, evaluation: Evaluation) -> None:
+        if self.guard is not None and self.last is not None and not evaluation.valid:
+            zero = self.rule.zero(self.point)  # all stimuli are left out: there is nothing to learn from
+            self.last = Last(self.point, zero, self.memory)
+            self._tell(Step(self.point, zero, 0.0), 0.0)
+            return
         rate = self.learning_rate * self.schedule(self.step / self.steps)
         velocity, memory = self.rule.velocity(self.point, evaluation, rate, self.memory)
         if self.decay:
@@ -235,8 +240,12 @@ class Run:
         self.last = Last(self.point, step.velocity, memory)
         self.memory = self.rule.carry(self.point, step.velocity, memory)
         self.point = step.point
-        for name, value in (("step_length", step.share * length), ("shortened", step.share)):
-            getattr(self.history, name).append(value)
+        self._tell(step, length)
+
+    def _tell(self, step: Step, length: float) -> None:
+        """Put a step into the history, of which so long a one was asked for."""
+        self.history.step_length.append(step.share * length)
+        self.history.shortened.append(step.share)
         self.history.abscissa.append(step.abscissa)
         self.history.jumps.append(step.jumps)
 
@@ -300,8 +309,9 @@ class Run:
 def accuracy(evaluation: Evaluation, labels: Array) -> float:
     """Return the share of stimuli whose largest output is that of their label, of those that are not left out."""
     xp = array_namespace(labels)
-    right = xp.argmax(evaluation.outputs, axis=1) == labels
-    return float(xp.sum(xp.where(right, evaluation.included[:, 0], 0.0)))
+    kept = evaluation.included[:, 0] > 0
+    right = (xp.argmax(evaluation.outputs, axis=1) == labels) & kept
+    return int(xp.count_nonzero(right)) / count if (count := int(xp.count_nonzero(kept))) else nan
 
 
 def resolve_loss(labels: Array | Loss, count: int) -> Loss:

@@ -126,7 +126,8 @@ class NoProgress(Criterion):
 
     def __call__(self, history: History) -> Verdict | None:
         held_out = [loss for loss in history.test_loss if loss == loss]  # noqa: PLR0124  # NaN where it was not measured
-        losses = held_out or _means(history.loss, self.patience)
+        measured = [loss for loss in history.loss if loss == loss]  # noqa: PLR0124  # NaN where all stimuli were left out
+        losses = held_out or _means(measured, self.patience)
         best = min(losses[: -self.patience], default=inf)
         if len(losses) <= self.patience or min(losses[-self.patience :]) < best:
             return None
