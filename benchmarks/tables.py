@@ -216,8 +216,8 @@ def manifolds(record: Record) -> str:
         ]
         rows.append(cells)
     note = (
-        "The guard is off where stability is promised. Left out are stimuli of mini-batches without a fixed point, each time that "
-        "they come; a dash stands where some test stimulus has none."
+        "The guard is off where stability is promised. Left out are stimuli of mini-batches without a fixed point, each time "
+        "that they come; a dash stands where some test stimulus has none."
     )
     return f"{measured(words, record)}\n\n{table([*headings, 'iterations', 'CPU s a step'], rows)}\n{note}\n"
 
