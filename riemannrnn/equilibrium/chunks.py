@@ -6,6 +6,7 @@ NumPy's products use all cores but its elementwise work does not, and takes as l
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
@@ -52,8 +53,18 @@ def product(a: Array, b: Array) -> Array:
 
 def summed(function: Callable[..., Point], *arrays: Array) -> Point:
     """Return what a function makes of arrays of stimuli, where it sums over stimuli; these are shared among the cores."""
-    parts = map_chunks(lambda rows: function(*(array[rows, ...] for array in arrays)), arrays[0], None)
+    with held(arrays[0]):
+        parts = map_chunks(lambda rows: function(*(array[rows, ...] for array in arrays)), arrays[0], None)
     return map_arrays(lambda *terms: sum(terms), *parts)
+
+
+def held(like: Array) -> AbstractContextManager[None]:
+    """Return the context for several products of an array of shape (batch, n): BLAS has one thread, where more would do harm.
+
+    Its threads wait for the next product in a busy loop, and would take a core from what follows, and on a machine with other
+    work wait for one themselves.
+    """
+    return one_blas_thread() if worthwhile(like, HELD) else nullcontext()
 
 
 def worthwhile(like: Array, least: int | None = None) -> bool:
@@ -69,7 +80,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), "riemannrnn", initializer=keep_to_one_core)
 
 
-class _OneBlasThread:
+class _OneBlasThread(AbstractContextManager[None]):
     """Holds BLAS to one thread while any caller is inside; the limit is global, so that only the last to leave lifts it.
 
     threadpoolctl lets only the thread that set a limit lift it. Callers come from many threads, so that one thread does both.

@@ -1,12 +1,11 @@
 """Solving the equation for a whole batch: by one solver or automatically, on all cores, and certified."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.auto import Automatic, Plan
-from riemannrnn.equilibrium.chunks import HELD, map_chunks, one_blas_thread, worthwhile
+from riemannrnn.equilibrium.chunks import held, map_chunks
 from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.monotone import PeacemanRachford
@@ -54,8 +53,7 @@ def solve_equation(
     ValueError
         For an unknown solver, naming those known.
     """
-    # BLAS threads wait for their next product in a busy loop, and would take a core from the chunks that follow.
-    with quiet(), one_blas_thread() if worthwhile(equation.drive, HELD) else nullcontext():
+    with quiet(), held(equation.drive):
         solve, name, plan = _chosen(equation, start, solver, tolerance, max_iterations, known)
         collected = Collected(equation)
 

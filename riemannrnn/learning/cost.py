@@ -12,7 +12,7 @@ from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
 from manifolds.arrays import all_finite
-from riemannrnn.equilibrium.chunks import summed
+from riemannrnn.equilibrium.chunks import held, summed
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
 from riemannrnn.equilibrium.implicit import Implicit
@@ -310,7 +310,8 @@ class Evaluation:
     def gradient(self) -> Point:
         """∇J = Σ u rᵀ, with the shape of W."""
         accumulate = partial(self._cost.network.connectivity.accumulate, self.weights)
-        gradient = summed(accumulate, self.adjoint, self.rates)
+        with held(self.drive):
+            gradient = summed(accumulate, self.adjoint, self.rates)
         self._cost._count("gradient", self)
         return gradient
 
