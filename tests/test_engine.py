@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from riemannrnn import (
     solve_fixed_points,
 )
 from riemannrnn.equilibrium import Iteration, Picard, chunks
+from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.implicit import Implicit
@@ -55,6 +57,29 @@ def test_chunks_are_all_rows_in_order(monkeypatch):
     assert len(parts) > 2
     np.testing.assert_array_equal(np.concatenate([np.arange(2000)[rows] for rows in parts]), np.arange(2000))
     assert len(chunks.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
+
+
+@pytest.mark.parametrize(("units", "held"), [(100, 1), (20, 0)])
+def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units, held):
+    """Its threads wait for each other, on a machine with other work for milliseconds; for tiny products it uses none."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    entered = []
+    monkeypatch.setattr(chunks, "one_blas_thread", lambda: entered.append(1) or nullcontext())
+    chunks.summed(lambda adjoints, rates: adjoints.T @ rates, *np.ones((2, 512, units)))
+    assert len(entered) == held
+
+
+def test_the_splitting_map_alone_needs_no_sample(monkeypatch):
+    weights, drive = problem(radius=2.0)
+    equation = FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh"))
+
+    def sampled(plan):
+        raise AssertionError
+
+    monkeypatch.setattr(Plan, "_contraction", sampled)
+    assert Plan(equation, None, 1e-8, 100, Automatic("splitting")).plain == 0
+    with pytest.raises(AssertionError):
+        Plan(equation, None, 1e-8, 100, Automatic())
 
 
 def test_blas_has_its_threads_back_whoever_leaves_last(monkeypatch):
