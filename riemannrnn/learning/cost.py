@@ -1,6 +1,7 @@
 """The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives, warm starts and honest counts."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import inf, isnan
@@ -162,14 +163,10 @@ class FixedPointCost:
     ) -> "FixedPointCost":
         """Return the cost of some of the stimuli, for mini-batches, started from given rates of shape (len(rows), n).
 
-        With `max_iterations` fixed points may take so many iterations at most, if that is less; `on_failure` is another policy
-        for the part.
+        `max_iterations` is a limit of its own, if that is less, and `on_failure` a policy of its own.
         """
-        part = object.__new__(FixedPointCost)
-        part.__dict__.update(self.__dict__)
-        part.loss = self.loss.take(rows)
-        part.drive = take_rows(self.drive, rows)
-        part._accepted_rates = initial_rates
+        part = copy(self)
+        part.loss, part.drive, part._accepted_rates = self.loss.take(rows), take_rows(self.drive, rows), initial_rates
         part._max_iterations = min(max_iterations or self._max_iterations, self._max_iterations)
         part._on_failure = on_failure or self._on_failure
         part._at = PointCache(part._evaluate)
