@@ -122,7 +122,7 @@ def inverse(matrix: Array, product: Callable[[Array, Array], Array] = operator.m
         return direct_inverse(matrix)
     try:
         with np.errstate(all="ignore"):  # what overflows is found out below
-            result = _inverse_by_blocks(matrix, product)
+            result = inverse_by_blocks(matrix, product)
             signs = np.random.default_rng(0).integers(0, 2, (n, 1)) * 2.0 - 1.0  # rows may sum alike, so not all ones
             probe = signs.astype(matrix.dtype)
             error = np.max(np.abs(matrix @ (result @ probe) - probe)), np.max(np.abs((result @ (matrix @ probe)) - probe))
@@ -148,18 +148,33 @@ def solve(matrix: Array, right_hand_side: Array) -> Array:
     return solution
 
 
-def _inverse_by_blocks(matrix: Array, product: Callable[[Array, Array], Array]) -> Array:
-    n = matrix.shape[0]
-    if n <= SMALL_BLOCK:
-        return direct_inverse(matrix)
+def inverse_by_blocks(
+    matrices: Array,
+    product: Callable[[Array, Array], Array] = operator.matmul,
+    smallest: int = SMALL_BLOCK,
+    out: Array | None = None,
+) -> Array:
+    """Return the inverse of a NumPy matrix or of each of a stack, shape (..., n, n), as `inverse` does, but unchecked.
+
+    Blocks up to the size `smallest` are left to LAPACK.
+    """
+    n = matrices.shape[-1]
+    result = np.empty_like(matrices) if out is None else out
+    if n <= smallest:
+        result[...] = np.linalg.inv(matrices)
+        return result
     half = n // 2
-    upper_right, lower_left = matrix[:half, half:], matrix[half:, :half]
-    corner = _inverse_by_blocks(matrix[:half, :half], product)
-    across = product(corner, upper_right)
-    schur = _inverse_by_blocks(matrix[half:, half:] - product(lower_left, across), product)
+    lower_left = matrices[..., half:, :half]
+    corner = inverse_by_blocks(matrices[..., :half, :half], product, smallest, result[..., :half, :half])
+    across = product(corner, matrices[..., :half, half:])
+    schur = product(lower_left, across)
+    np.subtract(matrices[..., half:, half:], schur, out=schur)
+    schur = inverse_by_blocks(schur, product, smallest, result[..., half:, half:])
     down = product(schur, product(lower_left, corner))
-    top = np.concatenate([corner + product(across, down), -product(across, schur)], axis=1)
-    return np.concatenate([top, np.concatenate([-down, schur], axis=1)], axis=0)
+    corner += product(across, down)
+    np.negative(product(across, schur), out=result[..., :half, half:])
+    np.negative(down, out=result[..., half:, :half])
+    return result
 
 
 def exponential_minus_identity(matrix: Array) -> Array:

@@ -98,6 +98,11 @@ class WeightManifold(Parameterization, Manifold):
         """Return the geodesic t ↦ exp_W(t V); of many of its points each costs less, on some manifolds, than `exp` would."""
         return lambda time: self.exp(point, time * tangent_vector)
 
+    def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
+        """Return P and Q of a two-sided metric, whose gradient is ♯∇ = P ∇ Q; None, where the metric is none."""
+        self.check(point)
+        return None
+
     def pair_mean(self, point_a: Array, point_b: Array) -> Array:
         """Return the middle of the geodesic between two points."""
         return self.exp(point_a, self.log(point_a, point_b) / 2)

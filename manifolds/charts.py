@@ -50,6 +50,10 @@ class Chart(ABC):
     def inverse_adjoint_derivative(self, point: Array, vector: Array, covector: Array) -> Array:
         """Return the derivative along V of W ↦ (Dφ_W*)⁻¹[U], with U held fixed; the Hessian needs it."""
 
+    def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
+        """Return P and Q, where (Dφ_W)⁻¹ (Dφ_W*)⁻¹ is U ↦ P U Q; None, where it is not of that form."""
+        return None
+
     @abstractmethod
     def exponential(self, point: Array, vector: Array) -> Array:
         """Return φ⁻¹(φ(W) + Dφ_W[V])."""

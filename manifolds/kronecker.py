@@ -117,6 +117,12 @@ class InvariantManifold(WeightManifold):
         self.check(point, euclidean_gradient)
         return self.from_frame(point, self.frame_gradient(point, euclidean_gradient))
 
+    def sharp_factors(self, point: Array) -> tuple[Array, Array]:
+        self.check(point)
+        identity = identity_like(point)
+        B = identity - point
+        return (B @ B.T, identity) if self.side == "left" else (identity, B.T @ B)
+
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:

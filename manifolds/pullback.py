@@ -65,6 +65,10 @@ class PullbackManifold(WeightManifold):
         self.check(point, euclidean_gradient)
         return self.chart.inverse_differential(point, self.chart.inverse_adjoint(point, euclidean_gradient))
 
+    def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
+        self.check(point)
+        return self.chart.sharp_factors(point)
+
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:

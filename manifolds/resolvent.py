@@ -95,6 +95,9 @@ class Resolvent(Chart):
             left_change, right_change = vector * self._gain, self._gain[:, None] * vector
         return -(left_change.T @ (covector @ at.right.T) + at.left.T @ (covector @ right_change.T))
 
+    def sharp_factors(self, point: Array) -> tuple[Array, Array]:
+        return self._at(point).sharp_factors
+
     def exponential(self, point: Array, vector: Array) -> Array:
         step = vector @ self._at(point).right_inverse
         scaled = step if self._gain is None else step * self._gain
@@ -156,6 +159,11 @@ class _ResolventPoint:
         self._gain = gain
         self.left = identity - (point if gain is None else point * gain)
         self.right = self.left if gain is None else identity - gain[:, None] * point
+
+    @cached_property
+    def sharp_factors(self) -> tuple[Array, Array]:
+        """L Lᵀ and Rᵀ R."""
+        return self.left @ self.left.T, self.right.T @ self.right
 
     @cached_property
     def right_inverse(self) -> Array:

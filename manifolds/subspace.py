@@ -1,5 +1,8 @@
 """Constrained weights: a linear subspace of a manifold of matrices, under the metric that it inherits."""
 
+from collections.abc import Callable
+from functools import partial
+from math import inf
 from typing import final
 
 from array_api_compat import array_namespace
@@ -28,7 +31,8 @@ class SubspaceManifold(WeightManifold):
 
         P_W V = V − ♯N,    where N = Q N solves Q ♯ Q N = Q V,
 
-    and grad = P_W ♯∇ = ♯(∇ − N). Conjugate gradients solve for N, one ♯ an iteration; in the Euclidean metric a single one.
+    and grad = P_W ♯∇ = ♯(∇ − N). Conjugate gradients solve for N, one ♯ an iteration; in the Euclidean metric none. Where the
+    metric is two-sided, ♯U = P U Q, that is two products, and the diagonal of ♯ preconditions them.
     To the Riemannian Hessian of the surrounding manifold the part N of the gradient contributes nothing that is tangent except
     the curvature of the subspace, so P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
 
@@ -159,31 +163,47 @@ class SubspaceManifold(WeightManifold):
         left to solve for, and elsewhere less.
         """
         within = self.subspace.project(gradient)
-        tangent, normal = self._split(point, self.manifold.euclidean_to_riemannian_gradient(point, within))
+        tangent, normal = self._split(point, self._sharp(point)[0](within))
         return tangent, within - normal
 
     def _split(self, point: Array, vector: Array) -> tuple[Array, Array]:
-        """Return P_W V and N, with V = P_W V + ♯N, by conjugate gradients on Q ♯ Q N = Q V."""
-        residual = vector - self.subspace.project(vector)
-        normal, tangent, direction = array_namespace(vector).zeros_like(vector), vector, residual
+        """Return P_W V and N, with V = P_W V + ♯N, by preconditioned conjugate gradients on Q ♯ Q N = Q V."""
+        sharp, diagonal = self._sharp(point)
+        residual, normal = self._beside(vector), array_namespace(vector).zeros_like(vector)
         size, epsilon = frobenius_norm(vector), machine_epsilon(vector)
-        squared, goal = inner(residual, residual), (GOAL * epsilon * size) ** 2
-        for _ in range(MOST_ITERATIONS):
-            if squared <= goal:
+        direction, before = normal, inf
+        for iteration in range(MOST_ITERATIONS):
+            if frobenius_norm(residual) <= GOAL * epsilon * size:
+                tangent = vector - sharp(normal) if iteration else vector
                 return self.subspace.project(tangent), normal
-            raised = self.manifold.euclidean_to_riemannian_gradient(point, direction)
-            step = squared / inner(direction, raised)
-            normal, tangent = normal + step * direction, tangent - step * raised
-            residual = residual - step * (raised - self.subspace.project(raised))
-            before, squared = squared, inner(residual, residual)
-            direction = residual + squared / before * direction
-        if squared <= epsilon * size**2:
-            return self.subspace.project(tangent), normal
+            improved = self._beside(residual / diagonal)
+            overlap = inner(residual, improved)
+            direction = improved + overlap / before * direction
+            raised, before = self._beside(sharp(direction)), overlap
+            step = overlap / inner(direction, raised)
+            normal += step * direction
+            residual -= step * raised
+        error = frobenius_norm(residual) / size
+        if error <= epsilon**0.5:
+            return self.subspace.project(vector - sharp(normal)), normal
         raise ConvergenceError(
-            f"relative residual {squared**0.5 / size:.1e}",
+            f"relative residual {error:.1e}",
             "the metric at this point is too ill-conditioned for conjugate gradients",
             "Keep away from the edge, or work in float64",
         )
+
+    def _sharp(self, point: Array) -> tuple[Callable[[Array], Array], Array | float]:
+        """Return ♯ and the diagonal of its matrix, all ones where nothing is known of it."""
+        factors = self.manifold.sharp_factors(point)
+        if factors is None:
+            return partial(self.manifold.euclidean_to_riemannian_gradient, point), 1.0
+        left, right = factors
+        diagonal = array_namespace(point).linalg.diagonal
+        return lambda covector: left @ covector @ right, diagonal(left)[:, None] * diagonal(right)
+
+    def _beside(self, vector: Array) -> Array:
+        """Return Q V."""
+        return vector - self.subspace.project(vector)
 
     def _geodesic(self, matrix: Array) -> Array:
         self._inside(

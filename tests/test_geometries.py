@@ -113,6 +113,19 @@ def test_frames_are_orthonormal(name, task, generator):
         np.testing.assert_allclose(own, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_two_sided_metrics_say_so(task, generator):
+    two_sided = set()
+    for name, geometry in GEOMETRIES.items():
+        manifold, point, _ = geometry.start(task, geometry.retractions[0])
+        factors = manifold.sharp_factors(point) if hasattr(manifold, "sharp_factors") else None
+        if factors is not None:
+            two_sided.add(name)
+            U = generator.standard_normal(point.shape)
+            expected = manifold.euclidean_to_riemannian_gradient(point, U)
+            np.testing.assert_allclose(factors[0] @ U @ factors[1], expected, rtol=1e-12, atol=1e-12, err_msg=name)
+    assert two_sided == {"resolvent", "left-invariant", "right-invariant", "gain"}
+
+
 @pytest.mark.parametrize("name", ["euclidean", "resolvent", "left-invariant", "right-invariant", "monotone", "scaled-monotone"])
 def test_adam_learns_in_the_frame(name, task):
     manifold, point, there = GEOMETRIES[name].start(task, GEOMETRIES[name].retractions[0])

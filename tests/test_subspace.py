@@ -8,6 +8,7 @@ from cases import SUBSPACES, N, signs
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import (
+    ConvergenceError,
     Identity,
     InvalidArrayError,
     MonotoneManifold,
@@ -145,6 +146,19 @@ def test_conjugate_gradients_take_one_sharp_a_dimension(monkeypatch, generator):
     monkeypatch.setattr(manifold.manifold, "euclidean_to_riemannian_gradient", lambda W, G: calls.append(1) or sharp(W, G))
     manifold.euclidean_to_riemannian_gradient(W, G)
     assert len(calls) <= 1 + (N * N - manifold.dim) + 2  # that of G, the dimensions left out, and what rounding adds
+
+
+def test_units_of_unequal_weights_are_solved_for_where_the_metric_is_two_sided(monkeypatch, generator):
+    n = 40
+    manifold = SubspaceManifold(PullbackManifold(Resolvent(), n, seed=0), mask(generator.random((n, n)) < 0.5))
+    unequal = np.geomspace(0.3, 20, n)[:, None]
+    W = manifold.subspace.project(generator.standard_normal((n, n)) / n**0.5 * unequal)
+    G, V = generator.standard_normal((n, n)), manifold.random_tangent_vector(W)
+    gradient = manifold.euclidean_to_riemannian_gradient(W, G)
+    assert manifold.inner_product(W, gradient, V) == pytest.approx(np.sum(G * V), rel=1e-6)
+    monkeypatch.setattr(PullbackManifold, "sharp_factors", lambda manifold, point: None)
+    with pytest.raises(ConvergenceError, match="ill-conditioned"):
+        manifold.euclidean_to_riemannian_gradient(W, G)
 
 
 def test_what_is_not_there_is_said():

@@ -6,7 +6,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from manifolds.arrays import machine_epsilon, to_numpy
+from manifolds.arrays import inverse_by_blocks, machine_epsilon, to_numpy
 from riemannrnn.equilibrium.equation import row_norms
 
 PLAIN_STEPS, SHIFTED_STEPS = 24, 28
@@ -141,26 +141,11 @@ def _resolvents(matrix: Array, gains: Array, shifts: Array) -> Array:
     stack[:, np.arange(n), np.arange(n)] += shifts[:, None]
     try:
         with np.errstate(all="ignore"):
-            inverses = _inverse_by_blocks(stack)
+            inverses = inverse_by_blocks(stack, smallest=LEAF)
     except np.linalg.LinAlgError:  # a block of one of them is singular
         return np.zeros_like(stack)
     inverses[~np.isfinite(inverses).all(axis=(1, 2))] = 0
     return inverses
-
-
-def _inverse_by_blocks(matrices: Array) -> Array:
-    """Inverses of a stack of matrices as in `manifolds.arrays.inverse`, without its check: work that is in matrix products."""
-    half = matrices.shape[1] // 2
-    if 2 * half <= LEAF:
-        return np.linalg.inv(matrices)
-    corner = _inverse_by_blocks(matrices[:, :half, :half])
-    across = corner @ matrices[:, :half, half:]
-    schur = _inverse_by_blocks(matrices[:, half:, half:] - matrices[:, half:, :half] @ across)
-    down = schur @ (matrices[:, half:, :half] @ corner)
-    result = np.empty_like(matrices)
-    result[:, :half, :half], result[:, :half, half:] = corner + across @ down, -(across @ schur)
-    result[:, half:, :half], result[:, half:, half:] = -down, schur
-    return result
 
 
 def _times(matrices: Array, vectors: Array) -> Array:

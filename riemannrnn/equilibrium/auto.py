@@ -28,7 +28,7 @@ METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
 CHORD_ITERATIONS = 3
 """Plain iterations that take as long as those of the chord map on a problem that contracts well."""
 
-FACTOR_PRODUCTS = 1.5
+FACTOR_PRODUCTS = 1.25
 """The factor of the chord map takes twice so many products of n × n matrices, and serves the adjoint, too."""
 
 TRIAL_ITERATIONS = 10

@@ -14,6 +14,9 @@ from riemannrnn.network.activations import into
 Product: TypeAlias = Callable[[Array, Array], Array]
 """What multiplies two matrices."""
 
+SMALLEST_GAIN = 0.1
+"""Division by a smaller gain would lose more than a digit."""
+
 
 class Connectivity(Protocol):
     """The recurrent weights W as a linear operator with parameters θ, an array or a tuple of arrays: a point of a manifold.
@@ -93,8 +96,14 @@ class Dense:
         return vector
 
     def propagator(self, parameters: Array, gain: Array, product: Product) -> Array:
-        """Return (I − W Ḡ)⁻¹ W."""
-        return product(inverse(identity_like(parameters) - parameters * gain, product), parameters)
+        """Return (I − W Ḡ)⁻¹ W, which is ((I − W Ḡ)⁻¹ − I) Ḡ⁻¹ and takes no product where no gain is close to 0."""
+        xp, identity = array_namespace(parameters), identity_like(parameters)
+        result = inverse(identity - parameters * gain, product)
+        if not float(xp.min(xp.abs(gain))) >= SMALLEST_GAIN:
+            return product(result, parameters)
+        result -= identity
+        result /= gain
+        return result
 
     def reduced_jacobians(self, parameters: Array, gains: Array) -> None:
         """Return None: W may have full rank."""
