@@ -156,7 +156,7 @@ def _print_result(history: History, training: Training, written: list[str], fold
 def _warnings_as_sentences() -> Iterator[None]:
     """Print what is said of damaged checkpoints as a sentence, not as a line of code."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", message=".*the checkpoint before it is used", category=RuntimeWarning)
+        warnings.filterwarnings("always", message=".*it is passed over", category=RuntimeWarning)
         warnings.showwarning = lambda message, *rest: complain("Warning", str(message))
         yield
 

@@ -99,7 +99,7 @@ def last_checkpoint(folder: Path) -> dict[str, Any]:
         try:
             return read_checkpoint(path)
         except CheckpointError as error:
-            warnings.warn(f"{error}; the checkpoint before it is used", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{error}; it is passed over", RuntimeWarning, stacklevel=2)
     raise CheckpointError(f"{folder} holds no checkpoint that is whole; start the run anew")
 
 
