@@ -23,6 +23,9 @@ BATCH_HISTORY, ROW_HISTORY = 3, 8
 PROBE = 0.01
 """The tolerance with which the better number of threads is found."""
 
+LONG = 2.0
+"""Seconds after which one such run is enough."""
+
 Maker = Callable[[Step], Run]
 Solve = Callable[..., Any]
 """Solves s = function(s, *arguments) from a start to a tolerance."""
@@ -163,5 +166,6 @@ def best_threads(run: Callable[[], object]) -> int:
     probes = {}
     for threads in {cores(), 1}:
         torch.set_num_threads(threads)
-        probes[threads] = min(seconds(run) for _ in range(3))
+        first = seconds(run)
+        probes[threads] = min(first, *(seconds(run) for _ in range(2))) if first < LONG else first
     return min(probes, key=lambda threads: probes[threads])
