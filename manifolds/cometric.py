@@ -21,7 +21,7 @@ Musical: TypeAlias = Callable[[Array, Array], Array]
 Derivative: TypeAlias = Callable[[Array, Array, Array], Array]
 """A function of a point and of two covectors or vectors there: a derivative of ♯."""
 
-MAX_ITERATIONS = 1000
+MAX_ITERATIONS = 2000
 """Conjugate gradients that have not converged by then do not."""
 
 
@@ -31,6 +31,7 @@ def conjugate_gradient(
     preconditioner: Callable[[Array], Array] | None = None,
     tolerance: float = 0.0,
     symbol: str = "♯",
+    enough: float = 0.0,
 ) -> Array:
     """Solve operator(P) = V for a symmetric positive definite operator on matrices.
 
@@ -44,6 +45,8 @@ def conjugate_gradient(
         Norm of the residual at most, relative to that of V; to rounding at least.
     symbol
         What the operator is called in errors.
+    enough
+        A relative residual that will do where rounding keeps it above the tolerance.
 
     Raises
     ------
@@ -75,9 +78,11 @@ def conjugate_gradient(
                 "the metric is not positive definite there",
                 "Keep the point where it is, or correct sharp",
             )
-        solution = solution + squared / curvature * direction
+        solution += squared / curvature * direction
         residual = residual - squared / curvature * image
         previous = squared
+    if frobenius_norm(residual) <= enough * size:
+        return solution
     raise ConvergenceError(
         f"relative residual {frobenius_norm(residual) / size:.1e} after {MAX_ITERATIONS} iterations",
         f"conjugate gradients did not invert {symbol}, which may be ill-conditioned or not symmetric",

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 from functools import partial
-from math import inf
 from typing import final
 
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
+from manifolds.arrays import Array, frobenius_norm, machine_epsilon
 from manifolds.base import WeightManifold
-from manifolds.errors import ConvergenceError, OutsideManifoldError
+from manifolds.cometric import conjugate_gradient
+from manifolds.errors import ConvergenceError, OutsideManifoldError, SingularPointError
 from manifolds.subspaces import Subspace
 
 ROUNDING = 1e3
 """A matrix lies in the subspace if it is so many machine epsilons near, relative to its norm and that of I."""
 
-GOAL, MOST_ITERATIONS = 100, 2000
-"""Conjugate gradients go on until the residual is so many machine epsilons, relative to the vector, or so many iterations.
+GOAL = 100
+"""Conjugate gradients go on until the residual is so many machine epsilons, relative to the vector.
 
 Where rounding keeps it from getting there, half of the digits are enough.
 """
@@ -168,29 +168,26 @@ class SubspaceManifold(WeightManifold):
 
     def _split(self, point: Array, vector: Array) -> tuple[Array, Array]:
         """Return P_W V and N, with V = P_W V + ♯N, by preconditioned conjugate gradients on Q ♯ Q N = Q V."""
+        outside, epsilon = self._beside(vector), machine_epsilon(vector)
+        share = frobenius_norm(outside) / (frobenius_norm(vector) or 1.0)
+        if share <= GOAL * epsilon:
+            return self.subspace.project(vector), array_namespace(vector).zeros_like(vector)
         sharp, diagonal = self._sharp(point)
-        residual, normal = self._beside(vector), array_namespace(vector).zeros_like(vector)
-        size, epsilon = frobenius_norm(vector), machine_epsilon(vector)
-        direction, before = normal, inf
-        for iteration in range(MOST_ITERATIONS):
-            if frobenius_norm(residual) <= GOAL * epsilon * size:
-                tangent = vector - sharp(normal) if iteration else vector
-                return self.subspace.project(tangent), normal
-            improved = self._beside(residual / diagonal)
-            overlap = inner(residual, improved)
-            direction = improved + overlap / before * direction
-            raised, before = self._beside(sharp(direction)), overlap
-            step = overlap / inner(direction, raised)
-            normal += step * direction
-            residual -= step * raised
-        error = frobenius_norm(residual) / size
-        if error <= epsilon**0.5:
-            return self.subspace.project(vector - sharp(normal)), normal
-        raise ConvergenceError(
-            f"relative residual {error:.1e}",
-            "the metric at this point is too ill-conditioned for conjugate gradients",
-            "Keep away from the edge, or work in float64",
-        )
+        try:
+            normal = conjugate_gradient(
+                lambda covector: self._beside(sharp(covector)),
+                outside,
+                lambda residual: self._beside(residual / diagonal),
+                tolerance=GOAL * epsilon / share,
+                enough=epsilon**0.5 / share,
+            )
+        except (ConvergenceError, SingularPointError) as error:
+            raise ConvergenceError(
+                error.value,
+                "the metric at this point is too ill-conditioned for conjugate gradients",
+                "Keep away from the edge, or work in float64",
+            ) from error
+        return self.subspace.project(vector - sharp(normal)), normal
 
     def _sharp(self, point: Array) -> tuple[Callable[[Array], Array], Array | float]:
         """Return ♯ and the diagonal of its matrix, all ones where nothing is known of it."""
