@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from manifolds.arrays import inverse_by_blocks
 from riemannrnn.equilibrium import arnoldi, stability
 from riemannrnn.equilibrium.stability import spectral_abscissa, survey_stability, unstable_stimuli
 from riemannrnn.network import Dense
@@ -137,6 +138,11 @@ def test_all_eigenvalues_are_rarely_needed(monkeypatch):
     monkeypatch.setattr(stability, "_dense", lambda matrix, rest: left.append(len(rest)) or dense(matrix, rest))
     survey_stability(Dense(), weights, gains)
     assert sum(left) <= 1
+
+
+def test_inverses_of_a_stack(generator):
+    stack = np.eye(75) - 0.5 * generator.standard_normal((3, 75, 75)) / 75**0.5
+    assert_allclose(inverse_by_blocks(stack, smallest=arnoldi.LEAF), np.linalg.inv(stack), atol=1e-12)
 
 
 @pytest.mark.parametrize("fault", ["singular", "inaccurate"])
