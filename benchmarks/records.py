@@ -18,7 +18,7 @@ Row: TypeAlias = dict[str, Any]
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "products": ("dtype", "rule"),
-    "released": ("rule",),
+    "released": ("rule", "aim"),
     "peers": ("units", "radius", "dtype", "stimuli"),
     "growth": ("units", "stimuli", "radius", "dtype"),
     "epoch": ("rule", "units", "dtype"),

@@ -89,7 +89,8 @@ def products(record: Record) -> str:
 
 def released(record: Record) -> str:
     """Return how much the cost of the released method is."""
-    each = (f"{row['rule']} {row['ratio']:.0f} times ours" for row in record["rows"])
+    rows = (row | {"smaller": row["released_residual"] / row["residual"]} for row in record["rows"])
+    each = ("{rule} {ratio:.0f} times ours, at a residual {smaller:,.0f} times ours".format(**row) for row in rows)
     return f"{measured('The cost of the released method', record)} {'; '.join(each)}.\n"
 
 

@@ -41,13 +41,14 @@ def test_rows_are_replaced_setting_by_setting() -> None:
 
 
 def test_records_keep_what_is_not_measured_again(tmp_path: Path) -> None:
+    residuals = {"aim": "default", "released_residual": 0.1, "residual": 1e-5}
     for row in ({"rule": "dW1", "ratio": 2.0}, {"rule": "dW3", "ratio": 3.0}, {"rule": "dW1", "ratio": 4.0}):
-        records.write("released", [row], tmp_path)
+        records.write("released", [row | residuals], tmp_path)
     record = records.read("released", tmp_path)
     assert [row["ratio"] for row in record["rows"]] == [4.0, 3.0]
     assert {"processor", "cores", "python"} == set(record["machine"])
     assert "numpy" in record["versions"]
-    assert "dW1 4 times ours; dW3 3 times ours" in tables.section(tmp_path)
+    assert "dW1 4 times ours, at a residual 10,000 times ours; dW3 3 times ours" in tables.section(tmp_path)
 
 
 def test_every_product_is_counted_once() -> None:
