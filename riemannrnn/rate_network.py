@@ -8,6 +8,7 @@ import numpy as np
 from manifolds import Array
 from manifolds.arrays import Point, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, check_backend, namespace, to_backend
+from riemannrnn.equilibrium.chunks import product
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity, Dense
@@ -108,7 +109,7 @@ class RateNetwork:
         width = self.n_units if self.input_weights is None else self.input_weights.shape[1]
         if stimuli.ndim != 2 or stimuli.shape[1] != width:
             raise ValueError(f"the stimuli have shape {tuple(stimuli.shape)}; this network takes (batch, {width})")
-        return stimuli if self.input_weights is None else stimuli @ self.input_weights.T
+        return stimuli if self.input_weights is None else product(stimuli, self.input_weights.T)
 
     def fixed_points(self, weights: Point, stimuli: Array, **options: Any) -> FixedPoints:
         """Return the fixed points for stimuli of shape (batch, n_inputs); options as for `solve_fixed_points`."""

@@ -342,6 +342,7 @@ def test_products_in_threads(monkeypatch, generator):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
-    np.testing.assert_allclose(chunks.product(a, b), a @ b, rtol=1e-12, atol=1e-12)
+    for left in (a, (9 * a).astype(np.int16)):  # sound, say
+        np.testing.assert_allclose(chunks.product(left, b), left @ b, rtol=1e-12, atol=1e-12)
     total = chunks.summed(lambda left, right: left.T @ right, a, a[:, :20])
     np.testing.assert_allclose(total, a.T @ a[:, :20], rtol=1e-12, atol=1e-12)

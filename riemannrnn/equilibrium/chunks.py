@@ -46,7 +46,7 @@ def product(a: Array, b: Array) -> Array:
     if not worthwhile(a):
         return a @ b
     xp = array_namespace(a)
-    result = xp.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device=device(a))
+    result = xp.empty((a.shape[0], b.shape[1]), dtype=xp.result_type(a, b), device=device(a))
     map_chunks(lambda rows: xp.matmul(a[rows, :], b, out=result[rows, :]), a)
     return result
 
