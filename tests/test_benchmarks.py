@@ -147,6 +147,19 @@ def test_a_run_on_the_digits_has_an_accuracy_or_a_reason() -> None:
     assert lost["stopped"].startswith("Stopped at step")
 
 
+@pytest.mark.parametrize("contender", [learning.DEFAULT, "dW3"])
+def test_a_curve_of_learning_says_when_a_mark_was_passed(contender: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"UNITS": 30, "BATCH": 50, "EVERY": 2, "MARKS": (0.2, 2.0)}.items():
+        monkeypatch.setattr(learning, name, value)
+    problem = learning.Task(*load_digits(np.float32).split(500, 200, seed=0))
+    row = learning.curve(contender, learning.RATES[contender][-1], problem)
+    assert 0 < row["steps_20%"] <= 30
+    assert row["seconds_20%"] > 0
+    assert row["steps_200%"] is row["seconds_200%"] is None
+    assert row["best_accuracy"] > 0.2
+    assert row["stopped"] == "All 3 epochs done."
+
+
 def test_a_cell_is_trained_at_the_rate_that_learns_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in (learning, training):
         monkeypatch.setattr(module, "UNITS", 20)
