@@ -65,7 +65,7 @@ def peers_row(rows: list[Row]) -> list[str]:
     others = [row for row in rows if not row["contender"].startswith(OURS)]
     meeting = [row for row in others if "ratio" in row]
     missing = [row["contender"] for row in others if not row["meets"]]
-    fastest = min(meeting, key=lambda row: row["milliseconds"], default=None)
+    fastest = min(meeting, key=lambda row: row["ratio"], default=None)
     return [
         *(str(rows[0][key]) for key in ("units", "radius", "dtype")),
         figure(named.get(OURS, {}), "milliseconds", ".1f"),
