@@ -21,7 +21,7 @@ Musical: TypeAlias = Callable[[Array, Array], Array]
 Derivative: TypeAlias = Callable[[Array, Array, Array], Array]
 """A function of a point and of two covectors or vectors there: a derivative of ♯."""
 
-MAX_ITERATIONS = 2000
+MAX_ITERATIONS = 1000
 """Conjugate gradients that have not converged by then do not."""
 
 
@@ -32,6 +32,7 @@ def conjugate_gradient(
     tolerance: float = 0.0,
     symbol: str = "♯",
     enough: float = 0.0,
+    most: int = MAX_ITERATIONS,
 ) -> Array:
     """Solve operator(P) = V for a symmetric positive definite operator on matrices.
 
@@ -47,13 +48,15 @@ def conjugate_gradient(
         What the operator is called in errors.
     enough
         A relative residual that will do where rounding keeps it above the tolerance.
+    most
+        Iterations, after which it has failed.
 
     Raises
     ------
     SingularPointError
         If the operator is not positive definite.
     ConvergenceError
-        After `MAX_ITERATIONS` products.
+        After `most` products.
 
     References
     ----------
@@ -64,7 +67,7 @@ def conjugate_gradient(
     size = frobenius_norm(right_side)
     goal = max(4 * machine_epsilon(right_side), tolerance) * size
     direction, previous = right_side, 0.0
-    for iteration in range(MAX_ITERATIONS):
+    for iteration in range(most):
         if frobenius_norm(residual) <= goal:
             return solution
         nearer = residual if preconditioner is None else preconditioner(residual)
@@ -84,7 +87,7 @@ def conjugate_gradient(
     if frobenius_norm(residual) <= enough * size:
         return solution
     raise ConvergenceError(
-        f"relative residual {frobenius_norm(residual) / size:.1e} after {MAX_ITERATIONS} iterations",
+        f"relative residual {frobenius_norm(residual) / size:.1e} after {most} iterations",
         f"conjugate gradients did not invert {symbol}, which may be ill-conditioned or not symmetric",
         "Pass flat, or correct sharp",
     )

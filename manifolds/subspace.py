@@ -15,8 +15,8 @@ from manifolds.subspaces import Subspace
 ROUNDING = 1e3
 """A matrix lies in the subspace if it is so many machine epsilons near, relative to its norm and that of I."""
 
-GOAL = 100
-"""Conjugate gradients go on until the residual is so many machine epsilons, relative to the vector.
+GOAL, MOST_ITERATIONS = 100, 2000
+"""Conjugate gradients go on until the residual is so many machine epsilons, relative to the vector, or so many iterations.
 
 Where rounding keeps it from getting there, half of the digits are enough.
 """
@@ -88,7 +88,7 @@ class SubspaceManifold(WeightManifold):
     def projection(self, point: Array, vector: Array) -> Array:
         """Return P_W V, the tangent vector nearest to the matrix V in the metric at W."""
         self.check(point, vector)
-        return self._split(point, vector)[0]
+        return self._split(vector, *self._sharp(point))[0]
 
     def random_tangent_vector(self, point: Array) -> Array:
         """Return a tangent vector of unit norm in a random direction."""
@@ -113,7 +113,7 @@ class SubspaceManifold(WeightManifold):
         _, covector = self._raised(point, euclidean_gradient)
         change = self.subspace.project(euclidean_hessian)
         ambient = self.manifold.euclidean_to_riemannian_hessian(point, covector, change, tangent_vector)
-        return self._split(point, ambient)[0]
+        return self._split(ambient, *self._sharp(point))[0]
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
         """Return the exponential map of the surrounding manifold, where that stays in the subspace."""
@@ -163,16 +163,16 @@ class SubspaceManifold(WeightManifold):
         left to solve for, and elsewhere less.
         """
         within = self.subspace.project(gradient)
-        tangent, normal = self._split(point, self._sharp(point)[0](within))
+        sharp, diagonal = self._sharp(point)
+        tangent, normal = self._split(sharp(within), sharp, diagonal)
         return tangent, within - normal
 
-    def _split(self, point: Array, vector: Array) -> tuple[Array, Array]:
+    def _split(self, vector: Array, sharp: Callable[[Array], Array], diagonal: Array | float) -> tuple[Array, Array]:
         """Return P_W V and N, with V = P_W V + ♯N, by preconditioned conjugate gradients on Q ♯ Q N = Q V."""
         outside, epsilon = self._beside(vector), machine_epsilon(vector)
         share = frobenius_norm(outside) / (frobenius_norm(vector) or 1.0)
         if share <= GOAL * epsilon:
             return self.subspace.project(vector), array_namespace(vector).zeros_like(vector)
-        sharp, diagonal = self._sharp(point)
         try:
             normal = conjugate_gradient(
                 lambda covector: self._beside(sharp(covector)),
@@ -180,6 +180,7 @@ class SubspaceManifold(WeightManifold):
                 lambda residual: self._beside(residual / diagonal),
                 tolerance=GOAL * epsilon / share,
                 enough=epsilon**0.5 / share,
+                most=MOST_ITERATIONS,
             )
         except (ConvergenceError, SingularPointError) as error:
             raise ConvergenceError(

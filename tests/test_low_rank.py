@@ -105,6 +105,17 @@ def test_the_gradient_along_a_retraction(manifold, tangent_vector):
     assert manifold.inner_product(point, gradient, tangent_vector) == pytest.approx((ahead - behind) / (2 * h), rel=1e-6)
 
 
+@pytest.mark.parametrize(("least", "wanted"), [(0.0, 1), (1e-6, 1), (-1e-6, 1), (0.2, 0), (-0.2, 0)])
+def test_a_dense_propagator_takes_a_product_only_where_a_gain_is_small(least, wanted, generator):
+    weights, products = generator.standard_normal((N, N)).astype(np.float32) / N**0.5, []
+    gain = np.linspace(0.9, 0.3, N).astype(np.float32)
+    gain[1] = least
+    found = Dense().propagator(weights, gain, lambda a, b: products.append(1) or a @ b)
+    exact = weights.astype(float)
+    np.testing.assert_allclose(found, np.linalg.solve(np.eye(N) - exact * gain, exact), atol=1e-5)
+    assert (len(products), found.dtype) == (wanted, np.float32)
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 def test_propagator_and_maps(transposed, generator):
     low, _ = networks()
