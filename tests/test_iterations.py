@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from cases import fixed_point_problem as problem
+from scipy.optimize import brentq
 
 from riemannrnn.equilibrium import Anderson, Picard, solve_fixed_points
 from riemannrnn.equilibrium.chord import ChordMap
@@ -42,6 +43,42 @@ def test_the_last_product_is_spared_where_the_rate_promises_it():
     assert spared.converged.all()
     assert spared.iterations.max() < careful.iterations.max()
     assert np.linalg.norm(chord.image(spared.state) - spared.state, axis=1).max() <= 1e-9
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("blocks", [1, 2, 4, 30])
+@pytest.mark.parametrize("radius", [0.5, 0.9])
+def test_sweeps_contract_as_the_variances_of_their_blocks(radius, blocks, transposed):
+    """With independent entries of variance q²/n the mean square of a block becomes q² times the mean of those of all, each new
+    or old as it is met; with as many blocks as one likes the rate is e^(−a/2), a = q² (eᵃ − 1)."""
+    n, sweeps = 600, 8
+    generator = np.random.default_rng(0)
+    weights = radius * generator.standard_normal((n, n)) / n**0.5
+    ones = np.ones((64, n))
+    equation = FixedPointEquation(Operator(Dense(), weights, transposed), 0 * ones, ones)  # z = T z, of which z = 0 is solution
+    chord, states = ChordMap.build(equation, np.zeros(n), blocks), [generator.standard_normal((64, n))]
+    for _ in range(sweeps):
+        states.append(chord.image(states[-1]))
+    variances = np.eye(blocks)
+    for block in range(blocks):
+        variances[block] = radius**2 * variances.mean(axis=0)
+    expected = np.abs(np.linalg.eigvals(variances)).max() ** 0.5
+    assert (np.linalg.norm(states[-1]) / np.linalg.norm(states[2])) ** (1 / (sweeps - 2)) == pytest.approx(expected, rel=0.05)
+    limit = brentq(lambda a: a - radius**2 * (np.exp(a) - 1), 0.1, 10)
+    assert np.exp(-limit / 2) < expected * 1.001
+    assert blocks < 30 or np.exp(-limit / 2) == pytest.approx(expected, rel=0.05)
+
+
+def test_sweeps_take_fewer_products():
+    weights, drive = problem(n=200, batch=40, radius=0.9)
+    outcomes = [
+        iterate_rows(Picard(), ChordMap.build(equation_of(weights, drive), np.full(200, 0.7), blocks), drive, 1e-9, 200)
+        for blocks in (1, 2, 4)
+    ]
+    counts = [outcome.iterations.mean() for outcome in outcomes]
+    assert counts[0] > 1.2 * counts[1] > 1.3 * counts[2]
+    for outcome in outcomes[1:]:
+        np.testing.assert_allclose(outcome.state, outcomes[0].state, atol=1e-8)
 
 
 @pytest.mark.parametrize("radius", [0.2, 0.5, 0.8, 1.0])

@@ -130,6 +130,10 @@ def test_propagator_and_maps(transposed, generator):
         np.testing.assert_allclose(equation.operator.propagator(gain)(z), z @ M.T, atol=1e-12)
         image = ChordMap.build(equation, gain).image(z)
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
+        swept = z.copy()  # each block with the inputs that those before it have just got
+        for units in (slice(0, N // 3), slice(N // 3, 2 * N // 3), slice(2 * N // 3, N)):
+            swept[:, units] = (x + (np.tanh(swept) - gain * (swept - x)) @ M.T)[:, units]
+        np.testing.assert_allclose(ChordMap.build(equation, gain, 3).image(z), swept, atol=1e-12)
         other = replace(equation, operator=Operator(connectivity, parameters, not transposed))
         image = ChordMap.build(other, gain).at(equation).image(z)  # the factor of the transpose serves, too
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)

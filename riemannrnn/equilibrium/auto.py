@@ -38,13 +38,16 @@ ACCELERATED_ITERATIONS, NEAR = 60, 0.1
 """Iterations of each accelerated map; as many again, while residuals fall, where most are below this share of their states."""
 
 FAST = 0.6
-"""Where the plain iteration contracts faster than this the chord map needs no acceleration."""
+"""Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
+
+BLOCKS, NARROWEST = (2, 4), 100
+"""Blocks of a sweep, the fewest and the most, and the units of one from which on it is a product as efficient as the whole."""
 
 SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
 
 SLOW = 0.9
-"""Where it contracts faster than this, one difference accelerates the chord map as well as several would."""
+"""Where it contracts faster than this, sweeps of the chord map need no acceleration."""
 
 MEMORY = 3
 """Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
@@ -89,10 +92,11 @@ class Automatic(Solver):
 class Plan:
     """What a sample of the batch says should be done, and the doing of it for any rows.
 
-    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map with Anderson acceleration
-    is quickest. Where it does not, the chord map and Peaceman–Rachford splitting compete on the sample. The last resort for
-    fixed points is averaged splitting, slow but sturdy; for a linear equation it is the direct solution by Krylov steps. A
-    later stage gets the rows that the one before left, from where they started: no row changes branch by a detour.
+    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map is quickest; where it does so
+    slowly, in sweeps over blocks of units, and with Anderson acceleration where that is not enough. Where it does not contract,
+    the chord map and Peaceman–Rachford splitting compete on the sample. The last resort for fixed points is averaged splitting,
+    slow but sturdy; for a linear equation it is the direct solution by Krylov steps. A later stage gets the rows that the one
+    before left, from where they started: no row changes branch by a detour.
 
     Parameters
     ----------
@@ -192,7 +196,8 @@ class Plan:
             return "splitting map, accelerated"
         if self.options.method == "any" and not self.rate < 1:
             return "chord or splitting map, accelerated"
-        return "chord map" + ("" if self.rate < FAST else ", accelerated") + (corrected if self.rate < 1 else "")
+        swept = "" if self._blocks == 1 else " in sweeps"
+        return f"chord map{swept}" + ("" if self.rate < SLOW else ", accelerated") + (corrected if self.rate < 1 else "")
 
     def _stages(self) -> Iterator[Stage]:
         """Yield the stages in order, each factor formed when its turn comes."""
@@ -213,7 +218,7 @@ class Plan:
 
     def _contracting_stages(self) -> Iterator[Stage]:
         """Yield the chord map as it suits rows that the plain iteration contracts."""
-        accelerator = Picard() if self.rate < FAST else Anderson(1 if self.rate < SLOW else MEMORY)
+        accelerator = Picard() if self.rate < SLOW else Anderson(MEMORY)
         single = self._single_chord() if self.options.precision == "mixed" else None
         if single is not None:
             yield MixedStage(ACCELERATED_ITERATIONS, accelerator, single)
@@ -232,16 +237,22 @@ class Plan:
                 self._ranked = sorted(builds.values(), key=self._progress)
             return self._ranked
 
+    @property
+    def _blocks(self) -> int:
+        """Blocks of units in a sweep of the chord map."""
+        n = self.equation.drive.shape[1]
+        return 1 if self.rate < FAST else min(n, max(BLOCKS[0], min(BLOCKS[1], n // NARROWEST)))
+
     def _single_chord(self) -> ChordMap | None:
         """Return the chord map in float32, if there is such a precision below that of the equation."""
         single = self.equation.single()
         if single is None:
             return None
         gain = namespace_of(self.gain).astype(self.gain, single.drive.dtype)
-        return self._built("single", lambda: ChordMap.build(single, gain))
+        return self._built("single", lambda: ChordMap.build(single, gain, self._blocks))
 
     def _chord(self) -> ChordMap | None:
-        return self._built("chord", lambda: ChordMap.build(self.equation, self.gain))
+        return self._built("chord", lambda: ChordMap.build(self.equation, self.gain, self._blocks))
 
     def _splitting(self) -> ChordMap | None:
         return self._built("splitting", lambda: ChordMap.splitting(self.equation))

@@ -22,6 +22,11 @@ class ChordMap(FixedPointMap):
     φ is non-decreasing with slope at most 1, however large T is (Winston & Kolter, *Monotone operator equilibrium networks*,
     NeurIPS 2020).
 
+    In several blocks the units are taken in turn, each block with the inputs that those before it have just got: a sweep of
+    nonlinear Gauss–Seidel (Ortega & Rheinboldt, *Iterative Solution of Nonlinear Equations in Several Variables*, 1970, 7.4),
+    with the same fixed points, for the work of one product. Where M has independent entries, and one block contracts by q, many
+    contract by e^(−a/2) with a = q² (eᵃ − 1): from 0.5 to 0.31, from 0.9 to 0.82. No polynomial in M is as quick.
+
     Parameters
     ----------
     equation
@@ -30,14 +35,17 @@ class ChordMap(FixedPointMap):
         ḡ, shape (n,).
     propagator
         S ↦ M S on rows.
+    blocks
+        Blocks of units, at most n.
     """
 
     equation: FixedPointEquation
     gain: Array
     propagator: Operator
+    blocks: int = 1
 
     @classmethod
-    def build(cls, equation: FixedPointEquation, gain: Array) -> "ChordMap":
+    def build(cls, equation: FixedPointEquation, gain: Array, blocks: int = 1) -> "ChordMap":
         """Factor I − T Ḡ.
 
         Raises
@@ -45,7 +53,7 @@ class ChordMap(FixedPointMap):
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        return cls(equation, gain, equation.operator.propagator(gain))
+        return cls(equation, gain, equation.operator.propagator(gain), blocks)
 
     @classmethod
     def splitting(cls, equation: FixedPointEquation) -> "ChordMap":
@@ -54,24 +62,46 @@ class ChordMap(FixedPointMap):
 
     def image(self, state: Array, work: Work | None = None) -> Array:
         xp = namespace_of(state)
-        first, second = work or (xp.empty_like(state), xp.empty_like(state))
-        if self._excess is None:
-            shared = into(first, xp.multiply, state, self.gain)
-            change = into(second, xp.subtract, self.equation.respond(state, second), shared)
-        else:
-            change = into(second, xp.multiply, state, self._excess)
-        change += self._offset
-        image = self.propagator(change, first)
-        image += self.equation.drive
+        image, remainder = work or (xp.empty_like(state), xp.empty_like(state))
+        remainder = self._remainder(state, slice(None), (image, remainder))
+        if self.blocks == 1:
+            image = self.propagator(remainder, image)
+            image += self.equation.drive
+            return image
+        for units, part in self._parts:
+            inputs = part(remainder)
+            inputs += self.equation.drive[:, units]
+            image[:, units] = inputs
+            if units.stop < state.shape[1]:
+                remainder[:, units] = self._remainder(inputs, units)
         return image
 
     def at(self, equation: FixedPointEquation) -> "ChordMap":
         """Return the map of another equation with the same T, or its transpose, from the same factor."""
         propagator = replace(self.propagator, transposed=equation.operator.transposed)
-        return ChordMap(equation, self.gain, propagator)
+        return replace(self, equation=equation, propagator=propagator)
 
     def take(self, rows: Rows) -> "ChordMap":
         return replace(self, equation=self.equation.take(rows))
+
+    def _remainder(self, inputs: Array, units: slice, work: Work | tuple[None, None] = (None, None)) -> Array:
+        """Return φ(z) − ḡ ∘ (z − d) of some units, given their z, in the second of the arrays to work in or in a new one."""
+        xp = namespace_of(inputs)
+        if self._excess is None:
+            shared = into(work[0], xp.multiply, inputs, self.gain[units])
+            remainder = self.equation.respond(inputs, work[1])
+            remainder -= shared
+        else:
+            remainder = into(work[1], xp.multiply, inputs, self._excess[:, units])
+        remainder += self._offset[:, units]
+        return remainder
+
+    @cached_property
+    def _parts(self) -> list[tuple[slice, Operator]]:
+        """The blocks, and the map to each."""
+        n, count = self.gain.shape[0], self.blocks
+        blocks = [slice(block * n // count, (block + 1) * n // count) for block in range(count)]
+        return [(units, self.propagator.part(units)) for units in blocks]
 
     @cached_property
     def _offset(self) -> Array:

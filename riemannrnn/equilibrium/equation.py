@@ -51,6 +51,10 @@ class Operator:
         apply = self.connectivity.apply_transpose if self.transposed else self.connectivity.apply
         return apply(self.parameters, rows, out)
 
+    def part(self, units: slice) -> "Operator":
+        """Return the map of which the image is that of T at some units, shape (batch, n) to (batch, their number)."""
+        return replace(self, parameters=self.connectivity.part(self.parameters, units, self.transposed))
+
     def propagator(self, gain: Array) -> "Operator":
         """Return S ↦ M S with M = (I − T Ḡ)⁻¹ T for a gain ḡ of each unit, shape (n,).
 

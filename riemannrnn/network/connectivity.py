@@ -48,6 +48,9 @@ class Connectivity(Protocol):
     def change(self, vector: Point) -> Point:
         """Return the parameters that act as a change of W, given as the manifold embeds its tangent vectors."""
 
+    def part(self, parameters: Point, units: slice, transposed: bool) -> Point:
+        """Return the parameters that act as the rows of W, or of Wᵀ, for consecutive units."""
+
     def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
         """Return the parameters that act as M = (I − W Ḡ)⁻¹ W for a gain ḡ of each unit, shape (n,).
 
@@ -94,6 +97,10 @@ class Dense:
     def change(self, vector: Array) -> Array:
         """Return the vector, a matrix like W."""
         return vector
+
+    def part(self, parameters: Array, units: slice, transposed: bool) -> Array:
+        """Return rows of W, or its columns."""
+        return parameters[:, units] if transposed else parameters[units, :]
 
     def propagator(self, parameters: Array, gain: Array, product: Product) -> Array:
         """Return (I − W Ḡ)⁻¹ W, which is ((I − W Ḡ)⁻¹ − I) Ḡ⁻¹ and takes no product where no gain is close to 0."""
@@ -177,6 +184,11 @@ class LowRank:
         """Return (U S, 1, Vᵀ) for the change U S Vᵀ."""
         u, s, v = vector
         return u @ s, array_namespace(s).ones_like(s[0, :]), v.T
+
+    def part(self, parameters: Point, units: slice, transposed: bool) -> Point:
+        """Return rows of u, or columns of vᵀ, with the other factors."""
+        u, s, vt = parameters
+        return (u, s, vt[:, units]) if transposed else (u[units, :], s, vt)
 
     def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
         """Return (u, s, (I − vᵀ Ḡ u diag(s))⁻¹ vᵀ), by the push-through identity: a system of k equations."""
