@@ -45,6 +45,12 @@ def identity_like(matrix: Array) -> Array:
     return xp.eye(matrix.shape[0], dtype=matrix.dtype, device=device(matrix))
 
 
+def add_to_diagonal(matrix: Array, number: float) -> Array:
+    """Add a number to every entry of the diagonal of a square matrix with rows in order, in place; return the matrix."""
+    array_namespace(matrix).reshape(matrix, (-1,), copy=False)[:: matrix.shape[0] + 1] += number
+    return matrix
+
+
 def arrays_of(point: Point) -> tuple[Array, ...]:
     """Return the arrays of a point: those of a tuple, or the one that it is."""
     return tuple(point) if isinstance(point, tuple) else (point,)

@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import Point, identity_like, inverse, map_arrays, solve
+from manifolds.arrays import Point, add_to_diagonal, identity_like, inverse, map_arrays, solve
 from riemannrnn.network.activations import into
 
 Product: TypeAlias = Callable[[Array, Array], Array]
@@ -104,11 +104,11 @@ class Dense:
 
     def propagator(self, parameters: Array, gain: Array, product: Product) -> Array:
         """Return (I − W Ḡ)⁻¹ W, which is ((I − W Ḡ)⁻¹ − I) Ḡ⁻¹ and takes no product where no gain is close to 0."""
-        xp, identity = array_namespace(parameters), identity_like(parameters)
-        result = inverse(identity - parameters * gain, product)
+        xp = array_namespace(parameters)
+        result = inverse(add_to_diagonal(parameters * -gain, 1.0), product)
         if not float(xp.min(xp.abs(gain))) >= SMALLEST_GAIN:
             return product(result, parameters)
-        result -= identity
+        add_to_diagonal(result, -1.0)
         result /= gain
         return result
 
