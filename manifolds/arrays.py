@@ -46,8 +46,11 @@ def identity_like(matrix: Array) -> Array:
 
 
 def add_to_diagonal(matrix: Array, number: float) -> Array:
-    """Add a number to every entry of the diagonal of a square matrix with rows in order, in place; return the matrix."""
-    array_namespace(matrix).reshape(matrix, (-1,), copy=False)[:: matrix.shape[0] + 1] += number
+    """Add a number to every entry of the diagonal of a square matrix, in place; return the matrix."""
+    if is_numpy_array(matrix):
+        np.einsum("ii->i", matrix)[...] += number  # a view, in whatever order the entries lie; no pass over all of them
+    else:
+        matrix += number * identity_like(matrix)
     return matrix
 
 

@@ -47,7 +47,8 @@ SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
 
 SLOW = 0.9
-"""Where it contracts faster than this, sweeps of the chord map need no acceleration."""
+"""Where it contracts faster than this, one difference accelerates the chord map as well as several would, and sweeps over more
+than the fewest blocks need none: the rates of few units vary much from stimulus to stimulus, those of many little."""
 
 MEMORY = 3
 """Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
@@ -92,8 +93,8 @@ class Automatic(Solver):
 class Plan:
     """What a sample of the batch says should be done, and the doing of it for any rows.
 
-    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map is quickest; where it does so
-    slowly, in sweeps over blocks of units, and with Anderson acceleration where that is not enough. Where it does not contract,
+    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map is quickest; where it does
+    so slowly, in sweeps over blocks of units, with Anderson acceleration where that is not enough. Where it does not contract,
     the chord map and Peaceman–Rachford splitting compete on the sample. The last resort for fixed points is averaged splitting,
     slow but sturdy; for a linear equation it is the direct solution by Krylov steps. A later stage gets the rows that the one
     before left, from where they started: no row changes branch by a detour.
@@ -197,7 +198,7 @@ class Plan:
         if self.options.method == "any" and not self.rate < 1:
             return "chord or splitting map, accelerated"
         swept = "" if self._blocks == 1 else " in sweeps"
-        return f"chord map{swept}" + ("" if self.rate < SLOW else ", accelerated") + (corrected if self.rate < 1 else "")
+        return f"chord map{swept}" + (", accelerated" if self._accelerated else "") + (corrected if self.rate < 1 else "")
 
     def _stages(self) -> Iterator[Stage]:
         """Yield the stages in order, each factor formed when its turn comes."""
@@ -218,7 +219,7 @@ class Plan:
 
     def _contracting_stages(self) -> Iterator[Stage]:
         """Yield the chord map as it suits rows that the plain iteration contracts."""
-        accelerator = Picard() if self.rate < SLOW else Anderson(MEMORY)
+        accelerator = Anderson(1 if self.rate < SLOW else MEMORY) if self._accelerated else Picard()
         single = self._single_chord() if self.options.precision == "mixed" else None
         if single is not None:
             yield MixedStage(ACCELERATED_ITERATIONS, accelerator, single)
@@ -242,6 +243,11 @@ class Plan:
         """Blocks of units in a sweep of the chord map."""
         n = self.equation.drive.shape[1]
         return 1 if self.rate < FAST else min(n, max(BLOCKS[0], min(BLOCKS[1], n // NARROWEST)))
+
+    @property
+    def _accelerated(self) -> bool:
+        """Whether the chord map needs Anderson acceleration."""
+        return self.rate >= SLOW or (self.rate >= FAST and self._blocks <= BLOCKS[0])
 
     def _single_chord(self) -> ChordMap | None:
         """Return the chord map in float32, if there is such a precision below that of the equation."""
