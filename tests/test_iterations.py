@@ -81,6 +81,15 @@ def test_sweeps_take_fewer_products():
         np.testing.assert_allclose(outcome.state, outcomes[0].state, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("n", "radius", "picked"), [(40, 0.4, ""), (40, 0.9, " in sweeps, accelerated"), (320, 0.9, " in sweeps")]
+)
+def test_what_the_chord_map_is_helped_by(n, radius, picked):
+    """Many units contract alike for all stimuli, and need no acceleration."""
+    weights, drive = problem(n=n, batch=300, radius=radius, dtype=np.float32)
+    assert solve_fixed_points(weights, drive).solver == f"auto (chord map{picked})"
+
+
 @pytest.mark.parametrize("radius", [0.2, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
 def test_maps_of_the_inputs_rarely_miss_the_rates(activation, radius, monkeypatch):

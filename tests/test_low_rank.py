@@ -122,6 +122,7 @@ def test_propagator_and_maps(transposed, generator):
     point, gain = low.initial_weights(0.8), generator.random(N)
     T = matrix(point).T if transposed else matrix(point)
     x, z = generator.standard_normal((2, BATCH, N))
+    gains = generator.random((BATCH, N))
     M = np.linalg.solve(np.eye(N) - T * gain, T)
     V = np.linalg.inv(2 * np.eye(N) - T)
     reflected = 2 * np.tanh(z) - z
@@ -130,10 +131,12 @@ def test_propagator_and_maps(transposed, generator):
         np.testing.assert_allclose(equation.operator.propagator(gain)(z), z @ M.T, atol=1e-12)
         image = ChordMap.build(equation, gain).image(z)
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
-        swept = z.copy()  # each block with the inputs that those before it have just got
-        for units in (slice(0, N // 3), slice(N // 3, 2 * N // 3), slice(2 * N // 3, N)):
-            swept[:, units] = (x + (np.tanh(swept) - gain * (swept - x)) @ M.T)[:, units]
-        np.testing.assert_allclose(ChordMap.build(equation, gain, 3).image(z), swept, atol=1e-12)
+        for activation, respond in ((ACTIVATIONS["tanh"], np.tanh), (gains, lambda z: gains * z)):
+            swept = z.copy()  # each block with the inputs that those before it have just got
+            for units in (slice(0, N // 3), slice(N // 3, 2 * N // 3), slice(2 * N // 3, N)):
+                swept[:, units] = (x + (respond(swept) - gain * (swept - x)) @ M.T)[:, units]
+            chord = ChordMap.build(replace(equation, activation=activation), gain, 3)
+            np.testing.assert_allclose(chord.image(z), swept, atol=1e-12)
         other = replace(equation, operator=Operator(connectivity, parameters, not transposed))
         image = ChordMap.build(other, gain).at(equation).image(z)  # the factor of the transpose serves, too
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)

@@ -303,3 +303,18 @@ def test_a_preconditioner_saves_iterations(generator):
     assert 1e-14 < np.linalg.norm(scales * rough - right) / np.linalg.norm(right) <= 1e-3
     with pytest.raises(SingularPointError, match=r"⟨P, ♭P⟩ = -"):
         conjugate_gradient(lambda P: -P, right, symbol="♭")
+
+
+def test_what_is_enough_is_taken_where_the_iterations_end():
+    """Three eigenvalues take three iterations; two leave a residual."""
+    values, right = np.array([[1.0, 2.0, 4.0]]), np.ones((1, 3))
+
+    def after_two(**options):
+        return conjugate_gradient(lambda V: values * V, right, most=2, **options)
+
+    with pytest.raises(ConvergenceError, match=r"relative residual .* after 2 iterations"):
+        after_two()
+    solution = after_two(enough=0.5)
+    assert 0 < np.linalg.norm(values * solution - right) <= 0.5 * np.linalg.norm(right)
+    with pytest.raises(ConvergenceError):
+        after_two(enough=1e-3)

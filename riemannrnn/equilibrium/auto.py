@@ -241,8 +241,7 @@ class Plan:
     @property
     def _blocks(self) -> int:
         """Blocks of units in a sweep of the chord map."""
-        n = self.equation.drive.shape[1]
-        return 1 if self.rate < FAST else min(n, max(BLOCKS[0], min(BLOCKS[1], n // NARROWEST)))
+        return 1 if self.rate < FAST else max(BLOCKS[0], min(BLOCKS[1], self.equation.drive.shape[1] // NARROWEST))
 
     @property
     def _accelerated(self) -> bool:

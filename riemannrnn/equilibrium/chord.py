@@ -36,7 +36,7 @@ class ChordMap(FixedPointMap):
     propagator
         S ↦ M S on rows.
     blocks
-        Blocks of units, at most n.
+        Blocks of units.
     """
 
     equation: FixedPointEquation
