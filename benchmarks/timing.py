@@ -16,6 +16,11 @@ PAUSE = 0.06
 """Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""
 
 
+WARM = 0.12
+"""Seconds for which a contender runs before it is timed, as the steps of a training run follow each other: a core that has
+slept answers slowly for about so long. One that takes longer itself needs no such run."""
+
+
 def seconds(function: Callable[[], object]) -> float:
     """Return the wall-clock time of one call."""
     began = time.perf_counter()
@@ -32,6 +37,9 @@ def interleaved(
         for name, run in runs.items():
             if repeat < (wanted or {}).get(name, repeats):
                 time.sleep(PAUSE)
+                began = time.perf_counter()
+                while times[name] and times[name][-1] < WARM > time.perf_counter() - began:
+                    run()
                 times[name].append(seconds(run))
     return times
 

@@ -21,6 +21,16 @@ def keep_to_one_core() -> None:
     _local.busy = True
 
 
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """Declare the calling thread such a one while inside."""
+    before, _local.busy = on_a_busy_core(), True
+    try:
+        yield
+    finally:
+        _local.busy = before
+
+
 def on_a_busy_core() -> bool:
     """Tell whether the calling thread is one of those."""
     return getattr(_local, "busy", False)

@@ -1,9 +1,5 @@
-"""The engine behind "auto": inverse by blocks, chunks in threads, mixed precision, the plan, and its safeguards."""
+"""The engine behind "auto": inverse by blocks, mixed precision, the plan, and its safeguards."""
 
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +7,6 @@ import pytest
 from cases import fixed_point_problem as problem
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info
 
 from manifolds.arrays import inverse
 from riemannrnn import (
@@ -19,7 +14,7 @@ from riemannrnn import (
     RateNetwork,
     solve_fixed_points,
 )
-from riemannrnn.equilibrium import Iteration, Picard, chunks
+from riemannrnn.equilibrium import Iteration, Picard
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
@@ -28,7 +23,6 @@ from riemannrnn.equilibrium.iteration import Iterate
 from riemannrnn.equilibrium.stages import MixedStage
 from riemannrnn.network.activations import as_activation
 from riemannrnn.network.connectivity import Dense
-from riemannrnn.workers import workers
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -50,25 +44,6 @@ def test_a_singular_leading_block_does_not_matter(generator):
         inverse(np.zeros((200, 200)))
 
 
-def test_chunks_are_all_rows_in_order(monkeypatch):
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    parts = chunks.map_chunks(lambda rows: rows, np.empty((2000, 3)))
-    assert len(parts) > 2
-    np.testing.assert_array_equal(np.concatenate([np.arange(2000)[rows] for rows in parts]), np.arange(2000))
-    assert len(chunks.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
-
-
-@pytest.mark.parametrize(("units", "held"), [(100, 1), (20, 0)])
-def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units, held):
-    """Its threads wait for each other, on a machine with other work for milliseconds; for tiny products it uses none."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    entered = []
-    monkeypatch.setattr(chunks, "one_blas_thread", lambda: entered.append(1) or nullcontext())
-    chunks.summed(lambda adjoints, rates: adjoints.T @ rates, *np.ones((2, 512, units)))
-    assert len(entered) == held
-
-
 def test_the_splitting_map_alone_needs_no_sample(monkeypatch):
     weights, drive = problem(radius=2.0)
     equation = FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh"))
@@ -82,38 +57,6 @@ def test_the_splitting_map_alone_needs_no_sample(monkeypatch):
         Plan(equation, None, 1e-8, 100, Automatic())
 
 
-def test_blas_has_its_threads_back_whoever_leaves_last(monkeypatch):
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-
-    def threads():
-        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-
-    before = threads()
-    seen = []
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: chunks.map_chunks(lambda rows: seen.append(max(threads())), np.empty((300, 3))), range(20)))
-    assert set(seen) == {1}
-    assert threads() == before
-
-
-def test_a_forked_child_has_threads_of_its_own():
-    """It would wait for ever for those of its parent."""
-    code = (
-        "import os, numpy as np\n"
-        "from riemannrnn.equilibrium import chunks\n"
-        "chunks.WORTHWHILE, os.sched_getaffinity = 0, lambda process: {0, 1}\n"
-        "work = lambda: chunks.map_chunks(lambda rows: rows.stop, np.empty((300, 3)))\n"
-        "work()\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    work()\n"
-        "    os._exit(0)\n"
-        "assert os.waitpid(child, 0)[1] == 0\n"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
-
-
 def test_one_slow_row_does_not_use_up_what_others_need(generator):
     weights = 1.15 * generator.standard_normal((40, 40)) / 40**0.5
     drive = 1.5 * generator.standard_normal((200, 40))
@@ -121,26 +64,6 @@ def test_one_slow_row_does_not_use_up_what_others_need(generator):
     found = solve_fixed_points(weights, drive, on_failure="mask", max_iterations=60)
     alone = solve_fixed_points(weights, np.delete(drive, 1, axis=0), on_failure="mask", max_iterations=60)
     assert int(found.converged.sum()) >= int(alone.converged.sum()) - 2 > 100
-
-
-def test_an_error_in_a_thread_arrives(monkeypatch):
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    with pytest.raises(ZeroDivisionError):
-        chunks.map_chunks(lambda rows: 1 // 0, np.empty((300, 3)))
-
-
-@pytest.mark.parametrize("solver", ["auto", "picard", "anderson", "newton"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_threads_change_nothing(solver, dtype, monkeypatch):
-    weights, drive = problem(batch=300, dtype=dtype)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    monkeypatch.setattr(chunks, "WORTHWHILE", np.inf)
-    alone = solve_fixed_points(weights, drive, solver=solver)
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    together = solve_fixed_points(weights, drive, solver=solver)
-    np.testing.assert_allclose(together.rates, alone.rates, atol=20 * alone.tolerance)
-    assert together.converged.all()
 
 
 @pytest.mark.parametrize("tolerance", [1e-6, 1e-10, 1e-13])
@@ -317,32 +240,3 @@ def test_nothing_of_the_caller_is_overwritten(solver, activation):
     Implicit(found, solver).adjoint(drive)
     for array, copy in zip((weights, drive, start, found.rates), (*copies, rates), strict=True):
         np.testing.assert_array_equal(array, copy)
-
-
-def test_a_chunk_may_ask_for_chunks(monkeypatch):
-    """Threads that wait for each other would wait for ever."""
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    array = np.ones((300, 3))
-    with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(chunks.map_chunks, lambda rows: len(chunks.map_chunks(lambda inner: inner, array)), array)
-        assert set(work.result(timeout=30)) == {1}
-
-
-@pytest.mark.parametrize(("most", "chunks_of_each"), [(None, 1), (1, 2)])
-def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, chunks_of_each, monkeypatch):
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    with workers(most) as (pool, _):
-        work = pool.submit(chunks.map_chunks, lambda rows: rows, np.ones((300, 3)))
-        assert len(work.result(timeout=30)) == chunks_of_each
-
-
-def test_products_in_threads(monkeypatch, generator):
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
-    for left in (a, (9 * a).astype(np.int16)):  # sound, say
-        np.testing.assert_allclose(chunks.product(left, b), left @ b, rtol=1e-12, atol=1e-12)
-    total = chunks.summed(lambda left, right: left.T @ right, a, a[:, :20])
-    np.testing.assert_allclose(total, a.T @ a[:, :20], rtol=1e-12, atol=1e-12)

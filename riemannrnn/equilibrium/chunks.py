@@ -4,8 +4,9 @@ NumPy's products use all cores but its elementwise work does not, and takes as l
 """
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from threading import Lock
@@ -16,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
-from riemannrnn.workers import cores, keep_to_one_core, on_a_busy_core
+from riemannrnn.workers import busy_core, cores, keep_to_one_core, on_a_busy_core
 
 Result = TypeVar("Result")
 
@@ -31,14 +32,33 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
     """Return what a function makes of chunks of the rows of `like`, given as slices, in order.
 
     Arrays that are not NumPy's, and small batches, are one chunk on the calling thread. A chunk has `most` rows at most; with
-    None there is one for each core.
+    None there is one for each core. The calling thread works, too: waking another takes a while.
     """
     batch = like.shape[0]
     if not worthwhile(like):
         return [function(slice(0, batch))]
     size = min(most or batch, max(FEWEST_ROWS, -(-batch // cores())))
+    starts = range(0, batch, size)
+    results: dict[int, Result] = {}
+    waiting = iter(starts)  # shared by the threads
+
+    def work() -> None:
+        try:
+            for start in waiting:
+                results[start] = function(slice(start, min(start + size, batch)))
+        finally:
+            deque(waiting, maxlen=0)  # after an error no thread begins another
+
     with one_blas_thread():
-        return list(_pool().map(function, [slice(start, min(start + size, batch)) for start in range(0, batch, size)]))
+        others = [_pool().submit(work) for _ in range(min(cores(), len(starts)) - 1)]
+        try:
+            with busy_core():
+                work()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
+    return [results[start] for start in starts]
 
 
 def product(a: Array, b: Array) -> Array:

@@ -1,0 +1,149 @@
+"""Every core at work: chunks of a batch in threads, and BLAS held to one thread meanwhile."""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from threading import Barrier, get_ident
+
+import numpy as np
+import pytest
+from cases import fixed_point_problem as problem
+from threadpoolctl import threadpool_info
+
+from riemannrnn import solve_fixed_points
+from riemannrnn.equilibrium import chunks
+from riemannrnn.workers import on_a_busy_core, workers
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    """Two cores, and threads even for small batches."""
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_chunks_are_all_rows_in_order():
+    parts = chunks.map_chunks(lambda rows: rows, np.empty((2000, 3)))
+    assert len(parts) > 2
+    np.testing.assert_array_equal(np.concatenate([np.arange(2000)[rows] for rows in parts]), np.arange(2000))
+    assert len(chunks.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
+
+
+@pytest.mark.parametrize(("units", "held"), [(100, 1), (20, 0)])
+def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units, held):
+    """Its threads wait for each other, on a machine with other work for milliseconds; for tiny products it uses none."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    entered = []
+    monkeypatch.setattr(chunks, "one_blas_thread", lambda: entered.append(1) or nullcontext())
+    chunks.summed(lambda adjoints, rates: adjoints.T @ rates, *np.ones((2, 512, units)))
+    assert len(entered) == held
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_blas_has_its_threads_back_whoever_leaves_last():
+
+    def threads():
+        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+    before = threads()
+    seen = []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: chunks.map_chunks(lambda rows: seen.append(max(threads())), np.empty((300, 3))), range(20)))
+    assert set(seen) == {1}
+    assert threads() == before
+
+
+def test_a_forked_child_has_threads_of_its_own():
+    """It would wait for ever for those of its parent."""
+    code = (
+        "import os, numpy as np\n"
+        "from riemannrnn.equilibrium import chunks\n"
+        "chunks.WORTHWHILE, os.sched_getaffinity = 0, lambda process: {0, 1}\n"
+        "work = lambda: chunks.map_chunks(lambda rows: rows.stop, np.empty((300, 3)))\n"
+        "work()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    work()\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_an_error_in_a_thread_arrives():
+    with pytest.raises(ZeroDivisionError):
+        chunks.map_chunks(lambda rows: 1 // 0, np.empty((300, 3)))
+
+
+@pytest.mark.parametrize("solver", ["auto", "picard", "anderson", "newton"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_change_nothing(solver, dtype, monkeypatch):
+    weights, drive = problem(batch=300, dtype=dtype)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.setattr(chunks, "WORTHWHILE", np.inf)
+    alone = solve_fixed_points(weights, drive, solver=solver)
+    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    together = solve_fixed_points(weights, drive, solver=solver)
+    np.testing.assert_allclose(together.rates, alone.rates, atol=20 * alone.tolerance)
+    assert together.converged.all()
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_chunk_may_ask_for_chunks():
+    """Threads that wait for each other would wait for ever."""
+    array = np.ones((300, 3))
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(chunks.map_chunks, lambda rows: len(chunks.map_chunks(lambda inner: inner, array)), array)
+        assert set(work.result(timeout=30)) == {1}
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize(("most", "chunks_of_each"), [(None, 1), (1, 2)])
+def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, chunks_of_each):
+    with workers(most) as (pool, _):
+        work = pool.submit(chunks.map_chunks, lambda rows: rows, np.ones((300, 3)))
+        assert len(work.result(timeout=30)) == chunks_of_each
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_products_in_threads(generator):
+    a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
+    for left in (a, (9 * a).astype(np.int16)):  # sound, say
+        np.testing.assert_allclose(chunks.product(left, b), left @ b, rtol=1e-12, atol=1e-12)
+    total = chunks.summed(lambda left, right: left.T @ right, a, a[:, :20])
+    np.testing.assert_allclose(total, a.T @ a[:, :20], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_the_calling_thread_works_too():
+    both, threads = Barrier(2, timeout=30), []
+
+    def work(rows):
+        both.wait()
+        threads.append(get_ident())
+        return on_a_busy_core()
+
+    assert chunks.map_chunks(work, np.empty((300, 3))) == [True, True]
+    assert get_ident() in threads
+    assert len(set(threads)) == 2
+    assert not on_a_busy_core()
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_after_an_error_no_thread_begins_another_chunk():
+    begun, both = [], Barrier(2, timeout=30)
+
+    def work(rows):
+        begun.append(rows.start)
+        both.wait()
+        if rows.start == 0:
+            raise ZeroDivisionError
+        time.sleep(0.3)
+
+    with pytest.raises(ZeroDivisionError):
+        chunks.map_chunks(work, np.empty((5000, 3)))
+    assert sorted(begun) == [0, 512]
