@@ -3,9 +3,9 @@
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from threading import Barrier, get_ident
+from threading import Barrier, Event, get_ident
 
 import numpy as np
 import pytest
@@ -147,3 +147,16 @@ def test_after_an_error_no_thread_begins_another_chunk():
     with pytest.raises(ZeroDivisionError):
         chunks.map_chunks(work, np.empty((5000, 3)))
     assert sorted(begun) == [0, 512]
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_busy_pool_is_not_waited_for():
+    leave = Event()
+    others = [chunks._pool().submit(leave.wait) for _ in range(64)]
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            work = pool.submit(chunks.map_chunks, lambda rows: rows, np.empty((300, 3)))
+            assert len(work.result(timeout=30)) == 2
+        finally:
+            leave.set()
+            wait(others)

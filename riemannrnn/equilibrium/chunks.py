@@ -55,8 +55,9 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
             with busy_core():
                 work()
         finally:
-            wait(others)
-        for other in others:
+            begun = [other for other in others if not other.cancel()]  # a pool that others keep busy is not waited for
+            wait(begun)
+        for other in begun:
             other.result()
     return [results[start] for start in starts]
 
