@@ -102,7 +102,7 @@ def test_saturated_networks_are_solved_by_plain_iteration():
 def test_auto_says_what_it_picked():
     weights, drive = problem(n=100, batch=400, radius=0.9)
     network = RateNetwork(100, seed=0)
-    assert network.solve(weights, drive).solver == "auto (chord map in sweeps, accelerated, float32 corrected in float64)"
+    assert network.solve(weights, drive).solver == "auto (chord map, accelerated, float32 corrected in float64)"
     assert network.solve(0.03 * weights, drive).solver == "auto (plain iteration)"
     assert network.solve(4 * weights, drive, on_failure="mask").solver == "auto (chord or splitting map, accelerated)"
     assert network.solve(weights, drive, solver="anderson").solver == "anderson"

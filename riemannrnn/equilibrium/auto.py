@@ -40,15 +40,15 @@ ACCELERATED_ITERATIONS, NEAR = 60, 0.1
 FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
 
-BLOCKS, NARROWEST = (2, 4), 100
-"""Blocks of a sweep, the fewest and the most, and the units of one from which on it is a product as efficient as the whole."""
+BLOCKS, NARROWEST = 4, 100
+"""Blocks of a sweep, at most, and the units of one from which on its product is about as efficient as the whole."""
 
 SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
 
-SLOW = 0.9
+SLOW, FEW = 0.9, 2
 """Where it contracts faster than this, one difference accelerates the chord map as well as several would, and sweeps over more
-than the fewest blocks need none: the rates of few units vary much from stimulus to stimulus, those of many little."""
+than a few blocks need none: the rates of few units vary much from stimulus to stimulus, those of many little."""
 
 MEMORY = 3
 """Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
@@ -241,12 +241,12 @@ class Plan:
     @property
     def _blocks(self) -> int:
         """Blocks of units in a sweep of the chord map."""
-        return 1 if self.rate < FAST else max(BLOCKS[0], min(BLOCKS[1], self.equation.drive.shape[1] // NARROWEST))
+        return 1 if self.rate < FAST else max(1, min(BLOCKS, self.equation.drive.shape[1] // NARROWEST))
 
     @property
     def _accelerated(self) -> bool:
         """Whether the chord map needs Anderson acceleration."""
-        return self.rate >= SLOW or (self.rate >= FAST and self._blocks <= BLOCKS[0])
+        return self.rate >= SLOW or (self.rate >= FAST and self._blocks <= FEW)
 
     def _single_chord(self) -> ChordMap | None:
         """Return the chord map in float32, if there is such a precision below that of the equation."""
