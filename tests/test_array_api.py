@@ -8,9 +8,12 @@ from cases import CALLS, gains, short_vector
 from manifolds import Identity, PullbackManifold, Resolvent, check_manifold
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, power_law, solve_fixed_points
 from riemannrnn.equilibrium import Anderson, Implicit, Picard
+from riemannrnn.equilibrium.chord import ChordMap
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.learning import AggregatedMetric, KroneckerResponse, ResponseMetric, check_descent
 from riemannrnn.learning.rules import delta_w1, delta_w3, delta_w4
 from riemannrnn.network import ACTIVATIONS
+from riemannrnn.network.connectivity import Dense
 
 N, BATCH = 6, 9
 DTYPES = {"float64": 1e-12, "float32": 2e-5}
@@ -180,3 +183,15 @@ def test_activations(f, arrays, tolerance):
     same(f.function(there(z)), r, tolerance)
     same(f.derivative(there(z), there(r)), f.derivative(z, r), tolerance)
     same(f.second_derivative(there(z), there(r)), f.second_derivative(z, r), tolerance)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_sweeps(linear, transposed, arrays, tolerance):
+    """Networks as small as the others here are not swept."""
+    images = []
+    for convert in (there, lambda array: array):
+        W, x, errors = (convert(array) for array in arrays)
+        equation = FixedPointEquation(Operator(Dense(), W, transposed), x, errors if linear else ACTIVATIONS["tanh"])
+        images.append(ChordMap.build(equation, convert(np.full(N, 0.7, arrays[0].dtype)), 3).image(errors))
+    same(*images, tolerance)
