@@ -49,9 +49,9 @@ def grow(units: int, stimuli: int, radius: float, dtype: str, repeats: int) -> R
 
 
 def exponent(rows: list[Row], axis: str) -> float:
-    """Return p of time ∝ axis^p, fitted by least squares to logarithms; NaN for fewer than two points."""
+    """Return p of time ∝ axis^p, fitted by least squares to logarithms; NaN for fewer than two points, or of two processors."""
     points = [(row[axis], row["milliseconds"]) for row in rows if row[axis] >= ASYMPTOTIC]
-    if len({x for x, _ in points}) < 2:
+    if len({x for x, _ in points}) < 2 or len({row.get("processor") for row in rows}) > 1:
         return float("nan")
     x, y = np.log(np.asarray(points)).T
     return float(np.polyfit(x, y, 1)[0])

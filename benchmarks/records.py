@@ -50,11 +50,13 @@ def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
 
 
 def write(name: str, rows: Sequence[Row], folder: Path = RESULTS) -> None:
-    """Merge rows into a benchmark's record, each with the day on which it was measured."""
+    """Merge rows into a benchmark's record, each with the day on which it was measured, and the processor."""
     folder.mkdir(parents=True, exist_ok=True)
     today = datetime.now(UTC).date().isoformat()
-    before = (read(name, folder) or {"rows": []})["rows"]
-    merged = merge(before, [row | {"date": today} for row in rows], SETTINGS[name])
+    before = read(name, folder) or {"rows": []}
+    kept = [{"processor": before["machine"]["processor"]} | row for row in before["rows"]]
+    stamp = {"date": today, "processor": machine()["processor"]}
+    merged = merge(kept, [row | stamp for row in rows], SETTINGS[name])
     record = {"date": today, "machine": machine(), "versions": versions(), "rows": merged}
     text = json.dumps(record, indent=1) + "\n"
     write_atomically(folder / f"{name}.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))

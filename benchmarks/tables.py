@@ -257,13 +257,15 @@ def measured(words: str, record: Record) -> str:
     machine = record["machine"]
     days = sorted({row["date"] for row in record["rows"]})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if name != "riemannrnn")
-    where = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, {packages}"
-    return f"**{words}** ({when}; {where}):" if words in FULL else f"**{words}** ({when}):"
+    where = " and ".join(sorted({row.get("processor", machine["processor"]) for row in record["rows"]}))
+    if words in FULL:
+        packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if name != "riemannrnn")
+        where += f", {machine['cores']} cores, Python {machine['python']}, {packages}"
+    return f"**{words}** ({when}; {where}):"
 
 
 FULL = {"One exact-gradient step, all held to one residual (1e-5 in float32, 3e-5 beyond 500 units, 1e-8 in float64)"}
-"""Headings that name the machine and the versions, once for all."""
+"""Headings that name the versions, once for all."""
 
 WRITERS: dict[str, Callable[[Record], str]] = {
     "peers": peers,

@@ -15,7 +15,6 @@ from riemannrnn.workers import cores
 PAUSE = 0.06
 """Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""
 
-
 WARM = 0.12
 """Seconds for which a contender runs before it is timed, as the steps of a training run follow each other: a core that has
 slept answers slowly for about so long. One that takes longer itself needs no such run."""

@@ -1,5 +1,7 @@
 """The benchmarks' bookkeeping: rows merge, products are counted, and the README says what the results say."""
 
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
 
-from benchmarks import learning, records, tables, training
+from benchmarks import learning, records, tables, timing, training
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.counting import count_products
@@ -47,8 +49,37 @@ def test_records_keep_what_is_not_measured_again(tmp_path: Path) -> None:
     record = records.read("released", tmp_path)
     assert [row["ratio"] for row in record["rows"]] == [4.0, 3.0]
     assert {"processor", "cores", "python"} == set(record["machine"])
+    assert {row["processor"] for row in record["rows"]} == {record["machine"]["processor"]}
     assert "numpy" in record["versions"]
     assert "dW1 4 times ours, at a residual 10,000 times ours; dW3 3 times ours" in tables.section(tmp_path)
+
+
+def test_rows_of_another_machine_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = {"units": 300, "radius": 0.5, "dtype": "float32", "ratio": 1.5, "products": 12.0}
+    for processor, stimuli in (("first", 512), ("first", 1024), ("second", 2048)):
+        monkeypatch.setattr(records, "machine", lambda name=processor: {"processor": name, "cores": 2, "python": "3"})
+        records.write("growth", [setting | {"stimuli": stimuli, "milliseconds": 0.1 * stimuli}], tmp_path)
+    record = records.read("growth", tmp_path)
+    assert [row["processor"] for row in record["rows"]] == ["first", "first", "second"]
+    assert "first and second" in tables.growth(record)
+    assert exponent(record["rows"][:2], "stimuli") == pytest.approx(1.0)
+    assert np.isnan(exponent(record["rows"], "stimuli"))
+
+
+def test_contenders_run_in_before_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are quicker than that; a slow one runs in by itself."""
+    monkeypatch.setattr(timing, "PAUSE", 0.0)
+    monkeypatch.setattr(timing, "WARM", 0.05)
+    calls = {"quick": 0, "slow": 0}
+
+    def run(name: str, duration: float) -> None:
+        calls[name] += 1
+        time.sleep(duration)
+
+    times = timing.interleaved({"quick": partial(run, "quick", 0.001), "slow": partial(run, "slow", 0.06)}, 3)
+    assert {name: len(each) for name, each in times.items()} == {"quick": 3, "slow": 3}
+    assert calls["slow"] == 3
+    assert calls["quick"] > 5
 
 
 def test_every_product_is_counted_once() -> None:

@@ -41,7 +41,7 @@ FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
 
 BLOCKS, NARROWEST = 4, 100
-"""Blocks of a sweep, at most, and the units of one from which on its product is about as efficient as the whole."""
+"""Blocks of a sweep, at most, and the units of one, at least: at 100 units sweeps took longer than they saved."""
 
 SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
