@@ -1,5 +1,6 @@
 """Every core at work: chunks of a batch in threads, and BLAS held to one thread meanwhile."""
 
+import platform
 import subprocess
 import sys
 import time
@@ -160,3 +161,26 @@ def test_a_busy_pool_is_not_waited_for():
         finally:
             leave.set()
             wait(others)
+
+
+FAULTS = """
+from resource import RUSAGE_SELF, getrusage
+
+import numpy as np
+
+from riemannrnn import solve_fixed_points
+
+rng = np.random.default_rng(0)
+weights, drive = 0.5 * rng.standard_normal((300, 300)) / 300**0.5, rng.standard_normal((512, 300))
+for repeat in range(10):
+    before = getrusage(RUSAGE_SELF).ru_minflt
+    solve_fixed_points(weights, drive, "tanh")
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps its memory as it likes")
+def test_memory_of_one_step_serves_the_next():
+    """Pages given back after each step and fetched again took a quarter of a step in float64: thousands, unless kept."""
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout) < 500

@@ -13,7 +13,7 @@ from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, row_norms, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
@@ -135,9 +135,7 @@ class Plan:
             else:  # the Jacobians are those at the known fixed points, or their transposes up to similarity
                 self.rate, self.gain, self.left = known.rate, known.gain, _iterations(known.rate, 1.0, tolerance)
         if known is not None:
-            for name, each in known._maps.items():
-                own = equation.single() if name == "single" else equation
-                self._maps[name] = None if each is None or own is None else each.at(own)
+            self._maps = {name: each and each.at(equation) for name, each in known._maps.items()}
         settling = 0 if self.rate < 1 or options.method == "splitting" else SETTLING_ITERATIONS
         self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.fast else settling
 
@@ -191,8 +189,7 @@ class Plan:
         """What goes first."""
         if self.fast:
             return "plain iteration"
-        single = self.equation.single() is not None and self.options.precision == "mixed"
-        corrected = ", float32 corrected in float64" if single else ""
+        corrected = ", float32 corrected in float64" if self._maps.get("single") else ""
         if self.options.method == "splitting":
             return "splitting map, accelerated"
         if self.options.method == "any" and not self.rate < 1:
@@ -250,11 +247,12 @@ class Plan:
 
     def _single_chord(self) -> ChordMap | None:
         """Return the chord map in float32, if there is such a precision below that of the equation."""
-        single = self.equation.single()
-        if single is None:
-            return None
-        gain = namespace_of(self.gain).astype(self.gain, single.drive.dtype)
-        return self._built("single", lambda: ChordMap.build(single, gain, self._blocks))
+
+        def build() -> ChordMap | None:
+            single = self.equation.single()
+            return ChordMap.build(single, to_single(self.gain), self._blocks) if single else None
+
+        return self._built("single", build)
 
     def _chord(self) -> ChordMap | None:
         return self._built("chord", lambda: ChordMap.build(self.equation, self.gain, self._blocks))
@@ -262,8 +260,8 @@ class Plan:
     def _splitting(self) -> ChordMap | None:
         return self._built("splitting", lambda: ChordMap.splitting(self.equation))
 
-    def _built(self, name: str, build: Callable[[], ChordMap]) -> ChordMap | None:
-        """Return a map, formed once for all threads; None if its factor does not exist."""
+    def _built(self, name: str, build: Callable[[], ChordMap | None]) -> ChordMap | None:
+        """Return a map, formed once for all threads; None if it or its factor does not exist."""
         with self._lock:
             if name not in self._maps:
                 try:

@@ -77,9 +77,11 @@ class ChordMap(FixedPointMap):
         return image
 
     def at(self, equation: FixedPointEquation) -> "ChordMap":
-        """Return the map of another equation with the same T, or its transpose, from the same factor."""
-        propagator = replace(self.propagator, transposed=equation.operator.transposed)
-        return replace(self, equation=equation, propagator=propagator)
+        """Return the map of another equation with the same T, or its transpose, from the same factor, in its precision."""
+        transposed = equation.operator.transposed
+        operator, propagator = (replace(each, transposed=transposed) for each in (self.equation.operator, self.propagator))
+        single = None if equation.drive.dtype == self.gain.dtype else equation.single(operator)
+        return replace(self, equation=single or equation, propagator=propagator)
 
     def take(self, rows: Rows) -> "ChordMap":
         return replace(self, equation=self.equation.take(rows))

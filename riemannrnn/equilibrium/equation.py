@@ -51,6 +51,10 @@ class Operator:
         apply = self.connectivity.apply_transpose if self.transposed else self.connectivity.apply
         return apply(self.parameters, rows, out)
 
+    def single(self) -> "Operator":
+        """Return T in float32."""
+        return replace(self, parameters=map_arrays(to_single, self.parameters))
+
     def part(self, units: slice) -> "Operator":
         """Return the map of which the image is that of T at some units, shape (batch, n) to (batch, their number)."""
         return replace(self, parameters=self.connectivity.part(self.parameters, units, self.transposed))
@@ -88,15 +92,13 @@ class FixedPointEquation(FixedPointMap):
     drive: Array
     activation: Activation | Array
 
-    def single(self) -> "FixedPointEquation | None":
-        """Return the equation in float32, or None where it is in float32 already."""
+    def single(self, operator: Operator | None = None) -> "FixedPointEquation | None":
+        """Return the equation in float32, or None where it is in float32 already; T in float32 is converted unless given."""
         xp = namespace_of(self.drive)
         if self.drive.dtype == xp.float32:
             return None
-        activation = self.activation if isinstance(self.activation, Activation) else xp.astype(self.activation, xp.float32)
-        parameters = map_arrays(lambda array: xp.astype(array, xp.float32), self.operator.parameters)
-        operator = replace(self.operator, parameters=parameters)
-        return FixedPointEquation(operator, xp.astype(self.drive, xp.float32), activation)
+        activation = self.activation if isinstance(self.activation, Activation) else to_single(self.activation)
+        return FixedPointEquation(operator or self.operator.single(), to_single(self.drive), activation)
 
     @property
     def nonlinear(self) -> bool:
@@ -127,6 +129,12 @@ class FixedPointEquation(FixedPointMap):
         linear = not isinstance(self.activation, Activation)
         activation = take_rows(self.activation, rows) if linear else self.activation
         return replace(self, drive=take_rows(self.drive, rows), activation=activation)
+
+
+def to_single(array: Array) -> Array:
+    """Return an array in float32."""
+    xp = namespace_of(array)
+    return xp.astype(array, xp.float32)
 
 
 def take_rows(array: Array, rows: Rows) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
 
@@ -120,7 +120,7 @@ class MixedStage(Stage):
         xp = namespace_of(start)
         inputs = equation.drive if inputs is None else inputs
         chord = self.chord.take(rows)
-        first = iterate_rows(self.solver, chord, _single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget, images=True)
+        first = iterate_rows(self.solver, chord, to_single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget, images=True)
         budget -= _most(first)
         inputs, iterations, arrived = xp.astype(first.state, inputs.dtype), first.iterations, first.converged
         for correction in range(CORRECTIONS + 1):
@@ -133,8 +133,8 @@ class MixedStage(Stage):
             scale = row_norms(residual)
             going = arrived & ~solution.converged & (scale > 0) & xp.isfinite(scale)
             residual /= xp.where(going, scale, xp.inf)[:, None]
-            drive = _single(residual) if bool(xp.all(going)) else xp.where(going[:, None], _single(residual), 0.0)
-            linear = replace(chord.equation, drive=drive, activation=_single(solution.gains))
+            drive = to_single(residual) if bool(xp.all(going)) else xp.where(going[:, None], to_single(residual), 0.0)
+            linear = replace(chord.equation, drive=drive, activation=to_single(solution.gains))
             wanted = CORRECTION_MARGIN * tolerance / float(xp.max(xp.where(going, scale, 0.0)))
             aim = min(max(wanted, CORRECTION_AIMS[0]), CORRECTION_AIMS[1])
             part = iterate_rows(self.solver, chord.at(linear), drive, aim, budget, images=True)
@@ -152,8 +152,3 @@ def _most(outcome: Outcome) -> int:
     """Return the iterations of the slowest row that arrived; those that did not must not use up what the others need."""
     xp = namespace_of(outcome.iterations)
     return int(xp.max(xp.where(outcome.converged, outcome.iterations, 0)))
-
-
-def _single(array: Array) -> Array:
-    xp = namespace_of(array)
-    return xp.astype(array, xp.float32)
