@@ -238,7 +238,8 @@ class Plan:
     @property
     def _blocks(self) -> int:
         """Blocks of units in a sweep of the chord map."""
-        return 1 if self.rate < FAST else max(1, min(BLOCKS, self.equation.drive.shape[1] // NARROWEST))
+        whole = self.rate < FAST or not self.equation.operator.divisible
+        return 1 if whole else max(1, min(BLOCKS, self.equation.drive.shape[1] // NARROWEST))
 
     @property
     def _accelerated(self) -> bool:

@@ -46,14 +46,14 @@ class ChordMap(FixedPointMap):
 
     @classmethod
     def build(cls, equation: FixedPointEquation, gain: Array, blocks: int = 1) -> "ChordMap":
-        """Factor I − T Ḡ.
+        """Factor I − T Ḡ; of a T that is not divisible there is one block, however many are wanted.
 
         Raises
         ------
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        return cls(equation, gain, equation.operator.propagator(gain), blocks)
+        return cls(equation, gain, equation.operator.propagator(gain), blocks if equation.operator.divisible else 1)
 
     @classmethod
     def splitting(cls, equation: FixedPointEquation) -> "ChordMap":
@@ -103,7 +103,7 @@ class ChordMap(FixedPointMap):
         """The blocks, and the map to each."""
         n, count = self.gain.shape[0], self.blocks
         blocks = [slice(block * n // count, (block + 1) * n // count) for block in range(count)]
-        return [(units, self.propagator.part(units)) for units in blocks]
+        return [(units, part) for units in blocks if (part := self.propagator.part(units))]
 
     @cached_property
     def _offset(self) -> Array:

@@ -55,9 +55,18 @@ class Operator:
         """Return T in float32."""
         return replace(self, parameters=map_arrays(to_single, self.parameters))
 
-    def part(self, units: slice) -> "Operator":
-        """Return the map of which the image is that of T at some units, shape (batch, n) to (batch, their number)."""
-        return replace(self, parameters=self.connectivity.part(self.parameters, units, self.transposed))
+    def part(self, units: slice) -> "Operator | None":
+        """Return the map of which the image is that of T at some units, shape (batch, n) to (batch, their number).
+
+        None if it costs as much as that at all units.
+        """
+        parameters = self.connectivity.part(self.parameters, units, self.transposed)
+        return None if parameters is None else replace(self, parameters=parameters)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether its parts cost less than the whole."""
+        return self.part(slice(0, 1)) is not None
 
     def propagator(self, gain: Array) -> "Operator":
         """Return S ↦ M S with M = (I − T Ḡ)⁻¹ T for a gain ḡ of each unit, shape (n,).

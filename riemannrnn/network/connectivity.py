@@ -48,8 +48,8 @@ class Connectivity(Protocol):
     def change(self, vector: Point) -> Point:
         """Return the parameters that act as a change of W, given as the manifold embeds its tangent vectors."""
 
-    def part(self, parameters: Point, units: slice, transposed: bool) -> Point:
-        """Return the parameters that act as the rows of W, or of Wᵀ, for consecutive units."""
+    def part(self, parameters: Point, units: slice, transposed: bool) -> Point | None:
+        """Return the parameters that act as the rows of W, or of Wᵀ, for consecutive units; None if it costs as much as all."""
 
     def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
         """Return the parameters that act as M = (I − W Ḡ)⁻¹ W for a gain ḡ of each unit, shape (n,).
@@ -185,10 +185,8 @@ class LowRank:
         u, s, v = vector
         return u @ s, array_namespace(s).ones_like(s[0, :]), v.T
 
-    def part(self, parameters: Point, units: slice, transposed: bool) -> Point:
-        """Return rows of u, or columns of vᵀ, with the other factors."""
-        u, s, vt = parameters
-        return (u, s, vt[:, units]) if transposed else (u[units, :], s, vt)
+    def part(self, parameters: Point, units: slice, transposed: bool) -> None:
+        """Return None: the product with vᵀ, half of the whole, would be the same for every part."""
 
     def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
         """Return (u, s, (I − vᵀ Ḡ u diag(s))⁻¹ vᵀ), by the push-through identity: a system of k equations."""
