@@ -55,7 +55,7 @@ def test_fixed_points(xp, solver, activation, arrays, dtype):
 @pytest.mark.parametrize("gain", [0.9, 1.2, 2.0])
 def test_auto_goes_through_all_its_stages(xp, gain, generator):
     """Units enough for sweeps, and weights at which plain iterations and some chords do not suffice."""
-    W, x = gain * generator.standard_normal((220, 220)) / 220**0.5, generator.standard_normal((40, 220))
+    W, x = gain * generator.standard_normal((300, 300)) / 300**0.5, generator.standard_normal((40, 300))
     there = to_backend(W, xp), to_backend(x, xp)
     with nothing_moves():
         found = solve_fixed_points(*there, on_failure="mask")

@@ -40,15 +40,15 @@ ACCELERATED_ITERATIONS, NEAR = 60, 0.1
 FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
 
-BLOCKS, NARROWEST = 4, 100
-"""Blocks of a sweep, at most, and the units of one, at least: at 100 units sweeps took longer than they saved."""
+FEWEST_BLOCKS, MOST_BLOCKS, NARROWEST = 3, 4, 100
+"""Blocks of a sweep, and the units of one, at least: with two blocks, or fewer units, sweeps took longer than they saved."""
 
 SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
 
-SLOW, FEW = 0.9, 2
-"""Where it contracts faster than this, one difference accelerates the chord map as well as several would, and sweeps over more
-than a few blocks need none: the rates of few units vary much from stimulus to stimulus, those of many little."""
+SLOW = 0.9
+"""Where it contracts faster than this, one difference accelerates the chord map as well as several would, and sweeps need none:
+the rates of few units vary much from stimulus to stimulus, those of many little."""
 
 MEMORY = 3
 """Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
@@ -238,13 +238,14 @@ class Plan:
     @property
     def _blocks(self) -> int:
         """Blocks of units in a sweep of the chord map."""
-        whole = self.rate < FAST or not self.equation.operator.divisible
-        return 1 if whole else max(1, min(BLOCKS, self.equation.drive.shape[1] // NARROWEST))
+        blocks = self.equation.drive.shape[1] // NARROWEST
+        whole = self.rate < FAST or blocks < FEWEST_BLOCKS or not self.equation.operator.divisible
+        return 1 if whole else min(blocks, MOST_BLOCKS)
 
     @property
     def _accelerated(self) -> bool:
         """Whether the chord map needs Anderson acceleration."""
-        return self.rate >= SLOW or (self.rate >= FAST and self._blocks <= FEW)
+        return self.rate >= SLOW or (self.rate >= FAST and self._blocks == 1)
 
     def _single_chord(self) -> ChordMap | None:
         """Return the chord map in float32, if there is such a precision below that of the equation."""
