@@ -132,7 +132,8 @@ def test_propagator_and_maps(transposed, generator):
         np.testing.assert_allclose(equation.operator.propagator(gain)(z), z @ M.T, atol=1e-12)
         image = ChordMap.build(equation, gain).image(z)
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
-        for activation, respond in ((ACTIVATIONS["tanh"], np.tanh), (gains, lambda z: gains * z)):
+        relu = (ACTIVATIONS["relu"], lambda z: np.maximum(z, 0))  # is not computed in place
+        for activation, respond in ((ACTIVATIONS["tanh"], np.tanh), relu, (gains, lambda z: gains * z)):
             swept = z.copy()  # each block with the inputs that those before it have just got
             thirds = (slice(0, N // 3), slice(N // 3, 2 * N // 3), slice(2 * N // 3, N))
             for units in thirds if equation.operator.divisible else (slice(None),):
