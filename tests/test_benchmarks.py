@@ -1,5 +1,6 @@
 """The benchmarks' bookkeeping: rows merge, products are counted, and the README says what the results say."""
 
+import json
 import time
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,14 @@ def test_records_keep_what_is_not_measured_again(tmp_path: Path) -> None:
     assert {row["processor"] for row in record["rows"]} == {record["machine"]["processor"]}
     assert "numpy" in record["versions"]
     assert "dW1 4 times ours, at a residual 10,000 times ours; dW3 3 times ours" in tables.section(tmp_path)
+
+
+def test_rows_that_do_not_tell_their_machine_were_measured_on_that_of_their_record(tmp_path: Path) -> None:
+    older = {"rule": "dW1", "aim": "default"}
+    (tmp_path / "released.json").write_text(json.dumps({"machine": {"processor": "older"}, "rows": [older]}), encoding="utf-8")
+    records.write("released", [older | {"rule": "dW3"}], tmp_path)
+    record = records.read("released", tmp_path)
+    assert [row["processor"] for row in record["rows"]] == ["older", record["machine"]["processor"]]
 
 
 def test_rows_of_another_machine_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,14 @@ def test_a_forked_child_has_threads_of_its_own():
 
 @pytest.mark.usefixtures("two_cores")
 def test_an_error_in_a_thread_arrives():
+    both, caller = Barrier(2, timeout=30), get_ident()
+
+    def work(rows):
+        both.wait()
+        return 1 // (get_ident() == caller)
+
     with pytest.raises(ZeroDivisionError):
-        chunks.map_chunks(lambda rows: 1 // 0, np.empty((300, 3)))
+        chunks.map_chunks(work, np.empty((300, 3)))
 
 
 @pytest.mark.parametrize("solver", ["auto", "picard", "anderson", "newton"])

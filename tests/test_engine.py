@@ -92,6 +92,16 @@ def test_the_mixed_stage_alone_reaches_float64(gains, generator):
     np.testing.assert_allclose(equation.image(solution.state), solution.state, atol=2e-12)
 
 
+def test_the_adjoint_stays_in_the_precision_of_the_map_and_converts_no_weights():
+    weights, drive = problem(n=70, batch=30)
+    equation = FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh"))
+    chord = ChordMap.build(equation.single(), np.full(70, 0.6, dtype=np.float32))
+    adjoint = chord.at(FixedPointEquation(Operator(Dense(), weights, True), drive, np.full_like(drive, 0.7))).equation
+    assert adjoint.drive.dtype == adjoint.activation.dtype == np.float32
+    assert adjoint.operator.parameters is chord.equation.operator.parameters
+    assert adjoint.operator.transposed
+
+
 def test_saturated_networks_are_solved_by_plain_iteration():
     """A line search that runs off to huge weights must still be told what the cost is there."""
     column = np.ones((20, 1))
