@@ -206,7 +206,8 @@ def manifold_of(
             try:
                 return getattr(at(point), method)(*arguments)
             except FixedPointError as error:  # of the manifold it is an edge, which integration of geodesics then shuns
-                raise OutsideManifoldError("the metric is not defined here", str(error), "Shorten the step") from error
+                reason = str(error).rpartition(". ")[0]  # without the remedy, which is another here
+                raise OutsideManifoldError("the metric is not defined here", reason, "Shorten the step") from error
 
         return call
 
