@@ -41,7 +41,7 @@ FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
 
 FEWEST_BLOCKS, MOST_BLOCKS, NARROWEST = 3, 4, 100
-"""Blocks of a sweep, and the units of one, at least: with two blocks, or fewer units, sweeps took longer than they saved."""
+"""Blocks of a sweep, and the units of one, at least: two blocks saved products but no time, fewer units neither."""
 
 SETTLING_ITERATIONS = 8
 """Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
