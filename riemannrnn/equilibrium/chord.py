@@ -36,7 +36,7 @@ class ChordMap(FixedPointMap):
     propagator
         S ↦ M S on rows.
     blocks
-        Blocks of units.
+        Blocks of units; where parts of M cost as much as the whole there is one, however many are wanted.
     """
 
     equation: FixedPointEquation
@@ -46,14 +46,14 @@ class ChordMap(FixedPointMap):
 
     @classmethod
     def build(cls, equation: FixedPointEquation, gain: Array, blocks: int = 1) -> "ChordMap":
-        """Factor I − T Ḡ; of a T that is not divisible there is one block, however many are wanted.
+        """Factor I − T Ḡ.
 
         Raises
         ------
         numpy.linalg.LinAlgError
             If it is exactly singular.
         """
-        return cls(equation, gain, equation.operator.propagator(gain), blocks if equation.operator.divisible else 1)
+        return cls(equation, gain, equation.operator.propagator(gain), blocks)
 
     @classmethod
     def splitting(cls, equation: FixedPointEquation) -> "ChordMap":
@@ -64,7 +64,7 @@ class ChordMap(FixedPointMap):
         xp = namespace_of(state)
         image, remainder = work or (xp.empty_like(state), xp.empty_like(state))
         remainder = self._remainder(state, slice(None), (image, remainder))
-        if self.blocks == 1:
+        if self.blocks == 1 or not self._parts:
             image = self.propagator(remainder, image)
             image += self.equation.drive
             return image
@@ -100,7 +100,7 @@ class ChordMap(FixedPointMap):
 
     @cached_property
     def _parts(self) -> list[tuple[slice, Operator]]:
-        """The blocks, and the map to each."""
+        """The blocks, and the map to each, where that costs less than the map to all."""
         n, count = self.gain.shape[0], self.blocks
         blocks = [slice(block * n // count, (block + 1) * n // count) for block in range(count)]
         return [(units, part) for units in blocks if (part := self.propagator.part(units))]
