@@ -16,9 +16,9 @@ from benchmarks.timing import interleaved, ratio
 from manifolds import Array, Identity, Point, PullbackManifold, ScaledMonotoneManifold
 from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.equilibrium.auto import Automatic
-from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.learning import Adam
 from riemannrnn.learning.training import ADAM_RATE, GROWTH, single_residual
+from riemannrnn.workers import one_blas_thread
 
 AGES = (0, 50)
 """Steps of the default that are taken before the one that is measured."""

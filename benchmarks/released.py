@@ -11,8 +11,9 @@ from benchmarks.steps import Step, ours
 from benchmarks.timing import interleaved, ratio
 from manifolds import Array
 from riemannrnn import RateNetwork
-from riemannrnn.equilibrium.chunks import one_blas_thread, summed
+from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.learning.rules import delta_w3
+from riemannrnn.workers import one_blas_thread
 
 UNITS, STIMULI, RADIUS = 300, 512, 0.5
 

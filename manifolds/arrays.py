@@ -293,17 +293,24 @@ class PointCache(Generic[Work]):
             if isinstance(known, tuple) == isinstance(point, tuple) and all(map(_same, arrays_of(known), arrays_of(point))):
                 self._entries.insert(0, self._entries.pop(index))
                 return work
-        copy = _copied(point)
+        copy = copied(point)
         work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
         self._entries = [(copy, work), *self._entries[: self._size - 1]]
         return work
 
     def remember(self, point: Point, work: Work) -> None:
         """Take over work that was done elsewhere."""
-        self._entries = [(_copied(point), work), *self._entries[: self._size - 1]]
+        self._entries = [(copied(point), work), *self._entries[: self._size - 1]]
 
 
-def _copied(point: Point) -> Point:
+def is_single_or_double(array: Array) -> bool:
+    """Tell whether an array is of one of the dtypes that LAPACK knows, float32 and float64."""
+    xp = array_namespace(array)
+    return array.dtype in (xp.float32, xp.float64)
+
+
+def copied(point: Point) -> Point:
+    """Return a copy of an array, or of each of several."""
     return map_arrays(lambda array: array_namespace(array).asarray(array, copy=True), point)
 
 

@@ -9,10 +9,13 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
-from manifolds.arrays import Array, all_finite
+from manifolds.arrays import Array, all_finite, is_single_or_double, machine_epsilon
 from manifolds.charts import Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
+
+PARALLEL = 4
+"""Vectors span a plane if its squared area is so many machine epsilons of that of a square with their sides."""
 
 
 class WeightManifold(Parameterization, Manifold):
@@ -126,10 +129,10 @@ class WeightManifold(Parameterization, Manifold):
                 raise InvalidArrayError(
                     f"{name} of shape {tuple(array.shape)}", f"{self} has shape {self.shape}", "Pass one matrix of that shape"
                 )
-            if not array_namespace(array).isdtype(array.dtype, "real floating") or array.dtype != point.dtype:
+            if not is_single_or_double(array) or array.dtype != point.dtype:
                 raise InvalidArrayError(
                     f"{name} of dtype {array.dtype}",
-                    f"points and vectors are real floating-point numbers of one dtype (the point's: {point.dtype})",
+                    f"points and vectors are float32 or float64, and of one dtype (the point's: {point.dtype})",
                     "Convert it with astype",
                 )
             if self._validate and not all_finite(array):
@@ -185,3 +188,19 @@ class WeightManifold(Parameterization, Manifold):
         """Return the distance to the nearest edge that a geodesic can reach; infinity, where none is known."""
         self.check(point)
         return inf
+
+
+def squared_area(first: float, second: float, mixed: float, like: Array) -> float:
+    """Return ‖U‖²‖V‖² − ⟨U, V⟩² from ‖U‖², ‖V‖² and ⟨U, V⟩, in the precision of `like`.
+
+    Raises
+    ------
+    InvalidArrayError
+        If the vectors are parallel, to working precision.
+    """
+    area = first * second - mixed**2
+    if not area > PARALLEL * machine_epsilon(like) * first * second:
+        raise InvalidArrayError(
+            f"‖U‖²‖V‖² − ⟨U, V⟩² = {area:.3g}", "parallel vectors span no plane to be curved", "Choose them in two directions"
+        )
+    return area

@@ -130,7 +130,9 @@ class Composition(Chart):
     Parameters
     ----------
     outer, inner
-        The charts. The edge reported is that of `outer`; `inner` is taken to reach all points of `outer`.
+        The charts. The edge of geodesics is that of `outer`; `inner` is taken to reach all points of `outer`. That of a line
+        that is straight in W, but bent in the coordinates of `inner`, is the nearer of that of `inner` and, to first order,
+        that of `outer`.
     """
 
     def __init__(self, outer: Chart, inner: Chart) -> None:
@@ -171,10 +173,12 @@ class Composition(Chart):
 
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
         velocity = self._inner.differential(point, vector)
-        return self._outer.exit_time(self._inner.value(point), velocity, retraction)
+        outer = self._outer.exit_time(self._inner.value(point), velocity, retraction)
+        return outer if retraction == "geodesic" else min(outer, self._inner.exit_time(point, vector, retraction))
 
     def exit_time_bound(self, point: Array, vector: Array) -> float:
-        return self._outer.exit_time_bound(self._inner.value(point), self._inner.differential(point, vector))
+        outer = self._outer.exit_time_bound(self._inner.value(point), self._inner.differential(point, vector))
+        return min(outer, self._inner.exit_time_bound(point, vector))
 
     def edge_distance(self, point: Array) -> float:
         return self._outer.edge_distance(self._inner.value(point))

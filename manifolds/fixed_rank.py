@@ -70,6 +70,10 @@ class FixedRank(FixedRankEmbedded):
         left, core, right = vector
         return _FixedRankTangentVector(left - u @ (u.T @ left), core, right - vt.T @ (vt @ right))
 
+    def zero_vector(self, point: Point) -> Point:
+        """Return the zero tangent vector, in the dtype of the point."""
+        return _FixedRankTangentVector(*(np.zeros(shape, point[0].dtype) for shape in self._shapes))
+
     def random_point(self) -> Point:
         """Return a point whose factors are those of normal matrices, and its singular values uniform in (0, 1), descending."""
         u, vt = (np.linalg.qr(self._generator.standard_normal(self._shapes[side]))[0] for side in (0, 2))

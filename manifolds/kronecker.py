@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds.arrays import Array, exponential_minus_identity, frobenius_norm, identity_like, inner, machine_epsilon, to_numpy
-from manifolds.base import WeightManifold
+from manifolds.base import WeightManifold, squared_area
 from manifolds.charts import Retraction
 from manifolds.errors import OutsideManifoldError
 from manifolds.geodesics import shoot
@@ -217,7 +217,7 @@ class InvariantManifold(WeightManifold):
         self.check(point, tangent_vector_a, tangent_vector_b)
         X, Y = self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b)
         curvature = _connection(X, _connection(Y, Y)) - _connection(Y, _connection(X, Y)) - _connection(_bracket(X, Y), Y)
-        return inner(curvature, X) / (inner(X, X) * inner(Y, Y) - inner(X, Y) ** 2)
+        return inner(curvature, X) / squared_area(inner(X, X), inner(Y, Y), inner(X, Y), X)
 
     def _turn(self, matrix: Array) -> Array:
         return matrix if self.side == "left" else matrix.T

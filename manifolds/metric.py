@@ -6,7 +6,7 @@ import numpy as np
 from array_api_compat import is_numpy_array
 
 from manifolds.arrays import Array, inner, machine_epsilon
-from manifolds.base import WeightManifold
+from manifolds.base import WeightManifold, squared_area
 from manifolds.charts import Retraction
 from manifolds.cometric import Cometric, Derivative, Musical
 from manifolds.errors import InvalidArrayError
@@ -150,12 +150,13 @@ class MetricManifold(WeightManifold):
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return K = ⟨R(U, V)V, U⟩ / (‖U‖²‖V‖² − ⟨U, V⟩²) of the plane of U and V, at the cost of some tens of ♯.
 
-        Zero: flat. Negative: geodesics of that plane diverge, and learning forgets where it started from.
+        Zero: flat. Negative: geodesics of that plane diverge, and learning forgets where it started from. Parallel vectors are
+        refused by `InvalidArrayError`.
         """
         self._check_numpy(point, tangent_vector_a, tangent_vector_b)
         a, b = (self._cometric.flat(point, vector) for vector in (tangent_vector_a, tangent_vector_b))
-        area = inner(a, tangent_vector_a) * inner(b, tangent_vector_b) - inner(a, tangent_vector_b) ** 2
-        return self._cometric.curvature(point, a, b) / area
+        products = inner(a, tangent_vector_a), inner(b, tangent_vector_b), inner(a, tangent_vector_b)
+        return self._cometric.curvature(point, a, b) / squared_area(*products, point)
 
     def _integrate(self, point: Array, tangent_vector: Array, *carried: Array, tolerance: float) -> tuple[Array, ...]:
         covector = self._cometric.flat(point, self.arrived(tangent_vector))

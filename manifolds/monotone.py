@@ -21,7 +21,7 @@ from manifolds.arrays import (
     machine_epsilon,
     triangular_inverse,
 )
-from manifolds.base import WeightManifold
+from manifolds.base import WeightManifold, squared_area
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 
 NEAR = 0.05
@@ -228,7 +228,7 @@ class MonotoneManifold(WeightManifold):
         """
         product = _symmetric(X) @ _symmetric(Y)
         bracket = product - product.T
-        return -inner(bracket, bracket) / 4 / (inner(X, X) * inner(Y, Y) - inner(X, Y) ** 2)
+        return -inner(bracket, bracket) / 4 / squared_area(inner(X, X), inner(Y, Y), inner(X, Y), X)
 
     def random_point(self) -> Array:
         """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""

@@ -11,6 +11,7 @@ from manifolds.arrays import (
     Array,
     PointCache,
     all_finite,
+    copied,
     direct_inverse,
     eigenvalues,
     frobenius_norm,
@@ -55,7 +56,7 @@ class Resolvent(Chart):
                 "the chart (G − G W G)⁻¹ needs every gain",
                 "Bound the gains away from zero",
             )
-        self._gain = gain
+        self._gain = None if gain is None else copied(gain)
         self._at = PointCache(self._prepare)
 
     def _prepare(self, point: Array) -> "_ResolventPoint":
@@ -63,7 +64,7 @@ class Resolvent(Chart):
 
     def value(self, point: Array) -> Array:
         inverse = self._at(point).right_inverse
-        return inverse if self._gain is None else inverse / self._gain[:, None]
+        return copied(inverse) if self._gain is None else inverse / self._gain[:, None]
 
     def inverse(self, coordinates: Array) -> Array:
         complement = direct_inverse(coordinates)
@@ -127,6 +128,8 @@ class Resolvent(Chart):
 
     def edge_distance(self, point: Array) -> float:
         complement = self._at(point).right if self._gain is None else self._at(point).right * self._gain
+        if not all_finite(complement):
+            raise InvalidArrayError("the point holds NaN or infinity", "it has no edge", "Find the step that produced it")
         return 1 / float(array_namespace(point).max(array_namespace(point).linalg.svdvals(complement)))
 
     def origin(self, like: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array
+from manifolds.arrays import Array, copied
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 
@@ -28,7 +28,7 @@ class SignedLog(Chart):
     OutsideManifoldError
         From whatever takes a point, if a weight is zero or of the wrong sign.
     InvalidArrayError
-        For signs that are not ±1 or do not fit the point.
+        For signs that are not ±1 or do not fit the point in shape or dtype.
 
     References
     ----------
@@ -39,7 +39,7 @@ class SignedLog(Chart):
     def __init__(self, signs: Array) -> None:
         if signs.ndim != 1 or not bool(array_namespace(signs).all(abs(signs) == 1)):
             raise InvalidArrayError("signs other than 1 and −1", "a unit excites or inhibits", "Pass one sign a column")
-        self._signs = signs
+        self._signs = copied(signs)
 
     def value(self, point: Array) -> Array:
         return array_namespace(point).log(abs(self._checked(point)))
@@ -92,6 +92,12 @@ class SignedLog(Chart):
                 f"{self._signs.shape[0]} signs at a point of shape {tuple(point.shape)}",
                 "each column has one",
                 "Make them fit",
+            )
+        if point.dtype != self._signs.dtype:
+            raise InvalidArrayError(
+                f"signs of dtype {self._signs.dtype} at a point of dtype {point.dtype}",
+                "dtypes are never mixed",
+                "Convert one of them",
             )
         smallest = float(array_namespace(point).min(self._signs * point))
         if not smallest > 0:

@@ -32,8 +32,16 @@ class Subspace:
 
 
 def mask(present: Array) -> Subspace:
-    """Return the matrices that vanish where the Boolean matrix `present` is false: sparse, block or hollow weights."""
-    kept = np.asarray(present, dtype=bool)
+    """Return the matrices that vanish where the Boolean matrix `present` is false: sparse, block or hollow weights.
+
+    Raises
+    ------
+    InvalidArrayError
+        For what is no matrix.
+    """
+    kept = np.array(present, dtype=bool)
+    if kept.ndim != 2:
+        raise InvalidArrayError(f"a mask of shape {kept.shape}", "it tells which entries of a matrix are free", "Pass a matrix")
     placed = _Placed(kept)
 
     def project(matrix: Array) -> Array:

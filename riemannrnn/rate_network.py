@@ -40,7 +40,7 @@ class RateNetwork:
     Raises
     ------
     ValueError
-        For a size below one, a dtype that is not real floating-point, or an unknown activation.
+        For a size below one, a dtype other than float32 and float64, or an unknown activation.
     BackendError
         For a backend that is not there; from the methods, for arrays of another backend.
 
@@ -81,8 +81,8 @@ class RateNetwork:
         self.activation = as_activation(activation)
         self.connectivity: Connectivity = connectivity or Dense()
         self.dtype = np.dtype(dtype)
-        if self.dtype.kind != "f":
-            raise ValueError(f"dtype = {self.dtype} is not real floating-point; choose float32 or float64")
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype = {self.dtype} is not supported; choose float32 or float64")
         input_stream, readout_stream, self._weight_stream = np.random.SeedSequence(seed).spawn(3)
         self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
         self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event, local
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from threading import Event, Lock, local
+from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _local = local()
 
@@ -44,9 +46,61 @@ def workers(most: int | None = None) -> Iterator[tuple[ThreadPoolExecutor, Event
     """
     stop = Event()
     threads = ThreadPoolExecutor(cores(), initializer=keep_to_one_core) if most is None else ThreadPoolExecutor(most)
-    with threadpool_limits(1, "blas"), threads as pool:
+    with one_blas_thread(), threads as pool:
         try:
             yield pool, stop
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _OneBlasThread(AbstractContextManager[None]):
+    """Holds BLAS to one thread while any caller is inside; the limit is global, so that only the last to leave lifts it.
+
+    threadpoolctl lets only the thread that set a limit lift it. Callers come from many threads, so that one thread does both.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="riemannrnn-blas")
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._keeper.submit(self._limit).result()
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._keeper.submit(self._lift).result()
+
+    def _limit(self) -> None:
+        self._limits = _controller().limit(limits=1, user_api="blas")
+        self._limits.__enter__()
+
+    def _lift(self) -> None:
+        self._limits.__exit__(None, None, None)
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@cache
+def one_blas_thread() -> _OneBlasThread:
+    """Return the context in which BLAS has one thread, whoever else is inside."""
+    return _OneBlasThread()
+
+
+def _one_context() -> None:
+    """Make the context before threads that ask for it first could make two; a forked child has none of its parent's threads."""
+    one_blas_thread.cache_clear()
+    one_blas_thread()
+
+
+_one_context()
+os.register_at_fork(after_in_child=_one_context)

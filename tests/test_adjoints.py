@@ -26,7 +26,7 @@ def test_neumann_derivatives_are_the_truncated_series(terms):
 
 def test_neumann_is_for_derivatives_alone():
     weights, drive = problem()
-    with pytest.raises(TypeError, match=r"neumann\(1\) does not find fixed points"):
+    with pytest.raises(ValueError, match=r"neumann\(1\) does not find fixed points"):
         solve_fixed_points(weights, drive, solver=Neumann())
     with pytest.raises(ValueError, match="terms = 0 is below 1"):
         Neumann(0)

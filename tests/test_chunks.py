@@ -15,7 +15,11 @@ from threadpoolctl import threadpool_info
 
 from riemannrnn import solve_fixed_points
 from riemannrnn.equilibrium import chunks
-from riemannrnn.workers import on_a_busy_core, workers
+from riemannrnn.workers import on_a_busy_core, one_blas_thread, workers
+
+
+def blas_threads():
+    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
 
 
 @pytest.fixture
@@ -45,16 +49,31 @@ def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units,
 
 @pytest.mark.usefixtures("two_cores")
 def test_blas_has_its_threads_back_whoever_leaves_last():
-
-    def threads():
-        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-
-    before = threads()
+    before = blas_threads()
     seen = []
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: chunks.map_chunks(lambda rows: seen.append(max(threads())), np.empty((300, 3))), range(20)))
+        array = np.empty((300, 3))
+        list(pool.map(lambda _: chunks.map_chunks(lambda rows: seen.append(max(blas_threads())), array), range(20)))
     assert set(seen) == {1}
-    assert threads() == before
+    assert blas_threads() == before
+
+
+def test_blas_has_its_threads_back_when_workers_end_while_others_hold_it():
+    threads, inside, leave = blas_threads(), Event(), Event()
+
+    def hold():
+        with one_blas_thread():
+            inside.set()
+            leave.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        with workers():
+            holder = pool.submit(hold)
+            inside.wait(30)
+        assert set(blas_threads()) == {1}
+        leave.set()
+        holder.result(30)
+    assert blas_threads() == threads
 
 
 def test_a_forked_child_has_threads_of_its_own():

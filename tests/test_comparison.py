@@ -157,16 +157,26 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
     monkeypatch.setattr(MetricRule, "step", broken)
     monkeypatch.setattr(OPTIMIZERS["steepest-descent"], "run", broken)
     rule, descent, healthy = only(task, "euclidean/additive/fixed", "euclidean/additive/steepest", "dW3").entries
-    assert rule.stopped.startswith("Failed: every learning rate of the grid (0.3) loses a fixed point; give smaller ones")
+    assert rule.stopped.startswith(
+        "Failed: every learning rate of the grid (0.3) fails; give smaller ones. The first: broken on purpose"
+    )
     assert descent.stopped.startswith("Failed: broken on purpose")
     assert np.isnan([rule.training_loss, rule.learning_rate, descent.training_loss, descent.seconds]).all()
     assert rule.history == descent.history == []
     assert healthy.stopped == f"Used its {BUDGET} evaluations."
 
 
+def test_learning_rates_of_numpy():
+    (entry,) = only(tiny_task(np.float32), "euclidean/additive/fixed", learning_rates=np.logspace(-2, -1, 2)).entries
+    assert entry.stopped == f"Used its {BUDGET} evaluations."
+    assert entry.weights.dtype == np.float32
+
+
 def test_learning_rates_that_are_all_too_large(task):
     (entry,) = only(task, "resolvent/geodesic/fixed", learning_rates=(1e9, 1e12)).entries
-    assert entry.stopped.startswith("Failed: every learning rate of the grid (1e+09, 1e+12) loses a fixed point")
+    assert entry.stopped.startswith(
+        "Failed: every learning rate of the grid (1e+09, 1e+12) fails; give smaller ones. The first: "
+    )
 
 
 def test_where_all_fail_there_is_still_a_row_for_each(failures):

@@ -49,6 +49,14 @@ def test_the_value_is_the_mean_loss(network, stimuli, cost):
     assert type(cost(W)) is float
 
 
+def test_a_gradient_is_the_callers(network, cost):
+    W = network.initial_weights()
+    gradient = cost.gradient(W)
+    expected = gradient.copy()
+    gradient /= 100
+    np.testing.assert_array_equal(cost.gradient(W), expected)
+
+
 def test_what_is_remembered_is_not_counted_again(network, cost):
     W = network.initial_weights()
     assert counts(cost) == (0, 0, 0)

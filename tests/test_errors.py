@@ -7,10 +7,13 @@ from manifolds import (
     Identity,
     InvalidArrayError,
     ManifoldError,
+    MonotoneManifold,
     OutsideManifoldError,
     PullbackManifold,
     Resolvent,
+    SignedLog,
     SingularPointError,
+    mask,
 )
 from riemannrnn import (
     Anderson,
@@ -84,6 +87,7 @@ BAD_ARRAYS = {
     "vector": (np.zeros(N), r"of shape \(3,\)"),
     "dtype": (SINGLE, r"of dtype float32: points and vectors are .* of one dtype \(the point's: float64\)\. Convert it"),
     "integers": (ZERO.astype(int), r"of dtype int64"),
+    "half precision": (ZERO.astype(np.float16), r"of dtype float16: points and vectors are float32 or float64"),
     "NaN": (NAN, r"holds NaN or infinity: no metric is defined there\. Find the step"),
     "infinity": (np.full((N, N), np.inf), r"holds NaN or infinity"),
 }
@@ -127,6 +131,18 @@ CASES = {
         OutsideManifoldError,
         "the step ends in NaN",
     ),
+    "edge of NaN": (lambda: resolvent().edge_distance(NAN), InvalidArrayError, "point holds NaN .*Find the step"),
+    "no plane": (
+        lambda: MonotoneManifold(N).sectional_curvature(ZERO, EYE, 2 * EYE),
+        InvalidArrayError,
+        "= 0: parallel vectors span no plane",
+    ),
+    "signs of another dtype": (
+        lambda: PullbackManifold(SignedLog(np.ones(N)), N).exp(SINGLE + 1, SINGLE),
+        InvalidArrayError,
+        "signs of dtype float64 at a point of dtype float32: dtypes are never mixed",
+    ),
+    "a mask that is no matrix": (lambda: mask([True, False]), InvalidArrayError, r"mask of shape \(2,\).*Pass a matrix"),
     "retraction": (lambda: resolvent(retraction="polar"), ValueError, "'polar' is unknown; choose one of .*geodesic.*additive"),
     "no size": (lambda: PullbackManifold(Identity(), 0), ValueError, r"shape = \(0, 0\) is no shape of a matrix; pass two"),
     "three sizes": (lambda: PullbackManifold(Identity(), (2, 2, 2)), ValueError, "no shape of a matrix"),
@@ -152,6 +168,11 @@ CASES = {
         lambda: solve_fixed_points(2 * np.ones((1, 1)), np.ones((1, 1)), "power-law", max_iterations=9),
         FixedPointError,
         "1 of 1 stimuli have no fixed point .* stimulus 0: .*or pass on_failure='mask'",
+    ),
+    "half precision": (
+        lambda: solve_fixed_points(ZERO.astype(np.float16), np.zeros((2, N), np.float16)),
+        ValueError,
+        "weights has dtype float16; convert it to float32 or float64",
     ),
     "one-dimensional drive": (
         lambda: solve_fixed_points(ZERO, np.zeros(N)),
@@ -213,7 +234,12 @@ CASES = {
     "no units": (lambda: RateNetwork(0), ValueError, "n_units = 0 is not positive"),
     "no inputs": (lambda: RateNetwork(2, 0), ValueError, "n_inputs = 0"),
     "no outputs": (lambda: RateNetwork(2, 2, -1), ValueError, "n_outputs = -1"),
-    "dtype": (lambda: RateNetwork(2, dtype=int), ValueError, "dtype = int64 is not real floating-point; choose float32"),
+    "dtype": (lambda: RateNetwork(2, dtype=int), ValueError, "dtype = int64 is not supported; choose float32"),
+    "no stimuli": (
+        lambda: FixedPointCost(RateNetwork(2, 3), np.zeros((0, 3)), SquaredError(np.zeros((0, 2)))),
+        ValueError,
+        "no stimuli: .*pass at least one row",
+    ),
     "stimuli of another width": (
         lambda: RateNetwork(2, 3).fixed_points(np.zeros((2, 2)), np.zeros((5, 2))),
         ValueError,

@@ -1,5 +1,7 @@
 """Fixed points of a batch: certified honestly, one stimulus at a time, with their stability."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from riemannrnn import Anderson, FixedPointError, Newton, Picard, RateNetwork, solve_fixed_points
 from riemannrnn.equilibrium import spectral_abscissa, stability
+from riemannrnn.equilibrium.solving import SOLVERS as SOLVERS_BY_NAME
 from riemannrnn.network import ACTIVATIONS, Dense
 
 SOLVERS = {
@@ -58,6 +61,22 @@ def test_linear_fixed_points_are_those_of_a_linear_solve():
     expected = np.linalg.solve(np.eye(8) - W, x.T).T
     for solver in SOLVERS.values():
         np.testing.assert_allclose(solve_fixed_points(W, x, "identity", solver=solver).rates, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", SOLVERS_BY_NAME)
+@pytest.mark.parametrize("function", [lambda z: z, lambda z: z[...]], ids=["itself", "a view"])
+def test_an_activation_may_answer_with_the_memory_of_its_inputs(solver, function):
+    """What solvers do to rates in place must not reach the inputs, which may be the caller's stimuli."""
+    W, x = problem(n=40, radius=0.4)
+    x.flags.writeable = False
+
+    def solved(function):
+        activation = replace(ACTIVATIONS["identity"], function=function)
+        return solve_fixed_points(W, x, activation, solver=solver)
+
+    result, expected = solved(function), solved(lambda z: z + 0.0)
+    np.testing.assert_allclose(result.rates, np.linalg.solve(np.eye(40) - W, x.T).T, atol=1e-9)
+    np.testing.assert_array_equal(result.iterations, expected.iterations)
 
 
 @pytest.mark.parametrize("solver", ["auto", "picard", "anderson", "newton"])

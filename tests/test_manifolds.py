@@ -10,7 +10,7 @@ from cases import CASES, CHARTS, GEOMETRIES, N, short_vector
 from pymanopt.manifolds.manifold import Manifold
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
-from manifolds import PointCache, check_manifold
+from manifolds import Composition, Identity, PointCache, PullbackManifold, SignedLog, check_manifold
 from manifolds.arrays import inner
 from manifolds.checks import check_equal, check_numbers, check_slope
 
@@ -214,3 +214,11 @@ def test_a_changed_point_gets_fresh_geometry(case):
     used.norm(W, V)
     W *= 0.5
     assert used.norm(W, V) == fresh.norm(W.copy(), V)
+
+
+def test_a_straight_line_stops_before_the_edge_of_an_inner_chart():
+    inside, out = np.full((2, 2), 0.5), np.full((2, 2), -1.0)
+    for chart in (SignedLog(np.ones(2)), Composition(Identity(), SignedLog(np.ones(2)))):
+        manifold = PullbackManifold(chart, 2, "additive")
+        assert manifold.chart.exit_time(inside, out, "additive") == pytest.approx(0.5)
+        assert manifold.retraction(inside, out).min() > 0

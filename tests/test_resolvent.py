@@ -181,3 +181,13 @@ def test_near_singular_points_are_exact_or_refused(n, dtype, exponent, seed):
         A = right.T @ np.diag(1 / values) @ left.T
         expected = pytest.approx(np.linalg.norm(A @ A), rel=float(1e3 * n * epsilon / smallest))
         assert manifold.norm(W, np.eye(n, dtype=dtype)) == expected
+
+
+def test_arrays_that_a_caller_changes_are_not_those_of_the_chart():
+    g, W = gains(n=N), 0.1 * np.arange(N * N).reshape(N, N) / N**2
+    manifold, chart = PullbackManifold(Resolvent(g), N), Resolvent()
+    before, coordinates = manifold.norm(W, W), chart.value(W)
+    g *= 2
+    coordinates *= 2
+    assert manifold.norm(W, W) == before == manifold.norm(W + 0.0, W)
+    np.testing.assert_allclose(chart.value(W), np.linalg.inv(np.eye(N) - W), atol=1e-12)

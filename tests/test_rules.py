@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from cases import N, short_vector
 
-from manifolds import Identity, PullbackManifold, Resolvent
+from manifolds import FixedRank, Identity, PullbackManifold, Resolvent, ScaledMonotoneManifold
 from manifolds.checks import check_slope
-from riemannrnn import FixedPointCost, RateNetwork, SquaredError
+from riemannrnn import FixedPointCost, LowRank, RateNetwork, SquaredError
 from riemannrnn.learning.optimizers import MetricRule, ParallelTransport
 from riemannrnn.learning.rules import (
     DeltaW3,
@@ -170,6 +170,36 @@ def test_momentum_carries_the_velocity_on():
     rule = ParallelTransport(manifold, momentum=0.5)
     found, _ = rule.step(other, cost.at(other), 0.0, rule.carry(W, V, None))
     np.testing.assert_allclose(found, manifold.exp(W, 1.5 * V), rtol=1e-9)
+
+
+def test_momentum_of_straight_steps_is_carried_to_where_they_end(generator):
+    manifold = PullbackManifold(Resolvent(), N, "additive")
+    point, velocity = 0.3 * generator.standard_normal((2, N, N)) / N**0.5
+    rule = ParallelTransport(manifold, "additive")
+    carried, end = rule.carry(point, velocity, None), rule.move(point, velocity)
+    np.testing.assert_array_equal(end, point + velocity)
+    np.testing.assert_allclose(carried, manifold.transport(point, end, velocity), atol=1e-12)
+    assert manifold.norm(end, carried) == pytest.approx(manifold.norm(point, velocity))
+
+
+def test_momentum_on_a_manifold_of_pymanopt(generator):
+    """It has a vector transport, but no parallel one."""
+    manifold = FixedRank(N, N, 2, seed=0)
+    network = RateNetwork(N, 3, 2, seed=0, connectivity=LowRank(2))
+    loss = SquaredError(generator.standard_normal((BATCH, 2)))
+    cost, point = FixedPointCost(network, generator.standard_normal((BATCH, 3)), loss), network.initial_weights(0.5)
+    rule = ParallelTransport(manifold)
+    evaluation = cost.at(point)
+    after, memory = rule.step(point, evaluation, RATE)
+    velocity, _ = rule.velocity(point, evaluation, RATE)
+    assert all(map(np.array_equal, memory, manifold.transport(point, after, velocity)))
+    assert cost(rule.step(after, cost.at(after), RATE, memory)[0]) < cost(after) < cost(point)
+
+
+def test_points_of_several_arrays_are_no_weights_to_add_to():
+    for manifold in (ScaledMonotoneManifold(N), FixedRank(N, N, 2)):
+        with pytest.raises(ValueError, match=r"several arrays.*choose retraction='geodesic'"):
+            MetricRule(manifold, "additive")
 
 
 @pytest.mark.parametrize("name", ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"])

@@ -25,9 +25,11 @@ def history(loss=(), **lists):
     ("criterion", "goes_on", "ends", "converged"),
     [
         (LossBelow(1.0), history([0.5, 1.0]), history([2.0, 0.9]), True),
+        (LossBelow(1.0), history([0.5, np.nan]), history([np.nan, 0.9]), True),
         (LossBelow(1.0, batches=3), history([0.1, 0.1]), history([9.0, 0.1, 0.1, 2.7]), True),
         (StepBelow(0.1), history(step_length=[0.01, 0.1], shortened=[1.0, 1.0]),
          history(step_length=[0.2, 0.09], shortened=[0.5, 1.0]), True),
+        (StepBelow(0.1), history(step_length=[np.nan], shortened=[1.0]), None, True),
         (StepBelow(0.1), history(step_length=[0.01], shortened=[0.5]), history(step_length=[0.01], shortened=[1.0]), True),
         (StepBelow(0.1), history(step_length=[0.0], shortened=[0.0]), history(step_length=[0.0], shortened=[1.0]), True),
         (NoProgress(2), history(test_loss=[3.0, np.nan, 2.0, 1.9]), history(test_loss=[1.9, np.nan, 2.0, np.nan, 1.9]), False),

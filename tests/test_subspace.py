@@ -198,3 +198,10 @@ def test_signed_weights_refuse_other_signs():
         SignedLog(np.array([1.0, 0.5]))
     with pytest.raises(InvalidArrayError, match="4 signs at a point"):
         PullbackManifold(SignedLog(signs()), 3).norm(np.ones((3, 3)), np.ones((3, 3)))
+
+
+def test_a_mask_is_not_the_callers_array():
+    present = np.ones((2, 2), bool)
+    subspace = mask(present)
+    present[0, 0] = False
+    np.testing.assert_array_equal(subspace.project(np.ones((2, 2))), 1)

@@ -85,6 +85,37 @@ def singular_values(weights, gains):
     return np.array([np.linalg.svd(np.eye(len(weights)) - row[:, None] * weights, compute_uv=False)[-1] for row in gains])
 
 
+def test_the_plane_of_a_path_without_extent():
+    W = np.diag([0.1, 0.2])
+    for points, share in (([W, W], np.nan), ([np.eye(2), W], np.nan), ([W, 2 * W], 1.0)):  # I has no coordinates
+        plane = Plane.of_path(Resolvent(), points)
+        np.testing.assert_allclose(plane.project(W if share != 1 else 2 * W), 0, atol=1e-12)
+        np.testing.assert_equal(round(plane.explained, 6), share)
+    plane = Plane.of_path(Identity(), [np.zeros((1, 1)), np.full((1, 1), 0.25)])  # a single weight
+    assert abs(plane.project(np.zeros((1, 1)))[0]) == pytest.approx(0.25)
+    np.testing.assert_allclose(plane.weights(plane.project(np.zeros((1, 1)))[0], 7.0), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0])
+def test_smallest_singular_value_of_few_units_and_of_none(n, scale):
+    weights, gains = scale * np.eye(n)[::-1], np.linspace(0, 1, 3 * n).reshape(3, n)
+    expected = np.linalg.svd(np.eye(n) - gains[:, :, None] * weights, compute_uv=False)[:, -1].min()
+    assert SmallestSingularValue()(weights, gains) == pytest.approx(expected, abs=1e-8)
+
+
+def test_to_analyse_adds_nothing_to_the_record_of_a_run(trained):
+    points, trained_on = trained
+    seen = []
+    cost = trained_on.take(np.arange(len(trained_on.drive)))
+    cost.observer, before = lambda *what: seen.append(what), cost.evaluations.total
+    path = LearningPath(points[:2], cost=cost)
+    path.measure(path.metrics(("euclidean",)))
+    path.losses_between({})
+    landscape(cost, Plane.of_path(Identity(), points[:2]), np.zeros(1), np.zeros(1))
+    assert (seen, cost.evaluations.total) == ([], before)
+
+
 def test_smallest_singular_value_of_many_units():
     generator = np.random.default_rng(0)
     weights, gains = 0.9 * generator.standard_normal((80, 80)) / 80**0.5, generator.uniform(0.2, 1, (150, 80))

@@ -37,6 +37,15 @@ def test_learning_happens(network, digits, rule):
     assert history.stopped == "All 8 epochs done."
 
 
+@pytest.mark.parametrize("rule", ["dW3", "adam"])
+def test_scalars_of_numpy_leave_single_precision_as_it_is(rule):
+    digits, network = load_digits(np.float32), RateNetwork(20, 64, 10, seed=0, dtype=np.float32)
+    options = {"learning_rate": np.float64(0.01), "longest_step": np.float64(1), "decay": np.float64(0.01 * (rule == "adam"))}
+    history = run(network, digits, rule, batch_size=200, epochs=1, schedule=lambda share: np.exp(-share), **options)
+    assert history.stopped == "All 1 epochs done."
+    assert history.weights.dtype == np.float32
+
+
 def test_a_run_is_reproducible_to_the_bit(network, digits):
     first, again, other = run(network, digits), run(network, digits), run(network, digits, seed=1)
     np.testing.assert_array_equal(first.weights, again.weights)

@@ -11,7 +11,7 @@ from manifolds import Array, ConvergenceError, WeightManifold
 from riemannrnn.analysis.learning_path import TIMES, LearningPath
 from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
 from riemannrnn.analysis.survey import Progress, ignore
-from riemannrnn.equilibrium.chunks import one_blas_thread
+from riemannrnn.workers import one_blas_thread
 
 SAME_VALLEY = 0.02
 """A barrier below this share of the loss at the start of learning is none."""

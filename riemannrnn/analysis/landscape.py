@@ -12,7 +12,7 @@ import xarray as xr
 from manifolds import Array, Chart
 from manifolds.arrays import frobenius_norm, inner
 from riemannrnn.analysis.path_geometry import FAILURES
-from riemannrnn.analysis.survey import Progress, evenly, ignore
+from riemannrnn.analysis.survey import Progress, evenly, ignore, unobserved
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.equilibrium.arnoldi import plain
 from riemannrnn.learning.cost import FixedPointCost
@@ -90,12 +90,14 @@ class Plane:
                 rows.append((chart.value(points[place]) - origin).astype(np.float32).reshape(-1))
             except FAILURES:
                 continue
-        stack = np.stack(rows)
+        stack = np.stack([*rows, np.zeros_like(rows[0])])  # two at least
         values, vectors = np.linalg.eigh((stack @ stack.T).astype(np.float64))
         combined = vectors[:, [-1, -2]].T.astype(np.float32) @ stack
         axes, _ = np.linalg.qr(combined.T.astype(np.float64))  # orthonormal, also where the second vanishes
+        axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # a single weight has one direction
         first, second = (axis.reshape(origin.shape) for axis in axes.T)
-        return cls(chart, origin, first, second, float(values[-2:].sum() / values.sum()))
+        explained = values[-2:].sum() / values.sum() if values[-1] > 0 else nan
+        return cls(chart, origin, first, second, float(explained))
 
     def project(self, point: Array | None) -> tuple[float, float]:
         """Return the u and v of the nearest point of the plane; NaN for none, or one without coordinates."""
@@ -142,7 +144,7 @@ def landscape(cost: FixedPointCost, plane: Plane, first: Array, second: Array, p
     done = iter(range(1, len(first) + 1))
 
     def row(u: float, stop: Event) -> Array:
-        part, values = cost.take(np.arange(len(cost.drive))), []
+        part, values = unobserved(cost), []
         for v in second:
             if stop.is_set():
                 break

@@ -11,10 +11,10 @@ from manifolds import Array, WeightManifold
 from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.recorded import RecordedRun
-from riemannrnn.analysis.survey import Progress, Survey, ignore
+from riemannrnn.analysis.survey import Progress, Survey, ignore, unobserved
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.workers import one_blas_thread
 
 TIMES = 41
 """Points along a geodesic and a straight line at which the loss is evaluated."""
@@ -58,7 +58,7 @@ class LearningPath:
     ) -> None:
         self.points = points
         self.steps = np.arange(len(points)) if steps is None else np.asarray(steps)
-        self.cost = cost
+        self.cost = None if cost is None else unobserved(cost)
         self.name = name
         if len(points) < 2:
             raise ValueError(f"{len(points)} points make no path; pass two at least")

@@ -12,7 +12,7 @@ from riemannrnn.analysis.landscape import PLANE_POINTS, Plane, landscape, path_o
 from riemannrnn.analysis.learning_path import LearningPath
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.survey import Progress, ignore
-from riemannrnn.equilibrium.chunks import one_blas_thread
+from riemannrnn.workers import one_blas_thread
 
 SURVEY_SHARE, LINES_SHARE = 0.75, 0.1
 """Of the work of a report: the survey of the path, and the losses along lines."""

@@ -162,7 +162,8 @@ def _combined(coefficients: Array, basis: Array) -> Array:
 
 def _smallest_ritz_vector(basis: Array, images: Array) -> Array:
     """Coefficients c of the vector c·basis, shape (batch, k), that makes ‖c·images‖ / ‖c·basis‖ least; basis (batch, k, n)."""
-    scale = np.maximum(np.linalg.norm(basis, axis=2), np.finfo(basis.dtype).tiny)
+    lengths = np.linalg.norm(basis, axis=2)
+    scale = np.where(lengths > np.finfo(basis.dtype).tiny ** 0.5, lengths, 1.0)  # shorter ones span nothing
     overlap = (basis @ basis.mT).astype(np.float64) / (scale[:, :, None] * scale[:, None, :])
     stiffness = (images @ images.mT).astype(np.float64) / (scale[:, :, None] * scale[:, None, :])
     values, vectors = np.linalg.eigh(overlap)

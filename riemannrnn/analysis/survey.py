@@ -21,7 +21,7 @@ from riemannrnn.analysis.path_geometry import (
 )
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.cost import Evaluations, FixedPointCost
 from riemannrnn.learning.rules import delta_w3, delta_w4
 from riemannrnn.workers import workers
 
@@ -48,6 +48,13 @@ def ignore(share: float) -> None:
 def evenly(count: int, most: int) -> Array:
     """Return at most so many of the places 0 … count − 1, evenly spread, with both ends."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def unobserved(cost: FixedPointCost) -> FixedPointCost:
+    """Return a cost for one thread that counts for itself and has no observer: to analyse a run adds nothing to its record."""
+    part = cost.take(np.arange(len(cost.drive)))
+    part.evaluations, part.observer = Evaluations(), None
+    return part
 
 
 @final
@@ -80,7 +87,6 @@ class Survey:
         self._losses, self._singular_values = np.full(count, nan), np.full(count, nan)
         self._notes = Notes()
         self._singular: dict[tuple[str, int], bool] = {}
-        self._lock = Lock()
         shot = {name: needs_shooting(manifold) for name, manifold in metrics.items()}
         self._places = {name: evenly(count, SHOOTING_POINTS if shot[name] else count) for name in metrics}
         self._far = {name: {*evenly(len(self._places[name]), FAR_POINTS if shot[name] else count)} for name in metrics}
@@ -126,7 +132,7 @@ class Survey:
 
     def _walk(self, places: Array, stop: Event, report: Callable[[], None]) -> None:
         meters = {name: PathMeter(manifold, self._geodesics[name]) for name, manifold in self._metrics.items()}
-        cost = None if self._cost is None else self._cost.take(np.arange(len(self._cost.drive)))
+        cost = None if self._cost is None else unobserved(self._cost)
         smallest = SmallestSingularValue()
         for place in map(int, places):
             if stop.is_set():

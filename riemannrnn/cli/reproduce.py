@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 from rich.progress import Progress
-from threadpoolctl import threadpool_limits
 
 from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
 from riemannrnn.datasets import DATA_VARIABLE, Dataset, DatasetError, fetch_mnist, load_mnist
 from riemannrnn.paper import FIGURES, Reproduction, Settings, write_numbers, write_paper, write_reproduction
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_toml
+from riemannrnn.workers import one_blas_thread
 
 SEEDS = 3
 """Of MNIST, by default."""
@@ -91,7 +91,7 @@ def _load(folder: Path | None, download: bool) -> tuple[Dataset, Dataset]:
 def _reproduce(names: list[str], folder: Path, mnist: tuple[Dataset, Dataset] | None, settings: Settings) -> list[Reproduction]:
     """Compute and write the figures one by one; after Ctrl-C return those that there are."""
     finished: list[Reproduction] = []
-    with progress_bars() as progress, threadpool_limits(1, "blas"):  # its threads would wait for each other, not work
+    with progress_bars() as progress, one_blas_thread():  # its threads would wait for each other, not work
         for name in names:
             where = folder if len(names) == 1 else folder / name
             where.mkdir(exist_ok=True)

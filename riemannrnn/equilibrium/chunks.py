@@ -9,16 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
-from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
-from riemannrnn.workers import busy_core, cores, keep_to_one_core, on_a_busy_core
+from riemannrnn.workers import busy_core, cores, keep_to_one_core, on_a_busy_core, one_blas_thread
 
 Result = TypeVar("Result")
 
@@ -114,53 +112,5 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), "riemannrnn", initializer=keep_to_one_core)
 
 
-class _OneBlasThread(AbstractContextManager[None]):
-    """Holds BLAS to one thread while any caller is inside; the limit is global, so that only the last to leave lifts it.
-
-    threadpoolctl lets only the thread that set a limit lift it. Callers come from many threads, so that one thread does both.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = Lock(), 0
-        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="riemannrnn-blas")
-        self._limits: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._keeper.submit(self._limit).result()
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._keeper.submit(self._lift).result()
-
-    def _limit(self) -> None:
-        self._limits = _controller().limit(limits=1, user_api="blas")
-        self._limits.__enter__()
-
-    def _lift(self) -> None:
-        self._limits.__exit__(None, None, None)
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@cache
-def one_blas_thread() -> _OneBlasThread:
-    """Return the context in which BLAS has one thread, whoever else is inside."""
-    return _OneBlasThread()
-
-
-def _forget_threads() -> None:
-    """Start anew in a forked child, which has none of its parent's threads."""
-    _pool.cache_clear()
-    one_blas_thread.cache_clear()
-
-
-os.register_at_fork(after_in_child=_forget_threads)
+os.register_at_fork(after_in_child=_pool.cache_clear)  # the child has none of its parent's threads
 keep_freed_memory()

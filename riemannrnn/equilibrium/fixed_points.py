@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import Point, all_finite, arrays_of, to_numpy
+from manifolds.arrays import Point, all_finite, arrays_of, is_single_or_double, to_numpy
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
@@ -191,7 +191,7 @@ def solve_fixed_points(
 
 
 def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> None:
-    xp = array_namespace(*arrays_of(weights), drive)
+    array_namespace(*arrays_of(weights), drive)  # refuses several libraries at once
     if drive.ndim != 2:
         raise ValueError(f"the drive has shape {tuple(drive.shape)}; pass one row a stimulus, shape (batch, n)")
     if initial_rates is not None and initial_rates.shape != drive.shape:
@@ -199,8 +199,8 @@ def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> 
             f"initial_rates has shape {tuple(initial_rates.shape)}, the drive {tuple(drive.shape)}; make them equal"
         )
     for name, array in (*(("weights", array) for array in arrays_of(weights)), ("drive", drive)):
-        if not xp.isdtype(array.dtype, "real floating"):
-            raise ValueError(f"the {name} has dtype {array.dtype}; convert it to a real floating-point dtype")
+        if not is_single_or_double(array):
+            raise ValueError(f"the {name} has dtype {array.dtype}; convert it to float32 or float64")
     for array in arrays_of(weights):
         if array.dtype != drive.dtype:
             raise ValueError(f"the weights are {array.dtype}, the drive is {drive.dtype}; convert one, dtypes are never mixed")

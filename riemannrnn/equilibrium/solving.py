@@ -51,7 +51,7 @@ def solve_equation(
     Raises
     ------
     ValueError
-        For an unknown solver, naming those known.
+        For an unknown solver, naming those known, or one that is for linear equations alone.
     """
     with quiet(), held(equation.drive):
         solve, name, plan = _chosen(equation, start, solver, tolerance, max_iterations, known)
@@ -87,7 +87,7 @@ def _chosen(
         stated = solver.prepare(equation, start, tolerance)
         return lambda rows: stated.solve(rows, max_iterations), f"{solver.name} (at most {stated.iterations} iterations)", None
     if not isinstance(solver, Iteration):
-        raise TypeError(f"{solver.name} does not find fixed points; pass it for the adjoints alone, or choose an Iteration")
+        raise ValueError(f"{solver.name} does not find fixed points; pass it for the adjoints alone, or choose an Iteration")
     iteration = solver
 
     def solve(rows: slice) -> Solution:

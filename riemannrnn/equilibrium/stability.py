@@ -10,10 +10,10 @@ from array_api_compat import array_namespace, device
 from manifolds import Array
 from manifolds.arrays import Point, machine_epsilon, to_numpy
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
-from riemannrnn.equilibrium.chunks import map_chunks, one_blas_thread
+from riemannrnn.equilibrium.chunks import map_chunks
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.network.connectivity import Connectivity
-from riemannrnn.workers import cores
+from riemannrnn.workers import cores, one_blas_thread
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
 """Up to this many units all eigenvalues are computed, of every stimulus or of those of a survey."""
@@ -57,8 +57,8 @@ def spectral_abscissa(connectivity: Connectivity, weights: Point, gains: Array) 
     return xp.asarray(rightmost - 1, dtype=gains.dtype, device=device(gains))
 
 
-def survey_stability(connectivity: Connectivity, weights: Point, gains: Array, limit: float = 0.0) -> tuple[float, int]:
-    """Return the largest spectral abscissa of −I + G W over all stimuli, and for how many it is not below a limit.
+def survey_stability(connectivity: Connectivity, weights: Point, gains: Array) -> tuple[float, int]:
+    """Return the largest spectral abscissa of −I + G W over all stimuli, and how many are not stable.
 
     Every stimulus is screened by plain Arnoldi steps, all stimuli in lock-step. Those that may be the worst, or whose sign
     is open, are then computed: the sixteen worst as by `spectral_abscissa`, the others as it does for many units. What is
@@ -69,17 +69,15 @@ def survey_stability(connectivity: Connectivity, weights: Point, gains: Array, l
     ----------
     connectivity, weights, gains
         As for `spectral_abscissa`; at least one stimulus.
-    limit
-        0, to count those that are not stable; below it, by a margin.
     """
-    rightmost = _rightmost_parts(connectivity, weights, gains, 1 + limit, largest=True)
-    return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= 1 + limit))
+    rightmost = _rightmost_parts(connectivity, weights, gains, 1.0, largest=True)
+    return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= 1))
 
 
 def unstable_stimuli(connectivity: Connectivity, weights: Point, gains: Array, limit: float = 0.0) -> tuple[float, Array]:
     """Return an estimate of the largest spectral abscissa, and the stimuli whose own is not below a limit.
 
-    As `survey_stability`, but that stimuli which are clear of the limit are only screened.
+    As `survey_stability`, but that stimuli which are clear of the limit, 0 or below it by a margin, are only screened.
 
     Returns
     -------

@@ -1,16 +1,17 @@
 """The main job: every metric × retraction × solver on one task from one starting point, within one budget of evaluations."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import nan
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.contest import Entry, Progress, run_contender
 from riemannrnn.learning.task import Task
+from riemannrnn.workers import one_blas_thread
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
 """The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""
@@ -87,13 +88,13 @@ def compare(
     """
     if budget < 2:
         raise ValueError(f"budget = {budget} is too small: a step takes a cost and a gradient; choose at least 2")
-    if not learning_rates:
+    if len(learning_rates) == 0:
         raise ValueError("learning_rates is empty; give at least one")
     entries: list[Entry] = []
     report: Progress = progress or (lambda contender, share: None)
-    threads = 1 if task.network.n_units <= SINGLE_THREAD_UNITS else None
+    small = task.network.n_units <= SINGLE_THREAD_UNITS
     try:
-        with threadpool_limits(threads, "blas"):
+        with one_blas_thread() if small else nullcontext():
             for contender in all_contenders() if contenders is None else contenders:
                 entries.append(run_contender(contender, task, budget, learning_rates, report))
                 report(contender, 1.0)

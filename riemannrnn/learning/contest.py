@@ -185,13 +185,19 @@ def choose_learning_rate(contender: Contender, start: Start, budget: int, learni
     Raises
     ------
     FixedPointError
-        If every rate loses a fixed point.
+        If every rate fails, as when it loses a fixed point.
     """
-    losses = {rate: _validation_loss(contender, start, budget, rate) for rate in learning_rates}
-    best = min(losses, key=lambda rate: losses[rate])
-    if not isfinite(losses[best]):
+    losses, reasons = dict[float, float](), list[str]()
+    for rate in map(float, learning_rates):
+        try:
+            losses[rate] = _validation_loss(contender, start, budget, rate)
+        except FAILURES as error:
+            reasons.append(str(error))
+    best = min(losses, key=lambda rate: losses[rate], default=nan)
+    if not isfinite(losses.get(best, inf)):
         rates = ", ".join(f"{rate:g}" for rate in learning_rates)
-        raise FixedPointError(f"every learning rate of the grid ({rates}) loses a fixed point; give smaller ones")
+        reason = (reasons or ["the loss on the validation split is not finite"])[0]
+        raise FixedPointError(f"every learning rate of the grid ({rates}) fails; give smaller ones. The first: {reason}")
     return best
 
 
@@ -201,8 +207,6 @@ def _validation_loss(contender: Contender, start: Start, budget: int, rate: floa
         follow_rule(contender, trial, rate)
     except BudgetUsedError:
         return start.task.cost(start.task.validation)(trial.weights)
-    except FAILURES:
-        return inf
     return inf
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from math import inf, isnan
 from typing import Literal, TypeAlias, get_args
 
@@ -12,8 +12,7 @@ from array_api_compat import array_namespace
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
-from manifolds.arrays import all_finite
-from riemannrnn.equilibrium.chunks import held, summed
+from manifolds.arrays import all_finite, copied
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
 from riemannrnn.equilibrium.implicit import Implicit
@@ -84,7 +83,7 @@ class FixedPointCost:
     Raises
     ------
     ValueError
-        For an unknown policy, or stimuli that do not fit the network.
+        For an unknown policy, no stimuli, or some that do not fit the network.
 
     Examples
     --------
@@ -121,6 +120,8 @@ class FixedPointCost:
         self.evaluations = Evaluations()
         self.observer = observer
         self.drive = network.drive(stimuli)
+        if self.drive.shape[0] == 0:
+            raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
         self._solver = solver
         self._adjoint_solver = solver if adjoint_solver is None else adjoint_solver
         self.tolerance = default_tolerance(self.drive) if tolerance is None else tolerance
@@ -141,7 +142,7 @@ class FixedPointCost:
         FixedPointError
             Where J is infinite, or an adjoint cannot be solved.
         """
-        return self.at(weights).gradient
+        return copied(self.at(weights).gradient)
 
     def hessian(self, weights: Point, vector: Point) -> Point:
         """Return the Euclidean Hessian along V, D∇J[V], with the shape of the gradient; raises as `gradient` does.
@@ -306,9 +307,7 @@ class Evaluation:
     @cached_property
     def gradient(self) -> Point:
         """∇J = Σ u rᵀ, with the shape of W."""
-        accumulate = partial(self._cost.network.connectivity.accumulate, self.weights)
-        with held(self.drive):
-            gradient = summed(accumulate, self.adjoint, self.rates)
+        gradient = self.implicit.gradient(self.adjoint)
         self._cost._count("gradient", self)
         return gradient
 

@@ -83,7 +83,7 @@ class MetricRule(Rule):
     Raises
     ------
     ValueError
-        For an unknown retraction.
+        For an unknown retraction, or additive steps where points are not weights.
     """
 
     manifold: Any
@@ -92,6 +92,10 @@ class MetricRule(Rule):
     def __post_init__(self) -> None:
         if self.retraction not in get_args(Retraction):
             raise ValueError(f"retraction = {self.retraction!r} is unknown; choose one of {get_args(Retraction)}")
+        if self.retraction == "additive" and self.manifold.point_layout != 1:
+            raise ValueError(
+                f"points of {self.manifold} are several arrays, which are not weights; choose retraction='geodesic'"
+            )
 
     @property
     def parameterization(self) -> Parameterization:  # type: ignore[override]  # a read-only attribute of the base
@@ -126,6 +130,8 @@ class MetricRule(Rule):
 class ParallelTransport(MetricRule):
     """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport along the step before.
 
+    After a straight step, and on manifolds without parallel transport, P is the manifold's vector transport.
+
     Parameters
     ----------
     manifold, retraction
@@ -155,7 +161,9 @@ class ParallelTransport(MetricRule):
         return descent + self.momentum * self.manifold.to_tangent_space(point, memory), None
 
     def carry(self, point: Point, velocity: Point, memory: Memory) -> Memory:
-        return self.manifold.parallel_transport(point, velocity, velocity)
+        if self.retraction == "geodesic" and hasattr(self.manifold, "parallel_transport"):
+            return self.manifold.parallel_transport(point, velocity, velocity)
+        return self.manifold.transport(point, self.move(point, velocity), velocity)
 
 
 @final

@@ -11,7 +11,6 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
 from manifolds import Array, ManifoldError, Point
-from riemannrnn.equilibrium.chunks import one_blas_thread
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint, write_checkpoint
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
@@ -20,6 +19,7 @@ from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
 from riemannrnn.learning.stopping import Criterion, Verdict
+from riemannrnn.workers import one_blas_thread
 
 START = "Start from `stable_start(network, weights, stimuli)`, or pass guard=False"
 
@@ -224,7 +224,7 @@ class Run:
             self.last = Last(self.point, zero, self.memory)
             self._tell(Step(self.point, zero, 0.0), 0.0)
             return
-        rate = self.learning_rate * self.schedule(self.step / self.steps)
+        rate = self.learning_rate * float(self.schedule(self.step / self.steps))
         velocity, memory = self.rule.velocity(self.point, evaluation, rate, self.memory)
         if self.decay:
             velocity = velocity + rate * self.decay * self.rule.manifold.log(self.point, self.reference)  # type: ignore[attr-defined]

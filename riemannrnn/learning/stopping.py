@@ -85,7 +85,7 @@ class LossBelow(Criterion):
 
     def __call__(self, history: History) -> Verdict | None:
         last = history.loss[-self.batches :]
-        if len(last) < self.batches or sum(last) / len(last) >= self.value:
+        if len(last) < self.batches or not sum(last) / len(last) < self.value:  # NaN is not
             return None
         return Verdict(f"The loss of the last {self.batches} mini-batches is below {self.value:g}.", True)
 
@@ -101,7 +101,7 @@ class StepBelow(Criterion):
     length: float
 
     def __call__(self, history: History) -> Verdict | None:
-        if not history.step_length or history.step_length[-1] >= self.length or history.shortened[-1] < 1:
+        if not history.step_length or not history.step_length[-1] < self.length or history.shortened[-1] < 1:
             return None
         return Verdict(f"The last step is shorter than {self.length:g}.", True)
 

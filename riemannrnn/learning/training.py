@@ -187,8 +187,8 @@ def train(
     Raises
     ------
     ValueError
-        For a batch size or shapes that do not fit, an unknown rule or schedule, an activation for which a manifold cannot
-        promise stability, or a decay on a manifold without logarithm.
+        For a batch size, counts or shapes that do not fit, an unknown rule or schedule, an activation for which a manifold
+        cannot promise stability, or a decay on a manifold without logarithm.
     OutsideManifoldError, SingularPointError
         For weights to start from that are no point of the manifold.
     UnstableStartError
@@ -202,6 +202,9 @@ def train(
     batch_size = count if batch_size is None else batch_size
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size = {batch_size} does not fit {count} stimuli; choose 1 to {count}")
+    for argument, value, least in (("epochs", epochs, 0), ("checkpoint_every", checkpoint_every, 1)):
+        if value < least:
+            raise ValueError(f"{argument} = {value} is too small; choose {least} or more")
     chosen = defaults(rule, manifold)
     name = chosen.rule
     if rule is None and manifold is None:
@@ -223,7 +226,7 @@ def train(
     run = Run(
         rule=stepper,
         cost=FixedPointCost(network, stimuli, resolve_loss(labels, count), on_failure="raise", **options),
-        learning_rate=chosen.learning_rate if learning_rate is None else learning_rate,
+        learning_rate=float(chosen.learning_rate if learning_rate is None else learning_rate),  # a scalar of NumPy has a dtype
         schedule=_schedule(schedule or chosen.schedule),
         batch_size=batch_size,
         steps=epochs * per_epoch,
@@ -231,8 +234,8 @@ def train(
         point=point,
         history=History(parameterization.weights(point), point),
         memory=None if before is None else before.memory,
-        longest_step=chosen.longest_step if longest_step is None else longest_step,
-        decay=decay,
+        longest_step=float(chosen.longest_step if longest_step is None else longest_step),
+        decay=float(decay),
         guard=_guard(not promised if guard is None else guard),
         held_out=None if held_out is None else _held_out(network, *held_out, options),
         evaluate_every=evaluate_every or per_epoch,

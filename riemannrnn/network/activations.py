@@ -39,9 +39,11 @@ class Activation:
     elementary: str | None = None
 
     def respond(self, inputs: Array, out: Array | None = None) -> Array:
-        """Return f(inputs), in the array `out` where f can be computed in place."""
+        """Return f(inputs), in the array `out` where f can be computed in place, or in one that the inputs have no part in."""
         if self.elementary is None:
-            return self.function(inputs)
+            value = self.function(inputs)
+            shared = value is inputs or (isinstance(value, np.ndarray) and np.may_share_memory(value, inputs))
+            return namespace_of(inputs).asarray(value, copy=True) if shared else value
         return into(out, getattr(namespace_of(inputs), self.elementary), inputs)
 
     @classmethod

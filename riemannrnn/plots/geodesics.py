@@ -224,8 +224,8 @@ def geodesics_figure(data: xr.Dataset) -> Figure:
 
 
 def _plane_title(data: xr.Dataset) -> str:
-    held = f"{data.attrs['explained']:.1%} of the squared distances from its end"
-    return f"the plane of the path's principal components in {data.attrs['chart']} holds {held}"
+    plane, share = f"the plane of the path's principal components in {data.attrs['chart']}", data.attrs["explained"]
+    return plane if np.isnan(share) else f"{plane} holds {share:.1%} of the squared distances from its end"
 
 
 def _handles(data: xr.Dataset) -> list[Any]:
