@@ -11,7 +11,7 @@ from threading import Barrier, Event, get_ident
 import numpy as np
 import pytest
 from cases import fixed_point_problem as problem
-from threadpoolctl import threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 from riemannrnn import solve_fixed_points
 from riemannrnn.equilibrium import chunks
@@ -20,6 +20,13 @@ from riemannrnn.workers import on_a_busy_core, one_blas_thread, workers
 
 def blas_threads():
     return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def set_blas_threads(counts):
+    """Do so in a thread that ends: threadpoolctl lets no other set them while the one that did is alive."""
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    with ThreadPoolExecutor(1) as pool:
+        list(pool.map(lambda library, count: library.set_num_threads(count), libraries, counts))
 
 
 @pytest.fixture
@@ -47,7 +54,17 @@ def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units,
     assert len(entered) == held
 
 
-@pytest.mark.usefixtures("two_cores")
+@pytest.fixture
+def _two_blas_threads():
+    """The suite has one, so that nothing could be held back."""
+    before = blas_threads()
+    set_blas_threads([2] * len(before))
+    assert set(blas_threads()) == {2}
+    yield
+    set_blas_threads(before)
+
+
+@pytest.mark.usefixtures("two_cores", "_two_blas_threads")
 def test_blas_has_its_threads_back_whoever_leaves_last():
     before = blas_threads()
     seen = []
@@ -58,6 +75,7 @@ def test_blas_has_its_threads_back_whoever_leaves_last():
     assert blas_threads() == before
 
 
+@pytest.mark.usefixtures("_two_blas_threads")
 def test_blas_has_its_threads_back_when_workers_end_while_others_hold_it():
     threads, inside, leave = blas_threads(), Event(), Event()
 
