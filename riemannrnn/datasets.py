@@ -45,7 +45,7 @@ class Dataset:
     Raises
     ------
     DatasetError
-        If shapes or types differ from the above, or a label lies outside the classes.
+        If shapes or types differ from the above, a number is not finite, or a label lies outside the classes.
     """
 
     name: str
@@ -68,6 +68,12 @@ class Dataset:
                 "least one: check that stimuli and labels belong together"
             )
         xp = array_namespace(labels)
+        finite = xp.all(xp.isfinite(stimuli), axis=1)
+        if not bool(xp.all(finite)):
+            raise DatasetError(
+                f"{self.name}: stimulus {int(xp.nonzero(~finite)[0][0])} holds NaN or infinity, since every number must "
+                "be finite: repair it or leave it out"
+            )
         smallest, largest = int(xp.min(labels)), int(xp.max(labels))
         n_classes = self.n_classes or largest + 1
         if smallest < 0 or largest >= n_classes:

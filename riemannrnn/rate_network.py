@@ -1,6 +1,7 @@
 """A recurrent network of rate units with a fixed read-in and readout; its recurrent weights are the point that learns."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,14 @@ class RateNetwork:
         """Return random recurrent weights of spectral radius about `radius`; the same at every call.
 
         They have shape (n, n), or are the parameters of the connectivity.
+
+        Raises
+        ------
+        ValueError
+            For a radius that is negative or not finite.
         """
+        if not 0 <= radius < inf:
+            raise ValueError(f"radius = {radius} is no spectral radius; choose a number from 0 on")
         sample = self.connectivity.initial(self.n_units, radius, np.random.default_rng(self._weight_stream))
         return map_arrays(self._here, sample)
 
@@ -120,6 +128,11 @@ class RateNetwork:
         for array in arrays_of(weights):
             check_backend("weights", array, self.namespace)
         return solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs: of units, where there is no readout."""
+        return self.n_units if self.readout is None else int(self.readout.shape[0])
 
     def outputs(self, rates: Array) -> Array:
         """Return the outputs W_out r, shape (batch, n_outputs)."""

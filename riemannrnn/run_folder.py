@@ -62,7 +62,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+        raise RunFolderError(
+            f"cannot write {path}: {error.strerror or error}; free space, make the folder writable, or choose another"
+        ) from error
     finally:
         with suppress(OSError):  # what went wrong before says more
             temporary.unlink()

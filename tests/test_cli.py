@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from riemannrnn import cli
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import all_contenders
+from riemannrnn.learning.contest import Entry
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.run_folder import RunFolderError
 
@@ -31,9 +32,9 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def refused(result):
-    """Return the one sentence with which a command was refused."""
-    assert result.exit_code == 2, result.output
+def refused(result, status=2):
+    """Return the one sentence with which a command was refused, or ended before it could finish."""
+    assert result.exit_code == status, result.output
     assert isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
     (line,) = result.stderr.strip().splitlines()
@@ -143,6 +144,7 @@ def test_help_shows_an_example():
     ("arguments", "message"),
     [
         (["--activation", "tahn"], "'tahn'"),
+        (["--radius", "inf"], "radius = inf is no spectral radius"),
         (["--manifold", "dales"], "manifold 'dales' is unknown; choose among euclidean, "),
         (["--activation", "tahn"], "tanh"),
         (["--contender", "adam"], "no contender's name contains 'adam'; the names are euclidean/additive/fixed-step, "),
@@ -169,6 +171,25 @@ def test_a_disk_that_fills_up_is_said_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr("riemannrnn.cli.compare.write_toml", full)
     assert "No space left on device" in refused(run(*TINY, "--output", tmp_path))
+
+
+def test_a_table_is_shown_though_its_files_cannot_be_written(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise RunFolderError("cannot write history.nc: No space left on device; free space")
+
+    monkeypatch.setattr("riemannrnn.cli.compare.write_netcdf", full)
+    result = run(*TINY, "--output", tmp_path)
+    assert "No space left on device" in refused(result, status=1)
+    assert "evaluations for each contender" in result.stdout
+
+
+def test_a_comparison_without_a_result_is_no_success(tmp_path, monkeypatch):
+    entry = Entry(all_contenders()[0], stopped="Failed: on purpose")
+    monkeypatch.setattr(
+        "riemannrnn.cli.compare.compare", lambda task, contenders, budget, progress: Comparison((entry,), budget)
+    )
+    monkeypatch.setattr("riemannrnn.cli.compare.write_comparison", lambda *arguments: [])
+    assert run(*TINY, "--output", tmp_path).exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from riemannrnn.datasets import load_digits
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning import contest
 from riemannrnn.learning.comparison import compare
-from riemannrnn.learning.contenders import OPTIMIZERS, all_contenders, choose_contenders
+from riemannrnn.learning.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
 from riemannrnn.learning.optimizers import MetricRule
 from riemannrnn.learning.task import Task
 from riemannrnn.plots import comparison_figure, plot_accuracies, plot_losses, plot_stability
@@ -164,6 +164,21 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
     assert np.isnan([rule.training_loss, rule.learning_rate, descent.training_loss, descent.seconds]).all()
     assert rule.history == descent.history == []
     assert healthy.stopped == f"Used its {BUDGET} evaluations."
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("resolvant", "geodesic", "fixed-step"), "metric = 'resolvant': unknown; did you mean resolvent"),
+        (("resolvent", "geodesic", "fixed-stop"), "solver = 'fixed-stop': unknown; did you mean fixed-step"),
+        (("resolvent", "geodetic", "fixed-step"), "retraction = 'geodetic': unknown; did you mean geodesic"),
+        (("resolvent", "additive", "dW3"), "the rules dW3 and dW4, and no others, have a metric per-stim"),
+        (("per-stimulus", "additive", "momentum"), "the rules dW3 and dW4, and no others"),
+    ],
+)
+def test_a_contender_that_is_none(names, message):
+    with pytest.raises(ValueError, match=message):
+        Contender(*names)
 
 
 def test_learning_rates_of_numpy():

@@ -105,6 +105,7 @@ def test_split_refuses_sizes_that_do_not_fit(sizes: tuple[int, ...]) -> None:
         (np.zeros((4, 2)), np.zeros(4), 0, "int64 label"),
         (np.zeros((0, 2)), np.zeros(0, np.int64), 0, "at least one"),
         (np.zeros((2, 2)), np.array([-1, 1]), 0, "from -1 to 1"),
+        (np.array([[0.0], [np.inf]]), np.zeros(2, np.int64), 0, "stimulus 1 holds NaN or infinity"),
         (np.zeros((2, 2)), np.array([0, 5]), 3, "n_classes=6"),
     ],
 )

@@ -184,7 +184,7 @@ def test_euclidean_adam_keeps_its_fixed_points_under_a_guard():
     assert all(guarded.shortened[int(reason.split(":")[0][5:]) - 1] < 1 for reason in guarded.guard_reasons)
 
 
-REMEDY = r"Start from `stable_start\(network, weights, stimuli\)`, or pass guard=False"
+REMEDY = r"Start from `riemannrnn\.learning\.stable_start\(network, weights, stimuli\)`, or pass guard=False"
 
 
 def test_a_start_without_fixed_points_is_refused():

@@ -114,6 +114,11 @@ def test_options_that_cannot_be(tmp_path, options):
 def test_weights_that_are_no_square_matrix(tmp_path):
     with PathRecorder(tmp_path, {}) as recorder, pytest.raises(ValueError, match=r"shape \(2, 3\); pass one square matrix"):
         recorder.record(0, np.zeros((2, 3)))
+    with (
+        PathRecorder(tmp_path, {}, resume=True) as recorder,
+        pytest.raises(ValueError, match="3 factors; form W to record"),
+    ):
+        recorder.record(0, (np.eye(2), np.ones(2), np.eye(2)))
 
 
 def test_a_killed_process_leaves_a_path_that_can_be_read(tmp_path):

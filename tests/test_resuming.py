@@ -134,8 +134,12 @@ def test_another_run_cannot_be_resumed(tmp_path):
     with pytest.raises(CheckpointError, match="holds no checkpoint that is whole"):
         run(resume=True, checkpoints=tmp_path)
     run(checkpoints=tmp_path)
-    with pytest.raises(CheckpointError, match="is of a run of 8 steps of 30 stimuli, this one has 4 of 60; resume with"):
+    with pytest.raises(CheckpointError, match="another run: batch_size was 30, now 60, steps was 8, now 4; resume with"):
         run(checkpoints=tmp_path, resume=True, batch_size=60)
+    with pytest.raises(CheckpointError, match=r"rule was DeltaW3, now MetricRule on the Resolvent manifold .*; resume with"):
+        run(checkpoints=str(tmp_path), resume=True, rule="dW2")
+    with pytest.raises(CheckpointError, match=r"learning_rate was 0\.05, now 0\.5; resume with"):
+        run(checkpoints=tmp_path, resume=True, learning_rate=0.5)
     with pytest.raises(CheckpointError, match="holds checkpoints of another run"):
         run(checkpoints=tmp_path)
 

@@ -61,7 +61,7 @@ def test_a_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(RunFolderError, match="Permission denied; choose another with --output"):
         create_run_folder(tmp_path, "compare")
-    with pytest.raises(RunFolderError, match=r"cannot write .*Permission denied; free space or choose another folder"):
+    with pytest.raises(RunFolderError, match=r"cannot write .*Permission denied; free space, make the folder"):
         write_csv(tmp_path / "x.csv", [{"a": 1}])
 
 

@@ -8,7 +8,16 @@ import xarray as xr
 from runs import DIGITS, NETWORK, N, run
 from scipy.optimize import minimize
 
-from manifolds import FixedRank, Identity, MonotoneManifold, PullbackManifold, Resolvent, ScaledMonotoneManifold
+from manifolds import (
+    FixedRank,
+    Identity,
+    MonotoneManifold,
+    PullbackManifold,
+    Resolvent,
+    ScaledMonotoneManifold,
+    SubspaceManifold,
+    zero_diagonal,
+)
 from riemannrnn import CrossEntropy, FixedPointCost, LowRank, RateNetwork, SquaredError, train
 from riemannrnn.learning import Adam, MetricRule, StabilityGuard, Task
 from riemannrnn.learning.geometries import GEOMETRIES
@@ -226,11 +235,14 @@ def test_decay_draws_to_the_start_along_the_geodesic(manifold):
 
 
 def test_decay_needs_a_manifold():
-    with pytest.raises(ValueError, match=r"decay = 0\.1 needs a logarithm, and rule 'dW3' has no manifold with one; choose"):
+    with pytest.raises(ValueError, match=r"decay = 0\.1 needs a logarithm, and the rule DeltaW3 has no manifold with one"):
         run(decay=0.1)
     network = RateNetwork(N, 64, 10, seed=0, connectivity=LowRank(2))
-    with pytest.raises(ValueError, match=r"rule MetricRule\(.*FixedRank.* has no manifold with one"):
+    with pytest.raises(ValueError, match=r"rule MetricRule on the Embedded manifold .* has no manifold with one"):
         run(network, rule=MetricRule(FixedRank(N, N, 2)), decay=0.1)
+    sparse = SubspaceManifold(PullbackManifold(Resolvent(), N), zero_diagonal(N))  # whose geodesics leave the subspace
+    with pytest.raises(ValueError, match=r"Subspace .* has no manifold with one"):
+        run(weights=zero_diagonal(N).project(NETWORK.initial_weights(0.3)), rule=MetricRule(sparse), decay=0.1)
 
 
 @pytest.mark.parametrize(("period", "looks"), [(1, range(1, 9)), (3, (3, 6, 8)), (100, (8,)), (None, (4, 8))])

@@ -259,7 +259,7 @@ def test_a_full_disk_is_said_so_and_loses_nothing(tmp_path, folder, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         result, stopped = begin(tmp_path)
-    line = refused(result)
+    line = refused(result, status=1)
     assert f"cannot write {stopped}" in line
     assert "No space left on device; free space" in line
     assert line.endswith(f"What was written before is kept; go on with riemannrnn train --resume {stopped}")

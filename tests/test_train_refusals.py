@@ -11,6 +11,7 @@ from test_cli import names, refused, run
 from test_datasets import tiny_mnist
 from test_train_command import RESULTS, begin, results
 
+from riemannrnn.analysis import read_run
 from riemannrnn.learning.run import Run
 
 
@@ -28,7 +29,26 @@ def test_another_configuration_than_that_of_the_checkpoint_is_refused(tmp_path):
     _, folder = begin(tmp_path)
     path = folder / "config.toml"
     path.write_text(path.read_text().replace("epochs = 3", "epochs = 4"))
-    assert "the checkpoint is of a run of 12 steps of 10 stimuli, this one has 16" in refused(run("train", "--resume", folder))
+    assert "the checkpoint is of another run: steps was 12, now 16; resume with" in refused(run("train", "--resume", folder))
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_goes_on(tmp_path, monkeypatch):
+    """Ctrl-C there leaves a path with the weights at the start, and no checkpoint."""
+
+    def pressed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_take_step", pressed)
+        patch.setattr(Run, "_write", lambda *arguments: None)
+        result, folder = begin(tmp_path)
+    assert result.exit_code == 130
+    assert names(folder / "checkpoints") == []
+    assert "path.h5" in names(folder)
+    assert run("train", "--resume", folder).exit_code == 0
+    with read_run(folder) as recorded:
+        assert recorded.steps[0] == 0
+        assert recorded.steps[-1] == 12
 
 
 @pytest.mark.parametrize("content", [None, "", "[versions]\nriemannrnn = '0'\n", "[compare]\nunits = 3\n"])

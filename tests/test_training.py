@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from runs import fold
 
 from manifolds import Identity, PullbackManifold, Resolvent
-from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from riemannrnn import AutogradLoss, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning import accuracy
-from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.optimizers import MetricRule, Rule
+from riemannrnn.learning.run import HIDDEN, LOST
 
 RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
 
@@ -44,6 +46,62 @@ def test_scalars_of_numpy_leave_single_precision_as_it_is(rule):
     history = run(network, digits, rule, batch_size=200, epochs=1, schedule=lambda share: np.exp(-share), **options)
     assert history.stopped == "All 1 epochs done."
     assert history.weights.dtype == np.float32
+
+
+BAD = np.array([0.0, np.nan])
+MISTAKES = {
+    "a negative rate": ({"learning_rate": -1.0}, "learning_rate = -1.0: it has to be 0 or more"),
+    "a negative length": ({"longest_step": -1.0}, "longest_step = -1.0: it has to be 0 or more"),
+    "a negative decay": ({"decay": -1.0}, "decay = -1.0: it has to be 0 or more"),
+    "half an epoch": ({"epochs": 1.5}, "epochs = 1.5: expected a whole number"),
+    "epochs": ({"epochs": -1}, "epochs = -1: it has to be 0 or more"),
+    "half a stimulus": ({"batch_size": 2.5}, "batch_size = 2.5: expected a whole number"),
+    "no period of checkpoints": ({"checkpoint_every": 0}, "checkpoint_every = 0: it has to be 1 or more"),
+    "no period": ({"evaluate_every": 0}, "evaluate_every = 0: it has to be 1 or more"),
+    "a manifold by name": ({"rule": "adam", "manifold": "resolvent"}, "'resolvent' is a name; pass a manifold"),
+    "two manifolds": (
+        {"rule": MetricRule(PullbackManifold(Identity(), 20)), "manifold": PullbackManifold(Identity(), 20)},
+        "the rule MetricRule on the Identity manifold .* is made already",
+    ),
+    "a class": ({"rule": MetricRule}, "rule <class .*MetricRule'> is unknown"),
+    "lists": ({"stimuli": [[0.0] * 64]}, "the stimuli are a list; pass an array"),
+    "NaN": ({"stimuli": BAD[:, None] + np.zeros((2, 64))}, "row 1 of the stimuli holds NaN or infinity"),
+    "held-out NaN": ({"held_out": (BAD[:, None] + np.zeros((2, 64)), np.zeros(2, int))}, "row 1 of the held-out stimuli"),
+    "a target of NaN": (
+        {"stimuli": np.zeros((2, 64)), "labels": SquaredError(BAD[:, None] + np.zeros((2, 10)))},
+        "row 1 of the targets holds NaN",
+    ),
+    "too many targets": (
+        {"labels": SquaredError(np.zeros((101, 10)))},
+        r"shape \(101, 10\), the outputs \(100, 10\)",
+    ),
+    "too few targets": ({"labels": AutogradLoss(lambda y, t: y[:, 0], np.zeros(9))}, "9 targets do not fit 100 stimuli"),
+    "too many labels": ({"labels": CrossEntropy(np.zeros(101, int))}, "101 labels do not fit outputs of shape"),
+    "a label too large": ({"labels": np.where(np.arange(100) == 7, 10, 0)}, "label 10 of stimulus 7 points to no output"),
+    "a held-out label": (
+        {"held_out": (np.zeros((2, 64)), np.array([0, -1]))},
+        "label -1 of stimulus 1 points to no output: there are 10",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_what_is_wrong_is_named_before_the_first_step(network, digits, options, message):
+    settings = {"stimuli": digits.stimuli, "labels": digits.labels, "rule": "dW3", "seed": 0} | options
+    with pytest.raises(ValueError, match=message):
+        train(network, network.initial_weights(0.3), **settings)
+
+
+def test_a_history_is_that_of_its_rule(network, digits):
+    history = run(network, digits, "adam", learning_rate=0.01)
+    with pytest.raises(ValueError, match=r"the history is of Adam on the Resolvent manifold .*, this run of DeltaW3; go on"):
+        train(network, history, digits.stimuli, digits.labels, "dW3")
+
+
+def test_a_run_that_lost_its_fixed_points_says_what_to_change(network, digits):
+    assert fold(guard=False).stopped.endswith(LOST)
+    far = run(network, digits, None, longest_step=np.inf)  # to weights that turn the rounding of rates into more
+    assert far.stopped.endswith(HIDDEN)
 
 
 def test_a_run_is_reproducible_to_the_bit(network, digits):

@@ -121,6 +121,8 @@ class PathRecorder:
             The loss there, where it is known.
         """
         self._calls += 1
+        if isinstance(weights, tuple):
+            raise ValueError(f"the weights are {len(weights)} factors; form W to record it, or record nothing")
         if not all_finite(weights):  # what diverged is no part of the path
             return
         copy, first = array_namespace(weights).asarray(weights, copy=True), self._previous is None
@@ -216,4 +218,4 @@ class PathRecorder:
         try:
             yield
         except OSError as error:
-            raise RunFolderError(f"cannot write {self._path}: {error}; free space or choose another folder") from error
+            raise RunFolderError(f"cannot write {self._path}: {error}; free space") from error

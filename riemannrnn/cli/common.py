@@ -12,6 +12,9 @@ console = Console()
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
+UNFINISHED = 1
+"""Exit status of what was begun and could not be finished."""
+
 
 def progress_bars() -> Progress:
     """Return progress bars with a description, the share done, and the time gone and left."""
@@ -27,7 +30,7 @@ def complain(kind: str, sentence: str) -> None:
     Console(stderr=True).print(f"[red]{kind}:[/red] {escape(sentence)}", soft_wrap=True)
 
 
-def refuse(error: Exception) -> NoReturn:
-    """Print an error as a sentence and leave with status 2."""
+def refuse(error: Exception, status: int = 2) -> NoReturn:
+    """Print an error as a sentence and leave, with status 2 where nothing was begun."""
     complain("Error", str(error))
-    raise typer.Exit(2)
+    raise typer.Exit(status)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
-from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, progress_bars, refuse
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import Contender, choose_contenders
@@ -61,7 +61,7 @@ def compare_command(
     list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
 ) -> None:
     """Compare metrics, retractions and solvers on scikit-learn's handwritten digits."""
-    manifolds = list(GEOMETRIES) if manifold == ["all"] else manifold or []
+    manifolds = [name for each in manifold or [] for name in (GEOMETRIES if each == "all" else [each])]
     try:
         chosen = choose_contenders(contender or [], manifolds)
         if list_contenders:
@@ -77,16 +77,24 @@ def compare_command(
     }  # fmt: skip
     try:
         write_toml(folder / "config.toml", {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
-        comparison = _with_progress(task, chosen, budget)
-        written = write_comparison(comparison, folder, title)
     except RunFolderError as error:
         refuse(error)
-    console.print(table(comparison))
+    comparison = _with_progress(task, chosen, budget)
+    console.print(table(comparison))  # before anything that may fail
     _print_reasons(comparison)
+    try:
+        written = write_comparison(comparison, folder, title)
+    except RunFolderError as error:
+        refuse(error, UNFINISHED)
+    except KeyboardInterrupt:
+        console.print(f"Interrupted while results were written to {escape(str(folder))}.", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
     console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
     if comparison.interrupted:
         console.print(f"Interrupted: {len(comparison.entries)} of {len(chosen)} contenders had finished and are kept.")
         raise typer.Exit(INTERRUPTED)
+    if comparison.entries and not any(entry.history for entry in comparison.entries):
+        raise typer.Exit(UNFINISHED)
 
 
 def _print_list(contenders: tuple[Contender, ...]) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from manifolds.arrays import to_numpy
 from riemannrnn.analysis.recording import PATH_FILE
-from riemannrnn.cli.common import INTERRUPTED, complain, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, progress_bars, refuse
 from riemannrnn.cli.config import Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
 from riemannrnn.learning.checkpoints import PATTERN, CheckpointError
@@ -24,9 +24,6 @@ from riemannrnn.run_folder import RunFolderError, create_run_folder, write_atomi
 from riemannrnn.settings import SettingError
 
 OUTPUT = Path("runs")
-
-STOPPED = 1
-"""Exit status of a run that could not be finished."""
 
 
 def train_command(
@@ -50,7 +47,7 @@ def train_command(
     if history.interrupted:
         _go_on(history.stopped, folder)
     if len(history.test_loss) < training.steps:
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(UNFINISHED)
 
 
 def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
@@ -78,7 +75,7 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
             history = _with_progress(training, folder)
         return history, write_history(history, training, folder)
     except RunFolderError as error:
-        refuse(RunFolderError(f"{error}. What was written before is kept; go on with {_again(folder)}"))
+        refuse(RunFolderError(f"{error}. What was written before is kept; go on with {_again(folder)}"), UNFINISHED)
     except UnstableStartError as error:
         refuse(SettingError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
     except CheckpointError as error:

@@ -16,9 +16,9 @@ from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, 
 from riemannrnn.learning.cost import as_parameterization
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
-from riemannrnn.learning.optimizers import MetricRule, Rule
+from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import defaults, rule_on, train
+from riemannrnn.learning.training import check_decay, defaults, rule_on, train
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.settings import SettingError
 
@@ -46,10 +46,11 @@ class Training:
 
     def run(self, folder: Path, resume: bool, callback: Callable[[int, History], None]) -> History:
         """Train, with checkpoints and the path in the run folder."""
-        with self._recorder(folder, resume) as recorder:
+        with self._recorder(folder) as recorder:
             return self._train(folder, resume, callback, recorder)
 
-    def _recorder(self, folder: Path, resume: bool) -> AbstractContextManager[PathRecorder | None]:
+    def _recorder(self, folder: Path) -> AbstractContextManager[PathRecorder | None]:
+        """Return what records the path, in place of one that an attempt before left, from the first step of this one on."""
         network, data = self.config.network, self.config.data
         arguments = {
             "n_units": network.units,
@@ -60,7 +61,7 @@ class Training:
             "dtype": network.dtype,
         }
         tables = {"network": arguments, "data": asdict(data), "training": asdict(self.config.train)}
-        return PathRecorder(folder, tables, resume=resume) if self.config.train.record else nullcontext()
+        return PathRecorder(folder, tables, resume=True) if self.config.train.record else nullcontext()
 
     def _train(
         self, folder: Path, resume: bool, callback: Callable[[int, History], None], recorder: PathRecorder | None
@@ -163,6 +164,9 @@ def _place(config: Config, task: Task) -> tuple[Task, Rule]:
         ) from error
     except ValueError as error:
         raise SettingError(f"train.manifold = {settings.manifold!r}: {error}") from error
-    if settings.decay and not isinstance(rule, MetricRule):
-        raise SettingError(f"train.decay = {settings.decay}: rule {name!r} has no manifold; leave it out, or choose 'adam'")
+    if settings.decay:
+        try:
+            check_decay(rule, rule.parameterization.point_at(task.weights), settings.decay)
+        except ValueError as error:
+            raise SettingError(f"train.{error}") from error
     return task, rule

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from array_api_compat import array_namespace
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
@@ -12,6 +12,7 @@ from riemannrnn.learning.geometries import GEOMETRIES, Start
 from riemannrnn.learning.optimizers import MetricRule, ParallelTransport, Rule
 from riemannrnn.learning.rules import DeltaW3, DeltaW4
 from riemannrnn.learning.task import Task
+from riemannrnn.settings import SettingError, unknown
 
 
 class SameDtypeTrustRegions(TrustRegions):
@@ -36,6 +37,10 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 }
 """The solvers of pymanopt, by name."""
 
+PER_STIMULUS = ("dW3", "dW4")
+FIXED_STEP = ("fixed-step", "momentum", *PER_STIMULUS)
+"""The rules whose steps have a learning rate, among them those with a metric for each stimulus."""
+
 PAPER = ("euclidean", "resolvent")
 """The metrics of the paper."""
 
@@ -52,11 +57,30 @@ class Contender:
         "geodesic" or "additive".
     solver
         A name in `OPTIMIZERS`, or one of the fixed-step rules "fixed-step", "momentum", "dW3", "dW4".
+
+    Raises
+    ------
+    SettingError
+        For unknown names, or those that do not go together.
     """
 
     metric: str
     retraction: Retraction
     solver: str
+
+    def __post_init__(self) -> None:
+        known = {
+            "metric": (*GEOMETRIES, "per-stimulus"),
+            "retraction": get_args(Retraction),
+            "solver": (*OPTIMIZERS, *FIXED_STEP),
+        }
+        for field, names in known.items():
+            if getattr(self, field) not in names:
+                raise unknown(f"{field} = {getattr(self, field)!r}", getattr(self, field), names)
+        if (self.metric == "per-stimulus") != (self.solver in PER_STIMULUS):
+            raise SettingError(
+                f"{self.name}: the rules {' and '.join(PER_STIMULUS)}, and no others, have a metric per-stimulus"
+            )
 
     @property
     def name(self) -> str:

@@ -22,6 +22,8 @@ class History:
         The point of the manifold that stands for it; on most manifolds W itself.
     memory
         What the rule remembers there; `train` goes on with it.
+    rule
+        The rule, in words.
     loss
         Mean loss of each mini-batch, before its step.
     accuracy
@@ -54,6 +56,7 @@ class History:
     weights: Array
     point: Point = None
     memory: Any = None
+    rule: str = ""
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
     iterations: list[int] = field(default_factory=list)

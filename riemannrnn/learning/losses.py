@@ -9,6 +9,7 @@ from array_api_compat import array_namespace, device
 from autograd import grad
 
 from manifolds import Array
+from manifolds.arrays import all_finite
 from manifolds.autograd_chart import vanishing_derivatives
 from riemannrnn.backend import check_backend, check_numpy
 
@@ -31,6 +32,16 @@ class Loss(ABC):
     @abstractmethod
     def take(self, rows: Array) -> "Loss":
         """Return the loss of some of the stimuli, by their indices."""
+
+    def check(self, stimuli: int, width: int) -> None:
+        """Refuse what belongs to another number of stimuli than this, or to outputs of another width, before any is there.
+
+        Raises
+        ------
+        ValueError
+            Naming what does not fit. By default nothing is known, and nothing refused.
+        """
+        return
 
 
 @final
@@ -66,6 +77,13 @@ class SquaredError(Loss):
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:
         return vectors
+
+    def check(self, stimuli: int, width: int) -> None:
+        if self.targets.shape != (stimuli, width):
+            raise ValueError(
+                f"the targets have shape {tuple(self.targets.shape)}, the outputs {(stimuli, width)}; make them equal"
+            )
+        check_finite("targets", self.targets)
 
     def take(self, rows: Array) -> "SquaredError":
         return SquaredError(array_namespace(self.targets).take(self.targets, rows, axis=0))
@@ -107,19 +125,29 @@ class CrossEntropy(Loss):
         probabilities = _softmax(outputs)
         return probabilities * (vectors - array_namespace(outputs).vecdot(probabilities, vectors)[:, None])
 
+    def check(self, stimuli: int, width: int) -> None:
+        xp = array_namespace(self.labels)
+        if self.labels.shape[0] != stimuli:
+            raise ValueError(
+                f"{self.labels.shape[0]} labels do not fit outputs of shape {(stimuli, width)}; pass one label a stimulus, "
+                f"each between 0 and {width - 1}"
+            )
+        fitting = (self.labels >= 0) & (self.labels < width)
+        if not bool(xp.all(fitting)):
+            row = int(xp.nonzero(~fitting)[0][0])
+            raise ValueError(
+                f"label {int(self.labels[row])} of stimulus {row} points to no output: there are {width}; pass labels each "
+                f"between 0 and {width - 1}, or give the network more outputs"
+            )
+
     def take(self, rows: Array) -> "CrossEntropy":
         return CrossEntropy(array_namespace(self.labels).take(self.labels, rows, axis=0))
 
     def _target(self, outputs: Array) -> Array:
         xp = array_namespace(outputs)
         check_backend("labels", self.labels, xp)
-        count, width = outputs.shape
-        if self.labels.shape[0] != count or not bool(xp.all((self.labels >= 0) & (self.labels < width))):
-            raise ValueError(
-                f"{self.labels.shape[0]} labels do not fit outputs of shape {(count, width)}; pass one label a stimulus, "
-                f"each between 0 and {width - 1}"
-            )
-        return self.labels[:, None] == xp.arange(width, dtype=self.labels.dtype, device=device(outputs))[None, :]
+        self.check(*outputs.shape)
+        return self.labels[:, None] == xp.arange(outputs.shape[1], dtype=self.labels.dtype, device=device(outputs))[None, :]
 
 
 @final
@@ -159,8 +187,28 @@ class AutogradLoss(Loss):
         with vanishing_derivatives():
             return grad(lambda moved: anp.sum(self._gradient(moved) * vectors))(outputs)
 
+    def check(self, stimuli: int, width: int) -> None:
+        if len(self.targets) != stimuli:
+            raise ValueError(f"{len(self.targets)} targets do not fit {stimuli} stimuli; pass one a stimulus")
+
     def take(self, rows: Array) -> "AutogradLoss":
         return AutogradLoss(self._function, self.targets[rows])
+
+
+def check_finite(name: str, rows: Array) -> None:
+    """Refuse an array with NaN or infinity, naming the first row that holds any.
+
+    Raises
+    ------
+    ValueError
+        For the first of those rows.
+    """
+    if all_finite(rows):
+        return
+    xp = array_namespace(rows)
+    flat = xp.reshape(rows, (rows.shape[0], -1))
+    first = int(xp.nonzero(~xp.all(xp.isfinite(flat), axis=1))[0][0])
+    raise ValueError(f"row {first} of the {name} holds NaN or infinity; repair it or leave it out")
 
 
 def _softmax(outputs: Array) -> Array:

@@ -57,6 +57,11 @@ class Rule(ABC):
         """Return the tangent vector of no step."""
         return array_namespace(point).zeros_like(point)
 
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return type(self).__name__
+
     def length(self, point: Point, velocity: Point) -> float:
         """Return the length of a step in the metric of the rule; by default the Frobenius norm."""
         return frobenius_norm(velocity)
@@ -96,6 +101,10 @@ class MetricRule(Rule):
             raise ValueError(
                 f"points of {self.manifold} are several arrays, which are not weights; choose retraction='geodesic'"
             )
+
+    @property
+    def name(self) -> str:
+        return f"{type(self).__name__} on the {self.manifold}"
 
     @property
     def parameterization(self) -> Parameterization:  # type: ignore[override]  # a read-only attribute of the base

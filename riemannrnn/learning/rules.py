@@ -83,8 +83,11 @@ def _resolvent(n: int) -> WeightManifold:
     return PullbackManifold(Resolvent(), n)
 
 
-RULES: tuple[str, ...] = ("dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport", "adam")
-"""The rules known by name; the last three take a manifold."""
+RULES_WITH_MANIFOLD = ("geodesic_flow", "parallel_transport", "adam")
+"""The rules known by name that take a manifold."""
+
+RULES: tuple[str, ...] = ("dW1", "dW2", "dW3", "dW4", *RULES_WITH_MANIFOLD)
+"""The rules known by name."""
 
 
 def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
@@ -103,9 +106,13 @@ def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     Raises
     ------
     ValueError
-        For an unknown name, or a manifold given to a rule that has its own.
+        For an unknown name, a manifold given to a rule that has its own, or one given by name.
     """
+    if isinstance(manifold, str):
+        raise ValueError(f"manifold = {manifold!r} is a name; pass a manifold, such as PullbackManifold(Resolvent(), {n})")
     if isinstance(name, Rule):
+        if manifold is not None:
+            raise ValueError(f"the rule {name.name} is made already; give the manifold to the rule")
         return name
     if name not in RULES:
         raise ValueError(f"rule {name!r} is unknown; choose one of {', '.join(RULES)}")

@@ -21,7 +21,11 @@ from riemannrnn.learning.optimizers import Memory, Rule
 from riemannrnn.learning.stopping import Criterion, Verdict
 from riemannrnn.workers import one_blas_thread
 
-START = "Start from `stable_start(network, weights, stimuli)`, or pass guard=False"
+START = "Start from `riemannrnn.learning.stable_start(network, weights, stimuli)`, or pass guard=False"
+
+HIDDEN = "In training, of the mini-batch: the manifold promises a fixed point, and rounding hides it; lower learning_rate."
+LOST = "In training, of the mini-batch: lower learning_rate, or let a guard shorten steps."
+"""Remedies of a run that lost a fixed point."""
 
 BACK_UPS = 10
 """A step after which the next mini-batch has no fixed points is halved so often at most."""
@@ -88,6 +92,8 @@ class Run:
                 history.stopped = self._loop() or finished
             except (FixedPointError, ManifoldError) as error:
                 history.stopped = f"Stopped at step {self.step + 1}: {error}"
+                if isinstance(error, FixedPointError):
+                    history.stopped += f" {HIDDEN if self.rule.parameterization.stable_by_construction else LOST}"
             except KeyboardInterrupt:
                 history.stopped, history.interrupted = f"Interrupted after {self.step} steps.", True
                 self._write(self._boundary or self._state())
@@ -98,11 +104,11 @@ class Run:
         if self.checkpoints is None:
             raise CheckpointError("there is no folder to resume from; pass checkpoints=FOLDER")
         state = last_checkpoint(self.checkpoints)
-        shape = [self.steps, self.batch_size]
-        if state["shape"] != shape:
+        before, now = state.get("run", {}), self._described
+        changed = ", ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name])
+        if changed:
             raise CheckpointError(
-                f"the checkpoint is of a run of {state['shape'][0]} steps of {state['shape'][1]} stimuli, this one has "
-                f"{shape[0]} of {shape[1]}; resume with the arguments that the run was started with"
+                f"the checkpoint is of another run: {changed}; resume with the arguments that the run was started with"
             )
         there = array_namespace(self.cost.drive)
 
@@ -282,10 +288,23 @@ class Run:
         if self.record is not None:
             self.record.record(self.step, self.history.weights)
 
+    @property
+    def _described(self) -> dict[str, Any]:
+        """What has to be the same where a run is resumed, by the names of arguments."""
+        stimuli, units = self.cost.drive.shape
+        return {
+            "rule": self.rule.name,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "stimuli": stimuli,
+            "units": units,
+        }
+
     def _state(self) -> dict[str, Any]:
         """Return what the run is made of between two steps; nothing of it changes later, but that the lists grow."""
         return {
-            "shape": [self.steps, self.batch_size],
+            "run": self._described,
             "step": self.step,
             "order": self.order,
             "point": self.point,
@@ -314,16 +333,16 @@ def accuracy(evaluation: Evaluation, labels: Array) -> float:
     return int(xp.count_nonzero(right)) / count if (count := int(xp.count_nonzero(kept))) else nan
 
 
-def resolve_loss(labels: Array | Loss, count: int) -> Loss:
-    """Return the loss of so many stimuli: cross-entropy for labels.
+def resolve_loss(labels: Array | Loss, count: int, width: int) -> Loss:
+    """Return the loss of so many stimuli with outputs of that width: cross-entropy for labels.
 
     Raises
     ------
     ValueError
-        For labels that are not one a stimulus.
+        For labels or targets that do not fit them.
     """
-    if isinstance(labels, Loss):
-        return labels
-    if labels.shape != (count,):
+    if not isinstance(labels, Loss) and labels.shape != (count,):
         raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
-    return CrossEntropy(labels)
+    loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)
+    loss.check(count, width)
+    return loss

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manifolds import Array, ScaledMonotoneManifold
+from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.checkpoints import refuse_used
@@ -16,13 +16,14 @@ from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
-from riemannrnn.learning.losses import Loss
+from riemannrnn.learning.losses import Loss, check_finite
 from riemannrnn.learning.optimizers import Adam, MetricRule, Rule
-from riemannrnn.learning.rules import make_rule
+from riemannrnn.learning.rules import RULES_WITH_MANIFOLD, make_rule
 from riemannrnn.learning.run import Recorder, Run, resolve_loss
 from riemannrnn.learning.stopping import Criterion
 from riemannrnn.learning.task import Task
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.settings import checked
 
 ADAM_RATE = 0.015
 """Learning rate of Adam where none is given; 0.1 for all others."""
@@ -62,7 +63,7 @@ def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
     rate = ADAM_RATE if name == "adam" or isinstance(name, Adam) else 0.1
     if plain:
         return Defaults(name, "scaled-monotone", rate, "cosine", LONGEST_STEP)
-    return Defaults(name, None if isinstance(name, Rule) or name.startswith("dW") else "resolvent", rate, "constant", inf)
+    return Defaults(name, "resolvent" if name in RULES_WITH_MANIFOLD else None, rate, "constant", inf)
 
 
 def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
@@ -113,7 +114,7 @@ def train(
     stop: Criterion | None = None,
     callback: Callable[[int, History], None] | Sequence[Callable[[int, History], None]] = (),
     record: Recorder | None = None,
-    checkpoints: Path | None = None,
+    checkpoints: Path | str | None = None,
     checkpoint_every: int = 50,
     resume: bool = False,
 ) -> History:
@@ -187,8 +188,9 @@ def train(
     Raises
     ------
     ValueError
-        For a batch size, counts or shapes that do not fit, an unknown rule or schedule, an activation for which a manifold
-        cannot promise stability, or a decay on a manifold without logarithm.
+        For counts, rates or shapes that do not fit, stimuli or targets that are not finite, an unknown rule or schedule, an
+        activation for which a manifold cannot promise stability, a decay on a manifold without logarithm, or the history of
+        another rule.
     OutsideManifoldError, SingularPointError
         For weights to start from that are no point of the manifold.
     UnstableStartError
@@ -198,13 +200,12 @@ def train(
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
     """
+    check_stimuli("stimuli", stimuli)
     count = stimuli.shape[0]
-    batch_size = count if batch_size is None else batch_size
+    batch_size = count if batch_size is None else checked("batch_size", batch_size, int)
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size = {batch_size} does not fit {count} stimuli; choose 1 to {count}")
-    for argument, value, least in (("epochs", epochs, 0), ("checkpoint_every", checkpoint_every, 1)):
-        if value < least:
-            raise ValueError(f"{argument} = {value} is too small; choose {least} or more")
+    epochs, decay = checked("epochs", epochs, int, 0), checked("decay", decay, float, 0)
     chosen = defaults(rule, manifold)
     name = chosen.rule
     if rule is None and manifold is None:
@@ -225,38 +226,67 @@ def train(
     point = parameterization.point_at(weights) if before is None else before.point
     run = Run(
         rule=stepper,
-        cost=FixedPointCost(network, stimuli, resolve_loss(labels, count), on_failure="raise", **options),
-        learning_rate=float(chosen.learning_rate if learning_rate is None else learning_rate),  # a scalar of NumPy has a dtype
+        cost=FixedPointCost(network, stimuli, resolve_loss(labels, count, network.n_outputs), on_failure="raise", **options),
+        learning_rate=checked("learning_rate", chosen.learning_rate if learning_rate is None else learning_rate, float, 0),
         schedule=_schedule(schedule or chosen.schedule),
         batch_size=batch_size,
         steps=epochs * per_epoch,
         generator=np.random.default_rng(seed),
         point=point,
-        history=History(parameterization.weights(point), point),
+        history=History(parameterization.weights(point), point, rule=stepper.name),
         memory=None if before is None else before.memory,
-        longest_step=float(chosen.longest_step if longest_step is None else longest_step),
-        decay=float(decay),
+        longest_step=checked("longest_step", chosen.longest_step if longest_step is None else longest_step, float, 0),
+        decay=decay,
         guard=_guard(not promised if guard is None else guard),
         held_out=None if held_out is None else _held_out(network, *held_out, options),
-        evaluate_every=evaluate_every or per_epoch,
+        evaluate_every=per_epoch if evaluate_every is None else checked("evaluate_every", evaluate_every, int, 1),
         stop=stop,
         callbacks=(callback,) if callable(callback) else tuple(callback),
         record=record,
-        checkpoints=checkpoints,
-        checkpoint_every=checkpoint_every,
+        checkpoints=None if checkpoints is None else Path(checkpoints),
+        checkpoint_every=checked("checkpoint_every", checkpoint_every, int, 1),
     )
     if decay:
-        try:
-            stepper.manifold.log(point, point)  # type: ignore[attr-defined]
-        except (AttributeError, NotImplementedError):
-            raise ValueError(
-                f"decay = {decay} needs a logarithm, and rule {name!r} has no manifold with one; choose 'adam' or another"
-            ) from None
+        check_decay(stepper, point, decay)
+    if before is not None and before.rule != stepper.name:
+        raise ValueError(
+            f"the history is of {before.rule}, this run of {stepper.name}; go on from its weights, history.weights"
+        )
     if resume:
         run.restore()
-    elif checkpoints is not None:
-        refuse_used(checkpoints)
+    elif run.checkpoints is not None:
+        refuse_used(run.checkpoints)
     return run.go(f"All {epochs} epochs done.")
+
+
+def check_stimuli(name: str, stimuli: Array) -> None:
+    """Refuse what is no array, and stimuli that are not finite.
+
+    Raises
+    ------
+    ValueError
+        For the first row that is not.
+    """
+    if not hasattr(stimuli, "shape"):
+        raise ValueError(f"the {name} are a {type(stimuli).__name__}; pass an array, such as numpy.asarray of them")
+    check_finite(name, stimuli)
+
+
+def check_decay(rule: Rule, point: Point, decay: float) -> None:
+    """Refuse a decay where the distance from the start has no gradient that is known.
+
+    Raises
+    ------
+    ValueError
+        If the rule has no manifold, or its manifold no logarithm.
+    """
+    parts = [0.999 * part for part in point] if isinstance(point, list | tuple) else 0.999 * point
+    try:
+        rule.manifold.log(point, parts)  # type: ignore[attr-defined]
+    except (AttributeError, NotImplementedError, ManifoldError):
+        raise ValueError(
+            f"decay = {decay} needs a logarithm, and the rule {rule.name} has no manifold with one; choose 'adam', or no decay"
+        ) from None
 
 
 def _tolerance(network: RateNetwork, promised: bool) -> float | None:
@@ -285,4 +315,5 @@ def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
 
 def _held_out(network: RateNetwork, stimuli: Array, labels: Array | Loss, options: dict[str, Any]) -> FixedPointCost:
     """Return the cost of held-out stimuli; one without a fixed point makes it infinite, and does not end the run."""
-    return FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0]), **options)
+    check_stimuli("held-out stimuli", stimuli)
+    return FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **options)

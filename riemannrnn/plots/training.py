@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from riemannrnn.plots.comparison import scale_losses
 
@@ -29,7 +30,7 @@ def plot_accuracy(history: xr.Dataset, ax: Axes | None = None) -> Axes:
 def plot_steps(history: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the length of steps in the metric of the rule."""
     ax = Figure().add_subplot() if ax is None else ax
-    ax.plot(history["step"], history["step_length"], color="black", lw=1)
+    ax.plot(history["step"], history["step_length"], _line(history), color="black", lw=1, ms=3)
     ax.set(xlabel="step", ylabel="step length in the metric")
     ax.set_ylim(bottom=0)
     return ax
@@ -69,15 +70,21 @@ def training_figure(history: xr.Dataset, title: str) -> Figure:
     panels = figure.subplots(2, 2, sharex=True).flat
     for letter, draw, ax in zip("abcd", (plot_loss, plot_accuracy, plot_steps, plot_watch), panels, strict=True):
         draw(history, ax)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(letter, loc="left", fontweight="bold")
         ax.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
+def _line(history: xr.Dataset) -> str:
+    """Return the style of a line; that of a single step would show nothing."""
+    return "-" if history.sizes["step"] > 1 else "o"
+
+
 def _along_steps(history: xr.Dataset, batches: str, held_out: str, scale: float, ax: Axes | None) -> Axes:
     ax = Figure().add_subplot() if ax is None else ax
-    ax.plot(history["step"], scale * history[batches], color=BATCHES, lw=1, label="mini-batch")
+    ax.plot(history["step"], scale * history[batches], _line(history), color=BATCHES, lw=1, ms=5, label="mini-batch")
     measured = np.isfinite(history[held_out])
     ax.plot(
         history["step"][measured], scale * history[held_out][measured], "o-", color=HELD_OUT, ms=3, lw=1.4, label="held out"
