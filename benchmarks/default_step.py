@@ -49,14 +49,13 @@ class Learner:
 
 def learners(dtype: np.dtype[Any], age: int) -> dict[str, Learner]:
     """Return the default at some age, Euclidean weights that are the same with the same solver, and new ones with their own."""
-    promised: dict[str, Any] = {"solver": Automatic("splitting")}
-    if dtype == np.float32:
-        promised["tolerance"] = single_residual(UNITS)
+    asked: dict[str, Any] = {"tolerance": single_residual(UNITS)} if dtype == np.float32 else {}
+    promised: dict[str, Any] = {"solver": Automatic("splitting"), **asked}
     default = Learner(ScaledMonotoneManifold(UNITS, GROWTH), dtype, **promised)
     for _ in range(age):
         default.step()
     flat, weights = PullbackManifold(Identity(), UNITS, "additive"), default.rule.parameterization.weights(default.point)
-    return {"default": default, "same": Learner(flat, dtype, weights, **promised), "new": Learner(flat, dtype)}
+    return {"default": default, "same": Learner(flat, dtype, weights, **promised), "new": Learner(flat, dtype, **asked)}
 
 
 def beside_euclidean(dtype: np.dtype[Any], age: int, repeats: int) -> Row:

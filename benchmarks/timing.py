@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from manifolds import Array
-from riemannrnn.workers import cores
+from riemannrnn.workers import cores, one_blas_thread
 
 PAUSE = 0.06
 """Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""
@@ -57,12 +56,13 @@ def beside_products(
     """
     count = max(round(products), 1)
     left = np.random.default_rng(0).standard_normal((rows, len(matrix))).astype(matrix.dtype)
-    runs: dict[str, Callable[[], object]] = {
-        "run": run,
-        "threaded": partial(multiply, left, matrix, count),
-        "parted": partial(parted, left, matrix, count),
-    }
-    times = interleaved(runs, repeats)
+    with ThreadPoolExecutor(cores()) as pool:
+        runs: dict[str, Callable[[], object]] = {
+            "run": run,
+            "threaded": partial(multiply, left, matrix, count),
+            "parted": partial(parted, pool, left, matrix, count),
+        }
+        times = interleaved(runs, repeats)
     fastest = min(times["threaded"], times["parted"], key=statistics.median)
     return times["run"], [each / count for each in fastest]
 
@@ -74,8 +74,8 @@ def multiply(left: Array, matrix: Array, count: int) -> None:
         np.matmul(left, matrix, out=product)
 
 
-def parted(left: Array, matrix: Array, count: int) -> None:
+def parted(pool: ThreadPoolExecutor, left: Array, matrix: Array, count: int) -> None:
     """Do so with a part of the rows on each core."""
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
+    with one_blas_thread():
         for done in [pool.submit(multiply, part, matrix, count) for part in np.array_split(left, cores())]:
             done.result()

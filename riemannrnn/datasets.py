@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -232,10 +233,14 @@ def fetch_mnist(folder: Path | str) -> None:
     from sklearn import datasets  # noqa: PLC0415
 
     try:
-        bunch = datasets.fetch_openml("mnist_784", version=1, as_frame=False, parser="auto")
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        raise DatasetError(f"{folder} cannot be made ({error.strerror}): name another folder") from error
+    try:
+        bunch = datasets.fetch_openml("mnist_784", version=1, as_frame=False, parser="auto")
+    except (OSError, ValueError, HTTPException) as error:  # no answer, a wrong checksum, an answer that breaks off
         raise DatasetError(
-            f"MNIST cannot be downloaded ({error}), since OpenML did not answer: try again, or {WHERE}"
+            f"MNIST cannot be downloaded ({error}), since OpenML did not answer well: try again, or {WHERE}"
         ) from error
     pixels, labels = np.asarray(bunch.data), np.asarray(bunch.target).astype(np.int64)
     total = sum(_MNIST_COUNTS.values())
@@ -244,7 +249,6 @@ def fetch_mnist(folder: Path | str) -> None:
             f"OpenML sent images {pixels.shape} and labels {labels.shape}, since MNIST should be "
             f"({total}, {math.prod(_PIXELS)}) and ({total},): try again, or {WHERE}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     start = 0
     for part, count in _MNIST_COUNTS.items():
         images_path, labels_path = _mnist_paths(folder, part)

@@ -142,5 +142,7 @@ def write_idx(path: Path, values: NDArray[Any]) -> None:
         # no name and no time in the header: the same digits give the same file
         temporary.write_bytes(gzip.compress(header + content.tobytes(), mtime=0))
         temporary.replace(path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be written ({error.strerror}): free space, or name another folder") from error
     finally:
         temporary.unlink(missing_ok=True)

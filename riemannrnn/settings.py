@@ -42,7 +42,10 @@ def checked(
     known, description = KINDS[kind]
     if not isinstance(value, known) or (isinstance(value, bool) and kind is not bool):  # a truth value is an int to isinstance
         raise SettingError(f"{name} = {value!r}: expected {description}")
-    value = kind(value)
+    try:
+        value = kind(value)
+    except OverflowError:
+        raise SettingError(f"{name}: a whole number of {len(str(abs(value)))} digits is too large") from None
     if choices and value not in choices:
         raise unknown(f"{name} = {value!r}", value, choices)
     if least is not None and not value >= least:

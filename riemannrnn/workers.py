@@ -103,4 +103,5 @@ def _one_context() -> None:
 
 
 _one_context()
-os.register_at_fork(after_in_child=_one_context)
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_one_context)

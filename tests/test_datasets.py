@@ -7,6 +7,7 @@ import gzip
 import os
 import struct
 import tracemalloc
+from http.client import IncompleteRead
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -316,13 +317,20 @@ def test_fetch_refuses_what_is_not_mnist(
     assert not list(tmp_path.iterdir())
 
 
-def test_fetch_without_a_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ConnectionRefusedError("no network"), ValueError("md5"), IncompleteRead(b"")])
+def test_fetch_without_a_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise ConnectionRefusedError("no network")
+        raise error
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", refuse)
-    with pytest.raises(DatasetError, match=r"\(no network\).* put the four MNIST files"):
-        fetch_mnist(tmp_path / "absent")
+    with pytest.raises(DatasetError, match=r"MNIST cannot be downloaded .* put the four MNIST files"):
+        fetch_mnist(tmp_path)
+
+
+def test_fetch_looks_for_room_before_it_downloads(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DatasetError, match=r"file cannot be made \(File exists\): name another folder"):
+        fetch_mnist(tmp_path / "file")
 
 
 def test_the_real_mnist() -> None:

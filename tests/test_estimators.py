@@ -191,6 +191,35 @@ def test_a_wrong_parameter_is_named_in_fit(options, sentence):
     assert not hasattr(model, "history_")
 
 
+@pytest.mark.parametrize("kind", [FixedPointClassifier, FixedPointRegressor])
+def test_what_is_refused_leaves_a_fitted_model_as_it_was(kind):
+    X, y = np.linspace(-1, 1, 40)[:, None], np.arange(40) % 2
+    model = kind(n_units=5, epochs=2, random_state=0).fit(X, y)
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="epochs = 0"):
+        model.set_params(epochs=0).fit(X[:, [0, 0]], 1000.0 * y if kind is FixedPointRegressor else y + 7)
+    np.testing.assert_array_equal(model.predict(X), before)
+    fresh = kind(epochs=0)
+    with pytest.raises(ValueError, match="epochs = 0"):
+        fresh.fit(X, y)
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)
+
+
+def test_a_fit_that_cannot_begin_leaves_no_model(monkeypatch):
+    def refuse(*arguments, **options):
+        raise ValueError("on purpose")
+
+    monkeypatch.setattr(base, "train", refuse)
+    X, y = np.linspace(-1, 1, 40)[:, None], np.arange(40) % 2
+    for model in (FixedPointClassifier(), FixedPointRegressor()):
+        with pytest.raises(ValueError, match="on purpose"):
+            model.fit(X, y)
+        with pytest.raises(NotFittedError):
+            model.predict(X)
+        assert not {"classes_", "target_mean_"} & set(vars(model))
+
+
 def test_numbers_of_numpy_are_numbers():
     model = classifier(n_units=np.int64(20), learning_rate=np.float32(0.015), epochs=np.int64(1)).fit(X, Y)
     assert model.learning_rate.dtype == np.float32  # stored as it came

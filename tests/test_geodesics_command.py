@@ -16,8 +16,9 @@ from test_cli import names, refused, run
 from test_recording import DATA, NETWORK, cut
 
 from riemannrnn import RateNetwork, plots, train
-from riemannrnn.analysis import PathRecorder
+from riemannrnn.analysis import LearningPath, PathRecorder
 from riemannrnn.analysis.report import gather, numbers, runs_table
+from riemannrnn.cli.geodesics import _name_apart
 from riemannrnn.datasets import load_digits
 
 FILES = ["config.toml", "data.nc", "geodesics.png", "learning.gif", "report.html", "summary.csv"]
@@ -152,6 +153,40 @@ def test_several_runs_and_metrics(run_folders, tmp_path):
     assert "The mean of the ends under the monotone metric has loss " in result.stdout
     assert "yes" in result.stdout
     assert len((report / "summary.csv").read_text(encoding="utf-8").splitlines()) == 1 + 6
+
+
+def test_runs_of_one_name_are_told_apart():
+    paths = [LearningPath([np.zeros((1, 1)), np.ones((1, 1))], name=name) for name in ("r-2", "r", "r", "s")]
+    _name_apart(paths)
+    assert len({path.name for path in paths}) == 4
+    assert paths[0].name == "r-2"
+    assert paths[3].name == "s"
+
+
+def test_efficiency_is_drawn_as_far_as_the_length_is_known():
+    """A length that is not known is none; points that were not measured have no distance from the start either."""
+    lengths, from_start = [1.0, np.nan, np.nan, 1.0, 1.0, np.nan], [0.0, np.nan, 1.0, 1.5, 1.8, 2.0]
+    data = xr.Dataset(
+        {"step_length": (("metric", "point"), [lengths]), "from_start": (("metric", "point"), [from_start])},
+        coords={"metric": ["euclidean"], "step": ("point", np.arange(6))},
+    )
+    (line,) = plots.plot_efficiency(data).lines
+    np.testing.assert_allclose(line.get_xydata(), [[2, 100]])
+    data["step_length"][0, 2] = 0.5
+    (line,) = plots.plot_efficiency(data).lines
+    np.testing.assert_allclose(line.get_xydata(), [[2, 100], [3, 100], [4, 72], [5, 2 / 3.5 * 100]])
+
+
+def test_a_run_that_stays_where_it_is_has_no_way_to_share():
+    still = xr.Dataset(
+        {
+            "loss_between": (("line", "time"), np.ones((1, 2))),
+            "loss": ("point", np.ones(2)),
+            "step_length": (("metric", "point"), [[0.0, np.nan]]),
+        },
+        coords={"line": ["straight line in W"], "time": [0.0, 1.0], "metric": ["euclidean"]},
+    )
+    assert len(plots.plot_loss_between(still).lines) == 1
 
 
 def test_two_reports_never_overwrite_each_other(run_folders, tmp_path, monkeypatch):

@@ -39,6 +39,7 @@ def sentence(tmp_path, text):
         ("[train]\nguard = 1", "train.guard = 1: expected true or false"),
         ("[train]\nrule = 1", "train.rule = 1: expected a text in quotes"),
         ("[train]\nlearning_rate = '1'", "train.learning_rate = '1': expected a number"),
+        ("[train]\nlearning_rate = 1" + 400 * "0", "train.learning_rate: a whole number of 401 digits is too large"),
         ("[network]\nunits = 0", "network.units = 0: it has to be 1 or more"),
         ("[train]\nlearning_rate = nan", "train.learning_rate = nan: it has to be 0 or more"),
         ("[train]\nlearning_rate = inf", "train.learning_rate = inf: it has to be below inf"),

@@ -158,14 +158,18 @@ def _cells(entry: Entry) -> list[str]:
     return [
         name if console.width >= WIDE else name.replace(f"/{solver}", f"\n/{solver}"),
         f"{entry.learning_rate:g}" if np.isfinite(entry.learning_rate) else "",
-        f"{entry.training_loss:.3f}",
-        f"{100 * entry.test_accuracy:.1f}",
+        _number(entry.training_loss, ".3f"),
+        _number(100 * entry.test_accuracy, ".1f"),
         f"{entry.cost_evaluations}+{entry.gradient_evaluations}+{entry.hessian_evaluations}",
         str(entry.iterations),
-        f"{entry.seconds:.1f}",
-        f"{entry.worst_abscissa:+.2f}",
-        str(entry.without_stable_fixed_point),
+        _number(entry.seconds, ".1f"),
+        _number(entry.worst_abscissa, "+.2f"),
+        _number(entry.without_stable_fixed_point, ".0f"),
     ]
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if np.isnan(value) else f"{value:{form}}"
 
 
 def _print_reasons(comparison: Comparison) -> None:

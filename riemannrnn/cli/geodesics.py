@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -91,9 +92,12 @@ def _open(folder: Path, stimuli: int, opened: ExitStack) -> LearningPath:
 
 def _name_apart(paths: list[LearningPath]) -> None:
     """Put numbers behind runs of one name, since names become folders."""
-    for number, path in enumerate(paths, 1):
-        if [other.name for other in paths].count(path.name) > 1:
-            path.name = f"{path.name}-{number}"
+    names = [path.name for path in paths]
+    for path in paths:
+        if names.count(path.name) > 1:
+            free = next(name for number in count(1) if (name := f"{path.name}-{number}") not in names)
+            names.append(free)
+            path.name = free
 
 
 def _with_progress(name: str, work: Callable[[Callable[[float], None]], xr.Dataset]) -> xr.Dataset:

@@ -112,5 +112,6 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), "riemannrnn", initializer=keep_to_one_core)
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # the child has none of its parent's threads
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads; Windows has no forks
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 keep_freed_memory()

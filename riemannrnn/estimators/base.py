@@ -229,6 +229,9 @@ class FixedPointEstimator(BaseEstimator):
     def _trained(self) -> bool:
         return hasattr(self, "history_")
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._trained()
+
     def _dtypes(self, first: bool) -> Any:
         """Return what samples are converted to: the dtype of the weights, once there are any."""
         return [np.float64, np.float32] if first else self._model.dtype

@@ -105,8 +105,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         classes = np.unique(y)
         if classes.size < 2:
             raise ValueError(f"y holds one class only, {classes.tolist()[0]!r}; pass samples of two or more")
-        self.classes_ = classes
-        return self._learn(X, self._loss(y), classes.size)
+        return self._learn_classes(X, y, classes)
 
     def partial_fit(self, X: Array, y: Array, classes: Array | None = None) -> Self:
         """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
@@ -130,8 +129,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         known = self.classes_ if classes is None else np.unique(classes)
         if not first and not np.array_equal(known, self.classes_):
             raise ValueError(f"classes = {classes!r} are not those of the first call, {self.classes_.tolist()}; leave them out")
-        self.classes_ = known
-        return self._learn(X, self._loss(y), known.size, online=True)
+        return self._learn_classes(X, y, known, online=True)
 
     def predict_proba(self, X: Array) -> Array:
         """Return the probability of each class, softmax(W_out r), shape (n_samples, n_classes)."""
@@ -143,12 +141,15 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         return self.classes_[outputs.argmax(axis=1)]
 
     def _samples(self, X: Array, y: Array, first: bool) -> tuple[Array, Array]:
+        self._checked()  # what is refused leaves the estimator as it was
         X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first)
         check_classification_targets(y)
         return X, y
 
-    def _loss(self, y: Array) -> CrossEntropy:
-        alien = np.setdiff1d(y, self.classes_)
+    def _learn_classes(self, X: Array, y: Array, classes: Array, online: bool = False) -> Self:
+        alien = np.setdiff1d(y, classes)
         if alien.size:
             raise ValueError(f"y holds {alien.tolist()[0]!r}, which is none of the classes; pass all of them at the first call")
-        return CrossEntropy(np.searchsorted(self.classes_, y))
+        self._learn(X, CrossEntropy(np.searchsorted(classes, y)), classes.size, online)
+        self.classes_ = classes
+        return self

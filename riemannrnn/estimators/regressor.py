@@ -41,6 +41,9 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
     True
     """
 
+    target_mean_: Array
+    target_scale_: Array
+
     def fit(self, X: Array, y: Array) -> Self:
         """Train a new network.
 
@@ -56,16 +59,14 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         ValueError
             For a parameter or data that mean nothing.
         """
-        X, y = self._samples(X, y, first=True)
-        return self._learn(X, self._loss(X, y), y[0].size)
+        return self._fit(X, y, first=True, online=False)
 
     def partial_fit(self, X: Array, y: Array) -> Self:
         """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
 
         Mean and scale of the targets are those of the first call; parameters and errors as for `fit`.
         """
-        X, y = self._samples(X, y, first=not self._trained())
-        return self._learn(X, self._loss(X, y), y[0].size, online=True)
+        return self._fit(X, y, first=not self._trained(), online=True)
 
     def predict(self, X: Array) -> Array:
         """Return the targets, with the shape that they had in training."""
@@ -78,19 +79,24 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _samples(self, X: Array, y: Array, first: bool) -> tuple[Array, Array]:
+    def _fit(self, X: Array, y: Array, first: bool, online: bool) -> Self:
+        """Train; what is refused leaves the estimator as it was."""
+        self._checked()
         X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first, multi_output=True, y_numeric=True)
         y = y.astype(np.float64)
-        if first:
-            self.target_mean_, spread = np.mean(y, axis=0), np.std(y, axis=0)
-            constant = spread <= np.finfo(np.float64).eps * len(y) * abs(self.target_mean_)
-            self.target_scale_ = np.where(constant, 1.0, spread)
-        elif y.shape[1:] != self.target_mean_.shape:
+        if not first and y.shape[1:] != self.target_mean_.shape:
             raise ValueError(
                 f"y has shape {y.shape}, but targets were of shape {self.target_mean_.shape} each at the first call"
             )
-        return X, y
+        mean, scale = _standard(y) if first else (self.target_mean_, self.target_scale_)
+        targets = ((y - mean) / scale).reshape(len(y), -1).astype(X.dtype)
+        self._learn(X, SquaredError(targets), y[0].size, online)
+        self.target_mean_, self.target_scale_ = mean, scale
+        return self
 
-    def _loss(self, X: Array, y: Array) -> SquaredError:
-        targets = (y - self.target_mean_) / self.target_scale_
-        return SquaredError(targets.reshape(len(y), -1).astype(X.dtype))
+
+def _standard(y: Array) -> tuple[Array, Array]:
+    """Return the mean of each target and its standard deviation, 1 of a constant one."""
+    mean, spread = np.mean(y, axis=0), np.std(y, axis=0)
+    constant = spread <= np.finfo(np.float64).eps * len(y) * abs(mean)
+    return mean, np.where(constant, 1.0, spread)

@@ -49,7 +49,7 @@ class Entry:
     iterations: int = 0
     seconds: float = nan
     worst_abscissa: float = nan
-    without_stable_fixed_point: int = 0
+    without_stable_fixed_point: float = nan
     stopped: str = ""
     history: list["Accepted"] = field(default_factory=list)
     weights: Point | None = field(default=None, repr=False)
@@ -236,6 +236,7 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
     entry.training_loss, entry.seconds = recorder.history[-1].loss, recorder.history[-1].seconds
     entry.test_accuracy = accuracy_on_test(task, weights)
     xp = array_namespace(recorder.cost.drive)
+    entry.without_stable_fixed_point = 0
     for data in (task.training, task.test):
         fixed_points = _fixed_points(task, weights, data)
         there = xp.nonzero(fixed_points.converged)[0]

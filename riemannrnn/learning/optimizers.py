@@ -139,7 +139,8 @@ class MetricRule(Rule):
 class ParallelTransport(MetricRule):
     """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport along the step before.
 
-    After a straight step, and on manifolds without parallel transport, P is the manifold's vector transport.
+    After a straight step, and on manifolds without parallel transport, P is the manifold's vector transport. On a
+    `MetricManifold` parallel transport is integrated, and takes much longer than a step itself.
 
     Parameters
     ----------

@@ -153,7 +153,7 @@ def train(
         Longer steps are shortened to this length in the metric of the rule. Default: 1 without a rule, else infinity.
     decay
         λ: W is drawn to where it started, by λ/2 times the squared distance in the metric, apart from the moments of Adam. For
-        manifolds with a logarithm.
+        manifolds with a logarithm; where that is found by shooting (`MetricManifold`) a step takes seconds.
     guard
         Whether steps are shortened to keep the fixed points of their batch, and keep them stable; True, False, or a
         `StabilityGuard`. Default: where the manifold does not promise that.

@@ -99,8 +99,8 @@ def plot_loss_between(data: xr.Dataset, ax: Axes | None = None) -> Axes:
         ax.plot(data["time"], data["loss_between"].sel(line=line), **_line_style(line))
     if "loss" in data:
         length = data["step_length"].sel(metric=_best_known(data)).fillna(0).cumsum("point").values
-        gone = np.concatenate([[0.0], length[:-1]]) / length[-1]
-        ax.plot(gone, data["loss"], color="black", lw=1.2)
+        if length[-1] > 0:
+            ax.plot(np.concatenate([[0.0], length[:-1]]) / length[-1], data["loss"], color="black", lw=1.2)
     ax.set(xlabel="share of the way", ylabel="loss J (nat)", yscale="log", xlim=(0, 1))
     _plain_numbers(ax.yaxis)
     return ax
@@ -130,10 +130,11 @@ def _over_steps(data: xr.Dataset, name: str, ax: Axes, scale: xr.DataArray | flo
 
 
 def plot_efficiency(data: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw, against steps, the distance from the start over the length gone: 1 for a geodesic."""
+    """Draw, against steps, the distance from the start over the length gone, 100 % for a geodesic, as far as that is known."""
     ax = _axes(ax)
     gone = data["step_length"].fillna(0).cumsum("point").shift(point=1)
-    share = data.assign(share=data["from_start"] / gone.where(gone > 0) * 100)
+    lost = (data["from_start"].notnull() & data["step_length"].isnull()).cumsum("point").shift(point=1, fill_value=0)
+    share = data.assign(share=data["from_start"] / gone.where((gone > 0) & (lost == 0)) * 100)
     _over_steps(share, "share", ax).set(ylabel="distance / length so far (%)", ylim=(0, 105))
     return ax
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from riemannrnn.run_folder import write_atomically
@@ -10,5 +9,4 @@ from riemannrnn.run_folder import write_atomically
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG at 200 dots per inch, atomically and the same to the byte for the same figure."""
-    with mpl.rc_context({"svg.hashsalt": "riemannrnn"}):
-        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=200, metadata={"Software": None}))
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=200, metadata={"Software": None}))
