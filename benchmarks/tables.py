@@ -133,8 +133,8 @@ def learning(record: Record) -> str:
     """Return for each contender the fastest rate to each test accuracy."""
     words = (
         "To a test accuracy on MNIST, n = 300, the fastest of a few rates; runs end at the last mark, after three epochs or "
-        f"{PATIENCE:g} s; adam in the resolvent metric; fixed points to {EXACT:g}, the default of train and its match to "
-        f"{BY_DEFAULT:.1e}"
+        f"{PATIENCE:g} s; adam in the resolvent metric; fixed points to {EXACT:g}, the default of train "
+        f"and what is as exact to {BY_DEFAULT:.1e}"
     )
     lines = []
     for contender in dict.fromkeys(row["contender"] for row in record["rows"]):
