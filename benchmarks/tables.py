@@ -139,8 +139,8 @@ def learning(record: Record) -> str:
     lines = []
     for contender in dict.fromkeys(row["contender"] for row in record["rows"]):
         rows = [row for row in record["rows"] if row["contender"] == contender]
-        lines.append([contender, *(fastest_to(mark, rows) for mark in MARKS)])
-    return f"{measured(words, record, versions=True)}\n\n{table(['', *(f'to {mark:.0%}' for mark in MARKS)], lines)}"
+        lines.append([contender, *(fastest_to(mark, rows) for mark in MARKS), processors(rows, record)])
+    return f"{measured(words, record)}\n\n{table(['', *(f'to {mark:.0%}' for mark in MARKS), 'on'], lines)}"
 
 
 def fastest_to(mark: float, rows: list[Row]) -> str:
@@ -260,12 +260,17 @@ def descent(row: Row | None) -> str:
     return f"{row['steps']:,} (rate {row['rate']:.3g})" if row["steps"] else "not reached"
 
 
+def processors(rows: list[Row], record: Record) -> str:
+    """Return on what rows were measured: seconds on one processor do not compare with those on another."""
+    return " and ".join(sorted({row.get("processor", record["machine"]["processor"]) for row in rows}))
+
+
 def measured(words: str, record: Record, *, versions: bool = False) -> str:
     """Return a heading that says when and on what the figures under it were measured, and with which versions."""
     machine = record["machine"]
     days = sorted({row["date"] for row in record["rows"]})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    where = " and ".join(sorted({row.get("processor", machine["processor"]) for row in record["rows"]}))
+    where = processors(record["rows"], record)
     if versions:
         packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if name != "riemannrnn")
         where += f", {machine['cores']} cores, Python {machine['python']}, {packages}"

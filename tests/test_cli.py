@@ -189,7 +189,30 @@ def test_a_comparison_without_a_result_is_no_success(tmp_path, monkeypatch):
         "riemannrnn.cli.compare.compare", lambda task, contenders, budget, progress: Comparison((entry,), budget)
     )
     monkeypatch.setattr("riemannrnn.cli.compare.write_comparison", lambda *arguments: [])
-    assert run(*TINY, "--output", tmp_path).exit_code == 1
+    result = run(*TINY, "--output", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout.count("–") == 5  # loss, accuracy, seconds, abscissa, lost: none is 0
+
+
+def test_ctrl_c_while_a_comparison_is_written(tmp_path, monkeypatch):
+    def pressed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("riemannrnn.cli.compare.write_netcdf", pressed)
+    result = run(*TINY, "--output", tmp_path)
+    assert result.exit_code == 130
+    assert "evaluations for each contender" in result.stdout
+    assert "Interrupted while results were written" in result.stdout
+
+
+def test_all_manifolds_may_be_asked_for_among_others():
+    alone, among = (run("compare", "--list", *more, "--manifold", "all").stdout for more in ((), ("--manifold", "resolvent")))
+    assert sorted(alone.splitlines()) == sorted(among.splitlines())
+
+
+def test_a_platform_without_forks():
+    code = "import importlib, os; from riemannrnn import workers; del os.register_at_fork; importlib.reload(workers)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,11 @@ def test_momentum_on_a_manifold_of_pymanopt(generator):
     assert cost(rule.step(after, cost.at(after), RATE, memory)[0]) < cost(after) < cost(point)
 
 
+def test_the_zero_vector_of_factors_has_their_dtype():
+    point = tuple(factor.astype(np.float32) for factor in FixedRank(N, N, 2, seed=0).random_point())
+    assert {part.dtype for part in FixedRank(N, N, 2).zero_vector(point)} == {np.dtype(np.float32)}
+
+
 def test_points_of_several_arrays_are_no_weights_to_add_to():
     for manifold in (ScaledMonotoneManifold(N), FixedRank(N, N, 2)):
         with pytest.raises(ValueError, match=r"several arrays.*choose retraction='geodesic'"):

@@ -1,13 +1,16 @@
 """Run folders: what is written is whole, and what stood there before is safe."""
 
 import csv
+import errno
 import os
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from riemannrnn.idx import DatasetError, write_idx
 from riemannrnn.run_folder import (
     RunFolderError,
     create_run_folder,
@@ -156,3 +159,13 @@ def test_netcdf(tmp_path):
     write_netcdf(tmp_path / "history.nc", dataset)
     with xr.open_dataset(tmp_path / "history.nc", engine="h5netcdf") as read:
         xr.testing.assert_identical(read.load(), dataset)
+
+
+def test_digits_that_cannot_be_written_are_said_so(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DatasetError, match=r"cannot be written \(No space left on device\): free space"):
+        write_idx(tmp_path / "images.gz", np.zeros(3, np.uint8))
+    assert not list(tmp_path.iterdir())

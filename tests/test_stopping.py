@@ -23,6 +23,7 @@ from riemannrnn.learning import Adam, MetricRule, StabilityGuard, Task
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.history import History
 from riemannrnn.learning.stopping import Criterion, LossBelow, NoProgress, StepBelow, StepLimit, TimeLimit, Verdict
+from riemannrnn.plots import training_figure
 from riemannrnn.run_folder import write_netcdf
 
 
@@ -320,3 +321,13 @@ def test_every_manifold_trains(name, guard):
         assert seen.loss[0] > 0
         whole = FixedPointCost(network, DIGITS.stimuli, CrossEntropy(DIGITS.labels))
         assert whole(seen.weights) < whole(start)
+
+
+def test_the_picture_of_a_single_step_shows_it():
+    alone, several = run(batch_size=100, epochs=1).to_dataset(), run().to_dataset()
+    for history, marked in ((alone, True), (several, False)):
+        figure = training_figure(history, "steps")
+        for ax in figure.axes[:3]:
+            assert (ax.lines[0].get_marker() == "o") is marked
+            figure.canvas.draw()
+            assert all(float(tick) == int(tick) for tick in ax.get_xticks())

@@ -65,7 +65,11 @@ MISTAKES = {
     ),
     "a class": ({"rule": MetricRule}, "rule <class .*MetricRule'> is unknown"),
     "lists": ({"stimuli": [[0.0] * 64]}, "the stimuli are a list; pass an array"),
-    "NaN": ({"stimuli": BAD[:, None] + np.zeros((2, 64))}, "row 1 of the stimuli holds NaN or infinity"),
+    "a list of labels": ({"labels": [0] * 100}, "the labels are a list; pass an array"),
+    "NaN": (
+        {"stimuli": BAD[:, None] + np.zeros((2, 64)), "labels": np.zeros(2, int)},
+        "row 1 of the stimuli holds NaN or infinity",
+    ),
     "held-out NaN": ({"held_out": (BAD[:, None] + np.zeros((2, 64)), np.zeros(2, int))}, "row 1 of the held-out stimuli"),
     "a target of NaN": (
         {"stimuli": np.zeros((2, 64)), "labels": SquaredError(BAD[:, None] + np.zeros((2, 10)))},

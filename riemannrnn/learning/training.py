@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
+from manifolds.arrays import all_finite
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.checkpoints import refuse_used
@@ -200,7 +201,9 @@ def train(
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
     """
-    check_stimuli("stimuli", stimuli)
+    for argument, array in (("stimuli", stimuli), ("labels", labels), ("weights", weights)):
+        if isinstance(array, list):
+            raise ValueError(f"the {argument} are a list; pass an array, such as numpy.asarray of them")
     count = stimuli.shape[0]
     batch_size = count if batch_size is None else checked("batch_size", batch_size, int)
     if not 1 <= batch_size <= count:
@@ -226,7 +229,7 @@ def train(
     point = parameterization.point_at(weights) if before is None else before.point
     run = Run(
         rule=stepper,
-        cost=FixedPointCost(network, stimuli, resolve_loss(labels, count, network.n_outputs), on_failure="raise", **options),
+        cost=_cost("stimuli", network, stimuli, labels, options | {"on_failure": "raise"}),
         learning_rate=checked("learning_rate", chosen.learning_rate if learning_rate is None else learning_rate, float, 0),
         schedule=_schedule(schedule or chosen.schedule),
         batch_size=batch_size,
@@ -238,7 +241,7 @@ def train(
         longest_step=checked("longest_step", chosen.longest_step if longest_step is None else longest_step, float, 0),
         decay=decay,
         guard=_guard(not promised if guard is None else guard),
-        held_out=None if held_out is None else _held_out(network, *held_out, options),
+        held_out=None if held_out is None else _cost("held-out stimuli", network, *held_out, options),
         evaluate_every=per_epoch if evaluate_every is None else checked("evaluate_every", evaluate_every, int, 1),
         stop=stop,
         callbacks=(callback,) if callable(callback) else tuple(callback),
@@ -257,19 +260,6 @@ def train(
     elif run.checkpoints is not None:
         refuse_used(run.checkpoints)
     return run.go(f"All {epochs} epochs done.")
-
-
-def check_stimuli(name: str, stimuli: Array) -> None:
-    """Refuse what is no array, and stimuli that are not finite.
-
-    Raises
-    ------
-    ValueError
-        For the first row that is not.
-    """
-    if not hasattr(stimuli, "shape"):
-        raise ValueError(f"the {name} are a {type(stimuli).__name__}; pass an array, such as numpy.asarray of them")
-    check_finite(name, stimuli)
 
 
 def check_decay(rule: Rule, point: Point, decay: float) -> None:
@@ -313,7 +303,9 @@ def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
     return StabilityGuard() if guard else None
 
 
-def _held_out(network: RateNetwork, stimuli: Array, labels: Array | Loss, options: dict[str, Any]) -> FixedPointCost:
-    """Return the cost of held-out stimuli; one without a fixed point makes it infinite, and does not end the run."""
-    check_stimuli("held-out stimuli", stimuli)
-    return FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **options)
+def _cost(name: str, network: RateNetwork, stimuli: Array, labels: Array | Loss, options: dict[str, Any]) -> FixedPointCost:
+    """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run."""
+    cost = FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **options)
+    if not all_finite(cost.drive):  # which is smaller, and holds NaN wherever the stimuli do
+        check_finite(name, stimuli)
+    return cost

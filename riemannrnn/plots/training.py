@@ -70,7 +70,7 @@ def training_figure(history: xr.Dataset, title: str) -> Figure:
     panels = figure.subplots(2, 2, sharex=True).flat
     for letter, draw, ax in zip("abcd", (plot_loss, plot_accuracy, plot_steps, plot_watch), panels, strict=True):
         draw(history, ax)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.set_title(letter, loc="left", fontweight="bold")
         ax.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
