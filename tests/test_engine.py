@@ -124,6 +124,25 @@ def test_rows_that_are_close_are_not_given_to_another_method():
     assert solve_fixed_points(weights, drive, on_failure="mask", max_iterations=200).converged.mean() > 0.9
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_one_gain_does_not_fit_get_others(dtype):
+    """At radius 2.5 gains differ so much that the mean of all stimuli leads next to none of them to a fixed point."""
+    weights, drive = problem(n=100, batch=200, radius=2.5, dtype=dtype)
+    found = solve_fixed_points(weights, drive, on_failure="mask")
+    assert found.converged.mean() > 0.3
+    assert (found.stability()[found.converged] < 0).mean() > 0.5
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_factor_is_formed_for_what_cannot_be_solved(bad, monkeypatch):
+    weights, drive = problem(n=40, batch=512, radius=1.3)
+    drive[7, 3] = bad
+    factors, build = [], ChordMap.build.__func__
+    monkeypatch.setattr(ChordMap, "build", classmethod(lambda *arguments: factors.append(1) or build(*arguments)))
+    assert solve_fixed_points(weights, drive, on_failure="mask").converged.sum() == 511
+    assert len(factors) == 3  # of the plan
+
+
 @settings(max_examples=25, deadline=None)
 @example(radius=1.8868532282679968, seed=393, single=False, most=300)  # some rows spend what others need for the tolerance
 @example(radius=1.9089087465915482, seed=43, single=True, most=70)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runs import DIGITS, NETWORK, N, check_same, fold, run
 
 from manifolds import (
+    FixedRank,
     Identity,
     MonotoneManifold,
     OutsideManifoldError,
@@ -18,7 +19,7 @@ from manifolds import (
     SubspaceManifold,
     mask,
 )
-from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from riemannrnn import CrossEntropy, FixedPointCost, LowRank, RateNetwork, SquaredError, train
 from riemannrnn.learning import Adam, MetricRule, StabilityGuard, UnstableStartError, stable_start
 from riemannrnn.learning.guard import _LostError as LostError
 from riemannrnn.learning.guard import abscissa_bound
@@ -72,7 +73,7 @@ def cost():
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.3])
 def test_a_step_that_loses_stability_is_as_long_as_halving_allows(cost, margin):
     weights = NETWORK.initial_weights(0.3)
-    evaluation, velocity = cost.at(weights), 3 * NETWORK.initial_weights(1.0)
+    evaluation, velocity = cost.at(weights), -3 * NETWORK.initial_weights(1.0)
     step = StabilityGuard(margin).accept(EUCLIDEAN, cost, evaluation, weights, velocity)
     assert 0 < step.share < 1
     np.testing.assert_array_equal(step.point, weights + step.velocity)
@@ -123,7 +124,7 @@ def test_shorter_steps_are_tried_on_what_the_longer_lost(cost, monkeypatch):
 
     monkeypatch.setattr(StabilityGuard, "_arrive", spy)
     weights = NETWORK.initial_weights(0.3)
-    step = StabilityGuard().accept(EUCLIDEAN, cost, cost.at(weights), weights, 3 * NETWORK.initial_weights(1.0))
+    step = StabilityGuard().accept(EUCLIDEAN, cost, cost.at(weights), weights, -3 * NETWORK.initial_weights(1.0))
     assert 0 < step.share < 1
     assert looked[0][0] == looked[-1][0] == 30
     assert looked[-1][1] == 0
@@ -244,6 +245,20 @@ def test_a_start_that_is_stable_is_left_alone():
     start = stable_start(network, network.initial_weights(3.0), DIGITS.stimuli.astype(np.float32))
     assert start.dtype == np.float32
     assert np.any(start != 0)
+
+
+def test_factors_have_a_stable_start():
+    """Tanh units without drive rest at 0, which is stable where the one eigenvalue of W that is not zero is below 1."""
+    network, direction = RateNetwork(4, connectivity=LowRank(1)), np.full((4, 1), 0.5)
+    factors, stimuli = (direction, np.array([2.0]), direction.T), np.zeros((3, 4))
+    arguments = stimuli, SquaredError(stimuli), MetricRule(FixedRank(4, 4, 1)), 0.01
+    with pytest.raises(UnstableStartError, match=REMEDY):
+        train(network, factors, *arguments)
+    u, s, vt = start = stable_start(network, factors, stimuli)
+    assert u is factors[0]
+    assert vt is factors[2]
+    assert 0.95 - 1 / 64 <= s[0] < 0.95
+    assert train(network, start, *arguments).stopped == "All 1 epochs done."
 
 
 @pytest.mark.parametrize(("change", "jumps"), [(1.5, 2), (0.2, 0), (-0.2, 0), (-1.0, 0)])

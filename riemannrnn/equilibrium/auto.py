@@ -18,7 +18,7 @@ from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
-from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, Stage
+from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, RecentredStage, Stage
 
 SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 7, 4
 """Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few if it is fast."""
@@ -36,6 +36,9 @@ TRIAL_ITERATIONS = 10
 
 ACCELERATED_ITERATIONS, NEAR = 60, 0.1
 """Iterations of each accelerated map; as many again, while residuals fall, where most are below this share of their states."""
+
+RECENTRED_ITERATIONS = 300
+"""Iterations of the chord map with gains that are chosen anew, of rows that the better map leaves."""
 
 FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
@@ -95,9 +98,10 @@ class Plan:
 
     Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map is quickest; where it does
     so slowly, in sweeps over blocks of units, with Anderson acceleration where that is not enough. Where it does not contract,
-    the chord map and Peaceman–Rachford splitting compete on the sample. The last resort for fixed points is averaged splitting,
-    slow but sturdy; for a linear equation it is the direct solution by Krylov steps. A later stage gets the rows that the one
-    before left, from where they started: no row changes branch by a detour.
+    the chord map and Peaceman–Rachford splitting compete on the sample, and rows that the better one leaves get gains of their
+    own. The last resort for fixed points is averaged splitting, slow but sturdy; for a linear equation it is the direct
+    solution by Krylov steps. A later stage gets the rows that the one before left, from where they started: no row changes
+    branch by a detour.
 
     Parameters
     ----------
@@ -203,10 +207,12 @@ class Plan:
             yield DirectStage(self.plain, Picard())
         if self.rate < 1 and self.options.method != "splitting":
             yield from self._contracting_stages()
-        for build in self._order():
-            fixed_point_map = build()
-            if fixed_point_map is not None:
+        recentred = self.equation.nonlinear and self.options.method != "splitting"
+        for place, build in enumerate(self._order()):
+            if (fixed_point_map := build()) is not None:
                 yield MapStage(ACCELERATED_ITERATIONS, Anderson(), fixed_point_map)
+            if recentred and place == 0:
+                yield RecentredStage(RECENTRED_ITERATIONS)
         splitting = self._splitting() if self.equation.nonlinear else None
         if splitting is None:
             yield DirectStage(self.budget, Newton(self.equation.drive.shape[1]))

@@ -221,7 +221,7 @@ def _apply_policy(result: FixedPoints, on_failure: OnFailure) -> FixedPoints:
     raise FixedPointError(
         f"{failed.shape[0]} of {result.rates.shape[0]} stimuli have no fixed point to the tolerance; the first is stimulus "
         f"{first}: {result.status[first]} "
-        "Raise max_iterations, choose another solver, shrink the weights, or pass on_failure='mask'.",
+        "Raise max_iterations or tolerance, choose another solver, shrink the weights, or pass on_failure='mask'.",
         result,
     )
 

@@ -3,8 +3,11 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from manifolds import Array
 from riemannrnn.backend import namespace_of
+from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
@@ -23,6 +26,10 @@ SINGLE_AIM = 2e-6
 CORRECTION_AIMS, CORRECTION_MARGIN, CORRECTIONS = (2e-5, 1e-1), 0.7, 4
 """Corrections are solved to a relative residual between these, as far as this fraction of the tolerance wants it: another costs
 two products in float64. So many in a row at most."""
+
+
+ROUND = 15
+"""Iterations of the chord map with the same gain, where that is chosen anew for the rows that are left."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,33 @@ class MapStage(Stage):
 
 
 @dataclass(frozen=True)
+class RecentredStage(Stage):
+    """The chord map, its gain again and again the mean of the rows that are left, where they have got to.
+
+    Where gains differ so much that their mean fits no row, that of the rows left fits these better with each round: of a
+    single row it is Newton's method. Gains are thus of rows that are solved together.
+    """
+
+    def run(
+        self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
+    ) -> Solution:
+        xp = namespace_of(start)
+        inputs = equation.drive if inputs is None else inputs
+        solution: Solution | None = None
+        for spent in range(0, budget, ROUND):
+            chord = _recentred(equation, inputs)
+            if chord is None:
+                break
+            stage = MapStage(ROUND, Anderson(), chord)
+            part = stage.run(equation, slice(None), start, inputs, tolerance, min(ROUND, budget - spent))
+            solution = part if solution is None else solution.completed(part)
+            left = xp.nonzero(~part.converged)[0]
+            inputs = take_rows(xp.where(_finite(part.inputs)[:, None], part.inputs, inputs), left)
+            equation = equation.take(left)
+        return solution or certified(equation, start, xp.zeros_like(start[:, 0], dtype=xp.int64), tolerance)
+
+
+@dataclass(frozen=True)
 class MixedStage(Stage):
     """The chord map in float32, then corrections whose residuals are taken in float64 and which are solved in float32.
 
@@ -146,6 +180,26 @@ class MixedStage(Stage):
             iterations = iterations + xp.where(going, part.iterations, 0)
             arrived = arrived & (part.converged | ~going)
         return solution
+
+
+def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
+    """Return the chord map whose gain is the mean at the inputs; None if no row is finite, or the map has no factor."""
+    xp = namespace_of(inputs)
+    rows = xp.nonzero(_finite(inputs))[0]
+    if rows.shape[0] == 0:
+        return None
+    inputs = take_rows(inputs, rows)
+    gains = equation.slope(inputs, equation.respond(inputs))
+    try:
+        return ChordMap.build(equation, xp.mean(gains, axis=0))
+    except np.linalg.LinAlgError:
+        return None
+
+
+def _finite(array: Array) -> Array:
+    """Tell for each row whether all of it is finite."""
+    xp = namespace_of(array)
+    return xp.all(xp.isfinite(array), axis=1)
 
 
 def _most(outcome: Outcome) -> int:

@@ -1,6 +1,7 @@
 """The stability guard: a step is taken only as far as its stimuli keep stable fixed points."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 from typing import Any, final
 
@@ -192,7 +193,7 @@ def count_jumps(evaluation: Evaluation, arrived: FixedPoints, change: Array, row
     return int(xp.count_nonzero(far))
 
 
-def stable_start(network: Any, weights: Array, stimuli: Array, margin: float = 0.05) -> Array:
+def stable_start(network: Any, weights: Point, stimuli: Array, margin: float = 0.05) -> Point:
     """Return s W with the largest s in [0, 1] for which all stimuli have fixed points that are stable by a margin.
 
     Parameters
@@ -200,16 +201,16 @@ def stable_start(network: Any, weights: Array, stimuli: Array, margin: float = 0
     network
         A `RateNetwork`.
     weights
-        W, shape (n, n).
+        W, shape (n, n), or the parameters of the connectivity.
     stimuli
         Shape (batch, n_inputs).
     margin
         As for `StabilityGuard`.
     """
-    guard = StabilityGuard(margin)
+    guard, scaled = StabilityGuard(margin), partial(network.connectivity.scaled, weights)
 
     def good(scale: float) -> bool:
-        fixed_points = network.fixed_points(scale * weights, stimuli, on_failure="mask")
+        fixed_points = network.fixed_points(scaled(scale), stimuli, on_failure="mask")
         everywhere = bool(array_namespace(stimuli).all(fixed_points.converged))
         return everywhere and guard.unstable(fixed_points)[1].shape[0] == 0
 
@@ -219,4 +220,4 @@ def stable_start(network: Any, weights: Array, stimuli: Array, margin: float = 0
     while high - low > 2**-7:  # at zero every network is stable
         middle = (low + high) / 2
         low, high = (middle, high) if good(middle) else (low, middle)
-    return low * weights
+    return scaled(low)

@@ -36,6 +36,9 @@ class Connectivity(Protocol):
     def initial(self, n: int, radius: float, generator: np.random.Generator) -> Point:
         """Return random parameters, float64 of NumPy: entries of W of variance radius²/n, a spectral radius about `radius`."""
 
+    def scaled(self, parameters: Point, factor: float) -> Point:
+        """Return the parameters of W times a factor."""
+
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return the recurrent drive R Wᵀ, shape (batch, n), in the array `out` or in a new one."""
 
@@ -81,6 +84,10 @@ class Dense:
     def initial(self, n: int, radius: float, generator: np.random.Generator) -> Array:
         """Return a matrix of independent normal entries."""
         return radius * (generator.standard_normal((n, n)) / n**0.5)
+
+    def scaled(self, parameters: Array, factor: float) -> Array:
+        """Return W times a factor."""
+        return factor * parameters
 
     def apply(self, parameters: Array, rates: Array, out: Array | None = None) -> Array:
         """Return R Wᵀ."""
@@ -163,6 +170,11 @@ class LowRank:
         (q_left, r_left), (q_right, r_right) = (np.linalg.qr(generator.standard_normal((n, self.rank))) for _ in range(2))
         u, s, vt = np.linalg.svd(r_left @ r_right.T)
         return q_left @ u, radius / (n * self.rank) ** 0.5 * s, vt @ q_right.T
+
+    def scaled(self, parameters: Point, factor: float) -> Point:
+        """Return (u, s, vᵀ) with s times a factor."""
+        u, s, vt = parameters
+        return u, factor * s, vt
 
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return R v diag(s) uᵀ."""
