@@ -16,7 +16,7 @@ from riemannrnn import (
 )
 from riemannrnn.equilibrium import Iteration, Picard
 from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.chord import ChordMap
+from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Iterate
@@ -141,6 +141,58 @@ def test_no_factor_is_formed_for_what_cannot_be_solved(bad, monkeypatch):
     monkeypatch.setattr(ChordMap, "build", classmethod(lambda *arguments: factors.append(1) or build(*arguments)))
     assert solve_fixed_points(weights, drive, on_failure="mask").converged.sum() == 511
     assert len(factors) == 3  # of the plan
+
+
+def turning(n, size, dtype=np.float32):
+    """Return size times an orthogonal skew matrix, of which rows have that norm, and I − G W no small singular value."""
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((n, n)))[0]
+    return (size * basis @ np.kron(np.eye(n // 2), [[0, 1], [-1, 0]]) @ basis.T).astype(dtype)
+
+
+@pytest.mark.parametrize("size", [0.1, 1, 10, 80])
+def test_a_residual_at_rounding_is_converged_whatever_the_tolerance(size):
+    """The rounding of W r is that of its terms, which may be many times the sum."""
+    weights, drive = turning(100, size), problem(n=100, batch=30, dtype=np.float32)[1]
+    found = solve_fixed_points(weights, drive, tolerance=0.0)
+    exact = solve_fixed_points(weights.astype(float), drive.astype(float))
+    norms = np.linalg.norm(exact.rates, axis=1)
+    assert (np.linalg.norm(found.rates - exact.rates, axis=1) <= 1e-5 * norms).all()
+    unit = np.finfo(np.float32).eps * norms * max(1, size)
+    assert (found.residual <= 4.1 * unit).all()
+    if size > 1:  # of exact solutions the residual is no smaller
+        rates = exact.rates.astype(np.float32)
+        assert (np.linalg.norm(np.tanh(rates @ weights.T + drive) - rates, axis=1) > 0.2 * unit).all()
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(1e8, np.float32), (1e30, np.float32), (1e17, np.float64)])
+def test_huge_weights_do_not_make_any_residual_rounding(size, dtype):
+    weights, drive = turning(100, size, dtype), problem(n=100, batch=30, dtype=dtype)[1]
+    found = solve_fixed_points(weights, drive, on_failure="mask", max_iterations=50)
+    bound = found.tolerance + 400 * np.finfo(dtype).eps * np.linalg.norm(found.rates, axis=1)
+    assert (found.residual <= bound)[found.converged].all()
+    assert not found.converged.all()
+
+
+def test_the_corrected_map_is_the_chord_map_with_less_rounding():
+    weights, drive = turning(100, 10, float), problem(n=100, batch=30)[1]
+    found, equation = (
+        solve_fixed_points(weights, drive),
+        FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh")),
+    )
+    chord = ChordMap.build(equation, found.gains.mean(axis=0))
+    state, corrected = drive + 1.0, CorrectedMap(chord)
+    np.testing.assert_allclose(corrected.image(state), chord.image(state), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        corrected.take(slice(3, 5)).image(state[3:5]), corrected.image(state)[3:5], rtol=1e-12, atol=1e-12
+    )
+
+    def missed(fixed_point_map):
+        """Return the residuals, in float64, where a map in float32 leaves the fixed points."""
+        inputs = fixed_point_map.image(found.inputs.astype(np.float32)).astype(float)
+        return np.linalg.norm(equation.inputs(equation.respond(inputs)) - inputs, axis=1)
+
+    chord = ChordMap.build(equation.single(), chord.gain.astype(np.float32))
+    assert (missed(CorrectedMap(chord)) < 0.3 * missed(chord)).all()
 
 
 @settings(max_examples=25, deadline=None)

@@ -336,3 +336,11 @@ def test_factors_are_not_swept(generator):
     for connectivity, parameters, picked in ((LowRank(20), point, ", accelerated"), (Dense(), matrix(point), " in sweeps")):
         found = solve_fixed_points(parameters, drive, connectivity=connectivity, solver=Automatic(precision="native"))
         assert found.solver == f"auto (chord map{picked})"
+
+
+def test_the_norm_and_multiples_are_those_of_the_matrix():
+    """Also where the factors are not orthonormal."""
+    generator, connectivity = np.random.default_rng(0), LowRank(3)
+    factors = generator.standard_normal((7, 3)), generator.standard_normal(3), generator.standard_normal((3, 7))
+    assert connectivity.frobenius_norm(factors) == pytest.approx(np.linalg.norm(matrix(factors)))
+    np.testing.assert_allclose(matrix(connectivity.scaled(factors, -0.3)), -0.3 * matrix(factors))

@@ -114,3 +114,28 @@ class ChordMap(FixedPointMap):
     def _excess(self) -> Array | None:
         """g − ḡ of a linear equation, shape (batch, n), so that φ(z) − ḡ ∘ z is one product."""
         return None if self.equation.nonlinear else self.equation.activation - self.gain
+
+
+@dataclass(frozen=True)
+class CorrectedMap(FixedPointMap):
+    """z ↦ z + (I − T Ḡ)⁻¹ ρ with ρ = T φ(z) + d − z: the chord map by way of its residual, for two products instead of one.
+
+    Its rounding gets small with ρ. That of the other form is of M times a vector that does not get small, and keeps residuals
+    up where M is large.
+
+    Parameters
+    ----------
+    chord
+        The chord map, of one block.
+    """
+
+    chord: ChordMap
+
+    def image(self, state: Array, work: Work | None = None) -> Array:
+        chord = self.chord
+        image = chord.equation.inputs(chord.equation.respond(state))
+        image += chord.propagator((image - state) * chord.gain)
+        return image
+
+    def take(self, rows: Rows) -> "CorrectedMap":
+        return CorrectedMap(self.chord.take(rows))

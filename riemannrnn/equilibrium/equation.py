@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 from manifolds import Array
@@ -17,6 +18,9 @@ Work: TypeAlias = tuple[Array, Array]
 Rows: TypeAlias = Array | slice
 """Some of the rows of a batch, by their indices or consecutive ones."""
 
+MOST_ROUNDING = 100.0
+"""The most that is granted: what rounding keeps further from a fixed point is not called one."""
+
 
 class FixedPointMap(ABC):
     """A map of which each row of a batch wants a fixed point, independently of the other rows."""
@@ -28,6 +32,11 @@ class FixedPointMap(ABC):
     @abstractmethod
     def take(self, rows: Rows) -> "FixedPointMap":
         """Return the map of some of the rows."""
+
+    @property
+    def rounding(self) -> float:
+        """How large the rounding of an image is, in machine epsilons times the norm of the state, at least 1."""
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,11 @@ class Operator:
         """Return T S, shape (batch, n), in the array `out` or in a new one."""
         apply = self.connectivity.apply_transpose if self.transposed else self.connectivity.apply
         return apply(self.parameters, rows, out)
+
+    @cached_property
+    def frobenius_norm(self) -> float:
+        """‖T‖_F."""
+        return self.connectivity.frobenius_norm(self.parameters)
 
     def single(self) -> "Operator":
         """Return T in float32."""
@@ -133,6 +147,12 @@ class FixedPointEquation(FixedPointMap):
     def slope(self, inputs: Array, image: Array) -> Array:
         """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
         return self.activation.derivative(inputs, image) if isinstance(self.activation, Activation) else self.activation
+
+    @property
+    def rounding(self) -> float:
+        """The norm of a row of T in the root mean square, ‖T‖_F / √n, but at least 1 and at most `MOST_ROUNDING`."""
+        size: float = self.operator.frobenius_norm / self.drive.shape[1] ** 0.5
+        return min(max(1.0, size), MOST_ROUNDING)
 
     def take(self, rows: Rows) -> "FixedPointEquation":
         linear = not isinstance(self.activation, Activation)

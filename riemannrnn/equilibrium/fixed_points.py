@@ -57,7 +57,8 @@ class FixedPoints:
     residual
         ‖f(W r + x) − r‖₂ recomputed at the rates returned, shape (batch,).
     converged
-        Whether the residual is at most the tolerance (or 4 machine epsilons times ‖r‖, where that is larger), shape (batch,).
+        Whether the residual is at most the tolerance but for rounding, shape (batch,); that is 4 machine epsilons times ‖r‖ and
+        times ‖W‖_F / √n, which is taken as 1 where it is less and as 100 where it is more.
     iterations
         Iterations that each stimulus took, shape (batch,).
     solver

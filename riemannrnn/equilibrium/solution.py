@@ -91,7 +91,7 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     residual = row_norms(image - state)
     # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
     finite = namespace_of(inputs).all(namespace_of(inputs).isfinite(inputs), axis=1)
-    converged = is_converged(state, residual, tolerance) & finite
+    converged = is_converged(equation, state, residual, tolerance) & finite
     return Solution(state, inputs, equation.slope(inputs, image), residual, converged, iterations)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.chord import ChordMap
+from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
@@ -126,7 +126,7 @@ class RecentredStage(Stage):
             chord = _recentred(equation, inputs)
             if chord is None:
                 break
-            stage = MapStage(ROUND, Anderson(), chord)
+            stage = MapStage(ROUND, Anderson(), CorrectedMap(chord))
             part = stage.run(equation, slice(None), start, inputs, tolerance, min(ROUND, budget - spent))
             solution = part if solution is None else solution.completed(part)
             left = xp.nonzero(~part.converged)[0]

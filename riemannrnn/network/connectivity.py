@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import sqrt
 from typing import Protocol, TypeAlias, final
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import Point, add_to_diagonal, identity_like, inverse, map_arrays, solve
+from manifolds.arrays import Point, add_to_diagonal, frobenius_norm, identity_like, inner, inverse, map_arrays, solve
 from riemannrnn.network.activations import into
 
 Product: TypeAlias = Callable[[Array, Array], Array]
@@ -38,6 +39,9 @@ class Connectivity(Protocol):
 
     def scaled(self, parameters: Point, factor: float) -> Point:
         """Return the parameters of W times a factor."""
+
+    def frobenius_norm(self, parameters: Point) -> float:
+        """Return ‖W‖_F."""
 
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return the recurrent drive R Wᵀ, shape (batch, n), in the array `out` or in a new one."""
@@ -88,6 +92,10 @@ class Dense:
     def scaled(self, parameters: Array, factor: float) -> Array:
         """Return W times a factor."""
         return factor * parameters
+
+    def frobenius_norm(self, parameters: Array) -> float:
+        """Return ‖W‖_F."""
+        return frobenius_norm(parameters)
 
     def apply(self, parameters: Array, rates: Array, out: Array | None = None) -> Array:
         """Return R Wᵀ."""
@@ -175,6 +183,12 @@ class LowRank:
         """Return (u, s, vᵀ) with s times a factor."""
         u, s, vt = parameters
         return u, factor * s, vt
+
+    def frobenius_norm(self, parameters: Point) -> float:
+        """Return the root of the sum of all entries of diag(s) uᵀ u diag(s) ∘ vᵀ v."""
+        u, s, vt = parameters
+        left = u * s
+        return sqrt(max(inner(left.T @ left, vt @ vt.T), 0.0))
 
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return R v diag(s) uᵀ."""
