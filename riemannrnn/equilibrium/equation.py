@@ -175,3 +175,9 @@ def row_norms(array: Array) -> Array:
     """Return the Euclidean norm of each row, shape (batch,)."""
     xp = namespace_of(array)
     return xp.sqrt(xp.vecdot(array, array))  # one pass; `vector_norm` makes several
+
+
+def finite_rows(array: Array) -> Array:
+    """Tell for each row whether all of it is finite, shape (batch,)."""
+    xp = namespace_of(array)
+    return xp.all(xp.isfinite(array), axis=1)

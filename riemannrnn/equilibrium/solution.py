@@ -7,7 +7,7 @@ from array_api_compat import device
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows, row_norms, take_rows
 from riemannrnn.equilibrium.iteration import is_converged
 
 CERTIFICATE_MARGIN = 0.8
@@ -90,8 +90,7 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     image = equation.respond(inputs)
     residual = row_norms(image - state)
     # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
-    finite = namespace_of(inputs).all(namespace_of(inputs).isfinite(inputs), axis=1)
-    converged = is_converged(equation, state, residual, tolerance) & finite
+    converged = is_converged(equation, state, residual, tolerance) & finite_rows(inputs)
     return Solution(state, inputs, equation.slope(inputs, image), residual, converged, iterations)
 
 

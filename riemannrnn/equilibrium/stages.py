@@ -9,7 +9,15 @@ from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, row_norms, take_rows, to_single
+from riemannrnn.equilibrium.equation import (
+    FixedPointEquation,
+    FixedPointMap,
+    Rows,
+    finite_rows,
+    row_norms,
+    take_rows,
+    to_single,
+)
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
 
@@ -26,7 +34,6 @@ SINGLE_AIM = 2e-6
 CORRECTION_AIMS, CORRECTION_MARGIN, CORRECTIONS = (2e-5, 1e-1), 0.7, 4
 """Corrections are solved to a relative residual between these, as far as this fraction of the tolerance wants it: another costs
 two products in float64. So many in a row at most."""
-
 
 ROUND = 15
 """Iterations of the chord map with the same gain, where that is chosen anew for the rows that are left."""
@@ -130,7 +137,7 @@ class RecentredStage(Stage):
             part = stage.run(equation, slice(None), start, inputs, tolerance, min(ROUND, budget - spent))
             solution = part if solution is None else solution.completed(part)
             left = xp.nonzero(~part.converged)[0]
-            inputs = take_rows(xp.where(_finite(part.inputs)[:, None], part.inputs, inputs), left)
+            inputs = take_rows(xp.where(finite_rows(part.inputs)[:, None], part.inputs, inputs), left)
             equation = equation.take(left)
         return solution or certified(equation, start, xp.zeros_like(start[:, 0], dtype=xp.int64), tolerance)
 
@@ -185,7 +192,7 @@ class MixedStage(Stage):
 def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
     """Return the chord map whose gain is the mean at the inputs; None if no row is finite, or the map has no factor."""
     xp = namespace_of(inputs)
-    rows = xp.nonzero(_finite(inputs))[0]
+    rows = xp.nonzero(finite_rows(inputs))[0]
     if rows.shape[0] == 0:
         return None
     inputs = take_rows(inputs, rows)
@@ -194,12 +201,6 @@ def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
         return ChordMap.build(equation, xp.mean(gains, axis=0))
     except np.linalg.LinAlgError:
         return None
-
-
-def _finite(array: Array) -> Array:
-    """Tell for each row whether all of it is finite."""
-    xp = namespace_of(array)
-    return xp.all(xp.isfinite(array), axis=1)
 
 
 def _most(outcome: Outcome) -> int:
