@@ -338,9 +338,11 @@ def test_factors_are_not_swept(generator):
         assert found.solver == f"auto (chord map{picked})"
 
 
-def test_the_norm_and_multiples_are_those_of_the_matrix():
+def test_the_norms_and_multiples_are_those_of_the_matrix():
     """Also where the factors are not orthonormal."""
     generator, connectivity = np.random.default_rng(0), LowRank(3)
     factors = generator.standard_normal((7, 3)), generator.standard_normal(3), generator.standard_normal((3, 7))
-    assert connectivity.frobenius_norm(factors) == pytest.approx(np.linalg.norm(matrix(factors)))
+    for transposed, axis in ((False, 1), (True, 0)):
+        np.testing.assert_allclose(connectivity.row_norms(factors, transposed), np.linalg.norm(matrix(factors), axis=axis))
+        np.testing.assert_allclose(Dense().row_norms(matrix(factors), transposed), np.linalg.norm(matrix(factors), axis=axis))
     np.testing.assert_allclose(matrix(connectivity.scaled(factors, -0.3)), -0.3 * matrix(factors))

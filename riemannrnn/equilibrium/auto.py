@@ -69,7 +69,9 @@ class Automatic(Solver):
     ----------
     method
         "any" of the maps; "chord" or "splitting" (Peaceman–Rachford) for that one alone. What a map leaves unsolved goes on to
-        plain and then to averaged iterations, so that none fails where they would converge.
+        plain and then to averaged iterations, so that none fails where they would converge. Where weights are so large that
+        no gain suits all stimuli, which of them are solved depends also on which are solved together, hence on the number of
+        cores.
     precision
         Of float64 problems: "mixed" iterates the chord map in float32, and corrects and certifies in float64; "native" does
         everything in float64.

@@ -18,9 +18,6 @@ Work: TypeAlias = tuple[Array, Array]
 Rows: TypeAlias = Array | slice
 """Some of the rows of a batch, by their indices or consecutive ones."""
 
-MOST_ROUNDING = 100.0
-"""The most that is granted: what rounding keeps further from a fixed point is not called one."""
-
 
 class FixedPointMap(ABC):
     """A map of which each row of a batch wants a fixed point, independently of the other rows."""
@@ -32,11 +29,6 @@ class FixedPointMap(ABC):
     @abstractmethod
     def take(self, rows: Rows) -> "FixedPointMap":
         """Return the map of some of the rows."""
-
-    @property
-    def rounding(self) -> float:
-        """How large the rounding of an image is, in machine epsilons times the norm of the state, at least 1."""
-        return 1.0
 
 
 @dataclass(frozen=True)
@@ -61,9 +53,9 @@ class Operator:
         return apply(self.parameters, rows, out)
 
     @cached_property
-    def frobenius_norm(self) -> float:
-        """‖T‖_F."""
-        return self.connectivity.frobenius_norm(self.parameters)
+    def row_norms(self) -> Array:
+        """The norms of the rows of T, shape (n,)."""
+        return self.connectivity.row_norms(self.parameters, self.transposed)
 
     def single(self) -> "Operator":
         """Return T in float32."""
@@ -147,12 +139,6 @@ class FixedPointEquation(FixedPointMap):
     def slope(self, inputs: Array, image: Array) -> Array:
         """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
         return self.activation.derivative(inputs, image) if isinstance(self.activation, Activation) else self.activation
-
-    @property
-    def rounding(self) -> float:
-        """The norm of a row of T in the root mean square, ‖T‖_F / √n, but at least 1 and at most `MOST_ROUNDING`."""
-        size: float = self.operator.frobenius_norm / self.drive.shape[1] ** 0.5
-        return min(max(1.0, size), MOST_ROUNDING)
 
     def take(self, rows: Rows) -> "FixedPointEquation":
         linear = not isinstance(self.activation, Activation)

@@ -57,8 +57,9 @@ class FixedPoints:
     residual
         ‖f(W r + x) − r‖₂ recomputed at the rates returned, shape (batch,).
     converged
-        Whether the residual is at most the tolerance but for rounding, shape (batch,); that is 4 machine epsilons times ‖r‖ and
-        times ‖W‖_F / √n, which is taken as 1 where it is less and as 100 where it is more.
+        Whether the residual is at most the tolerance and 4 machine epsilons times ‖r‖, shape (batch,). That of a unit does not
+        count as far as the rounding of its sum (W r)ᵢ may reach, 8 machine epsilons times gᵢ ‖Wᵢ‖ ‖r‖ / √n, but 400 of
+        ‖r‖ / √n at most.
     iterations
         Iterations that each stimulus took, shape (batch,).
     solver

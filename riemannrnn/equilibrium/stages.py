@@ -192,11 +192,10 @@ class MixedStage(Stage):
 def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
     """Return the chord map whose gain is the mean at the inputs; None if no row is finite, or the map has no factor."""
     xp = namespace_of(inputs)
-    rows = xp.nonzero(finite_rows(inputs))[0]
-    if rows.shape[0] == 0:
-        return None
-    inputs = take_rows(inputs, rows)
     gains = equation.slope(inputs, equation.respond(inputs))
+    gains = take_rows(gains, xp.nonzero(finite_rows(inputs) & finite_rows(gains))[0])
+    if gains.shape[0] == 0:
+        return None
     try:
         return ChordMap.build(equation, xp.mean(gains, axis=0))
     except np.linalg.LinAlgError:

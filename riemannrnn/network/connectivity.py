@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 from typing import Protocol, TypeAlias, final
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import Point, add_to_diagonal, frobenius_norm, identity_like, inner, inverse, map_arrays, solve
+from manifolds.arrays import Point, add_to_diagonal, identity_like, inverse, map_arrays, solve
 from riemannrnn.network.activations import into
 
 Product: TypeAlias = Callable[[Array, Array], Array]
@@ -40,8 +39,8 @@ class Connectivity(Protocol):
     def scaled(self, parameters: Point, factor: float) -> Point:
         """Return the parameters of W times a factor."""
 
-    def frobenius_norm(self, parameters: Point) -> float:
-        """Return ‖W‖_F."""
+    def row_norms(self, parameters: Point, transposed: bool) -> Array:
+        """Return the norms of the rows of W, or of Wᵀ, shape (n,)."""
 
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return the recurrent drive R Wᵀ, shape (batch, n), in the array `out` or in a new one."""
@@ -93,9 +92,9 @@ class Dense:
         """Return W times a factor."""
         return factor * parameters
 
-    def frobenius_norm(self, parameters: Array) -> float:
-        """Return ‖W‖_F."""
-        return frobenius_norm(parameters)
+    def row_norms(self, parameters: Array, transposed: bool) -> Array:
+        """Return the norms of the rows of W, or of its columns."""
+        return array_namespace(parameters).linalg.vector_norm(parameters, axis=0 if transposed else 1)
 
     def apply(self, parameters: Array, rates: Array, out: Array | None = None) -> Array:
         """Return R Wᵀ."""
@@ -184,11 +183,12 @@ class LowRank:
         u, s, vt = parameters
         return u, factor * s, vt
 
-    def frobenius_norm(self, parameters: Point) -> float:
-        """Return the root of the sum of all entries of diag(s) uᵀ u diag(s) ∘ vᵀ v."""
+    def row_norms(self, parameters: Point, transposed: bool) -> Array:
+        """Return the roots of the diagonal of u diag(s) vᵀ v diag(s) uᵀ, or with u and v exchanged."""
         u, s, vt = parameters
-        left = u * s
-        return sqrt(max(inner(left.T @ left, vt @ vt.T), 0.0))
+        left, right = (vt.T * s, u) if transposed else (u * s, vt.T)
+        xp = array_namespace(u)
+        return xp.linalg.vector_norm(left @ xp.linalg.qr(right)[1].T, axis=1)
 
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return R v diag(s) uᵀ."""
