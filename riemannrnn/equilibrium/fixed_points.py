@@ -58,8 +58,8 @@ class FixedPoints:
         ‖f(W r + x) − r‖₂ recomputed at the rates returned, shape (batch,).
     converged
         Whether the residual is at most the tolerance and 4 machine epsilons times ‖r‖, shape (batch,). That of a unit does not
-        count as far as the rounding of its sum (W r)ᵢ may reach, 8 machine epsilons times gᵢ ‖Wᵢ‖ ‖r‖ / √n, but 400 of
-        ‖r‖ / √n at most.
+        count as far as the rounding of its sum (W r)ᵢ may reach, 8 machine epsilons times gᵢ ‖Wᵢ‖ ‖r‖ / √n, if the whole is at
+        most the tolerance and 400 machine epsilons times ‖r‖.
     iterations
         Iterations that each stimulus took, shape (batch,).
     solver

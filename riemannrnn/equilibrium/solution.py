@@ -13,10 +13,9 @@ from riemannrnn.equilibrium.iteration import is_converged
 CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
 
-
-PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400.0
-"""How many roundings of its product the residual of a unit may hold, and how many machine epsilons of ‖s‖ / √n at most. Exact
-fixed points of trained weights have 1 to 3 in the mean, once they are rounded to float32."""
+PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400
+"""How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Exact fixed
+points of trained weights have 1 to 3 in the mean, once they are rounded to float32."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,11 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     gains, difference = equation.slope(inputs, image), image - state
     residual = row_norms(difference)
     converged = is_converged(state, residual, tolerance)
-    if bool(xp.any(~converged & is_converged(state, residual, tolerance, MOST_ROUNDING))):
+    close = ~converged & is_converged(state, residual, tolerance, MOST_ROUNDING)
+    if bool(xp.any(close)):
         unexplained = xp.abs(difference) - _rounding(equation, gains, state)
-        converged = converged | is_converged(state, row_norms(xp.where(unexplained < 0, 0.0, unexplained)), tolerance)
+        unexplained = row_norms(xp.where(unexplained < 0, 0.0, unexplained))
+        converged = converged | (close & is_converged(state, unexplained, tolerance))
     # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
     return Solution(state, inputs, gains, residual, converged & finite_rows(inputs), iterations)
 
@@ -112,7 +113,6 @@ def _rounding(equation: FixedPointEquation, gains: Array, state: Array) -> Array
     """
     xp, n = namespace_of(state), state.shape[1]
     share = PRODUCT_ROUNDING * xp.abs(gains) * equation.operator.row_norms
-    share = xp.where(share > MOST_ROUNDING, MOST_ROUNDING, share)
     share *= float(xp.finfo(state.dtype).eps) / n**0.5 * row_norms(state)[:, None]
     return share
 
