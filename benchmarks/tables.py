@@ -222,13 +222,14 @@ def manifolds(record: Record) -> str:
             last if ended else f"{last}, stopped at step {row['steps']}",
             *(f"{row['lost']}, {row['unstable']}", str(row["guard_actions"]), str(row["left_out"]), f"{row['iterations']:.0f}"),
             f"{row['seconds'] / row['steps']:.2f}",
+            processors([row], record),
         ]
         rows.append(cells)
     note = (
         "The guard is off where stability is promised. Left out are stimuli of mini-batches without a fixed point, each time "
         "that they come; a dash stands where some test stimulus has none."
     )
-    return f"{measured(words, record)}\n\n{table([*headings, 'iterations', 'CPU s a step'], rows)}\n{note}\n"
+    return f"{measured(words, record)}\n\n{table([*headings, 'iterations', 'CPU s a step', 'on'], rows)}\n{note}\n"
 
 
 def rates(record: Record) -> str:
