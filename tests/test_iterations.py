@@ -9,6 +9,7 @@ from riemannrnn.equilibrium import Anderson, Picard, solve_fixed_points
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Evaluated, iterate_rows
+from riemannrnn.equilibrium.stages import RecentredStage
 from riemannrnn.network.activations import as_activation
 from riemannrnn.network.connectivity import Dense
 
@@ -106,3 +107,22 @@ def test_maps_of_the_inputs_rarely_miss_the_rates(activation, radius, monkeypatc
     found = solve_fixed_points(weights.astype(np.float32), drive.astype(np.float32), activation, solver="chord")
     assert found.converged.all()
     assert len(missed) == 1
+
+
+def test_new_gains_keep_to_the_budget():
+    """Twenty iterations are a round of 15 and one of 5."""
+    weights, drive = problem(n=40, batch=30, radius=3.0)
+    found = RecentredStage(20).run(equation_of(weights, drive), slice(None), drive, None, 1e-10, 20)
+    assert not found.converged.any()
+    assert (found.iterations == 20).all()
+
+
+def test_without_a_factor_rows_are_left_as_they_are(monkeypatch):
+    def singular(*arguments):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    weights, drive = problem(n=40, batch=30, radius=3.0)
+    monkeypatch.setattr(ChordMap, "build", singular)
+    found = RecentredStage(20).run(equation_of(weights, drive), slice(None), drive, None, 1e-10, 20)
+    np.testing.assert_array_equal(found.state, drive)
+    assert not found.iterations.any()
