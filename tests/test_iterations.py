@@ -9,7 +9,7 @@ from riemannrnn.equilibrium import Anderson, Picard, solve_fixed_points
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Evaluated, iterate_rows
-from riemannrnn.equilibrium.stages import RecentredStage
+from riemannrnn.equilibrium.stages import MapStage, RecentredStage
 from riemannrnn.network.activations import as_activation
 from riemannrnn.network.connectivity import Dense
 
@@ -126,3 +126,21 @@ def test_without_a_factor_rows_are_left_as_they_are(monkeypatch):
     found = RecentredStage(20).run(equation_of(weights, drive), slice(None), drive, None, 1e-10, 20)
     np.testing.assert_array_equal(found.state, drive)
     assert not found.iterations.any()
+
+
+def test_a_row_that_overflows_goes_on_from_where_it_was(monkeypatch):
+    """It gets another gain with the next round."""
+    starts, run = [], MapStage.run
+
+    def spoil(stage, equation, rows, start, inputs, *limits):
+        starts.append(inputs.copy())
+        part = run(stage, equation, rows, start, inputs, *limits)
+        if len(starts) == 1:
+            part.inputs[0] = np.inf
+        return part
+
+    monkeypatch.setattr(MapStage, "run", spoil)
+    weights, drive = problem(n=40, batch=30, radius=3.0)
+    RecentredStage(30).run(equation_of(weights, drive), slice(None), drive, None, 1e-10, 30)
+    np.testing.assert_array_equal(starts[1][0], drive[0])
+    assert not (starts[1][1:] == drive[1:]).any()

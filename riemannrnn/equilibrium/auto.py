@@ -12,7 +12,7 @@ from array_api_compat import device
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.chord import ChordMap
+from riemannrnn.equilibrium.chord import ChordMap, mean_gain
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, row_norms, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
@@ -297,8 +297,7 @@ class Plan:
             state = image
             if count >= FEWEST_ITERATIONS and bool(xp.all(sizes[-1] <= FAST**2 * sizes[-3])):
                 break
-        gains = equation.slope(inputs, image)
-        self.gain = xp.mean(xp.where(xp.isfinite(gains), gains, 0.0), axis=0)
+        self.gain = mean_gain(equation.slope(inputs, image))
         before, after = sizes[-3], sizes[-1]
         wanted = after > self.tolerance
         if not bool(xp.any(wanted)):

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work, finite_rows, take_rows
 from riemannrnn.network.activations import into
 
 
@@ -132,10 +132,20 @@ class CorrectedMap(FixedPointMap):
     chord: ChordMap
 
     def image(self, state: Array, work: Work | None = None) -> Array:
-        chord = self.chord
-        image = chord.equation.inputs(chord.equation.respond(state))
-        image += chord.propagator((image - state) * chord.gain)
+        xp, chord = namespace_of(state), self.chord
+        image, residual = work or (xp.empty_like(state), xp.empty_like(state))
+        image = chord.equation.inputs(chord.equation.respond(state, residual), image)
+        residual = into(residual, xp.subtract, image, state)
+        residual *= chord.gain
+        image += chord.propagator(residual)
         return image
 
     def take(self, rows: Rows) -> "CorrectedMap":
         return CorrectedMap(self.chord.take(rows))
+
+
+def mean_gain(gains: Array) -> Array:
+    """Return the mean of the rows that are finite, shape (n,); zeros if none is."""
+    xp = namespace_of(gains)
+    rows = take_rows(gains, xp.nonzero(finite_rows(gains))[0])
+    return xp.mean(rows, axis=0) if rows.shape[0] else xp.zeros_like(gains[0, :])

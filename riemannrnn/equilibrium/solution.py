@@ -14,8 +14,8 @@ CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
 
 PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400
-"""How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Exact fixed
-points of trained weights have 1 to 3 in the mean, once they are rounded to float32."""
+"""How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Of exact fixed
+points under trained weights, rounded to float32, units hold 1.4 to 1.7 in the root mean square, one in a thousand 6 to 8."""
 
 
 @dataclass(frozen=True)

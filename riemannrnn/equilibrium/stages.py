@@ -8,7 +8,7 @@ import numpy as np
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
+from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap, mean_gain
 from riemannrnn.equilibrium.equation import (
     FixedPointEquation,
     FixedPointMap,
@@ -191,13 +191,11 @@ class MixedStage(Stage):
 
 def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
     """Return the chord map whose gain is the mean at the inputs; None if no row is finite, or the map has no factor."""
-    xp = namespace_of(inputs)
-    gains = equation.slope(inputs, equation.respond(inputs))
-    gains = take_rows(gains, xp.nonzero(finite_rows(inputs) & finite_rows(gains))[0])
-    if gains.shape[0] == 0:
+    inputs = take_rows(inputs, namespace_of(inputs).nonzero(finite_rows(inputs))[0])
+    if inputs.shape[0] == 0:
         return None
     try:
-        return ChordMap.build(equation, xp.mean(gains, axis=0))
+        return ChordMap.build(equation, mean_gain(equation.slope(inputs, equation.respond(inputs))))
     except np.linalg.LinAlgError:
         return None
 
