@@ -1,6 +1,7 @@
 """The command line: what it writes, what it refuses, and how it stops."""
 
 import csv
+import re
 import subprocess
 import sys
 import tomllib
@@ -64,6 +65,14 @@ def test_compare_ends_with_a_table(outcome, folder):
     assert f"Used its 5 evaluations. {', '.join(STEEPEST)}" in result.stdout
     assert f"Written to {folder}: config.toml, history.nc, summary.csv, comparison.png" in result.stdout
     assert result.stderr == ""
+
+
+def test_a_narrow_table_breaks_names_before_slashes_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("riemannrnn.cli.compare.console.width", 80)
+    name = "left-invariant/geodesic/conjugate-gradient"
+    result = run(*TINY[:-1], name, "--output", tmp_path)
+    assert re.search(r"\n left-invariant .*\n /geodesic +\n /conjugate-gradient +\n", result.stdout), result.stdout
+    assert max(map(len, result.stdout.splitlines()[:10])) <= 80
 
 
 def test_compare_fills_the_run_folder_and_nothing_else(folder):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import N, check_same, fold, run
+from runs import DIGITS, NETWORK, N, check_same, fold, run
 
 from manifolds import FixedRank, MonotoneManifold, PullbackManifold, Resolvent, ScaledMonotoneManifold
-from riemannrnn import LowRank, RateNetwork
+from riemannrnn import LowRank, RateNetwork, SquaredError, train
 from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, StabilityGuard
 from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint
 from riemannrnn.learning.cost import FixedPointCost
@@ -140,8 +140,38 @@ def test_another_run_cannot_be_resumed(tmp_path):
         run(checkpoints=str(tmp_path), resume=True, rule="dW2")
     with pytest.raises(CheckpointError, match=r"learning_rate was 0\.05, now 0\.5; resume with"):
         run(checkpoints=tmp_path, resume=True, learning_rate=0.5)
+    with pytest.raises(CheckpointError, match=r"activation was tanh, now relu; resume with"):
+        run(checkpoints=tmp_path, resume=True, network=RateNetwork(N, 64, 10, "relu", seed=0))
     with pytest.raises(CheckpointError, match="holds checkpoints of another run"):
         run(checkpoints=tmp_path)
+
+
+def learn(folder, network=NETWORK, stimuli=DIGITS.stimuli, labels=DIGITS.labels, resume=False):
+    weights = NETWORK.initial_weights(0.3)
+    return train(network, weights, stimuli, labels, rule="dW3", batch_size=30, checkpoints=folder, resume=resume)
+
+
+def network_with_other(name):
+    network = RateNetwork(N, 64, 10, seed=0)
+    setattr(network, name, -getattr(network, name))
+    return network
+
+
+ZEROS = SquaredError(np.zeros((100, 10)))
+DATA = {
+    "stimuli": ({}, {"stimuli": 1 - DIGITS.stimuli}),
+    "labels": ({}, {"labels": (DIGITS.labels + 1) % 10}),
+    "targets": ({"labels": ZEROS}, {"labels": SquaredError(np.ones((100, 10)))}),
+    "input weights": ({}, {"network": network_with_other("input_weights")}),
+    "readout": ({}, {"network": network_with_other("readout")}),
+}
+
+
+@pytest.mark.parametrize(("data", "others"), DATA.values(), ids=DATA)
+def test_other_data_of_the_same_size_are_refused(tmp_path, data, others):
+    learn(tmp_path, **data)
+    with pytest.raises(CheckpointError, match=r"of another run: data was [0-9a-f]{12}, now [0-9a-f]{12}; resume with"):
+        learn(tmp_path, **data | others, resume=True)
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path):

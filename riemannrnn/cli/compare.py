@@ -3,6 +3,7 @@
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import numpy as np
@@ -26,6 +27,9 @@ from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, 
 
 WIDE = 100
 """Columns from which the name of a contender fits on a line of the table."""
+
+NARROW = 20
+"""Columns that are left for it in a terminal of 80."""
 
 
 class Precision(StrEnum):
@@ -154,9 +158,9 @@ def table(comparison: Comparison) -> Table:
 
 
 def _cells(entry: Entry) -> list[str]:
-    name, solver = entry.contender.name, entry.contender.solver
+    name = entry.contender.name
     return [
-        name if console.width >= WIDE else name.replace(f"/{solver}", f"\n/{solver}"),
+        name if console.width >= WIDE else _broken(name),
         f"{entry.learning_rate:g}" if np.isfinite(entry.learning_rate) else "",
         _number(entry.training_loss, ".3f"),
         _number(100 * entry.test_accuracy, ".1f"),
@@ -166,6 +170,12 @@ def _cells(entry: Entry) -> list[str]:
         _number(entry.worst_abscissa, "+.2f"),
         _number(entry.without_stable_fixed_point, ".0f"),
     ]
+
+
+def _broken(name: str) -> str:
+    """Return a name in lines that fit the first column of a narrow table, broken before slashes only."""
+    lines = wrap(name.replace("/", " /"), NARROW, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(" /", "/")
 
 
 def _number(value: float, form: str) -> str:

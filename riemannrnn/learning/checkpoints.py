@@ -116,6 +116,15 @@ def refuse_used(folder: Path) -> None:
         raise CheckpointError(f"{folder} holds checkpoints of another run; resume that, or choose an empty folder")
 
 
+def fingerprint(*arrays: Any) -> str:
+    """Return how the SHA-256 of the shapes, dtypes and contents of arrays begins, by which data are known again."""
+    digest = hashlib.sha256()
+    for each in map(to_numpy, arrays):
+        digest.update(f"{each.shape} {each.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(each).data)
+    return digest.hexdigest()[:12]
+
+
 def _pack(value: Any, arrays: dict[str, Any]) -> Any:
     """Return a tree for JSON, in which arrays are named, and collect these."""
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):

@@ -73,6 +73,7 @@ class Run:
     record: Recorder | None = None
     checkpoints: Path | None = None
     checkpoint_every: int = 50
+    data: str = ""
 
     step = 0
     memory: Memory = None
@@ -291,14 +292,14 @@ class Run:
     @property
     def _described(self) -> dict[str, Any]:
         """What has to be the same where a run is resumed, by the names of arguments."""
-        stimuli, units = self.cost.drive.shape
         return {
             "rule": self.rule.name,
             "learning_rate": self.learning_rate,
             "batch_size": self.batch_size,
             "steps": self.steps,
-            "stimuli": stimuli,
-            "units": units,
+            "stimuli": self.cost.drive.shape[0],
+            "activation": self.cost.network.activation.name,
+            "data": self.data,
         }
 
     def _state(self) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.arrays import all_finite
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
-from riemannrnn.learning.checkpoints import refuse_used
+from riemannrnn.learning.checkpoints import fingerprint, refuse_used
 from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.guard import StabilityGuard
@@ -226,10 +227,11 @@ def train(
         "tolerance": _tolerance(network, promised) if tolerance is None else tolerance,
     }
     per_epoch, before = ceil(count / batch_size), weights if isinstance(weights, History) else None
+    cost = _cost("stimuli", network, stimuli, labels, options | {"on_failure": "raise"})
     point = parameterization.point_at(weights) if before is None else before.point
     run = Run(
         rule=stepper,
-        cost=_cost("stimuli", network, stimuli, labels, options | {"on_failure": "raise"}),
+        cost=cost,
         learning_rate=checked("learning_rate", chosen.learning_rate if learning_rate is None else learning_rate, float, 0),
         schedule=_schedule(schedule or chosen.schedule),
         batch_size=batch_size,
@@ -248,6 +250,7 @@ def train(
         record=record,
         checkpoints=None if checkpoints is None else Path(checkpoints),
         checkpoint_every=checked("checkpoint_every", checkpoint_every, int, 1),
+        data="" if checkpoints is None else _known_again(network, stimuli, cost.loss),
     )
     if decay:
         check_decay(stepper, point, decay)
@@ -277,6 +280,12 @@ def check_decay(rule: Rule, point: Point, decay: float) -> None:
         raise ValueError(
             f"decay = {decay} needs a logarithm, and the rule {rule.name} has no manifold with one; choose 'adam', or no decay"
         ) from None
+
+
+def _known_again(network: RateNetwork, stimuli: Array, loss: Loss) -> str:
+    """Return a fingerprint of what a run learns from: the stimuli, their labels, and the weights that stay as they are."""
+    arrays = stimuli, network.input_weights, network.readout, *vars(loss).values()
+    return fingerprint(*filter(is_array_api_obj, arrays))
 
 
 def _tolerance(network: RateNetwork, promised: bool) -> float | None:
