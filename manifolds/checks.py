@@ -126,7 +126,16 @@ def check_manifold(manifold: WeightManifold | Product, point: Point | None = Non
     -------
     CheckReport
         True if every check passed; prints what failed and why. An error raised by a formula is a failed check.
+
+    Raises
+    ------
+    TypeError
+        For a manifold whose points are no matrices of weights, such as `FixedRank`.
     """
+    if not isinstance(manifold, WeightManifold | Product):
+        raise TypeError(
+            f"{manifold} is neither a WeightManifold nor a product of some; its points cannot be checked as weights"
+        )
     W = manifold.random_point() if point is None else point
     if isinstance(manifold, Product):
         return _check_product(manifold, W)

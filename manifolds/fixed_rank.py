@@ -50,9 +50,16 @@ class FixedRank(FixedRankEmbedded):
 
     def euclidean_to_riemannian_gradient(self, point: Point, euclidean_gradient: Point) -> Point:
         """Return the projection of ∇J from the derivatives of J in u, s and vᵀ, which are ∇J v diag(s) and the like."""
+        self._check(point)
         _, s, _ = point
         du, _, dvt = euclidean_gradient
         return _tangent(point, du / s, dvt.T / s)
+
+    def _check(self, point: Point) -> None:
+        """Refuse factors of other shapes, which would broadcast, or fail in NumPy's words."""
+        (m, k), _, (n, _) = self._shapes
+        if (found := [each.shape for each in point]) != (asked := [(m, k), (k,), (k, n)]):
+            raise ValueError(f"the factors have shapes {found}; the points of {self} have {asked}: choose its sizes to fit")
 
     def retraction(self, point: Point, tangent_vector: Point) -> Point:
         """Return the nearest matrix of the rank, in the dtype of the point."""

@@ -25,8 +25,8 @@ FILES = ["comparison.png", "config.toml", "history.nc", "summary.csv"]
 STEEPEST = [each.name for each in all_contenders() if "steepest" in each.name]
 
 
-def run(*arguments, width="200"):
-    return CliRunner(env={"COLUMNS": width, "NO_COLOR": "1", "TERM": "dumb"}).invoke(cli.app, [str(each) for each in arguments])
+def run(*arguments):
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}).invoke(cli.app, [str(each) for each in arguments])
 
 
 def names(folder):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from manifolds import (
+    FixedRank,
     Identity,
     InvalidArrayError,
     ManifoldError,
@@ -13,6 +14,7 @@ from manifolds import (
     Resolvent,
     SignedLog,
     SingularPointError,
+    check_manifold,
     mask,
 )
 from riemannrnn import (
@@ -162,6 +164,16 @@ CASES = {
         lambda: PullbackManifold(Resolvent(), (N, N + 1)).norm(WIDE, WIDE),
         InvalidArrayError,
         r"shape \(3, 4\).*needs a square point",
+    ),
+    "factors of another rank": (
+        lambda: FixedRank(N, N, 1).euclidean_to_riemannian_gradient(*2 * (FixedRank(N, N, 2).random_point(),)),
+        ValueError,
+        r"shapes \[\(3, 2\), \(2,\), \(2, 3\)\]; .* rank 1 have \[\(3, 1\), \(1,\), \(1, 3\)\]: choose its sizes to fit",
+    ),
+    "no weights to check": (
+        lambda: check_manifold(FixedRank(N, N, 2)),
+        TypeError,
+        "rank 2 is neither a WeightManifold nor a",
     ),
     # Fixed points
     "no fixed point": (
