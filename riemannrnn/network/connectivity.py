@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, final
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from manifolds import Array
 from manifolds.arrays import Point, add_to_diagonal, identity_like, inverse, map_arrays, solve
+from riemannrnn.backend import namespace_of
 from riemannrnn.network.activations import into
 
 Product: TypeAlias = Callable[[Array, Array], Array]
@@ -94,15 +94,15 @@ class Dense:
 
     def row_norms(self, parameters: Array, transposed: bool) -> Array:
         """Return the norms of the rows of W, or of its columns."""
-        return array_namespace(parameters).linalg.vector_norm(parameters, axis=0 if transposed else 1)
+        return namespace_of(parameters).linalg.vector_norm(parameters, axis=0 if transposed else 1)
 
     def apply(self, parameters: Array, rates: Array, out: Array | None = None) -> Array:
         """Return R Wᵀ."""
-        return into(out, array_namespace(rates).matmul, rates, parameters.T)
+        return into(out, namespace_of(rates).matmul, rates, parameters.T)
 
     def apply_transpose(self, parameters: Array, adjoints: Array, out: Array | None = None) -> Array:
         """Return U W."""
-        return into(out, array_namespace(adjoints).matmul, adjoints, parameters)
+        return into(out, namespace_of(adjoints).matmul, adjoints, parameters)
 
     def accumulate(self, parameters: Array, adjoints: Array, rates: Array) -> Array:
         """Return Uᵀ R."""
@@ -118,7 +118,7 @@ class Dense:
 
     def propagator(self, parameters: Array, gain: Array, product: Product) -> Array:
         """Return (I − W Ḡ)⁻¹ W, which is ((I − W Ḡ)⁻¹ − I) Ḡ⁻¹ and takes no product where no gain is close to 0."""
-        xp = array_namespace(parameters)
+        xp = namespace_of(parameters)
         result = inverse(add_to_diagonal(parameters * -gain, 1.0), product)
         if not float(xp.min(xp.abs(gain))) >= SMALLEST_GAIN:
             return product(result, parameters)
@@ -187,29 +187,29 @@ class LowRank:
         """Return the roots of the diagonal of u diag(s) vᵀ v diag(s) uᵀ, or with u and v exchanged."""
         u, s, vt = parameters
         left, right = (vt.T * s, u) if transposed else (u * s, vt.T)
-        xp = array_namespace(u)
+        xp = namespace_of(u)
         return xp.linalg.vector_norm(left @ xp.linalg.qr(right)[1].T, axis=1)
 
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return R v diag(s) uᵀ."""
         u, s, vt = parameters
-        return into(out, array_namespace(rates).matmul, (rates @ vt.T) * s, u.T)
+        return into(out, namespace_of(rates).matmul, (rates @ vt.T) * s, u.T)
 
     def apply_transpose(self, parameters: Point, adjoints: Array, out: Array | None = None) -> Array:
         """Return U u diag(s) vᵀ."""
         u, s, vt = parameters
-        return into(out, array_namespace(adjoints).matmul, (adjoints @ u) * s, vt)
+        return into(out, namespace_of(adjoints).matmul, (adjoints @ u) * s, vt)
 
     def accumulate(self, parameters: Point, adjoints: Array, rates: Array) -> Point:
         """Return (Z v diag(s), diag(uᵀ Z v), diag(s) uᵀ Z) for Z = Uᵀ R, the derivatives in u, s and vᵀ."""
         u, s, vt = parameters
         left, right = adjoints @ u, rates @ vt.T
-        return (adjoints.T @ right) * s, array_namespace(rates).sum(left * right, axis=0), s[:, None] * (left.T @ rates)
+        return (adjoints.T @ right) * s, namespace_of(rates).sum(left * right, axis=0), s[:, None] * (left.T @ rates)
 
     def change(self, vector: Point) -> Point:
         """Return (U S, 1, Vᵀ) for the change U S Vᵀ."""
         u, s, v = vector
-        return u @ s, array_namespace(s).ones_like(s[0, :]), v.T
+        return u @ s, namespace_of(s).ones_like(s[0, :]), v.T
 
     def part(self, parameters: Point, units: slice, transposed: bool) -> None:
         """Return None: the product with vᵀ, half of the whole, would be the same for every part."""
@@ -225,7 +225,7 @@ class LowRank:
         u, s, vt = parameters
         if self.rank == u.shape[0]:
             return None
-        return array_namespace(gains).stack([gains @ (vt[k, :, None] * u * s) for k in range(self.rank)], axis=1)
+        return namespace_of(gains).stack([gains @ (vt[k, :, None] * u * s) for k in range(self.rank)], axis=1)
 
 
 def _shapes(parameters: Point) -> Point:
