@@ -7,14 +7,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from threading import Barrier, Event, get_ident
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from cases import fixed_point_problem as problem
 from threadpoolctl import ThreadpoolController, threadpool_info
 
-from riemannrnn import solve_fixed_points
+from manifolds import Identity, PullbackManifold
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, solve_fixed_points
 from riemannrnn.equilibrium import chunks
+from riemannrnn.learning import MetricRule
 from riemannrnn.workers import on_a_busy_core, one_blas_thread, workers
 
 
@@ -92,6 +95,39 @@ def test_blas_has_its_threads_back_when_workers_end_while_others_hold_it():
         leave.set()
         holder.result(30)
     assert blas_threads() == threads
+
+
+class Watching(PullbackManifold):
+    """Writes down how many threads BLAS has where a rule asks for the metric."""
+
+    seen: ClassVar[list[int]] = []
+
+    def euclidean_to_riemannian_gradient(self, point, euclidean_gradient):
+        self.seen.append(max(blas_threads()))
+        return super().euclidean_to_riemannian_gradient(point, euclidean_gradient)
+
+
+@pytest.mark.usefixtures("two_cores", "_two_blas_threads")
+@pytest.mark.parametrize("what", ["cost", "gradient", "hessian", "rule"])
+def test_small_products_between_solutions_wake_no_blas_threads(monkeypatch, what):
+    """They would wait for the next product in a busy loop, and take half of the cores from what iterates fixed points."""
+    weights, drive = problem(n=100, batch=512, radius=0.5)
+    network, seen = RateNetwork(100, None, 10, seed=0), Watching.seen
+    for name in ("outputs", "pull_back_outputs"):
+        own = getattr(network, name)
+        monkeypatch.setattr(network, name, lambda array, own=own: seen.append(max(blas_threads())) or own(array))
+    cost = FixedPointCost(network, drive, CrossEntropy(np.zeros(512, dtype=int)))
+    rule = MetricRule(Watching(Identity(), 100))
+    calls = {
+        "cost": lambda: cost(weights),
+        "gradient": lambda: cost.gradient(weights),
+        "hessian": lambda: cost.hessian(weights, weights),
+        "rule": lambda: rule.step(weights, cost.at(weights), 0.1),
+    }
+    seen.clear()
+    calls[what]()
+    assert len(seen) >= {"cost": 1, "gradient": 2, "hessian": 4, "rule": 3}[what]
+    assert set(seen) == {1}
 
 
 def test_a_forked_child_has_threads_of_its_own():

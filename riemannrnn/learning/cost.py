@@ -13,6 +13,7 @@ from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
 from manifolds.arrays import all_finite, copied
+from riemannrnn.equilibrium.chunks import held
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
 from riemannrnn.equilibrium.implicit import Implicit
@@ -212,17 +213,18 @@ class FixedPointCost:
         if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
         policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
-        fixed_points = self.network.solve(
-            weights,
-            self.drive,
-            solver=self._solver,
-            initial_rates=self._accepted_rates,
-            tolerance=self.tolerance,
-            max_iterations=self._max_iterations,
-            on_failure=policy,
-        )
+        with held(self.drive):
+            fixed_points = self.network.solve(
+                weights,
+                self.drive,
+                solver=self._solver,
+                initial_rates=self._accepted_rates,
+                tolerance=self.tolerance,
+                max_iterations=self._max_iterations,
+                on_failure=policy,
+            )
+            evaluation = Evaluation(self, fixed_points, self.drive)
         self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
-        evaluation = Evaluation(self, fixed_points, self.drive)
         self._count("cost", evaluation)
         return evaluation
 
@@ -255,14 +257,15 @@ class Evaluation:
         1/m for the stimuli in the mean, 0 for those left out by the policy "mask", shape (batch, 1).
     rates, gains, inputs, recurrent
         r, f′(z), z and R Wᵀ = z − x, shape (batch, n), zero for the stimuli left out.
+    outputs
+        y = W_out r, shape (batch, n_outputs).
     """
 
     def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array) -> None:
         self._cost = cost
         self.fixed_points = fixed_points
         self.drive = drive
-        xp = array_namespace(drive)
-        converged = fixed_points.converged
+        xp, converged = array_namespace(drive), fixed_points.converged
         everything = bool(xp.all(converged))
         self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(converged)))
         count = max(int(xp.count_nonzero(converged)), 1)
@@ -272,16 +275,12 @@ class Evaluation:
         if not everything:
             arrays = tuple(xp.where(converged[:, None], array, 0.0) for array in arrays)
         self.rates, self.gains, self.inputs, self.recurrent = arrays
+        self.outputs = cost.network.outputs(self.rates)
 
     @property
     def weights(self) -> Point:
         """W, or the parameters of the connectivity."""
         return self.fixed_points.weights
-
-    @cached_property
-    def outputs(self) -> Array:
-        """y = W_out r, shape (batch, n_outputs)."""
-        return self._cost.network.outputs(self.rates)
 
     @cached_property
     def cost(self) -> float:
@@ -307,7 +306,8 @@ class Evaluation:
     @cached_property
     def gradient(self) -> Point:
         """∇J = Σ u rᵀ, with the shape of W."""
-        gradient = self.implicit.gradient(self.adjoint)
+        with held(self.drive):
+            gradient = self.implicit.gradient(self.adjoint)
         self._cost._count("gradient", self)
         return gradient
 
@@ -322,7 +322,8 @@ class Evaluation:
         def loss_hessian(rates_change: Array) -> Array:
             return network.pull_back_outputs(loss.hessian(self.outputs, network.outputs(rates_change))) * self.included
 
-        product = self.implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
+        with held(self.drive):
+            product = self.implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
         self._cost._count("hessian", self)
         return product
 

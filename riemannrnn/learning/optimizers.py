@@ -8,6 +8,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, Parameterization, Point, Retraction
 from manifolds.arrays import frobenius_norm
+from riemannrnn.equilibrium.chunks import held
 from riemannrnn.learning.cost import Evaluation
 
 Memory: TypeAlias = Any
@@ -69,8 +70,9 @@ class Rule(ABC):
     @final
     def step(self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Point, Memory]:
         """Take a whole step: return the next point and what to remember."""
-        velocity, memory = self.velocity(point, evaluation, learning_rate, memory)
-        return self.move(point, velocity), self.carry(point, velocity, memory)
+        with held(evaluation.drive):
+            velocity, memory = self.velocity(point, evaluation, learning_rate, memory)
+            return self.move(point, velocity), self.carry(point, velocity, memory)
 
 
 @dataclass(frozen=True)
