@@ -106,7 +106,7 @@ class AutogradChart(Chart):
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
         return inf
 
-    def exit_time_bound(self, point: Array, vector: Array) -> float:
+    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
         return inf
 
     def edge_distance(self, point: Array) -> float:

@@ -67,8 +67,8 @@ class Chart(ABC):
         """Return the first t > 0 at which the path with velocity V at W meets the edge (infinity: never)."""
 
     @abstractmethod
-    def exit_time_bound(self, point: Array, vector: Array) -> float:
-        """Return a cheap lower bound of `exit_time`, good for both retractions."""
+    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
+        """Return a cheap lower bound of `exit_time`; it need not be sharp."""
 
     @abstractmethod
     def edge_distance(self, point: Array) -> float:
@@ -113,7 +113,7 @@ class Identity(Chart):
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
         return inf
 
-    def exit_time_bound(self, point: Array, vector: Array) -> float:
+    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
         return inf
 
     def edge_distance(self, point: Array) -> float:
@@ -176,9 +176,10 @@ class Composition(Chart):
         outer = self._outer.exit_time(self._inner.value(point), velocity, retraction)
         return outer if retraction == "geodesic" else min(outer, self._inner.exit_time(point, vector, retraction))
 
-    def exit_time_bound(self, point: Array, vector: Array) -> float:
-        outer = self._outer.exit_time_bound(self._inner.value(point), self._inner.differential(point, vector))
-        return min(outer, self._inner.exit_time_bound(point, vector))
+    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
+        velocity = self._inner.differential(point, vector)
+        outer = self._outer.exit_time_bound(self._inner.value(point), velocity, retraction)
+        return min(outer, self._inner.exit_time_bound(point, vector, retraction))
 
     def edge_distance(self, point: Array) -> float:
         return self._outer.edge_distance(self._inner.value(point))

@@ -153,7 +153,7 @@ class InvariantManifold(WeightManifold):
         if self.retraction_kind == "geodesic":
             return self.exp(point, tangent_vector)
         self.check(point, tangent_vector)
-        if self._resolvent.exit_time_bound(point, tangent_vector) * EDGE_MARGIN < 1:
+        if self._resolvent.exit_time_bound(point, tangent_vector, "additive") * EDGE_MARGIN < 1:
             reach = EDGE_MARGIN * self._resolvent.exit_time(point, tangent_vector, "additive")
             tangent_vector = tangent_vector * min(1.0, reach)
         return self.arrived(point + tangent_vector)

@@ -63,6 +63,8 @@ class PullbackManifold(WeightManifold):
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return grad = Dφ⁻¹ Dφ⁻* ∇; in the resolvent chart B Bᵀ ∇ Bᵀ B, which takes no inverse."""
         self.check(point, euclidean_gradient)
+        if (factors := self.chart.sharp_factors(point)) is not None:  # symmetric products, which cost half
+            return factors[0] @ euclidean_gradient @ factors[1]
         return self.chart.inverse_differential(point, self.chart.inverse_adjoint(point, euclidean_gradient))
 
     def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
@@ -86,7 +88,7 @@ class PullbackManifold(WeightManifold):
             If the geodesic meets the edge at a time t* ≤ 1.
         """
         self.check(point, tangent_vector)
-        if self.chart.exit_time_bound(point, tangent_vector) <= 1:
+        if self.chart.exit_time_bound(point, tangent_vector, "geodesic") <= 1:
             exit_time = self.exit_time(point, tangent_vector)
             if exit_time <= 1:
                 raise OutsideManifoldError(
@@ -103,7 +105,7 @@ class PullbackManifold(WeightManifold):
         nothing of edges never crosses one. Near the zero vector nothing is shortened.
         """
         self.check(point, tangent_vector)
-        if self.chart.exit_time_bound(point, tangent_vector) * EDGE_MARGIN < 1:
+        if self.chart.exit_time_bound(point, tangent_vector, self.retraction_kind) * EDGE_MARGIN < 1:
             reach = EDGE_MARGIN * self.chart.exit_time(point, tangent_vector, self.retraction_kind)
             tangent_vector = tangent_vector * min(1.0, reach)
         if self.retraction_kind == "additive":

@@ -29,7 +29,7 @@ class Resolvent(Chart):
     """The chart of the paper, φ(W) = (I − W)⁻¹ = A; with gains g, φ(W) = (G − G W G)⁻¹, G = diag g.
 
     With L = I − W G and R = I − G W (both B = I − W without gains), Dφ_W[V] = L⁻¹ V R⁻¹, so grad = L Lᵀ ∇ Rᵀ R takes no
-    inverse, and exp_W(V) = (I + K G)⁻¹ (W + K) with K = V R⁻¹ takes one solve. The singular set det(I − W G) = 0 is infinitely
+    inverse, and exp_W(V) = W + L S with S = (L + V G)⁻¹ V takes one solve. The singular set det(I − W G) = 0 is infinitely
     far away; the edge that a geodesic can reach is where A becomes singular, that is W → ∞.
 
     Parameters
@@ -58,6 +58,7 @@ class Resolvent(Chart):
             )
         self._gain = None if gain is None else copied(gain)
         self._at = PointCache(self._prepare)
+        self._step = PointCache(self._relative_step, size=1)  # a step is bounded, then taken
 
     def _prepare(self, point: Array) -> "_ResolventPoint":
         return _ResolventPoint(point, self._gain)
@@ -100,9 +101,7 @@ class Resolvent(Chart):
         return self._at(point).sharp_factors
 
     def exponential(self, point: Array, vector: Array) -> Array:
-        step = vector @ self._at(point).right_inverse
-        scaled = step if self._gain is None else step * self._gain
-        return solve(identity_like(point) + scaled, point + step)
+        return point + self._at(point).left @ self._step((point, vector))
 
     def difference(self, point: Array, other: Array) -> Array:
         # A′ − A = L′⁻¹ (W′ − W) R⁻¹: the second resolvent identity, free of the cancellation in A′ − A.
@@ -122,12 +121,19 @@ class Resolvent(Chart):
         fastest = float(xp.max(xp.where(real, xp.real(rates), 0.0)))
         return 1 / fastest if fastest > machine_epsilon(point) * float(xp.max(sizes)) else inf
 
-    def exit_time_bound(self, point: Array, vector: Array) -> float:
-        size = frobenius_norm(self._relative_velocity(point, vector))
-        return 1 / size if size > 0 else inf
+    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
+        if retraction == "additive":
+            size = frobenius_norm(self._relative_velocity(point, vector))
+            return 1 / size if size > 0 else inf
+        # For each eigenvalue κ of V R⁻¹ G, S G has μ = κ / (1 + κ), and a path leaves at −1/κ = 1 − 1/μ: after 2, if |μ| < 1.
+        try:
+            size = frobenius_norm(self._gained(self._step((point, vector))))
+        except np.linalg.LinAlgError:
+            return 0.0
+        return 0.0 if size >= 1 else 1 + 1 / size if size > 0 else inf
 
     def edge_distance(self, point: Array) -> float:
-        complement = self._at(point).right if self._gain is None else self._at(point).right * self._gain
+        complement = self._gained(self._at(point).right)
         if not all_finite(complement):
             raise InvalidArrayError("the point holds NaN or infinity", "it has no edge", "Find the step that produced it")
         return 1 / float(array_namespace(point).max(array_namespace(point).linalg.svdvals(complement)))
@@ -137,8 +143,17 @@ class Resolvent(Chart):
         return identity if self._gain is None else identity / self._gain
 
     def _relative_velocity(self, point: Array, vector: Array) -> Array:
-        velocity = vector @ self._at(point).right_inverse
-        return velocity if self._gain is None else velocity * self._gain
+        """Return V R⁻¹ G."""
+        return self._gained(vector @ self._at(point).right_inverse)
+
+    def _relative_step(self, start: tuple[Array, Array]) -> Array:
+        """Return S = (L + V G)⁻¹ V, given W and V."""
+        point, vector = start
+        return solve(self._at(point).left + self._gained(vector), vector)
+
+    def _gained(self, matrix: Array) -> Array:
+        """Return M G."""
+        return matrix if self._gain is None else matrix * self._gain
 
 
 class _ResolventPoint:

@@ -73,9 +73,9 @@ class SignedLog(Chart):
         return array_namespace(point).log(self._checked(other) / self._checked(point))
 
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        return inf if retraction == "geodesic" else self.exit_time_bound(point, vector)
+        return inf if retraction == "geodesic" else self.exit_time_bound(point, vector, retraction)
 
-    def exit_time_bound(self, point: Array, vector: Array) -> float:
+    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
         fastest = -float(array_namespace(point).min(self.differential(point, vector)))
         return 1 / fastest if fastest > 0 else inf
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifolds import OutsideManifoldError, PullbackManifold, Resolvent, SingularPointError
+from manifolds.arrays import inverse_by_blocks
 
 N = 5
 
@@ -111,6 +112,55 @@ def test_exit_time_is_where_the_coordinates_become_singular(manifold, W):
     signs = [np.sign(np.linalg.det(np.eye(N) + s * V @ A)) for s in np.linspace(0, t * (1 - 1e-9), 50)]
     assert set(signs) == {1.0}
     np.testing.assert_allclose(resolvent(manifold.exp(W, 0.99 * t * V)), A + 0.99 * t * A @ V @ A, rtol=1e-6)
+
+
+@pytest.mark.parametrize("retraction", ["geodesic", "additive"])
+@pytest.mark.parametrize("gained", [False, True])
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), exponent=st.floats(-3, 3))
+def test_the_bound_of_the_exit_time_is_one(retraction, gained, seed, exponent):
+    generator = np.random.default_rng(seed)
+    chart = Resolvent(generator.uniform(0.2, 5.0, N) if gained else None)
+    W, V = generator.standard_normal((2, N, N)) / N**0.5
+    V *= 10**exponent
+    assert chart.exit_time_bound(W, V, retraction) <= chart.exit_time(W, V, retraction) * (1 + 1e-9)
+    assert chart.exit_time_bound(W, 1e-4 / np.linalg.norm(V) * V, retraction) > 1 or abs(np.linalg.det(np.eye(N) - W)) < 0.1
+
+
+def test_a_step_that_ends_on_the_edge_has_no_bound():
+    chart, W = Resolvent(), 0.5 * np.eye(2)
+    assert chart.exit_time_bound(W, W - np.eye(2), "geodesic") == 0  # B + V = 0
+    assert chart.exit_time(W, W - np.eye(2), "geodesic") == pytest.approx(1)
+
+
+@pytest.mark.parametrize("gained", [False, True])
+def test_a_step_down_the_gradient_takes_one_inverse(gained, generator, monkeypatch):
+    n = 100
+    chart = Resolvent(generator.uniform(0.2, 1.0, n) if gained else None)
+    manifold = PullbackManifold(chart, n)
+    W, covector = generator.standard_normal((2, n, n)) / n
+    sizes = []
+    monkeypatch.setattr(
+        "manifolds.arrays.inverse_by_blocks", lambda *args: sizes.append(len(args[0])) or inverse_by_blocks(*args)
+    )
+    arrival = manifold.exp(W, -0.1 * manifold.euclidean_to_riemannian_gradient(W, covector))
+    assert sizes.count(n) == 1
+    straight = chart.value(W) - 0.1 * chart.inverse_adjoint(W, covector)
+    np.testing.assert_allclose(chart.value(arrival), straight, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("length", [1e-3, 0.1, 1.0])
+def test_float32_steps_near_the_singular_set_are_exact_to_rounding(length, generator):
+    n = 100
+    left, values, right = np.linalg.svd(np.eye(n) - 0.9 * generator.standard_normal((n, n)) / n**0.5)
+    values[-1] = 1e-4
+    W = (np.eye(n) - left * values @ right).astype(np.float32)
+    manifold = PullbackManifold(Resolvent(), n)
+    covector = (generator.standard_normal((n, n)) / n).astype(np.float32)
+    V = -length * manifold.euclidean_to_riemannian_gradient(W, covector)
+    V *= min(1, 0.5 * manifold.exit_time(W, V))
+    exact = manifold.exp(W.astype(np.float64), V.astype(np.float64))
+    np.testing.assert_allclose(manifold.exp(W, V), exact, rtol=0, atol=10 * np.finfo(np.float32).eps * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("direction", [np.eye(2), np.array([[0.0, 1.0], [-1.0, 0.0]]), np.zeros((2, 2))])
