@@ -9,11 +9,12 @@ from typing import Any, Literal, TypeAlias, final, get_args
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from manifolds.arrays import Array, exponential_minus_identity, frobenius_norm, identity_like, inner, machine_epsilon, to_numpy
+from manifolds.arrays import Array, frobenius_norm, identity_like, inner, machine_epsilon, to_numpy
 from manifolds.base import WeightManifold, squared_area
 from manifolds.charts import Retraction
 from manifolds.errors import OutsideManifoldError
 from manifolds.geodesics import shoot
+from manifolds.linear_algebra import chain, exponential_minus_identity
 from manifolds.pullback import EDGE_MARGIN, PullbackManifold
 from manifolds.resolvent import Resolvent
 
@@ -180,17 +181,17 @@ class InvariantManifold(WeightManifold):
     def to_frame(self, point: Array, tangent_vector: Array) -> Array:
         """Return X = −B⁻¹ V, on the right-invariant manifold the transpose of −V B⁻¹: in it the metric is Euclidean."""
         self.check(point, tangent_vector)
-        return -self._turn(self._resolvent.value(point)) @ self._turn(tangent_vector)
+        return -chain(self._turn(self._resolvent.value(point)), self._turn(tangent_vector))
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
         """Return the tangent vector of given `to_frame`."""
         self.check(point, coordinates)
-        return -self._turn(self._turn(identity_like(point) - point) @ coordinates)
+        return -self._turn(chain(self._turn(identity_like(point) - point), coordinates))
 
     def frame_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return `to_frame` of the Riemannian gradient, −Bᵀ ∇, on the right-invariant manifold the transpose of −∇ Bᵀ."""
         self.check(point, euclidean_gradient)
-        return -self._turn(identity_like(point) - point).T @ self._turn(euclidean_gradient)
+        return -chain(self._turn(identity_like(point) - point).T, self._turn(euclidean_gradient))
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return B′ B⁻¹ U, or U B⁻¹ B′: the translation of the group, an isometry that knows no path; not parallel."""
@@ -210,7 +211,7 @@ class InvariantManifold(WeightManifold):
             Y = _transported(X / parts, Y)
         identity = identity_like(X)
         left, right = identity + exponential_minus_identity(X.T), identity + exponential_minus_identity(X - X.T)
-        return self.from_frame(point, left @ Y @ right)
+        return self.from_frame(point, chain(left, Y, right))
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return K = ⟨R(X, Y)Y, X⟩ / (‖X‖²‖Y‖² − ⟨X, Y⟩²), the same at every point for the same velocities X and Y."""
@@ -236,7 +237,7 @@ class InvariantManifold(WeightManifold):
 
 
 def _bracket(X: Array, Y: Array) -> Array:
-    return X @ Y - Y @ X
+    return chain(X, Y) - chain(Y, X)
 
 
 def _connection(X: Array, Y: Array) -> Array:
@@ -247,7 +248,7 @@ def _connection(X: Array, Y: Array) -> Array:
 def _displacement(X: Array) -> Array:
     """Return exp(Xᵀ) exp(X − Xᵀ) − I."""
     first, second = exponential_minus_identity(X.T), exponential_minus_identity(X - X.T)
-    return first + second + first @ second
+    return first + second + chain(first, second)
 
 
 def _transported(X: Array, Y: Array) -> Array:

@@ -9,20 +9,10 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import (
-    Array,
-    PointCache,
-    all_finite,
-    cholesky,
-    exponential_series,
-    frobenius_norm,
-    identity_like,
-    inner,
-    machine_epsilon,
-    triangular_inverse,
-)
+from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
 from manifolds.base import WeightManifold, squared_area
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
+from manifolds.linear_algebra import chain, cholesky, exponential_series, triangular_inverse
 
 NEAR = 0.05
 """Logarithms of S are taken by eigenvalues whose smallest ratio exceeds this, and else by singular values of its factors."""
@@ -105,7 +95,7 @@ class MonotoneManifold(WeightManifold):
         """Return the tangent vector of given `to_frame`: L Z_s Lᵀ + Z_k."""
         self.check(point, coordinates)
         L = self._at(point).value
-        tangent_vector = L @ _symmetric(coordinates) @ L.T + _skew(coordinates)
+        tangent_vector = chain(L, _symmetric(coordinates), L.T) + _skew(coordinates)
         self._frame.remember((point, tangent_vector), array_namespace(point).asarray(coordinates, copy=True))
         return tangent_vector
 
@@ -113,7 +103,7 @@ class MonotoneManifold(WeightManifold):
         """Return `to_frame` of the Riemannian gradient, Lᵀ ∇_s L + ∇_k, which takes products alone."""
         self.check(point, euclidean_gradient)
         L = self._at(point).value
-        return L.T @ _symmetric(euclidean_gradient) @ L + _skew(euclidean_gradient)
+        return chain(L.T, _symmetric(euclidean_gradient), L) + _skew(euclidean_gradient)
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩."""
@@ -124,14 +114,14 @@ class MonotoneManifold(WeightManifold):
         """Return grad = S ∇_s S + ∇_k, which takes products alone."""
         self.check(point, euclidean_gradient)
         S = self._at(point).symmetric
-        return S @ _symmetric(euclidean_gradient) @ S + _skew(euclidean_gradient)
+        return chain(S, _symmetric(euclidean_gradient), S) + _skew(euclidean_gradient)
 
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:
         """Return Hess[V] = S H_s S + H_k − sym(V_s ∇_s S), where H, `euclidean_hessian`, is the Euclidean Hessian along V."""
         self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
-        turn = _symmetric(tangent_vector) @ _symmetric(euclidean_gradient) @ self._at(point).symmetric
+        turn = chain(_symmetric(tangent_vector), _symmetric(euclidean_gradient), self._at(point).symmetric)
         return self.euclidean_to_riemannian_gradient(point, euclidean_hessian) - _symmetric(turn)
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
@@ -148,7 +138,7 @@ class MonotoneManifold(WeightManifold):
         if frobenius_norm(growth) > 1:
             return self.geodesic(point, tangent_vector)(1.0)
         L = self._at(point).value
-        return self._inside(point + _skew(tangent_vector) - L @ exponential_series(growth) @ L.T)
+        return self._inside(point + _skew(tangent_vector) - chain(L, exponential_series(growth), L.T))
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one eigenvalue problem for all of its points; each raises as `exp` does."""
@@ -213,8 +203,8 @@ class MonotoneManifold(WeightManifold):
         else:
             rates, basis = xp.linalg.eigh(half)
             turn = (basis * xp.exp(rates)) @ basis.T
-        E = factor.value @ turn @ factor.inverse
-        return E @ _symmetric(carried) @ E.T + _skew(carried)
+        E = chain(factor.value, turn, factor.inverse)
+        return chain(E, _symmetric(carried), E.T) + _skew(carried)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return the curvature of the plane of two vectors, never positive: see `frame_curvature`."""
@@ -260,7 +250,7 @@ class MonotoneManifold(WeightManifold):
         """Return what `to_frame` does."""
         point, tangent_vector = place
         inverse = self._at(point).inverse
-        return inverse @ _symmetric(tangent_vector) @ inverse.T + _skew(tangent_vector)
+        return chain(inverse, _symmetric(tangent_vector), inverse.T) + _skew(tangent_vector)
 
     def _inside(self, point: Array) -> Array:
         """Return W, with S raised where its smallest eigenvalue is below the rounding error of W."""

@@ -7,21 +7,10 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import (
-    Array,
-    PointCache,
-    all_finite,
-    copied,
-    direct_inverse,
-    eigenvalues,
-    frobenius_norm,
-    identity_like,
-    inverse,
-    machine_epsilon,
-    solve,
-)
+from manifolds.arrays import Array, PointCache, all_finite, copied, frobenius_norm, identity_like, machine_epsilon
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, SingularPointError
+from manifolds.linear_algebra import chain, direct_inverse, eigenvalues, inverse, solve
 
 
 @final
@@ -75,19 +64,19 @@ class Resolvent(Chart):
 
     def differential(self, point: Array, vector: Array) -> Array:
         at = self._at(point)
-        return at.left_inverse @ (vector @ at.right_inverse)
+        return chain(at.left_inverse, vector, at.right_inverse)
 
     def adjoint(self, point: Array, coordinates: Array) -> Array:
         at = self._at(point)
-        return at.left_inverse.T @ (coordinates @ at.right_inverse.T)
+        return chain(at.left_inverse.T, coordinates, at.right_inverse.T)
 
     def inverse_differential(self, point: Array, coordinates: Array) -> Array:
         at = self._at(point)
-        return at.left @ (coordinates @ at.right)
+        return chain(at.left, coordinates, at.right)
 
     def inverse_adjoint(self, point: Array, covector: Array) -> Array:
         at = self._at(point)
-        return at.left.T @ (covector @ at.right.T)
+        return chain(at.left.T, covector, at.right.T)
 
     def inverse_adjoint_derivative(self, point: Array, vector: Array, covector: Array) -> Array:
         at = self._at(point)
@@ -95,17 +84,17 @@ class Resolvent(Chart):
             left_change, right_change = vector, vector
         else:
             left_change, right_change = vector * self._gain, self._gain[:, None] * vector
-        return -(left_change.T @ (covector @ at.right.T) + at.left.T @ (covector @ right_change.T))
+        return -chain(left_change.T, covector, at.right.T) - chain(at.left.T, covector, right_change.T)
 
     def sharp_factors(self, point: Array) -> tuple[Array, Array]:
         return self._at(point).sharp_factors
 
     def exponential(self, point: Array, vector: Array) -> Array:
-        return point + self._at(point).left @ self._step((point, vector))
+        return point + chain(self._at(point).left, self._step((point, vector)))
 
     def difference(self, point: Array, other: Array) -> Array:
         # A′ − A = L′⁻¹ (W′ − W) R⁻¹: the second resolvent identity, free of the cancellation in A′ − A.
-        return self._at(other).left_inverse @ ((other - point) @ self._at(point).right_inverse)
+        return chain(self._at(other).left_inverse, other - point, self._at(point).right_inverse)
 
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
         # Both paths leave where I + t V R⁻¹ G (geodesic) or I − t V R⁻¹ G (straight line) is singular.
@@ -144,7 +133,7 @@ class Resolvent(Chart):
 
     def _relative_velocity(self, point: Array, vector: Array) -> Array:
         """Return V R⁻¹ G."""
-        return self._gained(vector @ self._at(point).right_inverse)
+        return self._gained(chain(vector, self._at(point).right_inverse))
 
     def _relative_step(self, start: tuple[Array, Array]) -> Array:
         """Return S = (L + V G)⁻¹ V, given W and V."""

@@ -65,6 +65,11 @@ class _OneBlasThread(AbstractContextManager[None]):
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="riemannrnn-blas")
         self._limits: Any = None
 
+    @property
+    def held(self) -> bool:
+        """Whether any caller is inside."""
+        return self._inside > 0
+
     def __enter__(self) -> None:
         with self._lock:
             self._inside += 1

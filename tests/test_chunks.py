@@ -15,6 +15,7 @@ from cases import fixed_point_problem as problem
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 from manifolds import Identity, PullbackManifold
+from manifolds.linear_algebra import chain
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, solve_fixed_points
 from riemannrnn.equilibrium import chunks
 from riemannrnn.learning import MetricRule
@@ -196,6 +197,18 @@ def test_products_in_threads(generator):
         np.testing.assert_allclose(chunks.product(left, b), left @ b, rtol=1e-12, atol=1e-12)
     total = chunks.summed(lambda left, right: left.T @ right, a, a[:, :20])
     np.testing.assert_allclose(total, a.T @ a[:, :20], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize(("held", "parts"), [(one_blas_thread, 2), (nullcontext, 1)])
+def test_products_of_manifolds_share_their_rows_while_blas_is_held(held, parts, generator, monkeypatch):
+    """Outside its own threads serve as well; inside a large network would learn on one core."""
+    matrices, rows = generator.standard_normal((3, 201, 201)), []
+    monkeypatch.setattr("manifolds.linear_algebra.matmul", lambda a, b: rows.append(a.shape[0]) or a @ b)
+    with held():
+        product = chain(*matrices)
+    assert (len(rows), sum(rows)) == (2 * parts, 2 * 201)
+    np.testing.assert_allclose(product, matrices[0] @ matrices[1] @ matrices[2], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.usefixtures("two_cores")

@@ -9,7 +9,7 @@ from cases import fixed_point_problem as problem
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from manifolds.arrays import inverse
+from manifolds.linear_algebra import inverse
 from riemannrnn import (
     Automatic,
     RateNetwork,

@@ -25,7 +25,8 @@ from manifolds import (
     circulant,
     zero_diagonal,
 )
-from manifolds.arrays import direct_inverse, eigenvalues, inverse, to_numpy
+from manifolds.arrays import to_numpy
+from manifolds.linear_algebra import direct_inverse, eigenvalues, inverse
 from riemannrnn import AutogradLoss, BackendError, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, to_backend, train
 
 N = 5

@@ -20,7 +20,7 @@ from manifolds import (
     left_invariant,
     right_invariant,
 )
-from manifolds.arrays import cholesky, exponential_minus_identity, exponential_series, triangular_inverse
+from manifolds.linear_algebra import cholesky, exponential_minus_identity, exponential_series, triangular_inverse
 
 N = 4
 SIDES = ("left", "right")

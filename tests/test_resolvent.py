@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifolds import OutsideManifoldError, PullbackManifold, Resolvent, SingularPointError
-from manifolds.arrays import inverse_by_blocks
+from manifolds.linear_algebra import inverse_by_blocks
 
 N = 5
 
@@ -141,7 +141,7 @@ def test_a_step_down_the_gradient_takes_one_inverse(gained, generator, monkeypat
     W, covector = generator.standard_normal((2, n, n)) / n
     sizes = []
     monkeypatch.setattr(
-        "manifolds.arrays.inverse_by_blocks", lambda *args: sizes.append(len(args[0])) or inverse_by_blocks(*args)
+        "manifolds.linear_algebra.inverse_by_blocks", lambda *args: sizes.append(len(args[0])) or inverse_by_blocks(*args)
     )
     arrival = manifold.exp(W, -0.1 * manifold.euclidean_to_riemannian_gradient(W, covector))
     assert sizes.count(n) == 1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from manifolds.arrays import inverse_by_blocks
+from manifolds.linear_algebra import inverse_by_blocks
 from riemannrnn.equilibrium import arnoldi, stability
 from riemannrnn.equilibrium.stability import spectral_abscissa, survey_stability, unstable_stimuli
 from riemannrnn.network import Dense

@@ -5,7 +5,7 @@ from typing import final
 import numpy as np
 
 from manifolds import Array
-from manifolds.arrays import inverse
+from manifolds.linear_algebra import inverse
 from riemannrnn.equilibrium.chunks import map_chunks
 from riemannrnn.equilibrium.equation import row_norms
 

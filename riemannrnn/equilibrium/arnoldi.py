@@ -6,7 +6,8 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from manifolds.arrays import inverse_by_blocks, machine_epsilon, to_numpy
+from manifolds.arrays import machine_epsilon, to_numpy
+from manifolds.linear_algebra import inverse_by_blocks
 from riemannrnn.equilibrium.equation import row_norms
 
 PLAIN_STEPS, SHIFTED_STEPS = 24, 28

@@ -16,6 +16,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
+from manifolds.linear_algebra import share_rows
 from riemannrnn.workers import busy_core, cores, keep_to_one_core, on_a_busy_core, one_blas_thread
 
 Result = TypeVar("Result")
@@ -74,6 +75,11 @@ def product(a: Array, b: Array) -> Array:
     return result
 
 
+def share_where_held(function: Callable[[slice], Result], like: Array) -> list[Result]:
+    """Return what a function makes of rows, shared among the cores while BLAS is held; else it does that itself."""
+    return map_chunks(function, like, None) if one_blas_thread().held else [function(slice(None))]
+
+
 def summed(function: Callable[..., Point], *arrays: Array) -> Point:
     """Return what a function makes of arrays of stimuli, where it sums over stimuli; these are shared among the cores."""
     with held(arrays[0]):
@@ -115,3 +121,4 @@ def _pool() -> ThreadPoolExecutor:
 if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads; Windows has no forks
     os.register_at_fork(after_in_child=_pool.cache_clear)
 keep_freed_memory()
+share_rows(share_where_held)

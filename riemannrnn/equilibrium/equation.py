@@ -8,7 +8,6 @@ from typing import TypeAlias
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.chunks import product
 from riemannrnn.network.activations import Activation, into
 from riemannrnn.network.connectivity import Connectivity
 
@@ -83,7 +82,7 @@ class Operator:
             If I − T Ḡ is exactly singular.
         """
         # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the propagator of the transpose is the transpose of the propagator.
-        return replace(self, parameters=self.connectivity.propagator(self.parameters, gain, product))
+        return replace(self, parameters=self.connectivity.propagator(self.parameters, gain))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from manifolds import (
     symmetric,
     zero_diagonal,
 )
-from manifolds.arrays import eigenvalues
+from manifolds.linear_algebra import eigenvalues
 from riemannrnn.learning.aggregated import aggregated_metric
 from riemannrnn.learning.metrics import response_metric
 from riemannrnn.learning.task import Task

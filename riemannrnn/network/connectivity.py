@@ -1,18 +1,15 @@
 """How parameters act as recurrent weights: all that the network, its solvers and its derivatives know of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, final
+from typing import Protocol, final
 
 import numpy as np
 
 from manifolds import Array
-from manifolds.arrays import Point, add_to_diagonal, identity_like, inverse, map_arrays, solve
+from manifolds.arrays import Point, add_to_diagonal, identity_like, map_arrays
+from manifolds.linear_algebra import chain, inverse, solve
 from riemannrnn.backend import namespace_of
 from riemannrnn.network.activations import into
-
-Product: TypeAlias = Callable[[Array, Array], Array]
-"""What multiplies two matrices."""
 
 SMALLEST_GAIN = 0.1
 """Division by a smaller gain would lose more than a digit."""
@@ -57,10 +54,10 @@ class Connectivity(Protocol):
     def part(self, parameters: Point, units: slice, transposed: bool) -> Point | None:
         """Return the parameters that act as the rows of W, or of Wᵀ, for consecutive units; None if it costs as much as all."""
 
-    def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
+    def propagator(self, parameters: Point, gain: Array) -> Point:
         """Return the parameters that act as M = (I − W Ḡ)⁻¹ W for a gain ḡ of each unit, shape (n,).
 
-        With Wᵀ for W that is Mᵀ. Matrices of n rows are multiplied by `product`.
+        With Wᵀ for W that is Mᵀ.
 
         Raises
         ------
@@ -116,12 +113,12 @@ class Dense:
         """Return rows of W, or its columns."""
         return parameters[:, units] if transposed else parameters[units, :]
 
-    def propagator(self, parameters: Array, gain: Array, product: Product) -> Array:
+    def propagator(self, parameters: Array, gain: Array) -> Array:
         """Return (I − W Ḡ)⁻¹ W, which is ((I − W Ḡ)⁻¹ − I) Ḡ⁻¹ and takes no product where no gain is close to 0."""
         xp = namespace_of(parameters)
-        result = inverse(add_to_diagonal(parameters * -gain, 1.0), product)
+        result = inverse(add_to_diagonal(parameters * -gain, 1.0))
         if not float(xp.min(xp.abs(gain))) >= SMALLEST_GAIN:
-            return product(result, parameters)
+            return chain(result, parameters)
         add_to_diagonal(result, -1.0)
         result /= gain
         return result
@@ -214,7 +211,7 @@ class LowRank:
     def part(self, parameters: Point, units: slice, transposed: bool) -> None:
         """Return None: the product with vᵀ, half of the whole, would be the same for every part."""
 
-    def propagator(self, parameters: Point, gain: Array, product: Product) -> Point:
+    def propagator(self, parameters: Point, gain: Array) -> Point:
         """Return (u, s, (I − vᵀ Ḡ u diag(s))⁻¹ vᵀ), by the push-through identity: a system of k equations."""
         u, s, vt = parameters
         small = (vt * gain) @ (u * s)

@@ -1,0 +1,241 @@
+"""Linear algebra of square matrices in matrix products, whose rows whoever calls may share among threads."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import reduce
+from math import ceil, factorial, log2
+from operator import matmul
+from typing import TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_numpy_array
+
+from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, machine_epsilon, to_numpy
+
+Share: TypeAlias = Callable[[Callable[[slice], Array], Array], list[Array]]
+"""Returns what a function makes of parts of the rows of an array, given as slices, in order."""
+
+SMALL_BLOCK = 64
+"""Matrices up to this size are inverted by LAPACK."""
+
+INVERSE_ERROR = 20.0
+"""An inverse by blocks is accepted if it inverts a vector to so many times n machine epsilons."""
+
+PADE_DEGREE = 13
+PADE_RADIUS = 5.37
+"""The Padé approximant of this degree gives the exponential to double precision up to this 1-norm."""
+
+
+class _Rows:
+    """How the rows of a product are shared: not at all, unless told otherwise."""
+
+    share: Share = staticmethod(lambda function, like: [function(slice(None))])
+
+
+def share_rows(share: Share) -> None:
+    """Have every `chain` of this process share its rows in this way."""
+    _Rows.share = staticmethod(share)
+
+
+def chain(first: Array, *others: Array) -> Array:
+    """Return the product of matrices, from left to right: each row of the first goes its way through the others by itself."""
+    parts = _Rows.share(lambda rows: reduce(matmul, others, first[rows, ...]), first)
+    return parts[0] if len(parts) == 1 else array_namespace(first).concat(parts)
+
+
+def eigenvalues(matrix: Array) -> Array:
+    """Return the eigenvalues of a square matrix, shape (n,), complex, in the namespace and on the device of the matrix."""
+    xp = array_namespace(matrix)
+    if hasattr(xp.linalg, "eigvals"):
+        with suppress(RuntimeError):  # CUDA before 12.6 has no routine for it
+            return xp.linalg.eigvals(matrix)
+    return xp.asarray(np.linalg.eigvals(to_numpy(matrix)) + 0j, device=device(matrix))
+
+
+def direct_inverse(matrix: Array) -> Array:
+    """Return the inverse by the library's own routine.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a finite matrix is exactly singular, on every library: CuPy answers with NaN and infinity.
+    """
+    result = array_namespace(matrix).linalg.inv(matrix)
+    if not all_finite(result) and all_finite(matrix):
+        raise np.linalg.LinAlgError("Singular matrix")
+    return result
+
+
+def inverse(matrix: Array) -> Array:
+    """Return the inverse of a square matrix, shape (n, n).
+
+    By blocks, M = [[P, Q], [R, S]] through P⁻¹ and the Schur complement S − R P⁻¹ Q, so that the work is in matrix products:
+    several times faster than LAPACK's inverse, which is kept for small blocks. Blocks are not pivoted; where a leading one is
+    close to singular the result is found to be inaccurate, on a vector, and LAPACK does the whole. Other libraries invert
+    their arrays by their own routine.
+
+    Parameters
+    ----------
+    matrix
+        M.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the matrix is exactly singular.
+
+    References
+    ----------
+    Strassen, Numerische Mathematik 13, 1969, section 3.
+    """
+    n = matrix.shape[0]
+    if n <= SMALL_BLOCK or not is_numpy_array(matrix) or not all_finite(matrix):
+        return direct_inverse(matrix)
+    try:
+        with np.errstate(all="ignore"):  # what overflows is found out below
+            result = inverse_by_blocks(matrix, chain)
+            probe = _signs(matrix)
+            error = np.max(np.abs(matrix @ (result @ probe) - probe)), np.max(np.abs((result @ (matrix @ probe)) - probe))
+    except np.linalg.LinAlgError:  # a block is singular, which the matrix need not be
+        return direct_inverse(matrix)
+    accurate = all(float(each) <= INVERSE_ERROR * n * machine_epsilon(matrix) for each in error)  # NaN is not
+    return result if accurate else direct_inverse(matrix)
+
+
+def solve(matrix: Array, right_hand_side: Array) -> Array:
+    """Return M⁻¹ B for a square M and a B of as many columns: by `inverse`, where LAPACK's solution takes longer.
+
+    Where the residual of a vector is larger than elimination would leave it, that of the whole is taken out once (Higham,
+    *Accuracy and Stability of Numerical Algorithms*, 2002, ch. 12).
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the matrix is exactly singular.
+    """
+    if matrix.shape[0] <= SMALL_BLOCK or not is_numpy_array(matrix):
+        return array_namespace(matrix).linalg.solve(matrix, right_hand_side)
+    factor = inverse(matrix)
+    solution = chain(factor, right_hand_side)
+    probe = _signs(matrix)
+    image = solution @ probe
+    error = frobenius_norm(matrix @ image - right_hand_side @ probe)
+    if error > machine_epsilon(matrix) * frobenius_norm(matrix) * frobenius_norm(image):
+        solution += chain(factor, right_hand_side - chain(matrix, solution))
+    return solution
+
+
+def inverse_by_blocks(
+    matrices: Array,
+    product: Callable[[Array, Array], Array] = matmul,
+    smallest: int = SMALL_BLOCK,
+    out: Array | None = None,
+) -> Array:
+    """Return the inverse of a NumPy matrix or of each of a stack, shape (..., n, n), as `inverse` does, but unchecked.
+
+    Blocks up to the size `smallest` are left to LAPACK.
+    """
+    n = matrices.shape[-1]
+    result = np.empty_like(matrices) if out is None else out
+    if n <= smallest:
+        result[...] = np.linalg.inv(matrices)
+        return result
+    half = n // 2
+    lower_left = matrices[..., half:, :half]
+    corner = inverse_by_blocks(matrices[..., :half, :half], product, smallest, result[..., :half, :half])
+    across = product(corner, matrices[..., :half, half:])
+    schur = product(lower_left, across)
+    np.subtract(matrices[..., half:, half:], schur, out=schur)
+    schur = inverse_by_blocks(schur, product, smallest, result[..., half:, half:])
+    down = product(schur, product(lower_left, corner))
+    corner += product(across, down)
+    np.negative(product(across, schur), out=result[..., :half, half:])
+    np.negative(down, out=result[..., half:, :half])
+    return result
+
+
+def exponential_minus_identity(matrix: Array) -> Array:
+    """Return exp(M) − I of a finite square matrix, accurate for small M too: Padé approximant [13/13], scaling and squaring.
+
+    With exp(M) = (p − q)⁻¹ (p + q), p and q the even and odd parts, exp(M) − I = (p − q)⁻¹ 2q; and E ↦ 2 E + E² squares I + E.
+
+    References
+    ----------
+    Higham, SIAM J. Matrix Anal. Appl. 26(4), 2005, algorithm 2.3.
+    """
+    xp = array_namespace(matrix)
+    size = float(xp.linalg.matrix_norm(matrix, ord=1))
+    squarings = max(0, ceil(log2(size / PADE_RADIUS))) if size > 0 else 0
+    scaled = matrix / 2.0**squarings
+    square, power = chain(scaled, scaled), identity_like(matrix)
+    even, odd, coefficient = xp.zeros_like(matrix), xp.zeros_like(matrix), 1.0
+    for k in range(0, PADE_DEGREE, 2):
+        even = even + coefficient * power
+        coefficient *= _next_pade(k)
+        odd = odd + coefficient * power
+        coefficient *= _next_pade(k + 1)
+        power = chain(power, square)
+    odd = chain(scaled, odd)
+    result = xp.linalg.solve(even - odd, 2 * odd)
+    for _ in range(squarings):
+        result = 2 * result + chain(result, result)
+    return result
+
+
+def exponential_series(matrix: Array) -> Array:
+    """Return exp(M) − I of a square matrix with ‖M‖ ≤ 1 or so, by as much of the power series as the dtype can tell.
+
+    Powers are summed three at a time, which takes a product for each three and one more (Paterson and Stockmeyer, SIAM J.
+    Comput. 2(1), 1973).
+    """
+    size, terms = frobenius_norm(matrix), 3
+    while size**terms / factorial(terms + 1) > machine_epsilon(matrix) / 4:
+        terms += 3
+    square = chain(matrix, matrix)
+    powers = matrix, square, chain(square, matrix)
+    result = None
+    for first in range(terms - 2, 0, -3):
+        block = sum(power * (1 / factorial(first + place)) for place, power in enumerate(powers))
+        result = block if result is None else block + chain(powers[-1], result)
+    return result
+
+
+def cholesky(matrix: Array) -> Array | None:
+    """Return the lower triangular L with L Lᵀ = M of a symmetric matrix, or None if M is not positive definite."""
+    xp = array_namespace(matrix)
+    try:
+        factor = xp.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+    if is_numpy_array(matrix):
+        return factor
+    size, error = (float(xp.linalg.matrix_norm(each, ord=1)) for each in (matrix, factor @ factor.T - matrix))
+    return factor if error <= matrix.shape[0] * machine_epsilon(matrix) * size else None  # CuPy does not say that it fails
+
+
+def triangular_inverse(matrix: Array) -> Array:
+    """Return the inverse of a lower triangular matrix, shape (n, n): [[A, 0], [B, C]]⁻¹ = [[A⁻¹, 0], [−C⁻¹ B A⁻¹, C⁻¹]].
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the matrix is exactly singular.
+    """
+    n = matrix.shape[0]
+    if n <= SMALL_BLOCK:
+        return direct_inverse(matrix)
+    half, result = n // 2, array_namespace(matrix).zeros_like(matrix)
+    result[:half, :half] = upper = triangular_inverse(matrix[:half, :half])
+    result[half:, half:] = lower = triangular_inverse(matrix[half:, half:])
+    result[half:, :half] = -chain(lower, matrix[half:, :half], upper)
+    return result
+
+
+def _signs(matrix: Array) -> Array:
+    """Return a column of random signs to try a NumPy matrix on; not all ones, since rows may sum alike."""
+    return (np.random.default_rng(0).integers(0, 2, (matrix.shape[0], 1)) * 2.0 - 1.0).astype(matrix.dtype)
+
+
+def _next_pade(k: int) -> float:
+    """Return the coefficient of the power k + 1 over that of k."""
+    return (PADE_DEGREE - k) / ((k + 1) * (2 * PADE_DEGREE - k))
