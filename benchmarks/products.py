@@ -12,12 +12,14 @@ from rich.table import Table
 
 from benchmarks.counting import count_products
 from benchmarks.records import Row
-from benchmarks.timing import beside_products, ratio
+from benchmarks.timing import beside_products, interleaved, ratio
 from manifolds import Array
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
 from riemannrnn.learning import make_rule
 
 UNITS, STIMULI, INPUTS, CLASSES = 300, 512, 784, 10
+
+RULES = ("dW1", "dW2", "dW3")
 
 
 def random_task(dtype: np.dtype[Any]) -> tuple[RateNetwork, Array, Array, Array]:
@@ -38,15 +40,15 @@ def products_table(repeats: int) -> tuple[Table, list[Row]]:
     """Measure every rule in both precisions."""
     table = Table(title=f"one step, n = {UNITS}, {STIMULI} stimuli, radius 0.5, medians of {repeats} interleaved repeats")
     rows = []
-    for heading in ("dtype", "rule", "step (ms)", "products", "product (ms)", "step / products"):
+    for heading in ("dtype", "rule", "step (ms)", "products", "product (ms)", "step / products", "step / step of ΔW1"):
         table.add_column(heading, justify="right")
     for dtype in ("float32", "float64"):
         network, weights, images, labels = random_task(np.dtype(dtype))
-        for rule in ("dW1", "dW2", "dW3"):
-            run = partial(step, rule, network, labels)
+        steps = {rule: partial(step, rule, network, labels) for rule in RULES}
+        together = interleaved({rule: partial(run, weights, images) for rule, run in steps.items()}, repeats)
+        for rule, run in steps.items():
             products = count_products(run, (weights, images), STIMULI * UNITS**2)
-            measured = partial(run, weights, images)
-            times, one = beside_products(measured, STIMULI, weights.T, products, repeats)
+            times, one = beside_products(partial(run, weights, images), STIMULI, weights.T, products, repeats)
             row = {
                 "dtype": dtype,
                 "rule": rule,
@@ -54,8 +56,9 @@ def products_table(repeats: int) -> tuple[Table, list[Row]]:
                 "products": products,
                 "product_ms": 1e3 * statistics.median(one),
                 "ratio": ratio(times, one) / products,
+                "over_dW1": ratio(together[rule], together["dW1"]),
             }
             rows.append(row)
-            table.add_row(dtype, rule, f"{row['milliseconds']:.1f}", f"{products:.1f}", f"{row['product_ms']:.2f}",
-                          f"{row['ratio']:.2f}")  # fmt: skip
+            forms = {"milliseconds": ".1f", "products": ".1f", "product_ms": ".2f", "ratio": ".2f", "over_dW1": ".2f"}
+            table.add_row(dtype, rule, *(format(row[key], form) for key, form in forms.items()))
     return table, rows

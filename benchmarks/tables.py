@@ -86,9 +86,13 @@ def figure(row: Row, key: str, form: str) -> str:
 
 
 def products(record: Record) -> str:
-    """Return the ratios of a training step to its products."""
-    each = (f"{row['rule']} {row['ratio']:.2f} ({row['dtype']}, {row['products']:.0f} products)" for row in record["rows"])
-    return f"{measured('A training step over its matrix products alone, n = 300', record)} {'; '.join(each)}.\n"
+    """Return the ratios of a training step to its products, and to a Euclidean step."""
+    each = (
+        f"{row['rule']} {row['ratio']:.2f} ({row['dtype']}, {row['products']:.0f} products, {row['over_dW1']:.2f} times dW1)"
+        for row in record["rows"]
+    )
+    words = "A training step over its matrix products alone, n = 300, and over one of dW1"
+    return f"{measured(words, record)} {'; '.join(each)}.\n"
 
 
 def released(record: Record) -> str:

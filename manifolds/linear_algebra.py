@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import reduce
+from functools import lru_cache, reduce
 from math import ceil, factorial, log2
 from operator import matmul
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -94,7 +94,7 @@ def inverse(matrix: Array) -> Array:
     try:
         with np.errstate(all="ignore"):  # what overflows is found out below
             result = inverse_by_blocks(matrix, chain)
-            probe = _signs(matrix)
+            probe = _signs(matrix.shape[0], matrix.dtype)
             error = np.max(np.abs(matrix @ (result @ probe) - probe)), np.max(np.abs((result @ (matrix @ probe)) - probe))
     except np.linalg.LinAlgError:  # a block is singular, which the matrix need not be
         return direct_inverse(matrix)
@@ -117,10 +117,12 @@ def solve(matrix: Array, right_hand_side: Array) -> Array:
         return array_namespace(matrix).linalg.solve(matrix, right_hand_side)
     factor = inverse(matrix)
     solution = chain(factor, right_hand_side)
-    probe = _signs(matrix)
+    probe = _signs(matrix.shape[0], matrix.dtype)
     image = solution @ probe
-    error = frobenius_norm(matrix @ image - right_hand_side @ probe)
-    if error > machine_epsilon(matrix) * frobenius_norm(matrix) * frobenius_norm(image):
+    with np.errstate(over="ignore", invalid="ignore"):  # norms of huge matrices are infinite
+        error = frobenius_norm(matrix @ image - right_hand_side @ probe)
+        bound = machine_epsilon(matrix) * frobenius_norm(matrix) * frobenius_norm(image)
+    if error > bound:
         solution += chain(factor, right_hand_side - chain(matrix, solution))
     return solution
 
@@ -231,9 +233,10 @@ def triangular_inverse(matrix: Array) -> Array:
     return result
 
 
-def _signs(matrix: Array) -> Array:
-    """Return a column of random signs to try a NumPy matrix on; not all ones, since rows may sum alike."""
-    return (np.random.default_rng(0).integers(0, 2, (matrix.shape[0], 1)) * 2.0 - 1.0).astype(matrix.dtype)
+@lru_cache(maxsize=8)
+def _signs(n: int, dtype: np.dtype[Any]) -> Array:
+    """Return a column of n random signs to try a matrix on; not all ones, since rows may sum alike."""
+    return (np.random.default_rng(0).integers(0, 2, (n, 1)) * 2.0 - 1.0).astype(dtype)
 
 
 def _next_pade(k: int) -> float:

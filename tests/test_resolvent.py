@@ -163,6 +163,16 @@ def test_float32_steps_near_the_singular_set_are_exact_to_rounding(length, gener
     np.testing.assert_allclose(manifold.exp(W, V), exact, rtol=0, atol=10 * np.finfo(np.float32).eps * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("size", [1e10, 1e20, 1e37])
+@pytest.mark.parametrize("n", [N, 100])
+def test_huge_float32_steps_stop_short_without_overflow(n, size, generator):
+    manifold = PullbackManifold(Resolvent(), n, seed=0)
+    W, V = manifold.random_point().astype(np.float32), (size * generator.standard_normal((n, n)) / n).astype(np.float32)
+    with pytest.raises(OutsideManifoldError, match="exit time"):
+        manifold.exp(W, V)
+    assert np.abs(manifold.retraction(W, V)).max() < 100
+
+
 @pytest.mark.parametrize("direction", [np.eye(2), np.array([[0.0, 1.0], [-1.0, 0.0]]), np.zeros((2, 2))])
 def test_some_geodesics_never_leave(direction):
     manifold = PullbackManifold(Resolvent(), 2)
