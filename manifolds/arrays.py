@@ -87,9 +87,10 @@ class PointCache(Generic[Work]):
 
     def __call__(self, point: Point) -> Work:
         """Return the work for `point`, remembered or done now."""
-        for index, (known, work) in enumerate(self._entries):
+        entries = self._entries  # replaced and never changed, so that threads may share a manifold
+        for index, (known, work) in enumerate(entries):
             if isinstance(known, tuple) == isinstance(point, tuple) and all(map(_same, arrays_of(known), arrays_of(point))):
-                self._entries.insert(0, self._entries.pop(index))
+                self._entries = [entries[index], *entries[:index], *entries[index + 1 :]]
                 return work
         copy = copied(point)
         work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place

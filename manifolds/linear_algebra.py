@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, reduce
+from functools import reduce
 from math import ceil, factorial, log2
 from operator import matmul
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -38,7 +38,10 @@ def share_rows(share: Share) -> None:
 
 
 def chain(first: Array, *others: Array) -> Array:
-    """Return the product of matrices, from left to right: each row of the first goes its way through the others by itself."""
+    """Return the product of matrices, from left to right: each row of the first goes its way through the others by itself.
+
+    Its last bits may depend on how rows are shared.
+    """
     parts = _Rows.share(lambda rows: reduce(matmul, others, first[rows, ...]), first)
     return parts[0] if len(parts) == 1 else array_namespace(first).concat(parts)
 
@@ -94,7 +97,7 @@ def inverse(matrix: Array) -> Array:
     try:
         with np.errstate(all="ignore"):  # what overflows is found out below
             result = inverse_by_blocks(matrix, chain)
-            probe = _signs(matrix.shape[0], matrix.dtype)
+            probe = _probe(matrix)
             error = np.max(np.abs(matrix @ (result @ probe) - probe)), np.max(np.abs((result @ (matrix @ probe)) - probe))
     except np.linalg.LinAlgError:  # a block is singular, which the matrix need not be
         return direct_inverse(matrix)
@@ -102,8 +105,14 @@ def inverse(matrix: Array) -> Array:
     return result if accurate else direct_inverse(matrix)
 
 
-def solve(matrix: Array, right_hand_side: Array) -> Array:
-    """Return M⁻¹ B for a square M and a B of as many columns: by `inverse`, where LAPACK's solution takes longer.
+def condition(matrix: Array, inverted: Array) -> float:
+    """Return ‖M‖₁ ‖M⁻¹‖₁."""
+    linalg = array_namespace(matrix, inverted).linalg
+    return float(linalg.matrix_norm(matrix, ord=1) * linalg.matrix_norm(inverted, ord=1))
+
+
+def solve(matrix: Array, right_hand_side: Array, inverted: Array | None = None) -> Array:
+    """Return M⁻¹ B for a square M and a B of as many columns: by M⁻¹, if it is known or LAPACK's solution takes longer.
 
     Where the residual of a vector is larger than elimination would leave it, that of the whole is taken out once (Higham,
     *Accuracy and Stability of Numerical Algorithms*, 2002, ch. 12).
@@ -113,17 +122,16 @@ def solve(matrix: Array, right_hand_side: Array) -> Array:
     numpy.linalg.LinAlgError
         If the matrix is exactly singular.
     """
-    if matrix.shape[0] <= SMALL_BLOCK or not is_numpy_array(matrix):
+    if inverted is None and (matrix.shape[0] <= SMALL_BLOCK or not is_numpy_array(matrix)):
         return array_namespace(matrix).linalg.solve(matrix, right_hand_side)
-    factor = inverse(matrix)
-    solution = chain(factor, right_hand_side)
-    probe = _signs(matrix.shape[0], matrix.dtype)
+    inverted = inverse(matrix) if inverted is None else inverted
+    solution, probe = chain(inverted, right_hand_side), _probe(matrix)
     image = solution @ probe
     with np.errstate(over="ignore", invalid="ignore"):  # norms of huge matrices are infinite
         error = frobenius_norm(matrix @ image - right_hand_side @ probe)
         bound = machine_epsilon(matrix) * frobenius_norm(matrix) * frobenius_norm(image)
     if error > bound:
-        solution += chain(factor, right_hand_side - chain(matrix, solution))
+        solution += chain(inverted, right_hand_side - chain(matrix, solution))
     return solution
 
 
@@ -233,10 +241,10 @@ def triangular_inverse(matrix: Array) -> Array:
     return result
 
 
-@lru_cache(maxsize=8)
-def _signs(n: int, dtype: np.dtype[Any]) -> Array:
-    """Return a column of n random signs to try a matrix on; not all ones, since rows may sum alike."""
-    return (np.random.default_rng(0).integers(0, 2, (n, 1)) * 2.0 - 1.0).astype(dtype)
+def _probe(matrix: Array) -> Array:
+    """Return a column to try a matrix on: of as good as random entries, since rows may sum alike."""
+    xp = array_namespace(matrix)
+    return xp.cos(xp.arange(matrix.shape[0], dtype=matrix.dtype, device=device(matrix)) ** 2)[:, None]
 
 
 def _next_pade(k: int) -> float:

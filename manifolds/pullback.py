@@ -8,7 +8,6 @@ from manifolds.arrays import Array, frobenius_norm, inner
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import OutsideManifoldError
-from manifolds.linear_algebra import chain
 
 EDGE_MARGIN = 0.9
 """The retraction goes at most this fraction of the way to the edge."""
@@ -64,8 +63,6 @@ class PullbackManifold(WeightManifold):
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return grad = Dφ⁻¹ Dφ⁻* ∇; in the resolvent chart B Bᵀ ∇ Bᵀ B, which takes no inverse."""
         self.check(point, euclidean_gradient)
-        if (factors := self.chart.sharp_factors(point)) is not None:  # symmetric products, which cost half
-            return chain(factors[0], euclidean_gradient, factors[1])
         return self.chart.inverse_differential(point, self.chart.inverse_adjoint(point, euclidean_gradient))
 
     def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:

@@ -1,6 +1,6 @@
 """The chart of the paper: W ↦ A = (I − W)⁻¹, with or without gains."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import final
 
@@ -9,8 +9,11 @@ from array_api_compat import array_namespace
 
 from manifolds.arrays import Array, PointCache, all_finite, copied, frobenius_norm, identity_like, machine_epsilon
 from manifolds.charts import Chart, Retraction
-from manifolds.errors import InvalidArrayError, SingularPointError
-from manifolds.linear_algebra import chain, direct_inverse, eigenvalues, inverse, solve
+from manifolds.errors import InvalidArrayError, OutsideManifoldError, SingularPointError
+from manifolds.linear_algebra import chain, condition, direct_inverse, eigenvalues, inverse, solve
+
+SURE, UNSPREAD = 0.9, 0.01
+"""‖S G‖ up to which, and condition times machine epsilon below which, the bound of a geodesic's exit time is certain."""
 
 
 @final
@@ -46,11 +49,8 @@ class Resolvent(Chart):
                 "Bound the gains away from zero",
             )
         self._gain = None if gain is None else copied(gain)
-        self._at = PointCache(self._prepare)
-        self._step = PointCache(self._relative_step, size=1)  # a step is bounded, then taken
-
-    def _prepare(self, point: Array) -> "_ResolventPoint":
-        return _ResolventPoint(point, self._gain)
+        self._at = PointCache(partial(_ResolventPoint, gain=self._gain))
+        self._step = PointCache(partial(_relative_step, self._at, self._gain), size=1)  # a step is bounded, then taken
 
     def value(self, point: Array) -> Array:
         inverse = self._at(point).right_inverse
@@ -90,7 +90,13 @@ class Resolvent(Chart):
         return self._at(point).sharp_factors
 
     def exponential(self, point: Array, vector: Array) -> Array:
-        return point + chain(self._at(point).left, self._step((point, vector)))
+        try:
+            step, _ = self._step((point, vector))
+        except np.linalg.LinAlgError:
+            raise OutsideManifoldError(
+                "L + V G is singular to working precision", "the step ends on the edge of the manifold", "Shorten the step"
+            ) from None
+        return point + chain(self._at(point).left, step)
 
     def difference(self, point: Array, other: Array) -> Array:
         # A′ − A = L′⁻¹ (W′ − W) R⁻¹: the second resolvent identity, free of the cancellation in A′ − A.
@@ -116,13 +122,16 @@ class Resolvent(Chart):
             return 1 / size if size > 0 else inf
         # For each eigenvalue κ of V R⁻¹ G, S G has μ = κ / (1 + κ), and a path leaves at −1/κ = 1 − 1/μ: after 2, if |μ| < 1.
         try:
-            size = frobenius_norm(self._gained(self._step((point, vector))))
+            step, spread = self._step((point, vector))
         except np.linalg.LinAlgError:
             return 0.0
-        return 0.0 if size >= 1 else 1 + 1 / size if size > 0 else inf
+        size = frobenius_norm(_gained(step, self._gain))
+        if not (size < SURE and spread * machine_epsilon(point) < UNSPREAD):  # rounding may hide an edge, or a singular L
+            return 0.0
+        return 1 + 1 / size if size > 0 else inf
 
     def edge_distance(self, point: Array) -> float:
-        complement = self._gained(self._at(point).right)
+        complement = _gained(self._at(point).right, self._gain)
         if not all_finite(complement):
             raise InvalidArrayError("the point holds NaN or infinity", "it has no edge", "Find the step that produced it")
         return 1 / float(array_namespace(point).max(array_namespace(point).linalg.svdvals(complement)))
@@ -133,16 +142,9 @@ class Resolvent(Chart):
 
     def _relative_velocity(self, point: Array, vector: Array) -> Array:
         """Return V R⁻¹ G."""
-        return self._gained(chain(vector, self._at(point).right_inverse))
-
-    def _relative_step(self, start: tuple[Array, Array]) -> Array:
-        """Return S = (L + V G)⁻¹ V, given W and V."""
-        point, vector = start
-        return solve(self._at(point).left + self._gained(vector), vector)
-
-    def _gained(self, matrix: Array) -> Array:
-        """Return M G."""
-        return matrix if self._gain is None else matrix * self._gain
+        inverted = self._at(point).right_inverse
+        with np.errstate(over="ignore", invalid="ignore"):  # found out by who asks
+            return _gained(chain(vector, inverted), self._gain)
 
 
 class _ResolventPoint:
@@ -185,19 +187,40 @@ class _ResolventPoint:
 
 
 def _inverse(matrix: Array) -> Array:
-    xp = array_namespace(matrix)
     if not all_finite(matrix):
         raise InvalidArrayError("the point holds NaN or infinity", "it has no coordinates", "Check where the weights come from")
     try:
-        inverted = inverse(matrix)
-        condition = float(xp.linalg.matrix_norm(matrix, ord=1) * xp.linalg.matrix_norm(inverted, ord=1))
+        return _inverse_and_condition(matrix)[0]
     except np.linalg.LinAlgError:
-        condition = inf
-    if not condition < 1 / machine_epsilon(matrix):
+        xp = array_namespace(matrix)
         smallest = float(xp.min(xp.linalg.svdvals(matrix)))
         raise SingularPointError(
             f"σ_min(I − G W) = {smallest:.3g}",
             "the point lies on the singular set det(I − G W) = 0 to working precision",
             "Start from weights whose spectrum keeps away from 1, or use a chart that is regular there",
-        )
-    return inverted
+        ) from None
+
+
+def _inverse_and_condition(matrix: Array) -> tuple[Array, float]:
+    """Return M⁻¹ and the condition of M in the 1-norm; raise `LinAlgError` if M is singular to working precision."""
+    inverted = inverse(matrix)
+    spread = condition(matrix, inverted)
+    if not spread < 1 / machine_epsilon(matrix):
+        raise np.linalg.LinAlgError("Singular matrix")
+    return inverted, spread
+
+
+def _relative_step(at: PointCache[_ResolventPoint], gain: Array | None, start: tuple[Array, Array]) -> tuple[Array, float]:
+    """Return S = (L + V G)⁻¹ V, given W and V, and the condition of L + V G; raise `LinAlgError` if that is singular."""
+    point, vector = start
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = at(point).left + _gained(vector, gain)
+    if not all_finite(matrix):
+        raise np.linalg.LinAlgError("Array must not contain infs or NaNs")
+    inverted, spread = _inverse_and_condition(matrix)
+    return solve(matrix, vector, inverted), spread
+
+
+def _gained(matrix: Array, gain: Array | None) -> Array:
+    """Return M G."""
+    return matrix if gain is None else matrix * gain

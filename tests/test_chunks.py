@@ -212,6 +212,20 @@ def test_products_of_manifolds_share_their_rows_while_blas_is_held(held, parts, 
 
 
 @pytest.mark.usefixtures("two_cores")
+def test_settings_of_errors_go_with_the_work_into_threads():
+    both = Barrier(2, timeout=30)
+
+    def overflow(rows):
+        both.wait()
+        return np.float32(1e38) * np.full(3, 10, np.float32)
+
+    with np.errstate(over="ignore"):
+        assert np.all(np.isinf(chunks.map_chunks(overflow, np.empty((300, 3)))))
+    with pytest.raises(RuntimeWarning, match="overflow"):
+        chunks.map_chunks(overflow, np.empty((300, 3)))
+
+
+@pytest.mark.usefixtures("two_cores")
 def test_the_calling_thread_works_too():
     both, threads = Barrier(2, timeout=30), []
 

@@ -9,7 +9,6 @@ from cases import fixed_point_problem as problem
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from manifolds.linear_algebra import inverse
 from riemannrnn import (
     Automatic,
     RateNetwork,
@@ -25,25 +24,6 @@ from riemannrnn.equilibrium.solution import certified
 from riemannrnn.equilibrium.stages import MixedStage
 from riemannrnn.network.activations import as_activation
 from riemannrnn.network.connectivity import Dense
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 64, 65, 150, 301])
-def test_the_inverse_by_blocks_is_the_inverse(n, dtype, generator):
-    matrix = (np.eye(n) - 0.9 * generator.standard_normal((n, n)) / n**0.5).astype(dtype)
-    result = inverse(matrix)
-    assert result.dtype == dtype
-    np.testing.assert_allclose(result, np.linalg.inv(matrix), rtol=0, atol=2e3 * np.finfo(dtype).eps)
-
-
-def test_a_singular_leading_block_does_not_matter(generator):
-    matrix = generator.standard_normal((200, 200))
-    matrix[:100, :100] = 0
-    np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
-    matrix[:100, :100] = 1e-14 * generator.standard_normal((100, 100))
-    np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
-    with pytest.raises(np.linalg.LinAlgError):
-        inverse(np.zeros((200, 200)))
 
 
 def test_the_splitting_map_alone_needs_no_sample(monkeypatch):

@@ -50,7 +50,10 @@ NEEDS_A_REGULAR_POINT = {
     "inner_product": lambda m, W: m.inner_product(W, EYE, EYE),
     "norm": lambda m, W: m.norm(W, EYE),
     "exp": lambda m, W: m.exp(W, EYE),
+    "exp of no step": lambda m, W: m.exp(W, ZERO),
+    "exp down a gradient": lambda m, W: m.exp(W, -0.01 * m.euclidean_to_riemannian_gradient(W, np.ones((N, N)))),
     "retraction": lambda m, W: m.retraction(W, EYE),
+    "retraction of no step": lambda m, W: m.retraction(W, ZERO),
     "log": lambda m, W: m.log(W, ZERO),
     "dist": lambda m, W: m.dist(ZERO, W),
     "transport": lambda m, W: m.transport(W, ZERO, EYE),
@@ -60,8 +63,9 @@ NEEDS_A_REGULAR_POINT = {
 
 @pytest.mark.parametrize("method", NEEDS_A_REGULAR_POINT)
 def test_a_singular_point(method):
-    """I is singular exactly, the other to working precision: σ_min(I − W) = 1e-17."""
-    for W in (EYE, EYE - np.diag([1.0, 1.0, 1e-17])):
+    """I is singular exactly, the others to working precision: σ_min(I − W) is 1e-17 or what rounding leaves of it."""
+    along = np.array([3.0, -1.0, 2.0]) / 14**0.5
+    for W in (EYE, EYE - np.diag([1.0, 1.0, 1e-17]), np.outer(along, along)):
         with pytest.raises(
             SingularPointError, match=r"σ_min\(I − G W\) = .*: the point lies on the singular set .*\. Start from"
         ):
@@ -117,7 +121,13 @@ CASES = {
         OutsideManifoldError,
         r"exit time t\* = 0\.5: .*\. Shorten the step",
     ),
-    "arrival at NaN": (lambda: resolvent().exp(ZERO, NAN), OutsideManifoldError, r"NaN or infinity: .*\. Shorten the step"),
+    "step to NaN": (lambda: resolvent().exp(ZERO, NAN), InvalidArrayError, "tangent vector holds NaN .*Find the step"),
+    "step from NaN": (lambda: resolvent().exp(NAN, EYE), InvalidArrayError, "point holds NaN .*Check where the weights"),
+    "endless step": (
+        lambda: resolvent().retraction(ZERO, np.full((N, N), np.inf)),
+        InvalidArrayError,
+        "tangent vector holds NaN or infinity",
+    ),
     "exit time of NaN": (
         lambda: resolvent().exit_time(ZERO, NAN),
         InvalidArrayError,

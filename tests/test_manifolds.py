@@ -190,6 +190,16 @@ def test_point_cache_takes_over_work_done_elsewhere():
     np.testing.assert_array_equal(cache(point), 2)
 
 
+def test_point_cache_replaces_its_entries_so_that_threads_may_share_it():
+    cache = PointCache(lambda point: 2 * point)
+    a, b = np.zeros(3), np.ones(3)
+    cache(a), cache(b)
+    entries = cache._entries  # as another thread holds them
+    before = list(map(id, entries))
+    cache(a), cache(np.full(3, 2.0))
+    assert list(map(id, entries)) == before
+
+
 def test_point_cache_notices_changes_in_place():
     cache = PointCache(lambda point: point)  # work that is a view of the point
     point = np.zeros(3)

@@ -120,17 +120,35 @@ def test_exit_time_is_where_the_coordinates_become_singular(manifold, W):
 @given(seed=st.integers(0, 10**6), exponent=st.floats(-3, 3))
 def test_the_bound_of_the_exit_time_is_one(retraction, gained, seed, exponent):
     generator = np.random.default_rng(seed)
-    chart = Resolvent(generator.uniform(0.2, 5.0, N) if gained else None)
+    g = generator.uniform(0.2, 5.0, N) * generator.choice([-1, 1], N) if gained else np.ones(N)
+    chart = Resolvent(g if gained else None)
     W, V = generator.standard_normal((2, N, N)) / N**0.5
     V *= 10**exponent
     assert chart.exit_time_bound(W, V, retraction) <= chart.exit_time(W, V, retraction) * (1 + 1e-9)
-    assert chart.exit_time_bound(W, 1e-4 / np.linalg.norm(V) * V, retraction) > 1 or abs(np.linalg.det(np.eye(N) - W)) < 0.1
+    V *= 0.1 * np.linalg.svd(np.eye(N) - W * g)[1].min() / np.linalg.norm(V * g)
+    assert chart.exit_time_bound(W, V, retraction) > 1
 
 
-def test_a_step_that_ends_on_the_edge_has_no_bound():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("entry", [0.015, 512, 1.25 * 2**15, 1.25 * 2**28, 1.25 * 2**29, 2**30, 2**31])
+def test_a_step_far_over_the_edge_is_refused_though_rounding_hides_the_edge(entry, dtype):
+    """B + V is ruled by V there: S has an eigenvalue just above 1, or none of its digits."""
+    n = 100
+    manifold = PullbackManifold(Resolvent(), n)
+    W, V = np.zeros((n, n), dtype), np.full((n, n), -entry, dtype)
+    assert manifold.chart.exit_time_bound(W, V, "geodesic") == 0
+    with pytest.raises(OutsideManifoldError, match=r"exit time"):
+        manifold.exp(W, V)
+    assert np.abs(manifold.retraction(W, V)).max() < 10
+
+
+def test_a_step_that_ends_on_the_edge_is_refused():
     chart, W = Resolvent(), 0.5 * np.eye(2)
-    assert chart.exit_time_bound(W, W - np.eye(2), "geodesic") == 0  # B + V = 0
-    assert chart.exit_time(W, W - np.eye(2), "geodesic") == pytest.approx(1)
+    V = W - np.eye(2)  # B + V = 0
+    assert chart.exit_time_bound(W, V, "geodesic") == 0
+    assert chart.exit_time(W, V, "geodesic") == pytest.approx(1)
+    with pytest.raises(OutsideManifoldError, match="ends on the edge"):
+        chart.exponential(W, V)
 
 
 @pytest.mark.parametrize("gained", [False, True])

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
 from functools import cache
 from typing import TypeVar
 
@@ -53,7 +54,8 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
             deque(waiting, maxlen=0)  # after an error no thread begins another
 
     with one_blas_thread():
-        others = [_pool().submit(work) for _ in range(min(cores(), len(starts)) - 1)]
+        # NumPy's settings of errors go with the work.
+        others = [_pool().submit(copy_context().run, work) for _ in range(min(cores(), len(starts)) - 1)]
         try:
             with busy_core():
                 work()

@@ -57,11 +57,7 @@ def solve_equation(
         solve, name, plan = _chosen(equation, start, solver, tolerance, max_iterations, known)
         collected = Collected(equation)
 
-        def solve_quietly(rows: slice) -> None:
-            with quiet():  # once more, because every thread has settings of its own
-                collected.add(rows, solve(rows))
-
-        map_chunks(solve_quietly, equation.drive)
+        map_chunks(lambda rows: collected.add(rows, solve(rows)), equation.drive)
         return collected.whole, name, plan
 
 

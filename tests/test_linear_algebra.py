@@ -1,0 +1,41 @@
+"""Inverses, solutions and products of square matrices, made of matrix products."""
+
+import numpy as np
+import pytest
+
+from manifolds import linear_algebra
+from manifolds.linear_algebra import chain, inverse, solve
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 64, 65, 150, 301])
+def test_the_inverse_by_blocks_is_the_inverse(n, dtype, generator):
+    matrix = (np.eye(n) - 0.9 * generator.standard_normal((n, n)) / n**0.5).astype(dtype)
+    result = inverse(matrix)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, np.linalg.inv(matrix), rtol=0, atol=2e3 * np.finfo(dtype).eps)
+
+
+def test_a_singular_leading_block_does_not_matter(generator):
+    matrix = generator.standard_normal((200, 200))
+    matrix[:100, :100] = 0
+    np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
+    matrix[:100, :100] = 1e-14 * generator.standard_normal((100, 100))
+    np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
+    with pytest.raises(np.linalg.LinAlgError):
+        inverse(np.zeros((200, 200)))
+
+
+@pytest.mark.parametrize(("smallest", "products"), [(1.0, 1), (1e-5, 3)])
+def test_a_solution_is_corrected_where_elimination_would_be_more_exact(smallest, products, generator, monkeypatch):
+    """Its residual is that of elimination then: one product with the inverse if that is so at once, and two more if not."""
+    n, shapes = 100, []
+    left, values, right = np.linalg.svd(np.eye(n) - 0.5 * generator.standard_normal((n, n)) / n**0.5)
+    values[-1] *= smallest
+    matrix, solution = left * values @ right, generator.standard_normal((n, n)) / n
+    right_hand_side = matrix @ solution
+    monkeypatch.setattr(linear_algebra, "chain", lambda *factors: shapes.append(factors[0].shape) or chain(*factors))
+    found = solve(matrix, right_hand_side)
+    assert shapes.count((n, n)) == products
+    rounding = np.finfo(float).eps * np.linalg.norm(matrix) * np.linalg.norm(solution)
+    assert np.linalg.norm(matrix @ found - right_hand_side) < 2 * rounding
