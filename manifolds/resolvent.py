@@ -12,8 +12,8 @@ from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError, SingularPointError
 from manifolds.linear_algebra import chain, condition, direct_inverse, eigenvalues, inverse, solve
 
-SURE, UNSPREAD = 0.9, 0.01
-"""‖S G‖ up to which, and condition times machine epsilon below which, the bound of a geodesic's exit time is certain."""
+CERTAIN_SIZE, CERTAIN_ROUNDING = 0.9, 0.01
+"""‖S G‖ and relative error of S below which the bound of a geodesic's exit time is certain."""
 
 
 @final
@@ -122,11 +122,11 @@ class Resolvent(Chart):
             return 1 / size if size > 0 else inf
         # For each eigenvalue κ of V R⁻¹ G, S G has μ = κ / (1 + κ), and a path leaves at −1/κ = 1 − 1/μ: after 2, if |μ| < 1.
         try:
-            step, spread = self._step((point, vector))
+            step, rounding = self._step((point, vector))
         except np.linalg.LinAlgError:
             return 0.0
         size = frobenius_norm(_gained(step, self._gain))
-        if not (size < SURE and spread * machine_epsilon(point) < UNSPREAD):  # rounding may hide an edge, or a singular L
+        if not (size < CERTAIN_SIZE and rounding < CERTAIN_ROUNDING):  # else rounding may hide an edge, or a singular L
             return 0.0
         return 1 + 1 / size if size > 0 else inf
 
@@ -190,7 +190,7 @@ def _inverse(matrix: Array) -> Array:
     if not all_finite(matrix):
         raise InvalidArrayError("the point holds NaN or infinity", "it has no coordinates", "Check where the weights come from")
     try:
-        return _inverse_and_condition(matrix)[0]
+        return _inverse_and_rounding(matrix)[0]
     except np.linalg.LinAlgError:
         xp = array_namespace(matrix)
         smallest = float(xp.min(xp.linalg.svdvals(matrix)))
@@ -201,24 +201,28 @@ def _inverse(matrix: Array) -> Array:
         ) from None
 
 
-def _inverse_and_condition(matrix: Array) -> tuple[Array, float]:
-    """Return M⁻¹ and the condition of M in the 1-norm; raise `LinAlgError` if M is singular to working precision."""
+def _inverse_and_rounding(matrix: Array) -> tuple[Array, float]:
+    """Return M⁻¹ and its relative error by rounding, the condition in the 1-norm times machine epsilon.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If M is singular to working precision.
+    """
     inverted = inverse(matrix)
-    spread = condition(matrix, inverted)
-    if not spread < 1 / machine_epsilon(matrix):
+    rounding = condition(matrix, inverted) * machine_epsilon(matrix)
+    if not rounding < 1:
         raise np.linalg.LinAlgError("Singular matrix")
-    return inverted, spread
+    return inverted, rounding
 
 
 def _relative_step(at: PointCache[_ResolventPoint], gain: Array | None, start: tuple[Array, Array]) -> tuple[Array, float]:
-    """Return S = (L + V G)⁻¹ V, given W and V, and the condition of L + V G; raise `LinAlgError` if that is singular."""
+    """Return S = (L + V G)⁻¹ V, given W and V, and its relative error by rounding; raises as `_inverse_and_rounding` does."""
     point, vector = start
     with np.errstate(over="ignore", invalid="ignore"):
         matrix = at(point).left + _gained(vector, gain)
-    if not all_finite(matrix):
-        raise np.linalg.LinAlgError("Array must not contain infs or NaNs")
-    inverted, spread = _inverse_and_condition(matrix)
-    return solve(matrix, vector, inverted), spread
+    inverted, rounding = _inverse_and_rounding(matrix)
+    return solve(matrix, vector, inverted), rounding
 
 
 def _gained(matrix: Array, gain: Array | None) -> Array:

@@ -1,5 +1,7 @@
 """The resolvent chart against its formulas (DESIGN 2.2), written here independently with explicit inverses."""
 
+import gc
+import weakref
 from math import inf
 
 import numpy as np
@@ -165,6 +167,19 @@ def test_a_step_down_the_gradient_takes_one_inverse(gained, generator, monkeypat
     assert sizes.count(n) == 1
     straight = chart.value(W) - 0.1 * chart.inverse_adjoint(W, covector)
     np.testing.assert_allclose(chart.value(arrival), straight, rtol=0, atol=1e-11)
+
+
+def test_a_chart_leaves_memory_with_its_last_reference():
+    """It holds large matrices, which must not wait for the garbage collector."""
+    chart, W = Resolvent(), 0.5 * np.eye(2)
+    chart.exponential(W, 0.1 * W)
+    alive = weakref.ref(chart)
+    gc.disable()
+    try:
+        del chart
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("length", [1e-3, 0.1, 1.0])
