@@ -106,9 +106,10 @@ def inverse(matrix: Array) -> Array:
 
 
 def condition(matrix: Array, inverted: Array) -> float:
-    """Return ‖M‖₁ ‖M⁻¹‖₁."""
+    """Return ‖M‖₁ ‖M⁻¹‖₁, infinite where it overflows."""
     linalg = array_namespace(matrix, inverted).linalg
-    return float(linalg.matrix_norm(matrix, ord=1) * linalg.matrix_norm(inverted, ord=1))
+    with np.errstate(over="ignore"):
+        return float(linalg.matrix_norm(matrix, ord=1)) * float(linalg.matrix_norm(inverted, ord=1))
 
 
 def solve(matrix: Array, right_hand_side: Array, inverted: Array | None = None) -> Array:

@@ -10,7 +10,7 @@ from cases import gains, resolvent_twin, short_vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifolds import OutsideManifoldError, PullbackManifold, Resolvent, SingularPointError
+from manifolds import InvalidArrayError, OutsideManifoldError, PullbackManifold, Resolvent, SingularPointError
 from manifolds.linear_algebra import inverse_by_blocks
 
 N = 5
@@ -204,6 +204,17 @@ def test_huge_float32_steps_stop_short_without_overflow(n, size, generator):
     with pytest.raises(OutsideManifoldError, match="exit time"):
         manifold.exp(W, V)
     assert np.abs(manifold.retraction(W, V)).max() < 100
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [N, 100])
+def test_steps_at_the_end_of_the_range_and_beyond_it_are_refused(n, dtype, generator):
+    manifold = PullbackManifold(Resolvent(), n, seed=0)
+    W, V = manifold.random_point().astype(dtype), (generator.standard_normal((n, n)) / n).astype(dtype)
+    for entry, error in [(np.finfo(dtype).max, OutsideManifoldError), (np.inf, InvalidArrayError), (np.nan, InvalidArrayError)]:
+        V[1, 2] = entry
+        with pytest.raises(error):
+            manifold.exp(W, V)
 
 
 @pytest.mark.parametrize("direction", [np.eye(2), np.array([[0.0, 1.0], [-1.0, 0.0]]), np.zeros((2, 2))])
