@@ -142,8 +142,28 @@ def test_another_run_cannot_be_resumed(tmp_path):
         run(checkpoints=tmp_path, resume=True, learning_rate=0.5)
     with pytest.raises(CheckpointError, match=r"activation was tanh, now relu; resume with"):
         run(checkpoints=tmp_path, resume=True, network=RateNetwork(N, 64, 10, "relu", seed=0))
+    with pytest.raises(CheckpointError, match=r"weights was [0-9a-f]{12}, now [0-9a-f]{12}; resume with"):
+        run(checkpoints=tmp_path, resume=True, weights=NETWORK.initial_weights(0.4))
     with pytest.raises(CheckpointError, match="holds checkpoints of another run"):
         run(checkpoints=tmp_path)
+
+
+OPTIONS = {
+    "schedule": ({"schedule": "cosine"}, "1, 1, 1, 1, 1, now 1, 0.853553, 0.5, 0.146447, 0"),
+    "longest_step": ({"longest_step": 0.5}, "inf, now 0.5"),
+    "decay": ({"decay": 0.1}, "0.0, now 0.1"),
+    "guard": ({"guard": StabilityGuard(0.1)}, r"StabilityGuard\(margin=0.05, .*, now StabilityGuard\(margin=0.1, .*"),
+    "tolerance": ({"tolerance": 1e-6}, ".*, now 1e-06"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_run_is_resumed_with_the_options_it_had(tmp_path, name):
+    """What steps depend on and no stored array tells is compared, too; a run that was changed unawares would look whole."""
+    change, message = OPTIONS[name]
+    run(rule="geodesic_flow", checkpoints=tmp_path, stop=StepLimit(4))
+    with pytest.raises(CheckpointError, match=f"of another run: {name} was {message}; resume with"):
+        run(rule="geodesic_flow", checkpoints=tmp_path, resume=True, **change)
 
 
 def learn(folder, network=NETWORK, stimuli=DIGITS.stimuli, labels=DIGITS.labels, resume=False):

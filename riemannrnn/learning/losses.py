@@ -195,6 +195,21 @@ class AutogradLoss(Loss):
         return AutogradLoss(self._function, self.targets[rows])
 
 
+def resolve_loss(labels: Array | Loss, count: int, width: int) -> Loss:
+    """Return the loss of so many stimuli with outputs of that width: cross-entropy for labels.
+
+    Raises
+    ------
+    ValueError
+        For labels or targets that do not fit them.
+    """
+    if not isinstance(labels, Loss) and labels.shape != (count,):
+        raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
+    loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)
+    loss.check(count, width)
+    return loss
+
+
 def check_finite(name: str, rows: Array) -> None:
     """Refuse an array with NaN or infinity, naming the first row that holds any.
 

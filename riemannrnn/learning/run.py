@@ -11,8 +11,9 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
 from manifolds import Array, ManifoldError, Point
+from manifolds.arrays import arrays_of
 from riemannrnn.equilibrium.fixed_points import FixedPointError
-from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint, write_checkpoint
+from riemannrnn.learning.checkpoints import CheckpointError, fingerprint, last_checkpoint, write_checkpoint
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
 from riemannrnn.learning.history import History
@@ -83,6 +84,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.reference = self.point
+        self._described = self._description()
 
     def go(self, finished: str) -> History:
         """Run to the end, or to what stops it; `finished` is why a run ends that nothing stopped."""
@@ -289,16 +291,21 @@ class Run:
         if self.record is not None:
             self.record.record(self.step, self.history.weights)
 
-    @property
-    def _described(self) -> dict[str, Any]:
-        """What has to be the same where a run is resumed, by the names of arguments."""
+    def _description(self) -> dict[str, Any]:
+        """Return what has to be the same where a run is resumed, by the names of arguments."""
         return {
             "rule": self.rule.name,
             "learning_rate": self.learning_rate,
+            "schedule": ", ".join(f"{float(self.schedule(quarter / 4)):.6g}" for quarter in range(5)),
+            "longest_step": self.longest_step,
+            "decay": self.decay,
+            "guard": repr(self.guard),
+            "tolerance": self.cost.tolerance,
             "batch_size": self.batch_size,
             "steps": self.steps,
             "stimuli": self.cost.drive.shape[0],
             "activation": self.cost.network.activation.name,
+            "weights": fingerprint(*arrays_of(self.history.weights)) if self.checkpoints else "",
             "data": self.data,
         }
 
@@ -332,18 +339,3 @@ def accuracy(evaluation: Evaluation, labels: Array) -> float:
     kept = evaluation.included[:, 0] > 0
     right = (xp.argmax(evaluation.outputs, axis=1) == labels) & kept
     return int(xp.count_nonzero(right)) / count if (count := int(xp.count_nonzero(kept))) else nan
-
-
-def resolve_loss(labels: Array | Loss, count: int, width: int) -> Loss:
-    """Return the loss of so many stimuli with outputs of that width: cross-entropy for labels.
-
-    Raises
-    ------
-    ValueError
-        For labels or targets that do not fit them.
-    """
-    if not isinstance(labels, Loss) and labels.shape != (count,):
-        raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
-    loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)
-    loss.check(count, width)
-    return loss

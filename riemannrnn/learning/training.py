@@ -18,10 +18,10 @@ from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
-from riemannrnn.learning.losses import Loss, check_finite
+from riemannrnn.learning.losses import Loss, check_finite, resolve_loss
 from riemannrnn.learning.optimizers import Adam, MetricRule, Rule
 from riemannrnn.learning.rules import RULES_WITH_MANIFOLD, make_rule
-from riemannrnn.learning.run import Recorder, Run, resolve_loss
+from riemannrnn.learning.run import Recorder, Run
 from riemannrnn.learning.stopping import Criterion
 from riemannrnn.learning.task import Task
 from riemannrnn.rate_network import RateNetwork
@@ -198,7 +198,8 @@ def train(
     UnstableStartError
         For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
     CheckpointError
-        To resume without a checkpoint that is whole, or to begin anew in a folder that holds any.
+        To resume without a checkpoint that is whole, or with arguments that change the steps, named with what they were; or to
+        begin anew in a folder that holds any.
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
     """
