@@ -213,6 +213,21 @@ def test_cross_entropy_of_large_outputs_is_finite():
     np.testing.assert_allclose(loss.gradient(outputs), [[0, 0], [1, -1]], atol=1e-300)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64])
+def test_labels_of_any_width_point_to_one_output(dtype, generator):
+    """Outputs beyond those that the dtype of the labels can number are none of theirs."""
+    labels, outputs = np.array([1, 120, 44]), generator.standard_normal((3, 600))
+    wide, narrow = CrossEntropy(labels), CrossEntropy(labels.astype(dtype))
+    np.testing.assert_array_equal(narrow.value(outputs), wide.value(outputs))
+    np.testing.assert_array_equal(narrow.gradient(outputs), wide.gradient(outputs))
+
+
+def test_wide_targets_of_a_loss_of_ones_own_keep_float32(generator):
+    loss = AutogradLoss(lambda y, t: anp.sum((y - t) ** 4, axis=1), generator.standard_normal((6, 3)))
+    outputs, vectors = generator.standard_normal((2, 6, 3)).astype(np.float32)
+    assert loss.gradient(outputs).dtype == loss.hessian(outputs, vectors).dtype == np.float32
+
+
 def test_a_linear_loss_has_no_curvature(generator):
     loss = AutogradLoss(lambda y, t: anp.sum(y * t, axis=1), generator.standard_normal((6, 3)))
     outputs = generator.standard_normal((6, 3))

@@ -199,6 +199,10 @@ def test_what_is_refused_leaves_a_fitted_model_as_it_was(kind):
     with pytest.raises(ValueError, match="epochs = 0"):
         model.set_params(epochs=0).fit(X[:, [0, 0]], 1000.0 * y if kind is FixedPointRegressor else y + 7)
     np.testing.assert_array_equal(model.predict(X), before)
+    model.set_params(epochs=2)
+    with pytest.raises(ValueError, match="radius = 99.0: too large" if kind is FixedPointRegressor else "one class only"):
+        model.set_params(radius=99.0).fit(X[:, [0, 0]], 0 * y)
+    np.testing.assert_array_equal(model.predict(X), before)
     fresh = kind(epochs=0)
     with pytest.raises(ValueError, match="epochs = 0"):
         fresh.fit(X, y)
@@ -231,6 +235,16 @@ def test_one_class():
         classifier().fit(X, np.zeros_like(Y))
 
 
+def test_a_trained_model_that_other_samples_would_make_unstable_blames_them():
+    generator = np.random.default_rng(0)
+    X, y = generator.standard_normal((40, 4)), np.arange(40) % 3
+    model = FixedPointClassifier(n_units=10, rule="dW1", bias=0.0, learning_rate=0.3, epochs=40, random_state=0).fit(3 * X, y)
+    with pytest.raises(
+        ValueError, match=r"training cannot go on: .* have no fixed point .*\. Pass samples like those .*fit it anew$"
+    ):
+        model.partial_fit(0.01 * X, y)
+
+
 def test_an_interrupted_run_is_a_fitted_model(monkeypatch):
     def interrupt(step, history):
         if step == 3:
@@ -247,7 +261,7 @@ def test_an_interrupted_run_is_a_fitted_model(monkeypatch):
 def test_a_run_that_loses_its_fixed_points_says_so(monkeypatch):
     def stopping(*arguments, **options):
         history = train(*arguments, **options)
-        history.step_length, history.stopped = history.step_length[:-1], "Stopped at step 30: no fixed point."
+        history.failed, history.stopped = True, "Stopped at step 30: no fixed point."
         return history
 
     monkeypatch.setattr(base, "train", stopping)

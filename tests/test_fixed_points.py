@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from riemannrnn import Anderson, FixedPointError, Newton, Picard, RateNetwork, solve_fixed_points
 from riemannrnn.equilibrium import spectral_abscissa, stability
+from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.solving import SOLVERS as SOLVERS_BY_NAME
 from riemannrnn.network import ACTIVATIONS, Dense
 
@@ -30,6 +31,15 @@ def problem(n=8, batch=6, radius=0.5, dtype=np.float64, seed=0):
     generator = np.random.default_rng(seed)
     W = radius * generator.standard_normal((n, n)) / n**0.5
     return W.astype(dtype), (0.5 * generator.standard_normal((batch, n))).astype(dtype)
+
+
+def test_weights_that_change_in_place_leave_fixed_points_as_they_were():
+    W, x = problem()
+    fixed_points, adjoints = solve_fixed_points(W, x), Implicit(solve_fixed_points(W, x)).adjoint(x)
+    stability = solve_fixed_points(W, x).stability()
+    W *= 3
+    np.testing.assert_array_equal(fixed_points.stability(), stability)
+    np.testing.assert_array_equal(Implicit(fixed_points).adjoint(x), adjoints)
 
 
 def residual(fixed_points, x, f):

@@ -247,6 +247,21 @@ def test_a_start_that_is_stable_is_left_alone():
     assert np.any(start != 0)
 
 
+@pytest.mark.parametrize("size", [4.0, 200.0, 1e6])
+def test_huge_weights_have_a_stable_start_as_well(size):
+    """A linear unit is stable by the margin where w < 0.95; a fraction of weights however large is found, not zero."""
+    start = float(stable_start(RateNetwork(1, activation="identity"), np.array([[size]]), np.ones((1, 1)))[0, 0])
+    assert 0.95 * (1 - 1 / 100) < start < 0.95
+
+
+def test_there_is_no_stable_start_for_stimuli_that_are_not_finite_or_weights_beyond_all_measure():
+    network = RateNetwork(1, activation="identity")
+    with pytest.raises(ValueError, match="row 1 of the stimuli holds NaN"):
+        stable_start(network, np.array([[2.0]]), np.array([[1.0], [np.nan]]))
+    with pytest.raises(UnstableStartError, match=r"not even weights 9\.3e-10 times as large are stable"):
+        stable_start(network, np.array([[1e20]]), np.ones((1, 1)))
+
+
 def test_factors_have_a_stable_start():
     """Tanh units without drive rest at 0, which is stable where the one eigenvalue of W that is not zero is below 1."""
     network, direction = RateNetwork(4, connectivity=LowRank(1)), np.full((4, 1), 0.5)

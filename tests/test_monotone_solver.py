@@ -110,6 +110,18 @@ def test_weights_that_are_not_monotone_are_refused(generator):
     assert right.converged.all()
 
 
+@pytest.mark.parametrize("weights", [2 * np.eye(3), np.diag([2.0, 0, 0]) + 5 * np.eye(3, k=1)])
+def test_weights_with_the_eigenvalue_two_are_refused(weights):
+    with pytest.raises(ValueError, match=r"contracts by .* = inf, which is not below 1"):
+        solve_fixed_points(weights, np.ones((2, 3)), solver="peaceman-rachford")
+
+
+@pytest.mark.parametrize("scales", [[1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 0.0, 1.0], [1.0, np.inf, 1.0], [1.0, np.nan, 1.0]])
+def test_scales_are_positive_numbers(scales):
+    with pytest.raises(ValueError, match="are not 3 positive numbers; pass one a unit"):
+        solve_fixed_points(np.zeros((3, 3)), np.ones((2, 3)), solver=PeacemanRachford(np.array(scales)))
+
+
 @pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"power-law"}))
 def test_activations_with_slopes_from_zero_to_one(name):
     check_slopes(ACTIVATIONS[name])

@@ -103,6 +103,16 @@ def test_what_is_remembered_at_a_point_is_not_solved_again(monkeypatch):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_what_is_remembered_stays_as_it_is(activation, generator):
+    cost, W = make_cost(activation)
+    manifold, covector = response_metric(cost, 0.1), generator.standard_normal((N, N))
+    first = manifold.euclidean_to_riemannian_gradient(W, covector)
+    kept = first.copy()
+    first *= -0.1  # a step in place
+    np.testing.assert_array_equal(manifold.euclidean_to_riemannian_gradient(W, covector), kept)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_derivatives_are_those_of_differences(activation, generator):
     cost, W = make_cost(activation, batch=30)
     P, Q, V = generator.standard_normal((3, N, N))
@@ -253,6 +263,24 @@ def test_the_kronecker_damping_follows_the_scale_of_the_rates(generator):
     large = FixedPointCost(small.network, 10 * small.drive, SquaredError(10 * small.loss.targets), tolerance=1e-13)
     directions = [KroneckerResponse().direction(cost.at(W))[0] for cost in (small, large)]
     np.testing.assert_allclose(*directions, rtol=1e-9, atol=1e-12)
+
+
+def test_the_kronecker_rule_goes_on_after_silent_stimuli():
+    """Without drive to relu units all gains and rates are zero, hence the factors, their damping, and the gradient."""
+    network = RateNetwork(6, None, None, "relu", seed=0)
+    drive = np.concatenate([-np.ones((4, 6)), np.ones((4, 6))])
+    for order in (drive, drive[::-1]):
+        silent_first = train(
+            network,
+            network.initial_weights(0.5),
+            order,
+            SquaredError(np.ones((8, 6))),
+            KroneckerResponse(),
+            batch_size=2,
+            seed=4,
+        )
+        assert silent_first.stopped == "All 1 epochs done."
+        assert len(silent_first.loss) == 4
 
 
 def test_the_kronecker_rule_trains():

@@ -128,6 +128,18 @@ def test_a_run_that_ended_stays_ended(tmp_path, stop):
     check_same(run(checkpoints=tmp_path, stop=stop, resume=True), history)
 
 
+@pytest.mark.parametrize("options", [{"epochs": 1}, {"stop": LossBelow(1e9)}, {"epochs": 2}])
+def test_a_run_that_lost_its_fixed_points_is_lost_again(tmp_path, options):
+    """Whether at the end or before the next step: the weights kept are those before the step that lost them."""
+    network = RateNetwork(N, 64, 10, "power-law", seed=0)
+    options = {"network": network, "learning_rate": 1e3, "guard": False, "batch_size": 100, "checkpoint_every": 1} | options
+    lost = run(checkpoints=tmp_path, **options)
+    assert lost.failed
+    again = run(checkpoints=tmp_path, resume=True, **options)
+    check_same(again, lost)
+    np.testing.assert_array_equal(again.weights, network.initial_weights(0.3))
+
+
 def test_another_run_cannot_be_resumed(tmp_path):
     with pytest.raises(CheckpointError, match="there is no folder to resume from; pass checkpoints=FOLDER"):
         run(resume=True)

@@ -179,11 +179,21 @@ def test_intervals_of_the_screening_hold_the_eigenvalue(kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_three_steps_are_all_there_is(dtype):
-    weights, gains = np.diag(np.repeat([0.5, 1.25, -2.0], 30)).astype(dtype), np.ones((3, 90), dtype)
+@pytest.mark.parametrize("values", [[0.5, 1.25, -2.0], [-3.0, -0.75, -2.0]])
+def test_three_steps_are_all_there_is(dtype, values):
+    """The Krylov space is complete; what is left of its dimensions adds no eigenvalue 0."""
+    weights, gains = np.diag(np.repeat(values, 30)).astype(dtype), np.ones((3, 90), dtype)
     estimate, lower, upper = arnoldi.plain(lambda vectors: gains * (vectors @ weights.T), gains)
-    assert_allclose(estimate, 1.25, rtol=1e-5)
+    assert_allclose(estimate, max(values), rtol=1e-5)
     assert_allclose(lower, upper)
+
+
+def test_many_units_of_few_eigenvalues_all_negative():
+    n = 300
+    gains = np.ones((2, n))
+    for weights, rightmost in ((-np.eye(n), -1.0), (-np.eye(n) / 2 - np.ones((n, n)) / n, -0.5)):
+        assert_allclose(spectral_abscissa(Dense(), weights, gains), rightmost - 1)
+        assert_allclose(survey_stability(Dense(), weights, gains)[0], rightmost - 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

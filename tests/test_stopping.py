@@ -112,9 +112,15 @@ def test_a_run_ends_when_told_and_says_why():
 
 def test_a_criterion_keeps_no_weights_without_fixed_points():
     network = RateNetwork(N, 64, 10, "power-law", seed=0)
-    lost = run(network, learning_rate=1e3, guard=False, stop=StepLimit(100))
-    assert "have no fixed point" in lost.stopped
-    np.testing.assert_array_equal(lost.weights, run(network, learning_rate=1e3, guard=False).weights)
+    options = {"learning_rate": 1e3, "guard": False, "batch_size": 100, "held_out": None, "evaluate_every": None}
+    for stop, steps in ((None, 2), (StepLimit(1), 1), (LossBelow(1e9), 1)):
+        lost = run(network, stop=stop, epochs=steps, **options)
+        assert (len(lost.step_length), lost.failed, lost.converged) == (1, True, False)
+        assert "100 of 100 stimuli have no fixed point" in lost.stopped
+        np.testing.assert_array_equal(lost.weights, network.initial_weights(0.3))
+    assert lost.stopped.startswith("Stopped after step 1: ")
+    whole = run(network, stop=LossBelow(1e9), **options | {"learning_rate": 1e-3})
+    assert (whole.failed, whole.converged, len(whole.loss)) == (False, True, 1)
 
 
 def test_the_history_is_a_dataset(tmp_path):

@@ -9,9 +9,10 @@ from runs import fold
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import AutogradLoss, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import accuracy
-from riemannrnn.learning.optimizers import MetricRule, Rule
+from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, accuracy
+from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.run import HIDDEN, LOST
+from riemannrnn.network import power_law
 
 RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
 
@@ -46,6 +47,37 @@ def test_scalars_of_numpy_leave_single_precision_as_it_is(rule):
     history = run(network, digits, rule, batch_size=200, epochs=1, schedule=lambda share: np.exp(-share), **options)
     assert history.stopped == "All 1 epochs done."
     assert history.weights.dtype == np.float32
+
+
+RESOLVENT = PullbackManifold(Resolvent(), 20)
+NUMPY_RULES = {
+    "momentum": lambda number: ParallelTransport(RESOLVENT, momentum=number(0.5)),
+    "decays": lambda number: Adam(RESOLVENT, decays=(number(0.9), number(0.99))),
+    "epsilon": lambda number: Adam(RESOLVENT, epsilon=number(1e-8)),
+    "damping": lambda number: KroneckerResponse(damping=number(0.1)),
+    "decay": lambda number: KroneckerResponse(decay=number(0.9)),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY_RULES)
+def test_scalars_of_numpy_in_rules_leave_single_precision_as_it_is(name):
+    digits, network = (
+        load_digits(np.float32),
+        RateNetwork(20, 64, 10, power_law(2.0, np.float64(0.1)), seed=0, dtype=np.float32),
+    )
+    runs = [
+        run(network, digits, NUMPY_RULES[name](number), batch_size=600, epochs=1, learning_rate=0.001)
+        for number in (float, np.float64)
+    ]
+    assert [each.stopped for each in runs] == 2 * ["All 1 epochs done."]
+    assert runs[1].weights.dtype == np.float32
+    np.testing.assert_array_equal(*(each.weights for each in runs))
+
+
+def test_weights_that_are_not_finite_are_refused(network, digits):
+    for weights in (np.full((20, 20), np.nan), np.diag([np.inf] * 20)):
+        with pytest.raises(ValueError, match="the weights to start from hold NaN or infinity"):
+            train(network, weights, digits.stimuli, digits.labels)
 
 
 BAD = np.array([0.0, np.nan])

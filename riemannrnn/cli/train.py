@@ -46,7 +46,7 @@ def train_command(
     _print_result(history, training, written, folder)
     if history.interrupted:
         _go_on(history.stopped, folder)
-    if len(history.test_loss) < training.steps:
+    if history.failed:
         raise typer.Exit(UNFINISHED)
 
 

@@ -43,7 +43,7 @@ def plain(product: Callable[[Array], Array], like: Array) -> tuple[Array, Array,
         The estimate, and the lower and the upper end of the interval.
     """
     _, hessenberg = _arnoldi(product, like, PLAIN_STEPS)
-    values, vectors = np.linalg.eig(hessenberg[:, :-1, :])
+    values, vectors = np.linalg.eig(_without_padding(hessenberg)[:, :-1, :])
     doubts = DOUBT_FACTOR * hessenberg[:, -1, -1:] * np.abs(vectors[:, -1, :])
     everyone, rightmost = np.arange(values.shape[0]), values.real.argmax(axis=1)
     estimate = values.real[everyone, rightmost]
@@ -133,6 +133,18 @@ def _arnoldi(product: Callable[[Array], Array], like: Array, dimension: int) -> 
         hessenberg[:, step + 1, step] = to_numpy(size)
         basis[:, step + 1, :] = xp.where(size > 0, 1 / xp.where(size > 0, size, 1.0), 0.0)[:, None] * vector
     return basis, hessenberg
+
+
+def _without_padding(hessenberg: Array) -> Array:
+    """Return the matrices with eigenvalues far to the left where a Krylov space was complete before its last dimension.
+
+    Of a matrix of few eigenvalues it is; what follows are zeros, and 0 would pass for its rightmost eigenvalue.
+    """
+    steps = np.arange(hessenberg.shape[2])
+    ended = np.cumsum(hessenberg[:, steps[:-1] + 1, steps[:-1]] == 0, axis=1) > 0
+    padded, far = hessenberg.copy(), -1 - 2 * np.linalg.norm(hessenberg, axis=(1, 2))
+    padded[:, steps[1:], steps[1:]] = np.where(ended, far[:, None], padded[:, steps[1:], steps[1:]])
+    return padded
 
 
 def _resolvents(matrix: Array, gains: Array, shifts: Array) -> Array:

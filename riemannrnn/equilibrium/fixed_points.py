@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import Point, all_finite, arrays_of, is_single_or_double, to_numpy
+from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, to_numpy
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
@@ -176,7 +176,7 @@ def solve_fixed_points(
     equation = FixedPointEquation(Operator(connectivity, weights), drive, f)
     solution, name, plan = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
     result = FixedPoints(
-        weights=weights,
+        weights=copied(weights),  # the caller may change them in place, and ask for stability or adjoints afterwards
         rates=solution.state,
         inputs=solution.inputs,
         gains=solution.gains,

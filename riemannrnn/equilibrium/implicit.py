@@ -59,10 +59,15 @@ class LinearSolution:
             return self.state
         failed = xp.nonzero(~self.converged)[0]
         first = int(failed[0])
+        residual = float(self.residual[first])
+        cause = (
+            "I − G W is close to singular there. Shorten the step that led here, or raise max_iterations."
+            if isfinite(residual)
+            else "it is asked for a change that holds NaN or infinity. Look for them in the targets, the loss or the direction."
+        )
         raise FixedPointError(
             f"the {what} of {failed.shape[0]} of {self.state.shape[0]} stimuli is not solved; the first is stimulus {first} "
-            f"with a residual of {float(self.residual[first]):.1e} where {self.tolerance:.1e} was asked for: I − G W is close "
-            "to singular there. Shorten the step that led here, or raise max_iterations."
+            f"with a residual of {residual:.1e} where {self.tolerance:.1e} was asked for: {cause}"
         )
 
 

@@ -1,9 +1,10 @@
 """Fixed points on monotone weights, in a number of iterations that is stated beforehand."""
 
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil, inf, log
 from typing import final
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
@@ -77,8 +78,11 @@ class StatedPlan:
     def __init__(self, equation: FixedPointEquation, start: Array | None, tolerance: float, scales: Array | None) -> None:
         self.equation, self.tolerance = equation, tolerance
         self._start = equation.drive if start is None else equation.inputs(start)
-        self._map = ChordMap.splitting(equation)
         roots = _roots(equation, scales)
+        try:
+            self._map = ChordMap.splitting(equation)
+        except np.linalg.LinAlgError:  # 2 is an eigenvalue of W
+            raise _not_monotone(inf) from None
         self.contraction = self._contraction(roots)
         self._aim = AIM * tolerance / max(1.0, self._spread() / 2)
         self.iterations = ACCELERATED_ITERATIONS + self._enough(roots)
@@ -111,11 +115,7 @@ class StatedPlan:
         cayley = xp.astype(_matrix(self._map.propagator, self.equation.drive), xp.float64) / 2
         contraction = float(xp.linalg.matrix_norm(roots[:, None] * cayley / roots, ord=2))
         if not contraction < 1:
-            raise ValueError(
-                f"the splitting map contracts by ‖(2I − W)⁻¹W‖ = {contraction:.6g}, which is not below 1: the symmetric part "
-                "of I − W, in the norm of the scales, is not positive definite, and no number of iterations can be promised. "
-                "Choose solver='auto', or weights of a monotone manifold, with their scales"
-            )
+            raise _not_monotone(contraction)
         return contraction
 
     def _spread(self) -> float:
@@ -138,8 +138,21 @@ def _roots(equation: FixedPointEquation, scales: Array | None) -> Array:
     xp = array_namespace(equation.drive)
     if scales is None:
         return xp.ones_like(equation.drive[0, :], dtype=xp.float64)
-    roots = xp.reshape(xp.astype(scales, xp.float64), (-1,)) ** 0.5
+    scales, n = xp.reshape(xp.astype(scales, xp.float64), (-1,)), equation.drive.shape[1]
+    if scales.shape[0] != n or not bool(xp.all((scales > 0) & xp.isfinite(scales))):
+        raise ValueError(
+            f"the {scales.shape[0]} scales, from {float(xp.min(scales)):g}, are not {n} positive numbers; pass one a unit"
+        )
+    roots = scales**0.5
     return roots if equation.operator.transposed else 1 / roots
+
+
+def _not_monotone(contraction: float) -> ValueError:
+    return ValueError(
+        f"the splitting map contracts by ‖(2I − W)⁻¹W‖ = {contraction:.6g}, which is not below 1: the symmetric part of I − W, "
+        "in the norm of the scales, is not positive definite, and no number of iterations can be promised. Choose "
+        "solver='auto', or weights of a monotone manifold, with their scales"
+    )
 
 
 def _matrix(operator: Operator, like: Array) -> Array:

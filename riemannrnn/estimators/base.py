@@ -1,6 +1,8 @@
 """What the classifier and the regressor share: parameters, the network, and its training."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, inf
 from statistics import fmean
@@ -23,6 +25,7 @@ from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.rules import RULES
+from riemannrnn.learning.run import START
 from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import SCHEDULES, defaults, rule_on, single_residual, train
 from riemannrnn.network import ACTIVATIONS, Connectivity
@@ -214,8 +217,15 @@ class FixedPointEstimator(BaseEstimator):
                 tolerance=given.get("tolerance", model.residual if unique else None),
             )
         except UnstableStartError as error:
-            raise ValueError(f"radius = {settings['radius']!r}: too large for these samples; {error}") from error
-        if len(history.step_length) < epochs * per_epoch:
+            reason = str(error).removesuffix(START).rstrip()
+            if before is None:
+                raise ValueError(
+                    f"radius = {settings['radius']!r}: too large for these samples; {reason} Choose less"
+                ) from error
+            raise ValueError(
+                f"training cannot go on: {reason} Pass samples like those that the model was trained on, or fit it anew"
+            ) from error
+        if history.failed or history.interrupted:
             remedy = (
                 "" if history.interrupted else " With features scaled, or a smaller learning_rate, training may go further."
             )
@@ -225,6 +235,17 @@ class FixedPointEstimator(BaseEstimator):
         self.loss_curve_ = curve + epoch_losses
         self.n_iter_ = len(self.loss_curve_)
         return self
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        """Undo what is set meanwhile, such as the number of features, where data are refused in the end."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _trained(self) -> bool:
         return hasattr(self, "history_")

@@ -101,11 +101,12 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         ValueError
             For a parameter or data that mean nothing.
         """
-        X, y = self._samples(X, y, first=True)
-        classes = np.unique(y)
-        if classes.size < 2:
-            raise ValueError(f"y holds one class only, {classes.tolist()[0]!r}; pass samples of two or more")
-        return self._learn_classes(X, y, classes)
+        with self._as_it_was():
+            X, y = self._samples(X, y, first=True)
+            classes = np.unique(y)
+            if classes.size < 2:
+                raise ValueError(f"y holds one class only, {classes.tolist()[0]!r}; pass samples of two or more")
+            return self._learn_classes(X, y, classes)
 
     def partial_fit(self, X: Array, y: Array, classes: Array | None = None) -> Self:
         """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
@@ -125,11 +126,14 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         first = not self._trained()
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit; pass all labels that will ever be")
-        X, y = self._samples(X, y, first)
-        known = self.classes_ if classes is None else np.unique(classes)
-        if not first and not np.array_equal(known, self.classes_):
-            raise ValueError(f"classes = {classes!r} are not those of the first call, {self.classes_.tolist()}; leave them out")
-        return self._learn_classes(X, y, known, online=True)
+        with self._as_it_was():
+            X, y = self._samples(X, y, first)
+            known = self.classes_ if classes is None else np.unique(classes)
+            if not first and not np.array_equal(known, self.classes_):
+                raise ValueError(
+                    f"classes = {classes!r} are not those of the first call, {self.classes_.tolist()}; leave them out"
+                )
+            return self._learn_classes(X, y, known, online=True)
 
     def predict_proba(self, X: Array) -> Array:
         """Return the probability of each class, softmax(W_out r), shape (n_samples, n_classes)."""

@@ -82,15 +82,16 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
     def _fit(self, X: Array, y: Array, first: bool, online: bool) -> Self:
         """Train; what is refused leaves the estimator as it was."""
         self._checked()
-        X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first, multi_output=True, y_numeric=True)
-        y = y.astype(np.float64)
-        if not first and y.shape[1:] != self.target_mean_.shape:
-            raise ValueError(
-                f"y has shape {y.shape}, but targets were of shape {self.target_mean_.shape} each at the first call"
-            )
-        mean, scale = _standard(y) if first else (self.target_mean_, self.target_scale_)
-        targets = ((y - mean) / scale).reshape(len(y), -1).astype(X.dtype)
-        self._learn(X, SquaredError(targets), y[0].size, online)
+        with self._as_it_was():
+            X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first, multi_output=True, y_numeric=True)
+            y = y.astype(np.float64)
+            if not first and y.shape[1:] != self.target_mean_.shape:
+                raise ValueError(
+                    f"y has shape {y.shape}, but targets were of shape {self.target_mean_.shape} each at the first call"
+                )
+            mean, scale = _standard(y) if first else (self.target_mean_, self.target_scale_)
+            targets = ((y - mean) / scale).reshape(len(y), -1).astype(X.dtype)
+            self._learn(X, SquaredError(targets), y[0].size, online)
         self.target_mean_, self.target_scale_ = mean, scale
         return self
 

@@ -12,6 +12,7 @@ from riemannrnn.equilibrium.equation import row_norms, take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import spectral_abscissa, unstable_stimuli
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.losses import check_finite
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.network.connectivity import Dense
 
@@ -46,6 +47,10 @@ class Step:
     abscissa: float = nan
     jumps: float = nan
     reason: str = ""
+
+
+SMALLEST_SCALE = 2.0**-30
+"""Of weights, where a stable start is looked for."""
 
 
 class UnstableStartError(ValueError):
@@ -206,7 +211,15 @@ def stable_start(network: Any, weights: Point, stimuli: Array, margin: float = 0
         Shape (batch, n_inputs).
     margin
         As for `StabilityGuard`.
+
+    Raises
+    ------
+    ValueError
+        For stimuli that are not finite.
+    UnstableStartError
+        If s would be below 2⁻³⁰.
     """
+    check_finite("stimuli", stimuli)
     guard, scaled = StabilityGuard(margin), partial(network.connectivity.scaled, weights)
 
     def good(scale: float) -> bool:
@@ -214,10 +227,14 @@ def stable_start(network: Any, weights: Point, stimuli: Array, margin: float = 0
         everywhere = bool(array_namespace(stimuli).all(fixed_points.converged))
         return everywhere and guard.unstable(fixed_points)[1].shape[0] == 0
 
-    low, high = 0.0, 1.0
-    if good(high):
+    if good(1.0):
         return weights
-    while high - low > 2**-7:  # at zero every network is stable
+    low, high = 0.5, 1.0
+    while not good(low):  # at zero every network is stable
+        low, high = low / 2, low
+        if low < SMALLEST_SCALE:
+            raise UnstableStartError(f"not even weights {SMALLEST_SCALE:.1e} times as large are stable; choose smaller ones")
+    while high - low > 2**-7 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if good(middle) else (low, middle)
     return scaled(low)

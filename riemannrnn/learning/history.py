@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from array_api_compat import array_namespace
 
 from manifolds import Array, Point
+from riemannrnn.learning.cost import Evaluation
 
 
 @dataclass
@@ -49,6 +51,8 @@ class History:
         A sentence: why the run ended.
     converged
         Whether that means convergence.
+    failed
+        Whether that was the loss of a fixed point, or a step that left the manifold.
     interrupted
         Whether Ctrl-C ended it.
     """
@@ -70,6 +74,7 @@ class History:
     guard_reasons: list[str] = field(default_factory=list)
     stopped: str = ""
     converged: bool = False
+    failed: bool = False
     interrupted: bool = False
 
     @property
@@ -101,3 +106,11 @@ NOT_A_STEP = ("point", "memory", "guard_reasons")
 def _padded(values: list[Any], count: int) -> Array:
     """Return the values as an array, NaN behind them: a run may end between the parts of a step."""
     return np.array(values[:count] + [nan] * (count - len(values)))
+
+
+def accuracy(evaluation: Evaluation, labels: Array) -> float:
+    """Return the share of stimuli whose largest output is that of their label, of those that are not left out."""
+    xp = array_namespace(labels)
+    kept = evaluation.included[:, 0] > 0
+    right = (xp.argmax(evaluation.outputs, axis=1) == labels) & kept
+    return int(xp.count_nonzero(right)) / count if (count := int(xp.count_nonzero(kept))) else nan

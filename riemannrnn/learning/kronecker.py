@@ -140,13 +140,18 @@ class KroneckerResponse(Rule):
     def __post_init__(self) -> None:
         if not (self.damping > 0 and 0 <= self.decay <= 1):
             raise ValueError(f"damping = {self.damping}, decay = {self.decay}; choose a positive one, and one between 0 and 1")
+        for name in ("damping", "decay"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # a number of NumPy would widen float32
 
     def direction(self, evaluation: Evaluation, memory: Memory = None) -> tuple[Array, Memory]:
         """Return −V and the statistics to remember."""
         statistics = ResponseStatistics.of(evaluation)
         if memory is not None:
             statistics = ResponseStatistics(*memory).updated(statistics, self.decay)
-        return -statistics.factors(evaluation.weights, self.damping).solve(evaluation.gradient), statistics
+        gradient = evaluation.gradient
+        if not bool(array_namespace(gradient).any(gradient)):  # of silent stimuli, say, whose factors are 0, too
+            return gradient, statistics
+        return -statistics.factors(evaluation.weights, self.damping).solve(gradient), statistics
 
     def velocity(
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None

@@ -147,7 +147,8 @@ class CrossEntropy(Loss):
         xp = array_namespace(outputs)
         check_backend("labels", self.labels, xp)
         self.check(*outputs.shape)
-        return self.labels[:, None] == xp.arange(outputs.shape[1], dtype=self.labels.dtype, device=device(outputs))[None, :]
+        labels = xp.astype(self.labels, xp.int64)  # numbers of eight bits would count outputs beyond 255 anew
+        return labels[:, None] == xp.arange(outputs.shape[1], dtype=xp.int64, device=device(outputs))[None, :]
 
 
 @final
@@ -181,11 +182,12 @@ class AutogradLoss(Loss):
 
     def gradient(self, outputs: Array) -> Array:
         check_numpy("AutogradLoss", outputs)
-        return self._gradient(outputs)
+        return self._gradient(outputs).astype(outputs.dtype, copy=False)  # targets may be wider
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:
         with vanishing_derivatives():
-            return grad(lambda moved: anp.sum(self._gradient(moved) * vectors))(outputs)
+            product = grad(lambda moved: anp.sum(self._gradient(moved) * vectors))(outputs)
+        return product.astype(outputs.dtype, copy=False)
 
     def check(self, stimuli: int, width: int) -> None:
         if len(self.targets) != stimuli:

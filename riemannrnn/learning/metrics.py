@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, final
 
 from manifolds import Array, ConvergenceError, MetricManifold, OutsideManifoldError, PointCache, Retraction, SingularPointError
+from manifolds.arrays import copied
 from manifolds.cometric import conjugate_gradient
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
@@ -96,7 +97,7 @@ class ResponseMetric(PointMetric):
         return self._implicit.gradient(adjoint) + self.damping * vector
 
     def sharp(self, covector: Array) -> Array:
-        return self._solved(covector)
+        return copied(self._solved(covector))
 
     @cached_property
     def factors(self) -> KroneckerFactors:

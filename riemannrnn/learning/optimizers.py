@@ -163,6 +163,7 @@ class ParallelTransport(MetricRule):
         super().__post_init__()
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum = {self.momentum} is not in [0, 1); 0.9 is usual")
+        object.__setattr__(self, "momentum", float(self.momentum))  # a number of NumPy would widen float32
 
     def velocity(
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
@@ -220,6 +221,8 @@ class Adam(MetricRule):
                 f"{self.manifold} has no frame in which moments of gradients keep their meaning from point to point; choose a "
                 "pullback, invariant or monotone manifold, or another optimiser"
             )
+        object.__setattr__(self, "decays", tuple(map(float, self.decays)))
+        object.__setattr__(self, "epsilon", float(self.epsilon))
 
     def velocity(
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None

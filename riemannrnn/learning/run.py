@@ -13,10 +13,11 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from manifolds import Array, ManifoldError, Point
 from manifolds.arrays import arrays_of
 from riemannrnn.equilibrium.fixed_points import FixedPointError
+from riemannrnn.learning.batches import Batches
 from riemannrnn.learning.checkpoints import CheckpointError, fingerprint, last_checkpoint, write_checkpoint
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
-from riemannrnn.learning.history import History
+from riemannrnn.learning.history import History, accuracy
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
 from riemannrnn.learning.stopping import Criterion, Verdict
@@ -59,9 +60,8 @@ class Run:
     cost: FixedPointCost
     learning_rate: float
     schedule: Callable[[float], float]
-    batch_size: int
+    batches: Batches
     steps: int
-    generator: np.random.Generator
     point: Point
     history: History
     longest_step: float = inf
@@ -79,7 +79,6 @@ class Run:
     step = 0
     memory: Memory = None
     last: Last | None = None
-    order: Array = None
     _boundary: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -94,9 +93,7 @@ class Run:
             try:
                 history.stopped = self._loop() or finished
             except (FixedPointError, ManifoldError) as error:
-                history.stopped = f"Stopped at step {self.step + 1}: {error}"
-                if isinstance(error, FixedPointError):
-                    history.stopped += f" {HIDDEN if self.rule.parameterization.stable_by_construction else LOST}"
+                self._fail(f"Stopped at step {self.step + 1}", error)
             except KeyboardInterrupt:
                 history.stopped, history.interrupted = f"Interrupted after {self.step} steps.", True
                 self._write(self._boundary or self._state())
@@ -120,23 +117,24 @@ class Run:
                 return there.asarray(value, device=device(self.cost.drive))
             return type(value)(map(placed, value)) if isinstance(value, list | tuple) else value
 
-        self.step, self.order = state["step"], placed(state["order"])
+        self.step, self.batches.order = state["step"], placed(state["order"])
         self.point, self.memory = placed(state["point"]), placed(state["memory"])
         if state["last"] is not None:
             before, velocity, memory = placed(state["last"])
             several = isinstance(velocity, list | tuple)  # which has to get the arithmetic of tangent vectors back
             self.last = Last(before, self.rule.manifold.to_tangent_space(before, velocity) if several else velocity, memory)  # type: ignore[attr-defined]
-        self.generator.bit_generator.state = state["generator"]
+        self.batches.generator.bit_generator.state = state["generator"]
         for name, values in state["history"].items():
             setattr(self.history, name, values)
-        self.history.weights, self.history.point = self.rule.parameterization.weights(self.point), self.point
+        self._keep(self.point if self.last is None else self.last.point)
 
     def _loop(self) -> str:
         """Take the steps; return why they ended before the last, or nothing."""
         verdict = self._verdict() if self.step > 0 else None  # a run that had ended does not go on when it is resumed
         while verdict is None and self.step < self.steps:
             self._boundary = self._state()  # a step that is interrupted is taken anew
-            part = self._next_batch()
+            masked = self.guard is not None and self.last is not None  # then those without a fixed point are left out
+            part = self.batches.next(self.step, "mask" if masked else None)
             if self.guard is not None and self.last is not None:
                 self._back_up(part, self.last)
             evaluation = self._evaluated(part)
@@ -152,8 +150,10 @@ class Run:
             verdict = self._verdict()
             if verdict is not None or self.step == self.steps or self.step % self.checkpoint_every == 0:
                 self._write(self._state())
-        self._arrive()
-        return "" if verdict is None else verdict.reason
+        if not self._lost():
+            self._arrive()
+            return "" if verdict is None else verdict.reason
+        return self.history.stopped
 
     def _verdict(self) -> Verdict | None:
         verdict = None if self.stop is None else self.stop(self.history)
@@ -161,16 +161,6 @@ class Run:
             self.history.converged = verdict.converged
             self._measure()
         return verdict
-
-    def _next_batch(self) -> FixedPointCost:
-        """Return the cost of the next stimuli; under a guard those that have no fixed point are left out of it."""
-        drive = self.cost.drive
-        xp, count = array_namespace(drive), drive.shape[0]
-        place = self.step * self.batch_size % (-(-count // self.batch_size) * self.batch_size)
-        if place == 0:
-            self.order = xp.asarray(self.generator.permutation(count), device=device(drive))
-        go_on = self.guard is not None and self.last is not None
-        return self.cost.take(self.order[place : place + self.batch_size], on_failure="mask" if go_on else None)
 
     def _evaluated(self, part: FixedPointCost) -> Evaluation:
         """Return the cost of the batch at the point."""
@@ -284,9 +274,29 @@ class Run:
         if evaluation.valid and isinstance(self.held_out.loss, CrossEntropy):
             self.history.test_accuracy[-1] = accuracy(evaluation, self.held_out.loss.labels)
 
+    def _lost(self) -> bool:
+        """Tell whether the last step, at which no guard looked, lost a fixed point of its batch; the run has failed then."""
+        if self.guard is not None or self.last is None:
+            return False
+        try:
+            self._evaluated(self.batches.of(self.step - 1))
+        except FixedPointError as error:
+            self._keep(self.last.point)
+            self._fail(f"Stopped after step {self.step}", error)
+        return self.history.failed
+
+    def _fail(self, when: str, error: Exception) -> None:
+        """Say why the run ended before its end."""
+        self.history.failed, self.history.converged, self.history.stopped = True, False, f"{when}: {error}"
+        if isinstance(error, FixedPointError):
+            self.history.stopped += f" {HIDDEN if self.rule.parameterization.stable_by_construction else LOST}"
+
+    def _keep(self, point: Point) -> None:
+        self.history.weights, self.history.point = self.rule.parameterization.weights(point), point
+
     def _arrive(self) -> None:
         """Make the point that was reached the result."""
-        self.history.weights, self.history.point = self.rule.parameterization.weights(self.point), self.point
+        self._keep(self.point)
         self.history.memory = self.memory
         if self.record is not None:
             self.record.record(self.step, self.history.weights)
@@ -301,7 +311,7 @@ class Run:
             "decay": self.decay,
             "guard": repr(self.guard),
             "tolerance": self.cost.tolerance,
-            "batch_size": self.batch_size,
+            "batch_size": self.batches.size,
             "steps": self.steps,
             "stimuli": self.cost.drive.shape[0],
             "activation": self.cost.network.activation.name,
@@ -314,11 +324,11 @@ class Run:
         return {
             "run": self._described,
             "step": self.step,
-            "order": self.order,
+            "order": self.batches.order,
             "point": self.point,
             "memory": self.memory,
             "last": None if self.last is None else [self.last.point, self.last.velocity, self.last.memory],
-            "generator": self.generator.bit_generator.state,
+            "generator": self.batches.generator.bit_generator.state,
             "guarded": len(self.history.guard_reasons),
             "revised": {name: getattr(self.history, name)[-1:] for name in REVISED},
         }
@@ -331,11 +341,3 @@ class Run:
             history[name][-1:] = values
         history["guard_reasons"] = self.history.guard_reasons[: state["guarded"]]
         write_checkpoint(self.checkpoints, state["step"], state | {"history": history})
-
-
-def accuracy(evaluation: Evaluation, labels: Array) -> float:
-    """Return the share of stimuli whose largest output is that of their label, of those that are not left out."""
-    xp = array_namespace(labels)
-    kept = evaluation.included[:, 0] > 0
-    right = (xp.argmax(evaluation.outputs, axis=1) == labels) & kept
-    return int(xp.count_nonzero(right)) / count if (count := int(xp.count_nonzero(kept))) else nan

@@ -13,6 +13,7 @@ from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.arrays import all_finite
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.learning.batches import Batches
 from riemannrnn.learning.checkpoints import fingerprint, refuse_used
 from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.geometries import GEOMETRIES
@@ -210,6 +211,8 @@ def train(
     batch_size = count if batch_size is None else checked("batch_size", batch_size, int)
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size = {batch_size} does not fit {count} stimuli; choose 1 to {count}")
+    if not all_finite(weights.weights if isinstance(weights, History) else weights):
+        raise ValueError("the weights to start from hold NaN or infinity; pass others")
     epochs, decay = checked("epochs", epochs, int, 0), checked("decay", decay, float, 0)
     chosen = defaults(rule, manifold)
     name = chosen.rule
@@ -235,9 +238,8 @@ def train(
         cost=cost,
         learning_rate=checked("learning_rate", chosen.learning_rate if learning_rate is None else learning_rate, float, 0),
         schedule=_schedule(schedule or chosen.schedule),
-        batch_size=batch_size,
+        batches=Batches(cost, batch_size, np.random.default_rng(seed)),
         steps=epochs * per_epoch,
-        generator=np.random.default_rng(seed),
         point=point,
         history=History(parameterization.weights(point), point, rule=stepper.name),
         memory=None if before is None else before.memory,

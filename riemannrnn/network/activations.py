@@ -72,7 +72,7 @@ class Activation:
 
         def curvature(z: Array, r: Array) -> Array:
             with vanishing_derivatives():
-                return second(checked(z))
+                return second(checked(z)).astype(z.dtype, copy=False)  # a number of NumPy in the function widens float32
 
         return cls(label, lambda z: function(checked(z)), lambda z, r: first(checked(z)), curvature)
 
@@ -121,6 +121,7 @@ def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
     """
     if not exponent >= 1:
         raise ValueError(f"exponent = {exponent} is below 1, where the gain at threshold is infinite; choose 1 or more")
+    exponent, scale = float(exponent), float(scale)  # numbers of NumPy would widen float32
 
     def rectified(z: Array) -> Array:
         return namespace_of(z).where(z < 0, 0, z)  # NaN stays NaN
