@@ -75,7 +75,8 @@ class AutogradChart(Chart):
         return self._at(point)[0]
 
     def inverse(self, coordinates: Array) -> Array:
-        return self._inverse(coordinates)
+        with np.errstate(all="ignore"):  # the manifold refuses to arrive at infinity
+            return self._inverse(coordinates)
 
     def differential(self, point: Array, vector: Array) -> Array:
         self._at(point)  # refuses what is no point
@@ -98,7 +99,7 @@ class AutogradChart(Chart):
             return grad(lambda coordinates: anp.sum(pairing(coordinates) * velocity))(self.value(point))
 
     def exponential(self, point: Array, vector: Array) -> Array:
-        return self._inverse(self.value(point) + self.differential(point, vector))
+        return self.inverse(self.value(point) + self.differential(point, vector))
 
     def difference(self, point: Array, other: Array) -> Array:
         return self.value(other) - self.value(point)

@@ -3,6 +3,7 @@
 The group element is B = I − W. Notation: X = −B⁻¹V is the velocity of B seen from B (of the mirror image, −V B⁻¹).
 """
 
+from contextlib import suppress
 from math import ceil
 from typing import Any, Literal, TypeAlias, final, get_args
 
@@ -17,6 +18,9 @@ from manifolds.geodesics import shoot
 from manifolds.linear_algebra import chain, exponential_minus_identity
 from manifolds.pullback import EDGE_MARGIN, PullbackManifold
 from manifolds.resolvent import Resolvent
+
+HALVINGS = 30
+"""How often a retraction halves a step at most."""
 
 Side: TypeAlias = Literal["left", "right"]
 """The multiplications of B under which a metric is invariant."""
@@ -150,8 +154,15 @@ class InvariantManifold(WeightManifold):
         return arrival
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the point reached by the chosen retraction: `exp`, or W + V shortened so as not to meet the singular set."""
+        """Return the point reached by the chosen retraction, kept inside the manifold, so that no line search leaves it.
+
+        `exp`, of a step halved until rounding does not hide its end, or W + V shortened so as not to meet the singular set.
+        """
         if self.retraction_kind == "geodesic":
+            for _ in range(HALVINGS):
+                with suppress(OutsideManifoldError):
+                    return self.exp(point, tangent_vector)
+                tangent_vector = tangent_vector / 2
             return self.exp(point, tangent_vector)
         self.check(point, tangent_vector)
         if self._resolvent.exit_time_bound(point, tangent_vector, "additive") * EDGE_MARGIN < 1:

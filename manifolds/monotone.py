@@ -76,8 +76,15 @@ class MonotoneManifold(WeightManifold):
         """Return the point nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`.
 
         The eigenvalues of S below the margin are raised to it; K stays (Higham, Linear Algebra and its Applications 103, 1988).
+
+        Raises
+        ------
+        InvalidArrayError
+            For weights of another shape or dtype, or that are not finite.
         """
         self.check(weights)
+        if not all_finite(weights):
+            raise InvalidArrayError("weights with NaN or infinity", "no point is nearest to them", "Find where they come from")
         xp = array_namespace(weights)
         eigenvalues, basis = xp.linalg.eigh(identity_like(weights) - _symmetric(weights))
         missing = xp.clip(margin - eigenvalues, 0.0, None)

@@ -70,7 +70,13 @@ class SignedLog(Chart):
         return self._signs * xp.maximum(size, smallest)  # zero is as far away, and has no sign
 
     def difference(self, point: Array, other: Array) -> Array:
-        return array_namespace(point).log(self._checked(other) / self._checked(point))
+        xp = array_namespace(point)
+        with np.errstate(over="ignore", under="ignore"):
+            quotient = self._checked(other) / self._checked(point)
+        # Of near points the logarithm of the quotient is the exact one; that of far ones may be no number.
+        normal = (quotient > xp.finfo(quotient.dtype).smallest_normal) & xp.isfinite(quotient)
+        near = xp.log(xp.where(normal, quotient, 1.0))
+        return xp.where(normal, near, xp.log(xp.abs(other)) - xp.log(xp.abs(point)))
 
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
         return inf if retraction == "geodesic" else self.exit_time_bound(point, vector, retraction)

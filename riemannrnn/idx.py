@@ -22,7 +22,7 @@ _BLOCK = 2**20  # bytes read at a time
 WHERE = (
     "put the four MNIST files (train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
     "t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz) in one folder and name it with "
-    f"--data or the environment variable {DATA_VARIABLE}; where there is a network, "
+    f"the environment variable {DATA_VARIABLE}, with --data, or in a configuration with data.folder; where there is a network, "
     "riemannrnn.datasets.fetch_mnist(folder) downloads them"
 )
 

@@ -1,16 +1,18 @@
 """Threads for work that is independent: one a core, BLAS held to one thread meanwhile."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from threading import Event, Lock, local
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 _local = local()
+
+Result = TypeVar("Result")
 
 
 def cores() -> int:
@@ -62,7 +64,6 @@ class _OneBlasThread(AbstractContextManager[None]):
 
     def __init__(self) -> None:
         self._lock, self._inside = Lock(), 0
-        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="riemannrnn-blas")
         self._limits: Any = None
 
     @property
@@ -72,22 +73,44 @@ class _OneBlasThread(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         with self._lock:
+            if self._inside == 0:
+                submitted(_keeper, self._limit).result()
             self._inside += 1
-            if self._inside == 1:
-                self._keeper.submit(self._limit).result()
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._keeper.submit(self._lift).result()
+                submitted(_keeper, self._lift).result()
 
     def _limit(self) -> None:
-        self._limits = _controller().limit(limits=1, user_api="blas")
-        self._limits.__enter__()
+        if self._limits is None:  # else Ctrl-C kept a caller from entering after all
+            self._limits = _controller().limit(limits=1, user_api="blas")
+            self._limits.__enter__()
 
     def _lift(self) -> None:
         self._limits.__exit__(None, None, None)
+        self._limits = None
+
+
+def submitted(pool: Any, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    """Have a pool, given by the cached function that makes it, call a function.
+
+    Ctrl-C while a thread begins may leave one that its pool does not know. It would wait for ever, and Python for it: the pool
+    is then told to end, and the next call makes another.
+    """
+    try:
+        future: Future[Result] = pool().submit(function, *arguments)
+    except BaseException:
+        pool().shutdown(wait=False)
+        pool.cache_clear()
+        raise
+    return future
+
+
+@cache
+def _keeper() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="riemannrnn-blas")
 
 
 @cache
@@ -103,6 +126,7 @@ def one_blas_thread() -> _OneBlasThread:
 
 def _one_context() -> None:
     """Make the context before threads that ask for it first could make two; a forked child has none of its parent's threads."""
+    _keeper.cache_clear()
     one_blas_thread.cache_clear()
     one_blas_thread()
 

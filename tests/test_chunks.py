@@ -285,6 +285,34 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 """
 
 
+INTERRUPTED = """
+import threading
+from riemannrnn.workers import one_blas_thread
+
+start = threading.Thread.start
+
+
+def interrupted(thread):
+    start(thread)
+    raise KeyboardInterrupt
+
+
+threading.Thread.start = interrupted
+try:
+    one_blas_thread().__enter__()
+except KeyboardInterrupt:
+    print(one_blas_thread().held)
+threading.Thread.start = start
+with one_blas_thread():
+    print(one_blas_thread().held)
+"""
+
+
+def test_ctrl_c_while_a_thread_begins_leaves_none_that_waits_for_ever():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["False", "True"]
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps its memory as it likes")
 def test_memory_of_one_step_serves_the_next():
     """Pages given back after each step and fetched again took a quarter of a step in float64: thousands, unless kept."""

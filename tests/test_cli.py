@@ -1,6 +1,7 @@
 """The command line: what it writes, what it refuses, and how it stops."""
 
 import csv
+import os
 import re
 import subprocess
 import sys
@@ -256,6 +257,26 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path, monkeypatch, finished):
     assert sorted(line.rpartition(": ")[2].split(", ")) == kept
     if finished:
         assert len((folder / "summary.csv").read_text(encoding="utf-8").splitlines()) == 1 + finished
+
+
+def test_no_result_is_lost_to_an_encoding(tmp_path):
+    """Where the output goes to a file of code page 1252, ∇ cannot be written."""
+    command = [sys.executable, "-m", "riemannrnn", *map(str, TINY), "--output", str(tmp_path)]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    assert names(folder) == FILES
+
+
+def test_no_result_is_lost_to_a_table_that_cannot_be_printed(tmp_path, monkeypatch):
+    def closed(*arguments):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("riemannrnn.cli.compare.table", closed)
+    assert run(*TINY, "--output", tmp_path).exit_code == 1
+    (folder,) = tmp_path.iterdir()
+    assert names(folder) == FILES
 
 
 def test_module_and_version():

@@ -189,6 +189,16 @@ def test_a_run_that_stays_where_it_is_has_no_way_to_share():
     assert len(plots.plot_loss_between(still).lines) == 1
 
 
+def test_a_run_that_did_not_move_is_told_no_angles(tmp_path):
+    with PathRecorder(tmp_path, {"network": NETWORK, "data": DATA}) as recorder:
+        for step in range(4):
+            recorder.record(step, np.zeros((NETWORK["n_units"],) * 2))
+    output = " ".join(run("geodesics", tmp_path, "--stimuli", 20, "--animation", "none").stdout.split())
+    assert "The path did not move." in output
+    assert "nan" not in output
+    assert "is the nearest" not in output
+
+
 def test_two_reports_never_overwrite_each_other(run_folders, tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda form: "now")
     monkeypatch.setattr("riemannrnn.cli.geodesics.gather", interrupted)
@@ -264,6 +274,18 @@ def test_wrong_names_are_refused_with_the_right_ones(run_folders, options, messa
     before = names(run_folders[1])
     assert message in refused(run("geodesics", run_folders[1], *options))
     assert names(run_folders[1]) == before
+
+
+@pytest.mark.parametrize(("table", "key"), [("network", "seed"), ("network", "activation"), ("data", "seed")])
+def test_runs_of_different_networks_or_data_are_refused(run_folders, tmp_path, table, key):
+    other = {"network": dict(NETWORK), "data": dict(DATA)}
+    other[table][key] = "relu" if key == "activation" else 7
+    with PathRecorder(tmp_path, other) as recorder:
+        for step in range(3):
+            recorder.record(step, np.eye(NETWORK["n_units"]) * step / 10)
+    message = refused(run("geodesics", run_folders[0], tmp_path))
+    assert f"{table}.{key} is " in message
+    assert "weights of one mean nothing to the other" in message
 
 
 def test_runs_of_different_sizes_are_refused(run_folders, tmp_path):

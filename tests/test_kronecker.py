@@ -180,6 +180,16 @@ def test_what_rounding_takes_over_the_edge_is_refused(manifold, W):
         manifold.parallel_transport(W, np.full((N, N), np.nan), direction)
 
 
+def test_a_retraction_halves_a_step_whose_end_rounding_hides(manifold):
+    """So that a line search backtracks, and does not die."""
+    direction = np.diag([1.0, -1.0, 0.0, 0.0])
+    W = np.zeros((N, N))
+    np.testing.assert_array_equal(manifold.retraction(W, 50 * direction), manifold.exp(W, 25 * direction))
+    np.testing.assert_array_equal(manifold.retraction(W, direction), manifold.exp(W, direction))
+    with pytest.raises(OutsideManifoldError, match="NaN or infinity"):
+        manifold.retraction(W, np.full((N, N), np.nan))
+
+
 def test_no_path_leads_across_the_singular_set(manifold):
     other = np.diag([2.0, 0.0, 0.0, 0.0])
     with pytest.raises(OutsideManifoldError, match=r"det\(I − W\) changes its sign .*Compare points on one side"):

@@ -182,6 +182,15 @@ def test_a_singular_point_is_named_and_the_rest_goes_on():
     assert np.isfinite(data["step_length"].sel(metric="euclidean")[:-1]).all()
 
 
+def test_the_speed_beside_a_singular_point_is_that_of_all_its_steps():
+    identity = np.eye(3)
+    points = [0 * identity, 0.1 * identity, 2 * identity, 0.2 * identity, 0.3 * identity]  # the third is not monotone
+    data = measured(points, "monotone", steps=[0, 1, 2, 3, 7]).sel(metric="monotone")
+    lengths, speed = data["step_length"].values, data["speed"].values
+    np.testing.assert_allclose(speed[[0, 1, 3]], lengths[[0, 1, 3]] / [1, 2, 4])
+    assert np.isnan(speed[[2, 4]]).all()
+
+
 def test_singular_ends_and_paths_that_are_singular_altogether():
     points = [np.eye(2), np.zeros((2, 2)), 0.5 * np.ones((2, 2)) / 2, np.eye(2)]
     data = measured(points, "resolvent").squeeze()

@@ -6,11 +6,11 @@ from math import inf
 import numpy as np
 import pymanopt
 import pytest
-from cases import CASES, CHARTS, GEOMETRIES, N, short_vector
+from cases import CASES, CHARTS, GEOMETRIES, N, arcsinh_chart, short_vector
 from pymanopt.manifolds.manifold import Manifold
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
-from manifolds import Composition, Identity, PointCache, PullbackManifold, SignedLog, check_manifold
+from manifolds import Composition, Identity, OutsideManifoldError, PointCache, PullbackManifold, SignedLog, check_manifold
 from manifolds.arrays import inner
 from manifolds.checks import check_equal, check_numbers, check_slope
 
@@ -232,3 +232,17 @@ def test_a_straight_line_stops_before_the_edge_of_an_inner_chart():
         manifold = PullbackManifold(chart, 2, "additive")
         assert manifold.chart.exit_time(inside, out, "additive") == pytest.approx(0.5)
         assert manifold.retraction(inside, out).min() > 0
+
+
+def test_signed_logarithms_of_points_far_apart():
+    """Of entries whose quotient is no number of float32, which their distance is."""
+    manifold = PullbackManifold(SignedLog(np.ones(1, np.float32)), 1)
+    near, far = np.full((1, 1), 1e-38, np.float32), np.full((1, 1), 1e30, np.float32)
+    for a, b in ((near, far), (far, near)):
+        assert manifold.dist(a, b) == pytest.approx(68 * np.log(10), rel=1e-3)
+
+
+def test_a_chart_by_autograd_that_overflows_is_refused_in_words():
+    manifold = PullbackManifold(arcsinh_chart(), 3)
+    with pytest.raises(OutsideManifoldError, match="NaN or infinity"):
+        manifold.exp(np.zeros((3, 3)), np.full((3, 3), 1e3))

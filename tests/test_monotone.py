@@ -195,3 +195,8 @@ def test_points_outside_are_refused():
     with pytest.raises(OutsideManifoldError, match="no floating-point number"):
         manifold.exp(inside, -1000 * np.eye(3))
     assert smallest(manifold.exp(inside, 1e6 * np.eye(3))) > 0
+
+
+def test_nothing_is_nearest_to_weights_that_are_not_finite():
+    with pytest.raises(InvalidArrayError, match="NaN or infinity: no point is nearest"):
+        MonotoneManifold(3).nearest(np.full((3, 3), np.nan))

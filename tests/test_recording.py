@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -163,6 +164,17 @@ def test_resuming_without_a_path_begins_one_and_without_a_step_changes_nothing(t
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_run_that_ends_before_its_first_point_leaves_no_path_and_can_be_gone_on_with(tmp_path):
+    with PathRecorder(tmp_path, RUN):
+        pass
+    assert not list(tmp_path.iterdir())
+    PathRecorder(tmp_path, RUN)._file.close()  # as after kill -9
+    assert [path.name for path in tmp_path.iterdir()] == [".path.partial.h5"]
+    with record(tmp_path, walk(5), resume=True, resolution=0) as run:
+        assert len(run) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["path.h5"]
+
+
 def test_a_damaged_path_is_not_gone_on_with(tmp_path):
     (tmp_path / "path.h5").write_text("mine")
     with PathRecorder(tmp_path, {}, resume=True) as recorder, pytest.raises(RunFolderError, match=r"damaged .*; move it away"):
@@ -245,6 +257,28 @@ def test_a_damaged_or_foreign_file_is_said_so(tmp_path, damage):
     damage(tmp_path / "path.h5")
     with pytest.raises(RecordedRunError, match=r"path\.h5 cannot be .*damaged or not a recorded path of riemannrnn; name"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize("size", [48, 60, 100, 500, 1000, 2000])
+def test_a_path_that_is_cut_off_is_said_so_at_once(tmp_path, size):
+    record(tmp_path, walk(4)).close()
+    path = tmp_path / "path.h5"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(RecordedRunError, match="damaged or not a recorded path"):
+        read_run(tmp_path)
+    with PathRecorder(tmp_path, {}, resume=True) as recorder, pytest.raises(RunFolderError, match=r"damaged .*; move it away"):
+        recorder.record(3, np.eye(2))
+
+
+@pytest.mark.parametrize("place", range(20, 700, 60))
+def test_a_flipped_byte_is_said_so_or_does_no_harm(tmp_path, place):
+    points = walk(4)
+    record(tmp_path, points, resolution=0).close()
+    data = bytearray((tmp_path / "path.h5").read_bytes())
+    data[place] ^= 0xFF
+    (tmp_path / "path.h5").write_bytes(data)
+    with suppress(RecordedRunError), read_run(tmp_path) as run:
+        np.testing.assert_array_equal(run[-1], points[-1].astype(np.float32))
 
 
 @pytest.mark.parametrize("damage", [cut, scribble])

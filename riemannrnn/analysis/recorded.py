@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from manifolds import Array
-from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT
+from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT, open_path
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
@@ -150,13 +150,13 @@ def read_run(folder: Path | str) -> RecordedRun:
     if not path.is_file():
         raise RecordedRunError(f"{folder} holds no {PATH_FILE}; name the run folder of a training that recorded its path")
     try:
-        file = h5py.File(path, "r", libver="latest", swmr=True)
-    except OSError as error:
+        file = open_path(path)
+    except (OSError, RuntimeError) as error:
         raise RecordedRunError(f"{path} cannot be opened ({error}): {DAMAGED}") from error
     try:
         run = RecordedRun(folder, file)
         _check(run, file)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         file.close()
         raise error if isinstance(error, RecordedRunError) else RecordedRunError(f"{path} cannot be read: {DAMAGED}") from error
     return run

@@ -24,6 +24,9 @@ PATH_FILE, PATH_FORMAT = "path.h5", "riemannrnn path 1"
 LOG = np.dtype([("step", np.int64), ("loss", np.float64), ("length", np.float64), ("checksum", np.uint32)])
 """What stands beside each recorded W: the step, the loss given, the length of the path so far, and the CRC-32 of W."""
 
+BEING_WRITTEN = ("open for write", "unable to lock")
+"""What HDF5 says of a file that has a writer, or had one until it crashed."""
+
 RESOLUTION = 0.005
 """A point is recorded when the path has grown by this share of its length since the last."""
 
@@ -101,11 +104,11 @@ class PathRecorder:
         self._before = self._path if resume and self._path.exists() else None
         self._partial = self._path.with_name(f".{self._path.stem}.partial{self._path.suffix}")
         try:
-            name, mode = (self._partial, "w") if self._before else (self._path, "x")
-            self._file = h5py.File(name, mode, libver="latest")
+            if self._path.exists() and not self._before:
+                raise FileExistsError("it exists already")
+            self._file = h5py.File(self._partial, "w", libver="latest")  # gets its name with its first point
         except OSError as error:
-            reason = "it exists already" if self._path.exists() and not self._before else str(error)
-            raise RunFolderError(f"cannot write {self._path}: {reason}; choose another folder") from error
+            raise RunFolderError(f"cannot write {self._path}: {error}; choose another folder") from error
         self._file.attrs.update({"format": PATH_FORMAT, "run": settings})
 
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
@@ -143,8 +146,7 @@ class PathRecorder:
         if self._file.id.valid:
             self._write()
             self._file.close()
-            if self._before:  # nothing was recorded, and what was there before stays
-                self._partial.unlink()
+            self._partial.unlink(missing_ok=True)  # nothing was recorded, and what was there before stays
 
     def __enter__(self) -> Self:
         return self
@@ -165,12 +167,14 @@ class PathRecorder:
             self._log = self._file.create_dataset("log", (0,), LOG, maxshape=(None,), chunks=(1024,))
             if self._before:
                 self._take_over(step, weights)
+            self._file.flush()
+            self._partial.replace(self._path)
             self._file.swmr_mode = True
 
     def _take_over(self, step: int, weights: Array) -> None:
-        """Copy what was recorded before a step, and put the file in the place of that which was there."""
+        """Copy what was recorded before a step."""
         try:
-            with h5py.File(self._path, "r", libver="latest", swmr=True) as before:
+            with open_path(self._path) as before:
                 log = before["log"][:]
                 log = log[log["step"] < step]
                 self._log.resize(log.shape)
@@ -178,7 +182,7 @@ class PathRecorder:
                 self._weights.resize(log.size, axis=0)
                 for place in range(log.size):
                     self._weights[place] = before["weights"][place]
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise RunFolderError(
                 f"cannot go on with {self._path}: it is damaged ({error}); move it away to record from step {step} on"
             ) from error
@@ -186,9 +190,6 @@ class PathRecorder:
             self._length = self._recorded_length = float(log["length"][-1])
             xp = array_namespace(weights)
             self._recorded = self._previous = xp.asarray(self._weights[-1], dtype=weights.dtype, device=device(weights))
-        self._file.flush()
-        self._partial.replace(self._path)
-        self._before = None
 
     def _gone_far(self, weights: Array) -> bool:
         change, self._previous = weights - self._previous, weights
@@ -219,3 +220,21 @@ class PathRecorder:
             yield
         except OSError as error:
             raise RunFolderError(f"cannot write {self._path}: {error}; free space") from error
+
+
+def open_path(path: Path) -> h5py.File:
+    """Open a recorded path for reading, also one that is being written, or whose writer crashed.
+
+    As such a one only where it is: of a damaged file HDF5 would then wait for a writer to mend it, for ever.
+
+    Raises
+    ------
+    OSError, RuntimeError
+        If it is damaged, or cannot be read.
+    """
+    try:
+        return h5py.File(path, "r", libver="latest")
+    except OSError as error:
+        if not any(reason in str(error) for reason in BEING_WRITTEN):
+            raise
+    return h5py.File(path, "r", libver="latest", swmr=True)

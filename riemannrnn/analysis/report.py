@@ -108,14 +108,17 @@ def _metric_numbers(data: xr.Dataset, name: str) -> list[Number]:
             f"{efficiency:.1%}" if isfinite(efficiency) else "undefined",
             "Distance over length: 100 % is a geodesic; what is missing was spent on detours and noise."
             if isfinite(efficiency)
+            else "The path did not move."
+            if float(data["length"]) == 0
             else "A part of the path, or the geodesic, has no length in this metric: see the notes.",
         ),
-        Number(f"largest deviation, {name}", f"{deviation:.4g}", "How far the path strays from the geodesic between its ends."),
-        Number(
-            f"median turning, {name}", f"{turning:.0f}°",
-            "The angle between one recorded step and the next: 0° goes straight on, 90° is what a random walk does.",
-        ),
-    ]  # fmt: skip
+    ]
+    if isfinite(deviation):
+        meaning = "How far the path strays from the geodesic between its ends."
+        found.append(Number(f"largest deviation, {name}", f"{deviation:.4g}", meaning))
+    if isfinite(turning):
+        meaning = "The angle between one recorded step and the next: 0° goes straight on, 90° is what a random walk does."
+        found.append(Number(f"median turning, {name}", f"{turning:.0f}°", meaning))
     if isfinite(edge):
         meaning = "The nearest that the path came to where W → ∞, which a geodesic can reach; a longer step may leave there."
         found.append(Number(f"distance to the edge, {name}", f"{edge:.3g}", meaning))
@@ -126,8 +129,12 @@ def _metric_numbers(data: xr.Dataset, name: str) -> list[Number]:
         )
         found.append(Number(f"median curvature, {name}", f"{_median(curvature):.3g}", meaning))
     if "angle" in data:
-        angles = {rule: _median(data["angle"].sel(rule=rule)) for rule in map(str, data["rule"].values)}
-        best = min(angles, key=lambda rule: (not isfinite(angles[rule]), angles[rule]))
+        medians = {rule: _median(data["angle"].sel(rule=rule)) for rule in map(str, data["rule"].values)}
+        angles = {rule: median for rule, median in medians.items() if isfinite(median)}
+    else:
+        angles = {}
+    if angles:
+        best = min(angles, key=angles.__getitem__)
         told = ", ".join(f"{RULE_LABELS[rule]} {value:.0f}°" for rule, value in angles.items())
         meaning = (
             f"Median angle between the step of each rule on all stimuli and what was done; {RULE_LABELS[best]} is the nearest."

@@ -115,8 +115,8 @@ class Survey:
             coords={"metric": list(self._metrics), "step": ("point", self._steps)},
         )
         data["speed"] = (point, np.full(self._values["step_length"].shape, nan))
-        for name, places in self._places.items():
-            lengths = self._values["step_length"][list(self._metrics).index(name)]
+        for name in self._metrics:
+            places, lengths = self._regular(name), self._values["step_length"][list(self._metrics).index(name)]
             data["speed"].loc[name][places[:-1]] = lengths[places[:-1]] / np.diff(self._steps[places])
         data["length"] = data["step_length"].sum("point")
         data["distance"] = ("metric", [self._geodesics[name].length for name in self._metrics])
@@ -202,9 +202,12 @@ class Survey:
 
     def _is_whole(self, name: str) -> bool:
         """Tell whether there is a length from every regular point to the next; otherwise the sum is less than the path."""
-        regular = [place for place in self._places[name] if not self._singular.get((name, int(place)), False)]
-        lengths = self._values["step_length"][list(self._metrics).index(name), regular[:-1]]
+        lengths = self._values["step_length"][list(self._metrics).index(name), self._regular(name)[:-1]]
         return len(lengths) > 0 and bool(np.isfinite(lengths).all())
+
+    def _regular(self, name: str) -> list[int]:
+        """Return the places that are measured under a metric; a step goes from one to the next."""
+        return [int(place) for place in self._places[name] if not self._singular.get((name, int(place)), False)]
 
 
 class Notes:

@@ -1,11 +1,17 @@
 """What the commands share: the console, progress bars, and how a command refuses."""
 
+import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, TextIOWrapper):  # an encoding that knows no ∇ writes ?, and no result is lost to it
+        stream.reconfigure(errors="replace")
 
 console = Console()
 

@@ -84,15 +84,17 @@ def compare_command(
     except RunFolderError as error:
         refuse(error)
     comparison = _with_progress(task, chosen, budget)
-    console.print(table(comparison))  # before anything that may fail
-    _print_reasons(comparison)
     try:
-        written = write_comparison(comparison, folder, title)
-    except RunFolderError as error:
-        refuse(error, UNFINISHED)
-    except KeyboardInterrupt:
+        written: list[str] | RunFolderError | KeyboardInterrupt = write_comparison(comparison, folder, title)
+    except (RunFolderError, KeyboardInterrupt) as error:
+        written = error
+    console.print(table(comparison))  # whether they could be written or not, and they whether this can be printed or not
+    _print_reasons(comparison)
+    if isinstance(written, RunFolderError):
+        refuse(written, UNFINISHED)
+    if isinstance(written, KeyboardInterrupt):
         console.print(f"Interrupted while results were written to {escape(str(folder))}.", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED)
     console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
     if comparison.interrupted:
         console.print(f"Interrupted: {len(comparison.entries)} of {len(chosen)} contenders had finished and are kept.")

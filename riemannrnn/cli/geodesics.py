@@ -52,11 +52,13 @@ def geodesics_command(
                 raise ValueError(
                     f"animation {animation!r} cannot be made here; choose one of {', '.join(animation_formats())}, none"
                 )
-            paths = [_open(folder, stimuli, opened) for folder in runs]
+            recorded = [opened.enter_context(read_run(folder)) for folder in runs]
+            paths = [LearningPath.of_run(run, run.cost(stimuli)) for run in recorded]
             _name_apart(paths)
             metrics = paths[0].metrics(names)
             if len({path.n_units for path in paths}) > 1:
                 raise ValueError("the runs are of networks of different sizes; compare runs of one size")
+            _refuse_strangers(recorded)
             folder = create_run_folder(output or runs[0], "geodesics")
             settings = {"runs": [str(run) for run in runs], "metrics": names, "stimuli": stimuli, "animation": animation}
             write_toml(folder / "config.toml", {"geodesics": settings, "versions": {"riemannrnn": version("riemannrnn")}})
@@ -69,9 +71,9 @@ def geodesics_command(
                 where.mkdir(exist_ok=True)
                 data = _with_progress(path.name, partial(gather, path, metrics))
                 _write(data, where, animation)
-                _print(data)
                 reports.append(data)
-            write_csv(folder / "summary.csv", runs_table(reports))
+                write_csv(folder / "summary.csv", runs_table(reports))
+                _print(data)  # when all is written, lest it be lost where nothing can be printed
             if len(paths) > 1:
                 between = _with_progress("end points", partial(between_ends, paths, metrics))
                 write_netcdf(folder / "between.nc", between)
@@ -85,9 +87,18 @@ def geodesics_command(
     console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
 
 
-def _open(folder: Path, stimuli: int, opened: ExitStack) -> LearningPath:
-    run: RecordedRun = opened.enter_context(read_run(folder))
-    return LearningPath.of_run(run, run.cost(stimuli))
+def _refuse_strangers(runs: list[RecordedRun]) -> None:
+    """Refuse runs between whose weights no loss is defined: read-in, readout, activation and data have to be the same."""
+    first = runs[0]
+    for run in runs[1:]:
+        for table in ("network", "data"):
+            one, other = first.settings[table], run.settings[table]
+            for key in sorted({*one, *other} - {"dtype", "folder"}):
+                if one.get(key) != other.get(key):
+                    raise ValueError(
+                        f"{table}.{key} is {one.get(key)!r} in {first.folder} and {other.get(key)!r} in {run.folder}: weights "
+                        "of one mean nothing to the other; compare runs that differ in how they learn alone"
+                    )
 
 
 def _name_apart(paths: list[LearningPath]) -> None:

@@ -18,7 +18,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
 from manifolds.linear_algebra import share_rows
-from riemannrnn.workers import busy_core, cores, keep_to_one_core, on_a_busy_core, one_blas_thread
+from riemannrnn.workers import busy_core, cores, keep_to_one_core, on_a_busy_core, one_blas_thread, submitted
 
 Result = TypeVar("Result")
 
@@ -55,7 +55,7 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
 
     with one_blas_thread():
         # NumPy's settings of errors go with the work.
-        others = [_pool().submit(copy_context().run, work) for _ in range(min(cores(), len(starts)) - 1)]
+        others = [submitted(_pool, copy_context().run, work) for _ in range(min(cores(), len(starts)) - 1)]
         try:
             with busy_core():
                 work()

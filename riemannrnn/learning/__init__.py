@@ -2,7 +2,7 @@
 
 from riemannrnn.learning.aggregated import AggregatedMetric, Descent, aggregated_metric, check_descent
 from riemannrnn.learning.comparison import Comparison, compare
-from riemannrnn.learning.contenders import Contender, all_contenders
+from riemannrnn.learning.contenders import Contender, SameDtypeTrustRegions, all_contenders
 from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
 from riemannrnn.learning.guard import StabilityGuard, UnstableStartError, stable_start
 from riemannrnn.learning.history import History, accuracy
@@ -34,6 +34,7 @@ __all__ = [
     "ParallelTransport",
     "ResponseMetric",
     "Rule",
+    "SameDtypeTrustRegions",
     "SquaredError",
     "StabilityGuard",
     "Task",

@@ -190,10 +190,12 @@ def plot_angles(data: xr.Dataset, metric: str, ax: Axes | None = None) -> Axes:
     ax.set(
         xlabel="step of learning",
         ylabel=f"angle to the step done (°)\n{metric} metric",
-        ylim=(0, 120),
-        yticks=[0, 30, 60, 90, 120],
+        ylim=(0, 180),
+        yticks=[0, 45, 90, 135, 180],
     )
-    ax.legend(frameon=False, fontsize=7, ncols=4, loc="upper center", handlelength=1.6, columnspacing=1)
+    ax.legend(
+        frameon=False, fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 0.97), handlelength=1.6, columnspacing=1
+    )
     return ax
 
 

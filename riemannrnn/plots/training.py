@@ -41,7 +41,9 @@ def plot_watch(history: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = Figure().add_subplot() if ax is None else ax
     ax.set(xlabel="step", ylabel="worst abscissa of −I + G W (1/τ)")
     if not np.isfinite(history["abscissa"]).any():
-        ax.text(0.5, 0.5, "no guard: not measured", transform=ax.transAxes, ha="center", color="0.4")
+        refused = (history["shortened"].values < 1).any()
+        told = "the guard let no step pass: not measured" if refused else "no guard: not measured"
+        ax.text(0.5, 0.5, told, transform=ax.transAxes, ha="center", color="0.4")
         ax.set(xlim=(1, max(history.sizes["step"], 2)), yticks=[])
         return ax
     ax.plot(history["step"], history["abscissa"], ".-", color="black", lw=1, ms=3)
