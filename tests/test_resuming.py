@@ -161,12 +161,18 @@ def test_another_run_cannot_be_resumed(tmp_path):
 
 
 OPTIONS = {
-    "schedule": ({"schedule": "cosine"}, "1, 1, 1, 1, 1, now 1, 0.853553, 0.5, 0.146447, 0"),
+    "schedule": ({"schedule": "cosine"}, "1, 1, 1, 1, now 1, 0.853553, 0.5, 0.146447"),
     "longest_step": ({"longest_step": 0.5}, "inf, now 0.5"),
     "decay": ({"decay": 0.1}, "0.0, now 0.1"),
     "guard": ({"guard": StabilityGuard(0.1)}, r"StabilityGuard\(margin=0.05, .*, now StabilityGuard\(margin=0.1, .*"),
     "tolerance": ({"tolerance": 1e-6}, ".*, now 1e-06"),
 }
+
+
+def test_a_schedule_need_not_have_an_end(tmp_path):
+    """Shares of the run are below 1."""
+    schedule = {"schedule": lambda done: 0.01 / (1 - done)}
+    check_same(run(checkpoints=tmp_path, **schedule), run(**schedule))
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -306,7 +306,9 @@ class Run:
         return {
             "rule": self.rule.name,
             "learning_rate": self.learning_rate,
-            "schedule": ", ".join(f"{float(self.schedule(quarter / 4)):.6g}" for quarter in range(5)),
+            "schedule": ", ".join(f"{float(self.schedule(quarter / 4)):.6g}" for quarter in range(4))
+            if self.checkpoints
+            else "",
             "longest_step": self.longest_step,
             "decay": self.decay,
             "guard": repr(self.guard),
