@@ -276,16 +276,28 @@ def test_wrong_names_are_refused_with_the_right_ones(run_folders, options, messa
     assert names(run_folders[1]) == before
 
 
-@pytest.mark.parametrize(("table", "key"), [("network", "seed"), ("network", "activation"), ("data", "seed")])
-def test_runs_of_different_networks_or_data_are_refused(run_folders, tmp_path, table, key):
+def other_run(folder, table, key, value):
     other = {"network": dict(NETWORK), "data": dict(DATA)}
-    other[table][key] = "relu" if key == "activation" else 7
-    with PathRecorder(tmp_path, other) as recorder:
+    other[table][key] = value
+    folder.mkdir()
+    with PathRecorder(folder, other) as recorder:
         for step in range(3):
             recorder.record(step, np.eye(NETWORK["n_units"]) * step / 10)
-    message = refused(run("geodesics", run_folders[0], tmp_path))
-    assert f"{table}.{key} is " in message
+    return folder
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", 7), ("activation", "relu")])
+def test_runs_of_different_networks_are_refused(run_folders, tmp_path, key, value):
+    message = refused(run("geodesics", run_folders[0], other_run(tmp_path / "other", "network", key, value)))
+    assert f"network.{key} is " in message
     assert "weights of one mean nothing to the other" in message
+
+
+def test_runs_on_other_data_are_judged_by_the_first_and_that_is_said(run_folders, tmp_path):
+    other = other_run(tmp_path / "other", "data", "seed", 7)
+    options = "--metric", "euclidean", "--animation", "none", "--stimuli", 20, "--output", tmp_path / "report"
+    output = run("geodesics", run_folders[0], other, *options).stdout
+    assert "All losses are on the training data of third; other learned from others." in output
 
 
 def test_runs_of_different_sizes_are_refused(run_folders, tmp_path):

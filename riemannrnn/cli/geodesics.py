@@ -76,6 +76,8 @@ def geodesics_command(
                 _print(data)  # when all is written, lest it be lost where nothing can be printed
             if len(paths) > 1:
                 between = _with_progress("end points", partial(between_ends, paths, metrics))
+                notes = between.attrs["notes"], _other_data(recorded, [path.name for path in paths])
+                between.attrs["notes"] = "\n".join(filter(None, notes))
                 write_netcdf(folder / "between.nc", between)
                 save_figure(runs_figure(between), folder / "between.png")
                 _print_between(between, float(reports[0]["loss"][0]))
@@ -88,17 +90,23 @@ def geodesics_command(
 
 
 def _refuse_strangers(runs: list[RecordedRun]) -> None:
-    """Refuse runs between whose weights no loss is defined: read-in, readout, activation and data have to be the same."""
-    first = runs[0]
+    """Refuse runs of different networks: with another read-in, readout or activation the same weights do something else."""
+    one = runs[0].settings["network"]
     for run in runs[1:]:
-        for table in ("network", "data"):
-            one, other = first.settings[table], run.settings[table]
-            for key in sorted({*one, *other} - {"dtype", "folder"}):
-                if one.get(key) != other.get(key):
-                    raise ValueError(
-                        f"{table}.{key} is {one.get(key)!r} in {first.folder} and {other.get(key)!r} in {run.folder}: weights "
-                        "of one mean nothing to the other; compare runs that differ in how they learn alone"
-                    )
+        other = run.settings["network"]
+        for key in sorted({*one, *other} - {"dtype"}):
+            if one.get(key) != other.get(key):
+                raise ValueError(
+                    f"network.{key} is {one.get(key)!r} in {runs[0].folder} and {other.get(key)!r} in {run.folder}: weights of "
+                    "one mean nothing to the other; compare runs of one network"
+                )
+
+
+def _other_data(runs: list[RecordedRun], names: list[str]) -> str:
+    """Return a note on runs that learned from other data than the first, which judges all ends; or nothing."""
+    data = runs[0].settings["data"]
+    others = [name for name, run in zip(names, runs, strict=True) if run.settings["data"] != data]
+    return f"All losses are on the training data of {names[0]}; {', '.join(others)} learned from others." if others else ""
 
 
 def _name_apart(paths: list[LearningPath]) -> None:
