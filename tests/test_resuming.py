@@ -13,6 +13,7 @@ from runs import DIGITS, NETWORK, N, check_same, fold, run
 
 from manifolds import FixedRank, MonotoneManifold, PullbackManifold, Resolvent, ScaledMonotoneManifold
 from riemannrnn import LowRank, RateNetwork, SquaredError, train
+from riemannrnn.equilibrium import Neumann
 from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, StabilityGuard
 from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint
 from riemannrnn.learning.cost import FixedPointCost
@@ -165,6 +166,7 @@ OPTIONS = {
     "longest_step": ({"longest_step": 0.5}, "inf, now 0.5"),
     "decay": ({"decay": 0.1}, "0.0, now 0.1"),
     "guard": ({"guard": StabilityGuard(0.1)}, r"StabilityGuard\(margin=0.05, .*, now StabilityGuard\(margin=0.1, .*"),
+    "solvers": ({"adjoint_solver": Neumann(2)}, r"auto and None, now auto and Neumann\(terms=2.*\)"),
     "tolerance": ({"tolerance": 1e-6}, ".*, now 1e-06"),
 }
 
@@ -173,6 +175,13 @@ def test_a_schedule_need_not_have_an_end(tmp_path):
     """Shares of the run are below 1."""
     schedule = {"schedule": lambda done: 0.01 / (1 - done)}
     check_same(run(checkpoints=tmp_path, **schedule), run(**schedule))
+
+
+def test_a_run_is_resumed_with_the_options_of_its_rule(tmp_path):
+    run(rule=ParallelTransport(resolvent()), checkpoints=tmp_path, stop=StepLimit(4))
+    message = r"options of the rule was retraction = geodesic, momentum = 0\.9, now retraction = geodesic, momentum = 0\.5;"
+    with pytest.raises(CheckpointError, match=message):
+        run(rule=ParallelTransport(resolvent(), momentum=0.5), checkpoints=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

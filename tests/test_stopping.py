@@ -24,6 +24,7 @@ from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.history import History
 from riemannrnn.learning.stopping import Criterion, LossBelow, NoProgress, StepBelow, StepLimit, TimeLimit, Verdict
 from riemannrnn.plots import training_figure
+from riemannrnn.plots.training import plot_watch
 from riemannrnn.run_folder import write_netcdf
 
 
@@ -121,6 +122,13 @@ def test_a_criterion_keeps_no_weights_without_fixed_points():
     assert lost.stopped.startswith("Stopped after step 1: ")
     whole = run(network, stop=LossBelow(1e9), **options | {"learning_rate": 1e-3})
     assert (whole.failed, whole.converged, len(whole.loss)) == (False, True, 1)
+
+
+@pytest.mark.parametrize(("options", "told"), [({"guard": False}, "no guard"), ({"learning_rate": 1e9}, "let no step pass")])
+def test_a_panel_without_measurements_says_why(options, told):
+    history = run(**{"rule": "dW1"} | options).to_dataset()
+    (panel,) = plot_watch(history).texts
+    assert told in panel.get_text()
 
 
 def test_the_history_is_a_dataset(tmp_path):

@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pymanopt.optimizers import TrustRegions
 from runs import fold
 
-from manifolds import Identity, PullbackManifold, Resolvent
+from manifolds import Identity, InvalidArrayError, MonotoneManifold, PullbackManifold, Resolvent
 from riemannrnn import AutogradLoss, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, accuracy
+from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, SameDtypeTrustRegions, accuracy
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.run import HIDDEN, LOST
 from riemannrnn.network import power_law
@@ -78,6 +79,18 @@ def test_weights_that_are_not_finite_are_refused(network, digits):
     for weights in (np.full((20, 20), np.nan), np.diag([np.inf] * 20)):
         with pytest.raises(ValueError, match="the weights to start from hold NaN or infinity"):
             train(network, weights, digits.stimuli, digits.labels)
+
+
+def test_trust_regions_in_single_precision():
+    """Those of pymanopt make float64 of it, as the README says."""
+    digits, network = load_digits(np.float32).split(40, seed=0)[0], RateNetwork(10, 64, 10, seed=0, dtype=np.float32)
+    start, cost = network.initial_weights(0.3), FixedPointCost(network, digits.stimuli, CrossEntropy(digits.labels))
+    problem, options = cost.problem(MonotoneManifold(10, like=start)), {"verbosity": 0, "max_iterations": 4}
+    with pytest.raises(InvalidArrayError, match="float64"):
+        TrustRegions(**options).run(problem, initial_point=start)
+    result = SameDtypeTrustRegions(**options).run(problem, initial_point=start)
+    assert result.point.dtype == np.float32
+    assert result.cost < cost(start)
 
 
 BAD = np.array([0.0, np.nan])

@@ -63,6 +63,12 @@ class Rule(ABC):
         """What it is called in messages."""
         return type(self).__name__
 
+    @property
+    def options(self) -> str:
+        """The numbers and names that it was made with, but for its manifold, which its name tells."""
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, int | float | str | tuple)}
+        return ", ".join(f"{name} = {value}" for name, value in plain.items())
+
     def length(self, point: Point, velocity: Point) -> float:
         """Return the length of a step in the metric of the rule; by default the Frobenius norm."""
         return frobenius_norm(velocity)

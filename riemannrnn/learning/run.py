@@ -75,6 +75,7 @@ class Run:
     checkpoints: Path | None = None
     checkpoint_every: int = 50
     data: str = ""
+    solvers: str = ""
 
     step = 0
     memory: Memory = None
@@ -305,6 +306,8 @@ class Run:
         """Return what has to be the same where a run is resumed, by the names of arguments."""
         return {
             "rule": self.rule.name,
+            "options of the rule": self.rule.options,
+            "solvers": self.solvers,
             "learning_rate": self.learning_rate,
             "schedule": ", ".join(f"{float(self.schedule(quarter / 4)):.6g}" for quarter in range(4))
             if self.checkpoints

@@ -254,6 +254,7 @@ def train(
         checkpoints=None if checkpoints is None else Path(checkpoints),
         checkpoint_every=checked("checkpoint_every", checkpoint_every, int, 1),
         data="" if checkpoints is None else _known_again(network, stimuli, cost.loss),
+        solvers=f"{options['solver']} and {adjoint_solver}",
     )
     if decay:
         check_decay(stepper, point, decay)
