@@ -14,6 +14,7 @@ LAYERS = {
     "riemannrnn.backend": 0,
     "riemannrnn.datasets": 0,
     "riemannrnn.idx": 0,
+    "riemannrnn.norms": 0,
     "riemannrnn.workers": 0,
     "riemannrnn.run_folder": 0,
     "riemannrnn.settings": 0,

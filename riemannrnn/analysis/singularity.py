@@ -7,7 +7,7 @@ import numpy as np
 from manifolds import Array
 from manifolds.linear_algebra import inverse
 from riemannrnn.equilibrium.chunks import map_chunks
-from riemannrnn.equilibrium.equation import row_norms
+from riemannrnn.norms import row_norms
 
 FIRST_ITERATIONS, ITERATIONS = 24, 3
 """For every stimulus: at the first point of a path, and at those that follow, from the vectors found before."""

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace, device
 from manifolds import Array
 from manifolds.arrays import machine_epsilon, to_numpy
 from manifolds.linear_algebra import inverse_by_blocks
-from riemannrnn.equilibrium.equation import row_norms
+from riemannrnn.norms import row_norms
 
 PLAIN_STEPS, SHIFTED_STEPS = 24, 28
 """Dimensions of the Krylov spaces of A and of its resolvent."""

@@ -13,12 +13,13 @@ from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap, mean_gain
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, row_norms, take_rows, to_single
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, RecentredStage, Stage
+from riemannrnn.norms import row_norms
 
 SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 7, 4
 """Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few if it is fast."""
@@ -175,11 +176,11 @@ class Plan:
                 inputs = equation.drive if cold else _initial_inputs(equation, state, start)
             chosen = rows if solution is None else left
             part = stage.run(equation, chosen, start, inputs, self.tolerance, min(stage.iterations, self.budget - spent))
-            solution = part if solution is None else solution.completed(part)
+            solution = part if solution is None else solution.completed(part, solution.unsolved(self.equation))
             spent += stage.iterations
-            if bool(xp.all(part.converged)):
+            again = xp.nonzero(part.unsolved(self.equation))[0]
+            if not again.shape[0]:
                 return solution
-            again = xp.nonzero(~part.converged)[0]
             equation = equation.take(again)
             left, start, state = (take_rows(array, again) for array in (left, start, part.state))
             residual, before = take_rows(part.residual, again), take_rows(best, again)

@@ -139,6 +139,13 @@ class FixedPointEquation(FixedPointMap):
         """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
         return self.activation.derivative(inputs, image) if isinstance(self.activation, Activation) else self.activation
 
+    def source(self, inputs: Array, image: Array, gains: Array) -> Array:
+        """Return b of the linearised equation s = G T s + b at the inputs z, shape (batch, n): b = φ(z) − G (z − d).
+
+        Of a linear equation b is g ∘ d.
+        """
+        return image - gains * (inputs - self.drive) if self.nonlinear else gains * self.drive
+
     def take(self, rows: Rows) -> "FixedPointEquation":
         linear = not isinstance(self.activation, Activation)
         activation = take_rows(self.activation, rows) if linear else self.activation
@@ -154,12 +161,6 @@ def to_single(array: Array) -> Array:
 def take_rows(array: Array, rows: Rows) -> Array:
     """Return rows of an array; consecutive ones, given by a slice, are not copied."""
     return array[rows, ...] if isinstance(rows, slice) else namespace_of(array).take(array, rows, axis=0)
-
-
-def row_norms(array: Array) -> Array:
-    """Return the Euclidean norm of each row, shape (batch,)."""
-    xp = namespace_of(array)
-    return xp.sqrt(xp.vecdot(array, array))  # one pass; `vector_norm` makes several
 
 
 def finite_rows(array: Array) -> Array:

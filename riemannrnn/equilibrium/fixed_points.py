@@ -59,7 +59,11 @@ class FixedPoints:
     converged
         Whether the residual is at most the tolerance and 4 machine epsilons times ‖r‖, shape (batch,). That of a unit does not
         count as far as the rounding of its sum (W r)ᵢ may reach, 8 machine epsilons times gᵢ ‖Wᵢ‖ ‖r‖ / √n, if the whole is at
-        most the tolerance and 400 machine epsilons times ‖r‖.
+        most the tolerance and 400 machine epsilons times ‖r‖. A singular row has not converged.
+    singular
+        Whether the residual is that small only because ‖r‖ is so large: with b = f(z) − G (z − x), so that r = G W r + b, the
+        residual or 4 machine epsilons times ‖r‖ exceeds the tolerance plus 1 % of ‖b‖. Then I − G W is singular to working
+        precision, shape (batch,).
     iterations
         Iterations that each stimulus took, shape (batch,).
     solver
@@ -76,6 +80,7 @@ class FixedPoints:
     gains: Array
     residual: Array
     converged: Array
+    singular: Array
     iterations: Array
     solver: str
     tolerance: float
@@ -86,7 +91,7 @@ class FixedPoints:
     @property
     def status(self) -> list[str]:
         """A sentence for each stimulus."""
-        return sentences(self.residual, self.converged, self.iterations, self.tolerance)
+        return sentences(self.residual, self.converged, self.singular, self.iterations, self.tolerance)
 
     def stability(self) -> Array:
         """Return the spectral abscissa of −I + G W for each stimulus, shape (batch,): stable where it is negative.
@@ -99,19 +104,23 @@ class FixedPoints:
         return xp.where(self.converged, abscissa, xp.nan)
 
 
-def sentences(residual: Array, converged: Array, iterations: Array, tolerance: float) -> list[str]:
-    """Return what became of each stimulus, in words."""
+def sentences(residual: Array, converged: Array, singular: Array, iterations: Array, tolerance: float) -> list[str]:
+    """Return the result of each stimulus in words."""
     # Moved at once: from a device, number by number would take as long as the solution.
-    rows = zip(*(to_numpy(array) for array in (residual, converged, iterations)), strict=True)
-    return [_sentence(float(size), bool(good), int(count), tolerance) for size, good, count in rows]
+    rows = zip(*(to_numpy(array) for array in (residual, converged, singular, iterations)), strict=True)
+    return [_sentence(float(size), bool(good), bool(bad), int(count), tolerance) for size, good, bad, count in rows]
 
 
-def _sentence(residual: float, converged: bool, iterations: int, tolerance: float) -> str:
+def _sentence(residual: float, converged: bool, singular: bool, iterations: int, tolerance: float) -> str:
     if converged:
         return f"Converged in {iterations} iterations to a residual of {residual:.1e}."
-    if not np.isfinite(residual):
-        return f"Diverged within {iterations} iterations: what was reached is not finite."
-    return f"Not converged in {iterations} iterations: the residual is {residual:.1e}, asked for was {tolerance:.1e}."
+    if singular:
+        return f"Not converged in {iterations} iterations: I − G W is singular to working precision at the state reached."
+    if np.isfinite(residual):
+        return f"Not converged in {iterations} iterations: the residual is {residual:.1e}, asked for was {tolerance:.1e}."
+    if iterations == 0:
+        return "Diverged at the start: the drive or the initial state holds NaN or infinity, or its image overflows."
+    return f"Diverged within {iterations} iterations: the state reached is not finite."
 
 
 def solve_fixed_points(
@@ -182,6 +191,7 @@ def solve_fixed_points(
         gains=solution.gains,
         residual=solution.residual,
         converged=solution.converged,
+        singular=solution.singular,
         iterations=solution.iterations,
         solver=name,
         tolerance=tolerance,

@@ -15,7 +15,7 @@ from manifolds.arrays import Point, map_arrays
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chunks import summed
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, finite_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, sentences
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.neumann import Neumann
@@ -33,7 +33,13 @@ class LinearSolution:
     residual
         ‖g ∘ (T s + d) − s‖₂ relative to the largest entry of g ∘ d in the batch times √n, shape (batch,).
     converged
-        Whether that is at most the tolerance, or at rounding, shape (batch,).
+        Whether that is at most the tolerance, or at rounding, and the system is not singular, shape (batch,).
+    singular
+        Whether the residual is at rounding only because ‖s‖ is so large: the residual or 4 machine epsilons times ‖s‖ exceeds
+        the tolerance plus 1 % of ‖g ∘ d‖, in the units of the residual. Then I − G W is singular to working precision, shape
+        (batch,).
+    finite
+        Whether g ∘ d is finite, shape (batch,).
     iterations
         Iterations that each stimulus took, shape (batch,).
     solver, tolerance
@@ -43,6 +49,8 @@ class LinearSolution:
     state: Array
     residual: Array
     converged: Array
+    singular: Array
+    finite: Array
     iterations: Array
     solver: str
     tolerance: float
@@ -50,7 +58,7 @@ class LinearSolution:
     @property
     def status(self) -> list[str]:
         """A sentence for each stimulus."""
-        return sentences(self.residual, self.converged, self.iterations, self.tolerance)
+        return sentences(self.residual, self.converged, self.singular, self.iterations, self.tolerance)
 
     def required(self, what: str) -> Array:
         """Return the states, or raise `FixedPointError` where one is not solved; `what` names the system in the message."""
@@ -59,15 +67,30 @@ class LinearSolution:
             return self.state
         failed = xp.nonzero(~self.converged)[0]
         first = int(failed[0])
-        residual = float(self.residual[first])
-        cause = (
-            "I − G W is close to singular there. Shorten the step that led here, or raise max_iterations."
-            if isfinite(residual)
-            else "it is asked for a change that holds NaN or infinity. Look for them in the targets, the loss or the direction."
-        )
         raise FixedPointError(
             f"the {what} of {failed.shape[0]} of {self.state.shape[0]} stimuli is not solved; the first is stimulus {first} "
-            f"with a residual of {residual:.1e} where {self.tolerance:.1e} was asked for: {cause}"
+            f"with a residual of {float(self.residual[first]):.1e} where {self.tolerance:.1e} was asked for: "
+            f"{self._cause(first)}"
+        )
+
+    def _cause(self, stimulus: int) -> str:
+        """Return why a stimulus is not solved, and what to do."""
+        count = int(self.iterations[stimulus])
+        if not bool(self.finite[stimulus]):
+            return "its right-hand side holds NaN or infinity. Look for them in the targets, the loss or the direction."
+        if bool(self.singular[stimulus]):
+            return (
+                "I − G W is singular there to working precision, so that the derivative does not exist or cannot be computed. "
+                "Shorten the step that led here, or compute in float64."
+            )
+        if not isfinite(float(self.residual[stimulus])):
+            return (
+                f"{self.solver} diverged within {count} iterations. Choose solver='auto'. If that fails too, I − G W is close "
+                "to singular there: shorten the step that led here."
+            )
+        return (
+            f"{self.solver} has not converged in {count} iterations, perhaps because I − G W is close to singular there. "
+            "Shorten the step that led here, raise max_iterations, or choose solver='auto'."
         )
 
 
@@ -87,7 +110,8 @@ class Implicit:
     ------
     FixedPointError
         From every method but `solve_adjoint` and `solve_tangent`, if the system of some converged stimulus is not solved to the
-        tolerance: I − G W is close to singular there. Never from `Neumann`, which does not promise it.
+        tolerance: I − G W is singular or close to singular there, or the solver does not suit it. Never from `Neumann`, which
+        does not promise it.
     """
 
     fixed_points: FixedPoints
@@ -190,8 +214,10 @@ def solve_linear(
     known: Plan | None = None,
 ) -> LinearSolution:
     """Solve s = g ∘ (T s + d) for every row; what is known of T from the plan of the fixed points is used again."""
+    source = gains * drive
+    largest, finite = _largest(source)
     # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
-    scale = _largest(gains * drive) * drive.shape[1] ** 0.5 or 1.0
+    scale = largest * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
     if isinstance(solver, Neumann):
         solution, name = solver.solve(equation, tolerance), solver.name
@@ -199,15 +225,17 @@ def solve_linear(
         solution, name, _ = solve_equation(equation, None, solver, tolerance, max_iterations, known)
     state = solution.state
     state *= scale
-    return LinearSolution(state, solution.residual, solution.converged, solution.iterations, name, tolerance)
+    verdicts = solution.residual, solution.converged, solution.singular, finite, solution.iterations
+    return LinearSolution(state, *verdicts, name, tolerance)
 
 
-def _largest(array: Array) -> float:
-    """Return the largest finite magnitude of an array; 0 of an empty one."""
+def _largest(array: Array) -> tuple[float, Array]:
+    """Return the largest finite magnitude of an array, 0 if there is none, and for each row whether all of it is finite."""
     xp = namespace_of(array)
+    finite = xp.ones_like(array[:, 0], dtype=xp.bool)
     if array.shape[0] == 0:
-        return 0.0
+        return 0.0, finite
     largest = max(float(xp.max(array)), -float(xp.min(array)))
     if isfinite(largest):
-        return largest
-    return float(xp.max(xp.where(xp.isfinite(array), xp.abs(array), 0.0)))
+        return largest, finite
+    return float(xp.max(xp.where(xp.isfinite(array), xp.abs(array), 0.0))), finite_rows(array)

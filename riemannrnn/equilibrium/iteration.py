@@ -9,14 +9,15 @@ from array_api_compat import device
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointMap, Rows, Work, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointMap, Rows, Work, take_rows
 from riemannrnn.network.activations import into
+from riemannrnn.norms import row_norms
 
 COMPACTION_SHARE = 0.25
 """Converged rows leave the batch once they are this share of it: copying costs a pass through memory, so not one by one."""
 
 ROUNDING = 4
-"""A residual below so many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
+"""A residual below this many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,12 @@ def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:
 
 
 def is_converged(state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING) -> Array:
-    """Tell for each row whether its residual is at most the tolerance, but for so many machine epsilons of the state."""
-    epsilon = float(namespace_of(state).finfo(state.dtype).eps)
-    bound = tolerance + rounding * epsilon * row_norms(state)
-    # The norm of a state that runs away overflows before the state does, and infinity would certify any residual.
+    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖."""
+    bound = tolerance + rounding * unit_rounding(state)
+    # An infinite state would certify any residual.
     return (residual <= bound) & namespace_of(state).isfinite(bound)
+
+
+def unit_rounding(state: Array) -> Array:
+    """Return machine epsilon times ‖s‖ for each row, shape (batch,), finite if the state is."""
+    return row_norms(state, float(namespace_of(state).finfo(state.dtype).eps))

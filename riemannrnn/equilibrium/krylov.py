@@ -5,7 +5,7 @@ from collections.abc import Callable
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import row_norms
+from riemannrnn.norms import row_norms
 
 
 def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, tolerance: Array, max_iterations: int) -> Array:
@@ -33,7 +33,9 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
     """
     xp = array_namespace(right_hand_side)
     solution = xp.zeros_like(right_hand_side)
-    residual = right_hand_side
+    length = row_norms(right_hand_side)
+    length = xp.where(length > 0, length, 1.0)  # in units of which no square overflows
+    residual, tolerance = right_hand_side / length[:, None], tolerance / length
     directions: list[Array] = []
     images: list[Array] = []
     for _ in range(max_iterations):
@@ -52,4 +54,4 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
         residual = residual - step * image
         directions.append(direction)
         images.append(image)
-    return solution
+    return length[:, None] * solution

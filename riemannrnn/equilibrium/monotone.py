@@ -11,11 +11,12 @@ from manifolds import Array
 from manifolds.arrays import identity_like
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, row_norms, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified
 from riemannrnn.network.activations import Activation, check_slopes
+from riemannrnn.norms import row_norms
 
 AIM = 0.7
 """Inputs are iterated until the bound on the residual of their rates is this fraction of the tolerance."""

@@ -6,9 +6,10 @@ from typing import final
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, row_norms
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap
 from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration
 from riemannrnn.equilibrium.krylov import solve_rows
+from riemannrnn.norms import row_norms
 
 FORCING = 0.1
 """The inner systems are solved to this fraction of the residual, tighter as it falls (Eisenstat & Walker 1996)."""

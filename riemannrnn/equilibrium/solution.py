@@ -7,8 +7,9 @@ from array_api_compat import device
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows, row_norms, take_rows
-from riemannrnn.equilibrium.iteration import is_converged
+from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows, take_rows
+from riemannrnn.equilibrium.iteration import ROUNDING, is_converged, unit_rounding
+from riemannrnn.norms import row_norms
 
 CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
@@ -16,6 +17,10 @@ CERTIFICATE_MARGIN = 0.8
 PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400
 """How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Of exact fixed
 points under trained weights, rounded to float32, units hold 1.4 to 1.7 in the root mean square, one in a thousand 6 to 8."""
+
+LARGEST_ERROR = 0.01
+"""Largest residual or rounding of a solution relative to ‖b‖, s = G T s + b, beyond the tolerance. Where ‖s‖ > 1e13 ‖b‖ in
+float64, 2e4 ‖b‖ in float32, rounding exceeds this: I − G T is singular to working precision, whatever the residual."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,12 @@ class Solution:
     ----------
     state, inputs, gains
         s, T s + d, and φ′ there, shape (batch, n).
-    residual, converged, iterations
-        ‖φ(T s + d) − s‖, whether it is at most the tolerance or at rounding, and the iterations it took, shape (batch,).
+    residual, iterations
+        ‖φ(T s + d) − s‖, NaN where T s + d is not finite, and the iterations it took, shape (batch,).
+    converged
+        Whether the residual is at most the tolerance or at rounding, and the row is not singular, shape (batch,).
+    singular
+        Whether the residual is at rounding, but the rounding hides b of the linearised equation s = G T s + b, shape (batch,).
     """
 
     state: Array
@@ -35,7 +44,12 @@ class Solution:
     gains: Array
     residual: Array
     converged: Array
+    singular: Array
     iterations: Array
+
+    def unsolved(self, equation: FixedPointEquation) -> Array:
+        """Tell which rows another solver may still solve, shape (batch,): a singular linear equation has no other solution."""
+        return ~self.converged if equation.nonlinear else ~(self.converged | self.singular)
 
     def completed(self, rest: "Solution", again: Array | None = None) -> "Solution":
         """Return this solution with the rows that `again` marks, in order, replaced by those of `rest`; iterations add up.
@@ -73,6 +87,7 @@ class Collected:
             gains=xp.empty_like(drive) if equation.nonlinear else equation.activation,
             residual=xp.empty_like(rows),
             converged=xp.empty_like(rows, dtype=xp.bool),
+            singular=xp.empty_like(rows, dtype=xp.bool),
             iterations=xp.empty_like(rows, dtype=xp.int64),
         )
         # Gains that are given are there already.
@@ -102,18 +117,37 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
         unexplained = row_norms(xp.where(unexplained < 0, 0.0, unexplained))
         converged = converged | (close & is_converged(state, unexplained, tolerance))
     # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
-    return Solution(state, inputs, gains, residual, converged & finite_rows(inputs), iterations)
+    finite = finite_rows(inputs)
+    converged, residual = converged & finite, xp.where(finite, residual, xp.nan)
+    error = xp.maximum(residual, ROUNDING * unit_rounding(state))
+    singular = converged & _is_hiding(equation, inputs, image, gains, error, tolerance)
+    return Solution(state, inputs, gains, residual, converged & ~singular, singular, iterations)
+
+
+def _is_hiding(
+    equation: FixedPointEquation, inputs: Array, image: Array, gains: Array, error: Array, tolerance: float
+) -> Array:
+    """Tell for each row whether an error of the equation exceeds the tolerance and hides b of s = G T s + b, shape (batch,).
+
+    Some matrix within rounding of I − G T is solved by any s that is large enough, so a small residual relative to ‖s‖ proves
+    nothing: where the rounding of T s is as large as b, s depends on the rounding and not on b.
+    """
+    xp = namespace_of(error)
+    hiding = error > tolerance
+    if bool(xp.any(hiding)):
+        hiding &= error > tolerance + LARGEST_ERROR * row_norms(equation.source(inputs, image, gains))
+    return hiding
 
 
 def _rounding(equation: FixedPointEquation, gains: Array, state: Array) -> Array:
-    """Return how much of the residual of each unit may be due to the rounding of T s, shape (batch, n).
+    """Return the part of the residual of each unit that the rounding of T s may cause, shape (batch, n).
 
     The terms of (T s)_i are ‖T_i‖ ‖s‖ / n in the root mean square, so that their sum, however small it is itself, is known to
     about machine epsilon times ‖T_i‖ ‖s‖ / √n. Saturated units, and those of small weights, are granted nothing.
     """
-    xp, n = namespace_of(state), state.shape[1]
-    share = PRODUCT_ROUNDING * xp.abs(gains) * equation.operator.row_norms
-    share *= float(xp.finfo(state.dtype).eps) / n**0.5 * row_norms(state)[:, None]
+    n = state.shape[1]
+    share = PRODUCT_ROUNDING * namespace_of(state).abs(gains) * equation.operator.row_norms
+    share *= unit_rounding(state)[:, None] / n**0.5
     return share
 
 

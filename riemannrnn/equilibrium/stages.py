@@ -9,17 +9,10 @@ from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap, mean_gain
-from riemannrnn.equilibrium.equation import (
-    FixedPointEquation,
-    FixedPointMap,
-    Rows,
-    finite_rows,
-    row_norms,
-    take_rows,
-    to_single,
-)
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, finite_rows, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
+from riemannrnn.norms import row_norms
 
 INPUT_MARGIN = 1.6
 """Maps of the inputs are iterated to so many times the tolerance: theirs is the residual of a step before the last, and that of
@@ -104,7 +97,7 @@ class MapStage(Stage):
         xp = namespace_of(inputs)
         inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget, images=True)
         solution = certified(equation, equation.respond(inner.state, inner.state), inner.iterations, tolerance)
-        missed = inner.converged & ~solution.converged
+        missed = inner.converged & ~solution.converged & (solution.residual > tolerance)
         left = budget - _most(inner)
         if certifications == 1 or left <= 0 or not bool(xp.any(missed)):
             return solution
@@ -173,6 +166,8 @@ class MixedStage(Stage):
             residual = reached - inputs
             scale = row_norms(residual)
             going = arrived & ~solution.converged & (scale > 0) & xp.isfinite(scale)
+            if not bool(xp.any(going)):
+                return solution
             residual /= xp.where(going, scale, xp.inf)[:, None]
             drive = to_single(residual) if bool(xp.all(going)) else xp.where(going[:, None], to_single(residual), 0.0)
             linear = replace(chord.equation, drive=drive, activation=to_single(solution.gains))

@@ -8,13 +8,14 @@ from typing import Any, final
 from array_api_compat import array_namespace, device
 
 from manifolds import Array, ManifoldError, Point
-from riemannrnn.equilibrium.equation import row_norms, take_rows
+from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import spectral_abscissa, unstable_stimuli
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.losses import check_finite
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.network.connectivity import Dense
+from riemannrnn.norms import row_norms
 
 JUMP = 3.0
 """A fixed point jumps if it misses its linear prediction by so many times the distance that was predicted, or more."""

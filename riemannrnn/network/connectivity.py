@@ -10,6 +10,7 @@ from manifolds.arrays import Point, add_to_diagonal, identity_like, map_arrays
 from manifolds.linear_algebra import chain, inverse, solve
 from riemannrnn.backend import namespace_of
 from riemannrnn.network.activations import into
+from riemannrnn.norms import row_norms
 
 SMALLEST_GAIN = 0.1
 """Division by a smaller gain would lose more than a digit."""
@@ -91,7 +92,7 @@ class Dense:
 
     def row_norms(self, parameters: Array, transposed: bool) -> Array:
         """Return the norms of the rows of W, or of its columns."""
-        return namespace_of(parameters).linalg.vector_norm(parameters, axis=0 if transposed else 1)
+        return row_norms(parameters.T if transposed else parameters)
 
     def apply(self, parameters: Array, rates: Array, out: Array | None = None) -> Array:
         """Return R Wᵀ."""
@@ -184,8 +185,7 @@ class LowRank:
         """Return the roots of the diagonal of u diag(s) vᵀ v diag(s) uᵀ, or with u and v exchanged."""
         u, s, vt = parameters
         left, right = (vt.T * s, u) if transposed else (u * s, vt.T)
-        xp = namespace_of(u)
-        return xp.linalg.vector_norm(left @ xp.linalg.qr(right)[1].T, axis=1)
+        return row_norms(left @ namespace_of(u).linalg.qr(right)[1].T)
 
     def apply(self, parameters: Point, rates: Array, out: Array | None = None) -> Array:
         """Return R v diag(s) uᵀ."""

@@ -13,12 +13,12 @@ import xarray as xr
 from manifolds import Array
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import FixedPointError, FixedPoints
-from riemannrnn.equilibrium.equation import row_norms
 from riemannrnn.equilibrium.fixed_points import default_tolerance
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
 from riemannrnn.learning.rules import make_rule
+from riemannrnn.norms import row_norms
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.rate_network import RateNetwork
 
