@@ -7,6 +7,9 @@ from array_api_compat import array_namespace
 from manifolds import Array
 from riemannrnn.norms import row_norms
 
+REPEATED = 10
+"""An image is no new direction if the part outside the span of those before is below this many machine epsilons of it."""
+
 
 def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, tolerance: Array, max_iterations: int) -> Array:
     """Solve (A x = b) for every row by GCR, the form of GMRES that keeps its residual in sight.
@@ -32,6 +35,7 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
     Eisenstat, Elman & Schultz, SIAM J. Numer. Anal. 20, 1983.
     """
     xp = array_namespace(right_hand_side)
+    epsilon = float(xp.finfo(right_hand_side.dtype).eps)
     solution = xp.zeros_like(right_hand_side)
     length = row_norms(right_hand_side)
     length = xp.where(length > 0, length, 1.0)  # in units of which no square overflows
@@ -42,12 +46,16 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
         if not bool(xp.any(row_norms(residual) > tolerance)):  # rows of NaN, too, have nothing to gain
             break
         direction, image = residual, operator(residual)
+        before = row_norms(image)
         for known_direction, known_image in zip(directions, images, strict=True):
             overlap = xp.vecdot(known_image, image)[:, None]
             image = image - overlap * known_image
             direction = direction - overlap * known_direction
-        size = row_norms(image)[:, None]
-        scale = xp.where(size > 0, 1 / xp.where(size > 0, size, 1.0), 0.0)
+        size = row_norms(image)
+        new = size > REPEATED * epsilon * before
+        if not bool(xp.any(new)):
+            break
+        scale = xp.where(new, 1 / xp.where(new, size, 1.0), 0.0)[:, None]
         direction, image = direction * scale, image * scale
         step = xp.vecdot(image, residual)[:, None]
         solution = solution + step * direction
