@@ -17,6 +17,7 @@ from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows,
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
+from riemannrnn.equilibrium.relaxing import has_unique_solutions, relaxed_solution
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, RecentredStage, Stage
 from riemannrnn.norms import row_norms
@@ -37,6 +38,15 @@ TRIAL_ITERATIONS = 10
 
 ACCELERATED_ITERATIONS, NEAR = 60, 0.1
 """Iterations of each accelerated map; as many again, while residuals fall, where most are below this share of their states."""
+
+RELAXING_ITERATIONS = 2
+"""Plain iterations of every row before the chord map, where a stimulus may have several fixed points."""
+
+NEWTON_ITERATIONS = 40
+"""Iterations of Newton's method for rows that the dynamics bring to no fixed point."""
+
+LEAST_PATIENCE = 100
+"""Averaged iterations, at least, in which the residual of a row has to fall, or the row is given up."""
 
 RECENTRED_ITERATIONS = 300
 """Iterations of the chord map with gains that are chosen anew, of rows that the better map leaves."""
@@ -76,6 +86,9 @@ class Automatic(Solver):
     precision
         Of float64 problems: "mixed" iterates the chord map in float32, and corrects and certifies in float64; "native" does
         everything in float64.
+    unique
+        Whether every stimulus is known to have one fixed point, as on the monotone manifolds. The fixed points are then not
+        compared with those at which the dynamics settle.
 
     Raises
     ------
@@ -85,6 +98,7 @@ class Automatic(Solver):
 
     method: Literal["any", "chord", "splitting"] = "any"
     precision: Literal["mixed", "native"] = "mixed"
+    unique: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("method", self.method, METHODS), ("precision", self.precision, PRECISIONS)):
@@ -144,6 +158,8 @@ class Plan:
         if known is not None:
             self._maps = {name: each and each.at(equation) for name, each in known._maps.items()}
         settling = 0 if self.rate < 1 or options.method == "splitting" else SETTLING_ITERATIONS
+        several = options.method == "any" and equation.nonlinear and not options.unique
+        self.unique = not several or has_unique_solutions(equation)
         self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.fast else settling
 
     @property
@@ -163,19 +179,30 @@ class Plan:
 
     def solve(self, rows: slice) -> Solution:
         """Return the solution for some of the rows."""
+        return self.staged(rows, self._stages(), self.budget) if self.unique else relaxed_solution(self, rows)
+
+    def staged(self, rows: Rows, stages: Iterator[Stage], budget: int, inputs: Array | None = None) -> Solution:
+        """Return the solution of some rows by stages, of which each takes up the rows that the one before left unsolved.
+
+        Parameters
+        ----------
+        rows, stages, budget
+            Which rows, the stages in order, and the iterations at most.
+        inputs
+            Where maps of the inputs begin, shape (rows, n). Default: at the drive, or next to the start where there is one.
+        """
         xp = namespace_of(self.equation.drive)
-        equation, start = self._taken(rows)
+        equation, start = self.taken(rows)
         solution: Solution | None = None
-        inputs: Array | None = None
-        state, left, spent = start, xp.arange(rows.start, rows.stop, device=device(start)), 0
-        stages = self._stages()
+        left = xp.arange(rows.start, rows.stop, device=device(start)) if isinstance(rows, slice) else rows
+        state, spent = start, 0
         stage, best = next(stages, None), xp.full_like(start[:, 0], xp.inf)
-        while spent < self.budget and stage is not None:
+        while spent < budget and stage is not None:
             if inputs is None and not isinstance(stage, DirectStage):
                 cold = self.start is None and solution is None
                 inputs = equation.drive if cold else _initial_inputs(equation, state, start)
             chosen = rows if solution is None else left
-            part = stage.run(equation, chosen, start, inputs, self.tolerance, min(stage.iterations, self.budget - spent))
+            part = stage.run(equation, chosen, start, inputs, self.tolerance, min(stage.iterations, budget - spent))
             solution = part if solution is None else solution.completed(part, solution.unsolved(self.equation))
             spent += stage.iterations
             again = xp.nonzero(part.unsolved(self.equation))[0]
@@ -187,7 +214,7 @@ class Plan:
             near, best = residual < xp.minimum(NEAR * row_norms(state), 0.5 * before), xp.minimum(residual, before)
             if inputs is not None:  # what is far away begins anew in the next stage
                 inputs = xp.where(near[:, None], take_rows(part.inputs, again), take_rows(inputs, again))
-            if not (isinstance(stage, MapStage) and 2 * int(xp.count_nonzero(near)) > again.shape[0]):
+            if not (isinstance(stage, MapStage) and stage.repeated and 2 * int(xp.count_nonzero(near)) > again.shape[0]):
                 stage = next(stages, None)
         return solution or certified(equation, start, xp.zeros_like(left), self.tolerance)
 
@@ -205,25 +232,41 @@ class Plan:
         return f"chord map{swept}" + (", accelerated" if self._accelerated else "") + (corrected if self.rate < 1 else "")
 
     def _stages(self) -> Iterator[Stage]:
-        """Yield the stages in order, each factor formed when its turn comes."""
+        """Yield the stages of an equation whose rows have one solution each, each factor formed when its turn comes."""
         if self.plain:
             yield DirectStage(self.plain, Picard())
         if self.rate < 1 and self.options.method != "splitting":
-            yield from self._contracting_stages()
+            yield from self.contracting_stages()
         recentred = self.equation.nonlinear and self.options.method != "splitting"
         for place, build in enumerate(self._order()):
             if (fixed_point_map := build()) is not None:
                 yield MapStage(ACCELERATED_ITERATIONS, Anderson(), fixed_point_map)
             if recentred and place == 0:
                 yield RecentredStage(RECENTRED_ITERATIONS)
+        yield from self._last_stages()
+
+    def settling_stages(self) -> Iterator[Stage]:
+        """Yield plain iterations, towards the solution that the dynamics choose where there are several."""
+        yield DirectStage(self.plain or RELAXING_ITERATIONS, Picard())
+
+    def last_resorts(self) -> Iterator[Stage]:
+        """Yield stages for rows that the dynamics bring to no fixed point; in the first two no row depends on another."""
+        if (splitting := self._splitting()) is not None:
+            yield MapStage(ACCELERATED_ITERATIONS, Anderson(), splitting, repeated=False)
+        yield DirectStage(NEWTON_ITERATIONS, Newton(self.equation.drive.shape[1]))
+        yield RecentredStage(RECENTRED_ITERATIONS)
+        yield from self._last_stages()
+
+    def _last_stages(self) -> Iterator[Stage]:
         splitting = self._splitting() if self.equation.nonlinear else None
         if splitting is None:
             yield DirectStage(self.budget, Newton(self.equation.drive.shape[1]))
         else:
             yield DirectStage(ACCELERATED_ITERATIONS, Picard())  # what it solves must not be lost to the maps, say by overflow
-            yield MapStage(self.budget, Picard(0.5), splitting)
+            patience = max(LEAST_PATIENCE, self.budget // 8)
+            yield MapStage(self.budget, Picard(0.5), splitting, patience=patience)
 
-    def _contracting_stages(self) -> Iterator[Stage]:
+    def contracting_stages(self) -> Iterator[Stage]:
         """Yield the chord map as it suits rows that the plain iteration contracts."""
         accelerator = Anderson(1 if self.rate < SLOW else MEMORY) if self._accelerated else Picard()
         single = self._single_chord() if self.options.precision == "mixed" else None
@@ -281,7 +324,7 @@ class Plan:
                     self._maps[name] = None
             return self._maps[name]
 
-    def _taken(self, rows: Rows) -> tuple[FixedPointEquation, Array]:
+    def taken(self, rows: Rows) -> tuple[FixedPointEquation, Array]:
         """Return the equation of some rows, and where they start."""
         equation = self.equation.take(rows)
         return equation, equation.respond(equation.drive) if self.start is None else take_rows(self.start, rows)
@@ -289,7 +332,7 @@ class Plan:
     def _contraction(self) -> tuple[float, float]:
         """Rate at which the plain iteration of the sample contracts, of the slowest row, and how many more it would need."""
         xp = namespace_of(self.equation.drive)
-        equation, state = self._taken(self.sample)
+        equation, state = self.taken(self.sample)
         sizes: list[Array] = []
         for count in range(1, SAMPLE_ITERATIONS + 1):
             inputs = equation.inputs(state)
@@ -314,7 +357,7 @@ class Plan:
         fixed_point_map = build()
         if fixed_point_map is None:
             return inf
-        rest, start = self._taken(self.sample)
+        rest, start = self.taken(self.sample)
         inputs = _initial_inputs(rest, start, start)
         trial = MapStage(TRIAL_ITERATIONS, Anderson(), fixed_point_map)
         with quiet():

@@ -16,6 +16,12 @@ from riemannrnn.norms import row_norms
 COMPACTION_SHARE = 0.25
 """Converged rows leave the batch once they are this share of it: copying costs a pass through memory, so not one by one."""
 
+TRACKED_FROM = 16
+"""Iteration from which on the state of the smallest residual is kept: before, the price would show in every solution."""
+
+PROGRESS = 0.9
+"""The residual of a row falls at least to this share, or the row is stopped where a patience is given."""
+
 ROUNDING = 4
 """A residual below this many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
 
@@ -86,6 +92,10 @@ class Iteration(Solver):
         The arrays given are the solver's, to overwrite, to keep or to give back as spare ones.
         """
 
+    def reached(self, iterate: Iterate, evaluated: Evaluated, best: Array) -> Array:
+        """Return the states of rows that end without convergence: those of the smallest residual, unless the last ones matter."""
+        return best
+
     def expected(self, iterate: Iterate, size: Array) -> Array:
         """Return the residual that the image is expected to have, shape (batch,): that of the state, unless more is known."""
         return size
@@ -101,34 +111,61 @@ class Outcome:
 
 
 def iterate_rows(
-    solver: Iteration, equation: FixedPointMap, state: Array, tolerance: float, max_iterations: int, *, images: bool = False
+    solver: Iteration,
+    equation: FixedPointMap,
+    state: Array,
+    tolerance: float,
+    max_iterations: int,
+    *,
+    images: bool = False,
+    patience: int | None = None,
 ) -> Outcome:
     """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up.
 
     Iterations work in the arrays of those before, as far as the solver gives them back. The states returned are those of which
-    the residual is known, or with `images` what the map made of them, once the residual that is expected of it is small enough:
-    a product less, to be certified by the caller.
+    the residual is known. A row that does not converge gets the state of the smallest residual among the start and the iterates
+    from `TRACKED_FROM` on.
+
+    Parameters
+    ----------
+    solver, equation, state, tolerance, max_iterations
+        What iterates, on which map, from which states, to what residual and how often at most.
+    images
+        Return what the map made of the states, as soon as the residual that is expected of the images is small enough. This
+        saves a product. The caller certifies the images.
+    patience
+        Stop a row whose residual has fallen by less than `PROGRESS` asks for in this many iterations.
     """
     xp = namespace_of(state)
     rows = xp.arange(state.shape[0], device=device(state))
     iterate = solver.start(xp.asarray(state, copy=True))
     finished: list[tuple[Array, Array, Array, int]] = []
+    best, smallest = state, xp.full_like(state[:, 0], xp.inf)
+    reference = smallest
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging row is reported by its status, not by a warning
         for iteration in range(max_iterations + 1):
             evaluated = _evaluated(equation, iterate)
             size = solver.expected(iterate, evaluated.size) if images else evaluated.size
             converged = is_converged(iterate.state, size, tolerance)
             stopped = converged | ~xp.isfinite(evaluated.size)
+            if not images and (iteration == 0 or iteration >= TRACKED_FROM):
+                better = evaluated.size < smallest
+                best = xp.where(better[:, None], iterate.state, best) if iteration else best
+                smallest = xp.where(better, evaluated.size, smallest)
+            if patience and iteration % patience == 0:
+                stopped = stopped | ~(evaluated.size < PROGRESS * reference)
+                reference = evaluated.size
             count = int(xp.count_nonzero(stopped))
             if count == rows.shape[0] or iteration == max_iterations:
-                last = evaluated.image if images else iterate.state
+                last = evaluated.image if images else _ended(solver, iterate, evaluated, best, converged)
                 finished.append((rows, last, converged, iteration))
                 break
             if count >= COMPACTION_SHARE * rows.shape[0] and count > 0:
                 done, going = xp.nonzero(stopped)[0], xp.nonzero(~stopped)[0]
-                states = take_rows(evaluated.image if images else iterate.state, done)
-                finished.append((take_rows(rows, done), states, take_rows(converged, done), iteration))
+                ended = evaluated.image if images else _ended(solver, iterate, evaluated, best, converged)
+                finished.append((take_rows(rows, done), take_rows(ended, done), take_rows(converged, done), iteration))
                 rows, iterate, equation = take_rows(rows, going), iterate.take(going), equation.take(going)
+                best, smallest, reference = (take_rows(each, going) for each in (best, smallest, reference))
                 evaluated = evaluated.take(going)
             iterate = solver.update(equation, iterate, evaluated, tolerance)
     if len(finished) == 1:
@@ -140,6 +177,14 @@ def iterate_rows(
         take_rows(xp.concat(counts), order),
         take_rows(xp.concat([converged for _, _, converged, _ in finished]), order),
     )
+
+
+def _ended(solver: Iteration, iterate: Iterate, evaluated: Evaluated, best: Array, converged: Array) -> Array:
+    """Return the states that are handed out if the rows end here."""
+    xp = namespace_of(best)
+    if bool(xp.all(converged)):
+        return iterate.state
+    return xp.where(converged[:, None], iterate.state, solver.reached(iterate, evaluated, best))
 
 
 def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:

@@ -7,7 +7,7 @@ from array_api_compat import device
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
 from riemannrnn.equilibrium.iteration import ROUNDING, is_converged, unit_rounding
 from riemannrnn.norms import row_norms
 
@@ -17,6 +17,9 @@ CERTIFICATE_MARGIN = 0.8
 PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400
 """How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Of exact fixed
 points under trained weights, rounded to float32, units hold 1.4 to 1.7 in the root mean square, one in a thousand 6 to 8."""
+
+MOST_TOLERANCES = 10
+"""Where the rounding of T s explains it, a residual may be up to this many tolerances."""
 
 LARGEST_ERROR = 0.01
 """Largest residual or rounding of a solution relative to ‖b‖, s = G T s + b, beyond the tolerance. Where ‖s‖ > 1e13 ‖b‖ in
@@ -50,6 +53,10 @@ class Solution:
     def unsolved(self, equation: FixedPointEquation) -> Array:
         """Tell which rows another solver may still solve, shape (batch,): a singular linear equation has no other solution."""
         return ~self.converged if equation.nonlinear else ~(self.converged | self.singular)
+
+    def take(self, rows: Rows) -> "Solution":
+        """Return some of the rows."""
+        return Solution(**{field.name: take_rows(getattr(self, field.name), rows) for field in fields(Solution)})
 
     def completed(self, rest: "Solution", again: Array | None = None) -> "Solution":
         """Return this solution with the rows that `again` marks, in order, replaced by those of `rest`; iterations add up.
@@ -111,7 +118,7 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     gains, difference = equation.slope(inputs, image), image - state
     residual = row_norms(difference)
     converged = is_converged(state, residual, tolerance)
-    close = ~converged & is_converged(state, residual, tolerance, MOST_ROUNDING)
+    close = ~converged & is_converged(state, residual, MOST_TOLERANCES * tolerance, MOST_ROUNDING)
     if bool(xp.any(close)):
         unexplained = xp.abs(difference) - _rounding(equation, gains, state)
         unexplained = row_norms(xp.where(unexplained < 0, 0.0, unexplained))

@@ -7,13 +7,14 @@ from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.auto import Automatic, Plan
 from riemannrnn.equilibrium.chunks import held, map_chunks
 from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
+from riemannrnn.equilibrium.flow import Flow, follow
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.monotone import PeacemanRachford
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Collected, Solution, certified, quiet
 
-_KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), PeacemanRachford(), Picard(), Anderson(), Newton())
+_KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), PeacemanRachford(), Picard(), Anderson(), Newton(), Flow())
 SOLVERS: dict[str, Solver] = {solver.name: solver for solver in _KNOWN}
 """The solvers known by name."""
 
@@ -76,12 +77,17 @@ def _chosen(
         solver = SOLVERS[solver]
     if isinstance(solver, Automatic | PeacemanRachford) and equation.drive.shape[0] == 0:  # no sample to plan by
         solver = Picard()
+    if isinstance(solver, Flow) and not equation.nonlinear:  # a linear equation has one solution, which any solver may find
+        solver = Automatic()
     if isinstance(solver, Automatic):
         plan = Plan(equation, start, tolerance, max_iterations, solver, known).prepare()
         return plan.solve, f"{solver.name} ({plan.description})", plan
     if isinstance(solver, PeacemanRachford):
         stated = solver.prepare(equation, start, tolerance)
         return lambda rows: stated.solve(rows, max_iterations), f"{solver.name} (at most {stated.iterations} iterations)", None
+    if isinstance(solver, Flow):
+        first = equation.respond(equation.drive) if start is None else start
+        return lambda rows: follow(equation.take(rows), first[rows, ...], tolerance, max_iterations), solver.name, None
     if not isinstance(solver, Iteration):
         raise ValueError(f"{solver.name} does not find fixed points; pass it for the adjoints alone, or choose an Iteration")
     iteration = solver

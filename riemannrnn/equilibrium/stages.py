@@ -72,10 +72,12 @@ class DirectStage(Stage):
 
 @dataclass(frozen=True)
 class MapStage(Stage):
-    """A solver on a map of the inputs."""
+    """A solver on a map of the inputs; `repeated` as long as it brings most of the rows closer."""
 
     solver: Iteration
     fixed_point_map: FixedPointMap
+    repeated: bool = True
+    patience: int | None = None
 
     def run(
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
@@ -95,7 +97,7 @@ class MapStage(Stage):
     ) -> Solution:
         """Iterate the inputs to the residual `aim`, and those whose rates then miss the tolerance to a smaller one."""
         xp = namespace_of(inputs)
-        inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget, images=True)
+        inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget, images=True, patience=self.patience)
         solution = certified(equation, equation.respond(inner.state, inner.state), inner.iterations, tolerance)
         missed = inner.converged & ~solution.converged & (solution.residual > tolerance)
         left = budget - _most(inner)

@@ -1,0 +1,196 @@
+"""The dynamics τ ṙ = −r + φ(T r + d), followed from the start with error control to the fixed point that they reach."""
+
+from dataclasses import dataclass
+from typing import final
+
+from manifolds import Array
+from riemannrnn.backend import namespace_of
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, take_rows
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration, Solver, iterate_rows
+from riemannrnn.equilibrium.newton import Newton
+from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
+from riemannrnn.equilibrium.stability import unstable_stimuli
+from riemannrnn.norms import row_norms
+
+ACCURACY = 1e-3
+"""Error of one step of the integration, relative to the norm of the rates."""
+
+FIRST_STEP = 0.25
+"""Length of the first step, in units of τ."""
+
+SHRINK, GROW = 0.2, 5.0
+"""A step is at least and at most this many times as long as the step before."""
+
+ROUND = 10
+"""Steps of the integration between two attempts to finish by Newton's method."""
+
+CLOSE = 0.1
+"""An attempt is made where the residual is below this share of the norm of the rates and falls."""
+
+NEWTON_ITERATIONS = 8
+"""Iterations of Newton's method in one attempt."""
+
+LINEAR = 0.3
+"""An attempt is accepted if the dynamics between the state and the fixed point are linear up to this share of the residual."""
+
+PROGRESS = 0.9
+"""A round makes progress if the residual falls below this share of the smallest one before."""
+
+
+@final
+@dataclass(frozen=True)
+class RungeKutta(Iteration):
+    """Steps of the Bogacki–Shampine method of orders 3 and 2 along τ ṙ = −r + φ(T r + d), a step length for each stimulus.
+
+    A step evaluates the map at three states. A step whose error is too large is taken again, shorter.
+
+    References
+    ----------
+    Bogacki and Shampine, A 3(2) pair of Runge–Kutta formulas, Applied Mathematics Letters 2(4), 1989.
+    """
+
+    @property
+    def name(self) -> str:
+        return "runge-kutta"
+
+    def start(self, state: Array) -> Iterate:
+        xp = namespace_of(state)
+        nothing = xp.zeros_like(state)
+        return Iterate(state, (state, nothing, nothing, xp.full_like(state[:, 0], FIRST_STEP)))
+
+    def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
+        xp = namespace_of(iterate.state)
+        before, slope_before, _, length = iterate.memory
+        error, allowed = self._error(iterate, evaluated, tolerance)
+        good = error <= allowed
+        ratio = 0.9 * (allowed / xp.where(error > 0, error, 1e-6 * allowed)) ** (1 / 3)
+        ratio = xp.where(ratio < SHRINK, SHRINK, xp.where(ratio > GROW, GROW, ratio))
+        length = length * xp.where(xp.isfinite(ratio), ratio, SHRINK)
+        state = xp.where(good[:, None], iterate.state, before)
+        first = xp.where(good[:, None], evaluated.residual, slope_before)
+        step = length[:, None]
+        second = _slope(equation, state + step / 2 * first)
+        third = _slope(equation, state + 3 * step / 4 * second)
+        partial = step * (-5 / 72 * first + second / 12 + third / 9)
+        return Iterate(state + step * (2 / 9 * first + second / 3 + 4 / 9 * third), (state, first, partial, length))
+
+
+    def reached(self, iterate: Iterate, evaluated: Evaluated, best: Array) -> Array:
+        error, allowed = self._error(iterate, evaluated, 0.0)
+        return namespace_of(best).where((error <= allowed)[:, None], iterate.state, iterate.memory[0])
+
+    def _error(self, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> tuple[Array, Array]:
+        """Return the estimated error of the last step of each row, and the error that is allowed, shape (batch,)."""
+        before, _, partial, length = iterate.memory
+        sizes = namespace_of(before).maximum(row_norms(before), row_norms(iterate.state))
+        return row_norms(partial - (length / 8)[:, None] * evaluated.residual), ACCURACY * sizes + tolerance
+
+
+def _slope(equation: FixedPointMap, state: Array) -> Array:
+    return equation.image(state) - state
+
+
+@final
+@dataclass(frozen=True)
+class Flow(Solver):
+    """Follows the dynamics τ ṙ = −r + f(W r + x) from the start: the fixed point is the one that the network settles at.
+
+    Each stimulus is integrated with error control until its state is close to a fixed point. Newton's method then finds this
+    point. It is accepted only if it is stable and if the dynamics between the state and the point are close to linear.
+    Otherwise the integration goes on. A stimulus whose rates oscillate for ever does not converge. The result of a stimulus
+    does not depend on the other stimuli. One iteration is one step of `RungeKutta`, of three products.
+
+    A start that is a fixed point is returned as it is, also where it is unstable.
+    """
+
+    @property
+    def name(self) -> str:
+        return "flow"
+
+
+def follow(
+    equation: FixedPointEquation, start: Array, tolerance: float, budget: int, patience: int | None = None
+) -> Solution:
+    """Return where the dynamics of each row arrive; only the rows that have arrived are marked as converged.
+
+    Parameters
+    ----------
+    equation
+        The equation of the fixed points.
+    start
+        The state at time 0, shape (batch, n).
+    tolerance
+        The residual that is wanted.
+    budget
+        Steps of the integration at most.
+    patience
+        A row is given up after this many rounds without progress. None: it is not given up.
+    """
+    xp = namespace_of(start)
+    solution: Solution | None = None
+    alive = xp.ones_like(start[:, 0], dtype=xp.bool)
+    state, best = start, xp.full_like(start[:, 0], xp.inf)
+    idle = xp.zeros_like(best)
+    for spent in range(0, max(budget, 1), ROUND):
+        outcome = iterate_rows(RungeKutta(), equation, state, CERTIFICATE_MARGIN * tolerance, min(ROUND, budget - spent))
+        part = _finished(equation, certified(equation, outcome.state, outcome.iterations, tolerance), best, tolerance)
+        solution = part if solution is None else solution.completed(part, alive)
+        idle = xp.where(part.residual < PROGRESS * best, 0.0, idle + 1)
+        best = xp.minimum(best, part.residual)
+        going = ~part.converged & xp.isfinite(part.residual)
+        if patience is not None:
+            going = going & (idle < patience)
+        if not bool(xp.any(going)):
+            break
+        alive, rows = spread(going, alive), xp.nonzero(going)[0]
+        equation, state, best, idle = equation.take(rows), *(take_rows(each, rows) for each in (part.state, best, idle))
+    assert solution is not None  # there is at least one round
+    return solution
+
+
+def _finished(equation: FixedPointEquation, part: Solution, before: Array, tolerance: float) -> Solution:
+    """Return the states, or the fixed points next to them where Newton's method finds these and they are accepted."""
+    xp = namespace_of(part.state)
+    trying = ~part.converged & (part.residual < CLOSE * row_norms(part.state) + tolerance) & (part.residual < before)
+    if not bool(xp.any(trying)):
+        return part
+    rows = xp.nonzero(trying)[0]
+    equation = equation.take(rows)
+    outcome = iterate_rows(
+        Newton(part.state.shape[1]), equation, take_rows(part.state, rows), CERTIFICATE_MARGIN * tolerance, NEWTON_ITERATIONS
+    )
+    found = certified(equation, outcome.state, outcome.iterations, tolerance)
+    near = take_rows(part.inputs, rows), take_rows(part.residual, rows)
+    accepted = found.converged & linear_between(equation, *near, found)
+    accepted = accepted & stable_rows(equation, found.gains, accepted)
+    if not bool(xp.any(accepted)):
+        return part
+    return part.completed(found.take(xp.nonzero(accepted)[0]), spread(accepted, trying))
+
+
+def spread(values: Array, among: Array) -> Array:
+    """Return a mark for each row of a batch: false where `among` is false, and the values, in order, where it is true."""
+    xp = namespace_of(among)
+    place = xp.cumulative_sum(xp.astype(among, xp.int64)) - 1
+    return among & take_rows(values, xp.where(place < 0, 0, place))
+
+
+def linear_between(equation: FixedPointEquation, inputs: Array, residual: Array, found: Solution) -> Array:
+    """Tell whether φ is linear between states, given by their inputs and residuals, and fixed points, shape (batch,).
+
+    The remainder ‖φ(z) − φ(z*) − φ′(z*) (z − z*)‖ is compared with the residual ‖φ(z) − s‖. Where the remainder is small, the
+    dynamics from s to s* are those of the Jacobian at s*.
+    """
+    remainder = equation.respond(inputs) - equation.respond(found.inputs) - found.gains * (inputs - found.inputs)
+    return row_norms(remainder) <= LINEAR * residual
+
+
+def stable_rows(equation: FixedPointEquation, gains: Array, asked: Array) -> Array:
+    """Tell for the rows that are asked for whether −I + G T has eigenvalues with negative real parts only, shape (batch,)."""
+    xp = namespace_of(gains)
+    rows = xp.nonzero(asked)[0]
+    if not rows.shape[0]:
+        return asked
+    operator = equation.operator
+    _, unstable = unstable_stimuli(operator.connectivity, operator.parameters, take_rows(gains, rows))
+    return asked & spread(~xp.any(rows[:, None] == take_rows(rows, unstable)[None, :], axis=1), asked)
