@@ -8,7 +8,7 @@ from manifolds import Array
 from riemannrnn.norms import row_norms
 
 REPEATED = 10
-"""An image is no new direction if the part outside the span of those before is below this many machine epsilons of it."""
+"""An image adds a direction only if its part outside the span of those before is above this many machine epsilons of it."""
 
 
 def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, tolerance: Array, max_iterations: int) -> Array:
