@@ -131,7 +131,8 @@ def _arnoldi(product: Callable[[Array], Array], like: Array, dimension: int) -> 
         size = row_norms(vector)
         size = xp.where(size > rounding * before, size, 0.0)  # what is left of a space that is complete is rounding
         hessenberg[:, step + 1, step] = to_numpy(size)
-        basis[:, step + 1, :] = xp.where(size > 0, 1 / xp.where(size > 0, size, 1.0), 0.0)[:, None] * vector
+        # Where nothing is left, a division by infinity gives 0. The reciprocal of a tiny size would overflow.
+        basis[:, step + 1, :] = vector / xp.where(size > 0, size, xp.inf)[:, None]
     return basis, hessenberg
 
 

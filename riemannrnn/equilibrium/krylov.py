@@ -8,7 +8,7 @@ from manifolds import Array
 from riemannrnn.norms import row_norms
 
 REPEATED = 10
-"""An image is no new direction if the part outside the span of those before is below this many machine epsilons of it."""
+"""An image adds a direction only if its part outside the span of those before is above this many machine epsilons of it."""
 
 
 def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, tolerance: Array, max_iterations: int) -> Array:
@@ -55,8 +55,8 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
         new = size > REPEATED * epsilon * before
         if not bool(xp.any(new)):
             break
-        scale = xp.where(new, 1 / xp.where(new, size, 1.0), 0.0)[:, None]
-        direction, image = direction * scale, image * scale
+        size = xp.where(new, size, xp.inf)[:, None]  # the others get a direction of zeros
+        direction, image = direction / size, image / size
         step = xp.vecdot(image, residual)[:, None]
         solution = solution + step * direction
         residual = residual - step * image

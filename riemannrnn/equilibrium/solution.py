@@ -35,7 +35,8 @@ class Solution:
     state, inputs, gains
         s, T s + d, and φ′ there, shape (batch, n).
     residual, iterations
-        ‖φ(T s + d) − s‖, NaN where T s + d is not finite, and the iterations it took, shape (batch,).
+        ‖φ(T s + d) − s‖, NaN where T s + d is not finite, infinite if unsolved and above the root of the largest
+        number, and the iterations it took, shape (batch,).
     converged
         Whether the residual is at most the tolerance or at rounding, and the row is not singular, shape (batch,).
     singular
@@ -126,6 +127,8 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
     finite = finite_rows(inputs)
     converged, residual = converged & finite, xp.where(finite, residual, xp.nan)
+    # A state with a larger residual runs away. Its gains would spoil the mean gain that the other rows share.
+    residual = xp.where(converged | ~(residual > float(xp.finfo(state.dtype).max) ** 0.5), residual, xp.inf)
     error = xp.maximum(residual, ROUNDING * unit_rounding(state))
     singular = converged & _is_hiding(equation, inputs, image, gains, error, tolerance)
     return Solution(state, inputs, gains, residual, converged & ~singular, singular, iterations)
