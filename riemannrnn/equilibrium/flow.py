@@ -74,7 +74,6 @@ class RungeKutta(Iteration):
         partial = step * (-5 / 72 * first + second / 12 + third / 9)
         return Iterate(state + step * (2 / 9 * first + second / 3 + 4 / 9 * third), (state, first, partial, length))
 
-
     def reached(self, iterate: Iterate, evaluated: Evaluated, best: Array) -> Array:
         error, allowed = self._error(iterate, evaluated, 0.0)
         return namespace_of(best).where((error <= allowed)[:, None], iterate.state, iterate.memory[0])
@@ -108,9 +107,7 @@ class Flow(Solver):
         return "flow"
 
 
-def follow(
-    equation: FixedPointEquation, start: Array, tolerance: float, budget: int, patience: int | None = None
-) -> Solution:
+def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget: int, patience: int | None = None) -> Solution:
     """Return where the dynamics of each row arrive; only the rows that have arrived are marked as converged.
 
     Parameters

@@ -93,7 +93,7 @@ class Iteration(Solver):
         """
 
     def reached(self, iterate: Iterate, evaluated: Evaluated, best: Array) -> Array:
-        """Return the states of rows that end without convergence: those of the smallest residual, unless the last ones matter."""
+        """Return the states of rows that end without convergence: those of the smallest residual, unless the last matter."""
         return best
 
     def expected(self, iterate: Iterate, size: Array) -> Array:
@@ -148,21 +148,22 @@ def iterate_rows(
             size = solver.expected(iterate, evaluated.size) if images else evaluated.size
             converged = is_converged(iterate.state, size, tolerance)
             stopped = converged | ~xp.isfinite(evaluated.size)
-            if not images and (iteration == 0 or iteration >= TRACKED_FROM):
-                better = evaluated.size < smallest
-                best = xp.where(better[:, None], iterate.state, best) if iteration else best
-                smallest = xp.where(better, evaluated.size, smallest)
+            if iteration == 0:
+                smallest = evaluated.size
+            elif iteration >= TRACKED_FROM and not images:
+                best = _better(iterate, evaluated, best, smallest)
+                smallest = xp.where(evaluated.size < smallest, evaluated.size, smallest)
             if patience and iteration % patience == 0:
                 stopped = stopped | ~(evaluated.size < PROGRESS * reference)
                 reference = evaluated.size
             count = int(xp.count_nonzero(stopped))
             if count == rows.shape[0] or iteration == max_iterations:
-                last = evaluated.image if images else _ended(solver, iterate, evaluated, best, converged)
+                last = evaluated.image if images else _ended(solver, iterate, evaluated, best, smallest, converged)
                 finished.append((rows, last, converged, iteration))
                 break
             if count >= COMPACTION_SHARE * rows.shape[0] and count > 0:
                 done, going = xp.nonzero(stopped)[0], xp.nonzero(~stopped)[0]
-                ended = evaluated.image if images else _ended(solver, iterate, evaluated, best, converged)
+                ended = evaluated.image if images else _ended(solver, iterate, evaluated, best, smallest, converged)
                 finished.append((take_rows(rows, done), take_rows(ended, done), take_rows(converged, done), iteration))
                 rows, iterate, equation = take_rows(rows, going), iterate.take(going), equation.take(going)
                 best, smallest, reference = (take_rows(each, going) for each in (best, smallest, reference))
@@ -179,12 +180,18 @@ def iterate_rows(
     )
 
 
-def _ended(solver: Iteration, iterate: Iterate, evaluated: Evaluated, best: Array, converged: Array) -> Array:
+def _ended(solver: Iteration, iterate: Iterate, evaluated: Evaluated, best: Array, smallest: Array, converged: Array) -> Array:
     """Return the states that are handed out if the rows end here."""
     xp = namespace_of(best)
     if bool(xp.all(converged)):
         return iterate.state
-    return xp.where(converged[:, None], iterate.state, solver.reached(iterate, evaluated, best))
+    reached = solver.reached(iterate, evaluated, _better(iterate, evaluated, best, smallest))
+    return xp.where(converged[:, None], iterate.state, reached)
+
+
+def _better(iterate: Iterate, evaluated: Evaluated, best: Array, smallest: Array) -> Array:
+    """Return the states of this iteration where their residuals are smaller than the smallest before, else the best before."""
+    return namespace_of(best).where((evaluated.size < smallest)[:, None], iterate.state, best)
 
 
 def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:

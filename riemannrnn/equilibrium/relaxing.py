@@ -11,8 +11,10 @@ from manifolds import Array
 from manifolds.arrays import identity_like
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows
-from riemannrnn.equilibrium.flow import follow, spread, stable_rows
-from riemannrnn.equilibrium.solution import Solution
+from riemannrnn.equilibrium.flow import follow, linear_between, spread, stable_rows
+from riemannrnn.equilibrium.iteration import iterate_rows
+from riemannrnn.equilibrium.picard import Picard
+from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
 from riemannrnn.equilibrium.stages import Stage
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.network.connectivity import Dense
@@ -21,8 +23,8 @@ from riemannrnn.norms import row_norms
 FLOW_STEPS, PATIENCE = 300, 10
 """Steps of the integration for rows in doubt, and rounds of it without progress after which a row is given up."""
 
-REACH = 3.0
-"""A solution is as far from a relaxed state as its residual and the contraction of the sample allow, up to this factor."""
+FURTHER_ITERATIONS, FURTHER_ROUNDS = 8, 4
+"""Plain iterations between two comparisons of a row in doubt, and how many times this is done before its flow is followed."""
 
 CHECKED = 0.8
 """Where the sample contracts no faster than this, the stability of every solution is looked at."""
@@ -61,8 +63,9 @@ class Strategy(Protocol):
 def relaxed_solution(plan: Strategy, rows: slice) -> Solution:
     """Return for each row the fixed point at which the dynamics settle, as far as they settle.
 
-    Where the plain iteration contracts, the chord map goes on from a few plain iterations. Its solution is kept if it is as
-    near as the contraction allows and, where this is slow, if it is stable. The dynamics of all other rows are integrated.
+    Where the plain iteration contracts, the chord map goes on from a few plain iterations. Its solution is kept if the map is
+    close to linear from there to the solution and, where the contraction is slow, if the solution is stable. The dynamics of
+    all other rows are integrated.
     Rows for which they reach no fixed point keep the solution that they have, or get one by the stages of last resort.
     """
     equation, start = plan.taken(rows)
@@ -71,7 +74,7 @@ def relaxed_solution(plan: Strategy, rows: slice) -> Solution:
     solution = settled
     if plan.rate < 1:
         solution = _completed(plan, settled, everything, plan.contracting_stages(), settled.inputs)
-    doubtful = ~_as_relaxed(plan, equation, settled, solution)
+    solution, doubtful = _compared(plan, equation, settled, solution)
     left = xp.nonzero(doubtful)[0]
     budget = _left(plan, solution, left, FLOW_STEPS)
     if budget > 0:
@@ -103,21 +106,38 @@ def _left(plan: Strategy, solution: Solution, rows: Array, most: int) -> int:
     return max(min(most, plan.budget - spent), 0)
 
 
-def _as_relaxed(plan: Strategy, equation: FixedPointEquation, settled: Solution, solution: Solution) -> Array:
-    """Tell for each row whether the solution is the one at which the relaxation settles, as far as is known, shape (batch,)."""
+def _compared(plan: Strategy, equation: FixedPointEquation, settled: Solution, solution: Solution) -> tuple[Solution, Array]:
+    """Return the solution and which rows of it may not be the one at which the relaxation settles, shape (batch,).
+
+    A row is in no doubt if the map is close to linear between its relaxed state and its solution. The others are relaxed
+    further. Where the relaxation converges, its result replaces the solution.
+    """
+    xp = namespace_of(settled.state)
     if not plan.rate < 1:
-        return settled.converged
-    xp, distance = namespace_of(settled.state), row_norms(solution.state - settled.state)
-    near = settled.converged | (distance <= REACH * settled.residual / (1 - plan.rate))
-    near = near & solution.converged
-    if plan.rate < CHECKED or not bool(xp.any(near)):
-        return near
-    contracting = near & (settled.converged | _contracting(equation, settled, solution))
-    return contracting | stable_rows(equation, solution.gains, near & ~contracting)
+        return solution, ~settled.converged
+    doubtful = solution.converged & ~settled.converged & ~linear_between(equation, settled.inputs, settled.residual, solution)
+    for _ in range(FURTHER_ROUNDS):
+        left = xp.nonzero(doubtful)[0]
+        if not left.shape[0]:
+            break
+        part, relaxed = equation.take(left), settled.take(left)
+        outcome = iterate_rows(Picard(), part, relaxed.state, CERTIFICATE_MARGIN * plan.tolerance, FURTHER_ITERATIONS)
+        further = certified(part, outcome.state, outcome.iterations, plan.tolerance)
+        settled = settled.completed(further, doubtful)
+        arrived = xp.nonzero(further.converged)[0]
+        if arrived.shape[0]:
+            solution = solution.completed(further.take(arrived), spread(further.converged, doubtful))
+        linear = linear_between(part, further.inputs, further.residual, solution.take(left))
+        doubtful = spread(~(linear | further.converged), doubtful)
+    sure = solution.converged & ~doubtful
+    if plan.rate < CHECKED or not bool(xp.any(sure)):
+        return solution, ~sure
+    contracting = sure & (settled.converged | _contracting(equation, settled, solution))
+    return solution, ~(contracting | stable_rows(equation, solution.gains, sure & ~contracting))
 
 
 def _contracting(equation: FixedPointEquation, settled: Solution, solution: Solution) -> Array:
-    """Tell for each row whether v ↦ G T v, begun at the residual of the relaxed state, gets shorter and shorter, shape (batch,).
+    """Tell for each row whether v ↦ G T v shortens the residual of the relaxed state more and more, shape (batch,).
 
     G T then has no eigenvalue of modulus above 1 that shows, which is enough for stability.
     """
