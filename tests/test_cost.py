@@ -105,18 +105,32 @@ def test_weights_changed_in_place_are_new_weights(network, cost):
     np.testing.assert_allclose(gradient, fresh.gradient(before), rtol=1e-12)
 
 
-def test_fixed_points_start_from_those_last_accepted(network, cost):
-    """Only a gradient accepts a point: the trial points of a line search leave the start alone."""
+def test_the_cost_is_a_function_of_the_weights():
+    """At radius 2.5 a warm start often leads to another fixed point."""
+    generator, changed = np.random.default_rng(0), 0
+    for seed in range(20):
+        network = RateNetwork(20, n_outputs=3, seed=seed)
+        A, B = (2.5 * np.tril(M) + 2.5 * np.tril(M, -1).T for M in generator.standard_normal((2, 20, 20)) / 20**0.5)
+        stimuli, loss = generator.standard_normal((6, 20)), SquaredError(np.zeros((6, 3)))
+        cost = FixedPointCost(network, stimuli, loss, on_failure="mask")
+        first = cost(A)
+        for other in (B, -A, 0.1 * B, 0.5 * A):  # more than the cache holds
+            cost.gradient(other)
+        assert cost(A) == first
+        warm = FixedPointCost(network, stimuli, loss, on_failure="mask", initial_rates=cost.at(B).rates)
+        changed += warm(A) != pytest.approx(first)
+    assert changed > 5
+
+
+def test_a_warm_start_saves_iterations_and_loses_no_stimulus(network, cost):
     W = network.initial_weights(0.9)
-    cost(W)
-    cold = cost.evaluations.iterations
-    cost.gradient(W)
-    accepted = cost.at(W).rates
-    cost(0.1 * W)
-    np.testing.assert_array_equal(cost._accepted_rates, accepted)
-    before = cost.evaluations.iterations
-    cost(W * (1 + 1e-9))
-    assert cost.evaluations.iterations - before < cold / 2
+    rows = np.arange(5)
+    cold = int(cost.at(W).fixed_points.iterations.max())
+    near = cost.take(rows, cost.at(W).rates).at(W * (1 + 1e-9)).fixed_points
+    assert int(near.iterations.max()) < cold / 2
+    lost = cost.take(rows, np.full((5, N), np.nan)).at(W).fixed_points
+    np.testing.assert_allclose(lost.rates, cost.at(W).rates, atol=1e-9)
+    assert lost.converged.all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, 5.0])

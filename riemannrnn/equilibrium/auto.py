@@ -79,16 +79,14 @@ class Automatic(Solver):
     Parameters
     ----------
     method
-        "any" of the maps; "chord" or "splitting" (Peaceman–Rachford) for that one alone. What a map leaves unsolved goes on to
-        plain and then to averaged iterations, so that none fails where they would converge. Where weights are so large that
-        no gain suits all stimuli, which of them are solved depends also on which are solved together, hence on the number of
-        cores.
+        "any" finds for each stimulus the fixed point at which the dynamics settle, as far as they settle. A stimulus for which
+        they do not settle may get another fixed point; which one can depend on the other stimuli of the batch.
+        "chord" or "splitting" (Peaceman–Rachford) uses that map alone, with gains that the stimuli share: which of several
+        fixed points is found can depend on the batch. What a map leaves unsolved goes on to plain and then to averaged
+        iterations, so that no stimulus fails where these would converge.
     precision
         Of float64 problems: "mixed" iterates the chord map in float32, and corrects and certifies in float64; "native" does
         everything in float64.
-    unique
-        Whether every stimulus is known to have one fixed point, as on the monotone manifolds. The fixed points are then not
-        compared with those at which the dynamics settle.
 
     Raises
     ------
@@ -98,7 +96,6 @@ class Automatic(Solver):
 
     method: Literal["any", "chord", "splitting"] = "any"
     precision: Literal["mixed", "native"] = "mixed"
-    unique: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("method", self.method, METHODS), ("precision", self.precision, PRECISIONS)):
@@ -158,7 +155,7 @@ class Plan:
         if known is not None:
             self._maps = {name: each and each.at(equation) for name, each in known._maps.items()}
         settling = 0 if self.rate < 1 or options.method == "splitting" else SETTLING_ITERATIONS
-        several = options.method == "any" and equation.nonlinear and not options.unique
+        several = options.method == "any" and equation.nonlinear
         self.unique = not several or has_unique_solutions(equation)
         self.plain = SAMPLE_ITERATIONS + 2 * int(self.left) if self.fast else settling
 

@@ -1,7 +1,7 @@
 """Fixed points of a whole batch of stimuli, with a residual, a verdict and a stability for each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -12,6 +12,7 @@ from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.solution import Solution
 from riemannrnn.equilibrium.solving import solve_equation
 from riemannrnn.equilibrium.stability import spectral_abscissa
 from riemannrnn.network.activations import Activation, as_activation
@@ -59,7 +60,7 @@ class FixedPoints:
     converged
         Whether the residual is at most the tolerance and 4 machine epsilons times ‖r‖, shape (batch,). That of a unit does not
         count as far as the rounding of its sum (W r)ᵢ may reach, 8 machine epsilons times gᵢ ‖Wᵢ‖ ‖r‖ / √n, if the whole is at
-        most the tolerance and 400 machine epsilons times ‖r‖. A singular row has not converged.
+        most 10 tolerances and 400 machine epsilons times ‖r‖. A singular row has not converged.
     singular
         Whether the residual is that small only because ‖r‖ is so large: with b = f(z) − G (z − x), so that r = G W r + b, the
         residual or 4 machine epsilons times ‖r‖ exceeds the tolerance plus 1 % of ‖b‖. Then I − G W is singular to working
@@ -87,6 +88,29 @@ class FixedPoints:
     activation: Activation
     connectivity: Connectivity
     plan: Plan | None = field(default=None, repr=False, compare=False)
+
+    def completed(self, rest: "FixedPoints") -> "FixedPoints":
+        """Return these with the stimuli that have not converged replaced by the rest, in order; iterations add up."""
+        names = [field.name for field in fields(Solution) if field.name != "state"]
+        mine, others = (Solution(state=each.rates, **{name: getattr(each, name) for name in names}) for each in (self, rest))
+        whole = mine.completed(others)
+        return replace(self, rates=whole.state, **{name: getattr(whole, name) for name in names})
+
+    def under(self, on_failure: "OnFailure") -> "FixedPoints":
+        """Return the fixed points as a policy has them; raises `FixedPointError` under "raise" if a stimulus failed."""
+        xp = array_namespace(self.rates)
+        failed = xp.nonzero(~self.converged)[0]
+        if on_failure == "mask" or failed.shape[0] == 0:
+            return self
+        if on_failure == "inf":
+            return replace(self, rates=xp.where(self.converged[:, None], self.rates, xp.inf))
+        first = int(failed[0])
+        raise FixedPointError(
+            f"{failed.shape[0]} of {self.rates.shape[0]} stimuli have no fixed point to the tolerance; the first is stimulus "
+            f"{first}: {self.status[first]} "
+            "Raise max_iterations or tolerance, choose another solver, shrink the weights, or pass on_failure='mask'.",
+            self,
+        )
 
     @property
     def status(self) -> list[str]:
@@ -146,10 +170,11 @@ def solve_fixed_points(
     activation
         f: a name, an `Activation`, or a function written with `autograd.numpy`.
     solver
-        "auto", "chord", "splitting", "picard", "anderson", "newton", or a `Solver` with options of its own, among them
+        "auto", "flow", "chord", "splitting", "picard", "anderson", "newton", or a `Solver` with options of its own, among them
         `Automatic(precision="native")`.
     initial_rates
-        Where to start, shape (batch, n). Default: f(x).
+        Where to start, shape (batch, n). Default: f(x). A start that is a fixed point to the tolerance is returned as it is.
+        "flow" promises the fixed point that the dynamics reach from the start; "auto" finds it as far as possible.
     tolerance
         Largest ‖f(W r + x) − r‖₂ per stimulus. Default: 1e-10 in float64, 1e-5 in float32.
     max_iterations
@@ -199,7 +224,7 @@ def solve_fixed_points(
         connectivity=connectivity,
         plan=plan,
     )
-    return _apply_policy(result, on_failure)
+    return result.under(on_failure)
 
 
 def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> None:
@@ -220,22 +245,6 @@ def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> 
         raise ValueError(f"initial_rates is {initial_rates.dtype}, the drive is {drive.dtype}; convert one")
     if not all_finite(weights):
         raise ValueError("the weights hold NaN or infinity; find the step that produced it")
-
-
-def _apply_policy(result: FixedPoints, on_failure: OnFailure) -> FixedPoints:
-    xp = array_namespace(result.rates)
-    failed = xp.nonzero(~result.converged)[0]
-    if on_failure == "mask" or failed.shape[0] == 0:
-        return result
-    if on_failure == "inf":
-        return replace(result, rates=xp.where(result.converged[:, None], result.rates, xp.inf))
-    first = int(failed[0])
-    raise FixedPointError(
-        f"{failed.shape[0]} of {result.rates.shape[0]} stimuli have no fixed point to the tolerance; the first is stimulus "
-        f"{first}: {result.status[first]} "
-        "Raise max_iterations or tolerance, choose another solver, shrink the weights, or pass on_failure='mask'.",
-        result,
-    )
 
 
 def default_tolerance(array: Array) -> float:

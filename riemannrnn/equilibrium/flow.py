@@ -130,7 +130,8 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
     idle = xp.zeros_like(best)
     for spent in range(0, max(budget, 1), ROUND):
         outcome = iterate_rows(RungeKutta(), equation, state, CERTIFICATE_MARGIN * tolerance, min(ROUND, budget - spent))
-        part = _finished(equation, certified(equation, outcome.state, outcome.iterations, tolerance), best, tolerance)
+        part = certified(equation, outcome.state, outcome.iterations, tolerance)
+        part = _finished(equation, part, best, tolerance, min(NEWTON_ITERATIONS, budget - spent - ROUND))
         solution = part if solution is None else solution.completed(part, alive)
         idle = xp.where(part.residual < PROGRESS * best, 0.0, idle + 1)
         best = xp.minimum(best, part.residual)
@@ -145,16 +146,16 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
     return solution
 
 
-def _finished(equation: FixedPointEquation, part: Solution, before: Array, tolerance: float) -> Solution:
+def _finished(equation: FixedPointEquation, part: Solution, before: Array, tolerance: float, budget: int) -> Solution:
     """Return the states, or the fixed points next to them where Newton's method finds these and they are accepted."""
     xp = namespace_of(part.state)
     trying = ~part.converged & (part.residual < CLOSE * row_norms(part.state) + tolerance) & (part.residual < before)
-    if not bool(xp.any(trying)):
+    if budget <= 0 or not bool(xp.any(trying)):
         return part
     rows = xp.nonzero(trying)[0]
     equation = equation.take(rows)
     outcome = iterate_rows(
-        Newton(part.state.shape[1]), equation, take_rows(part.state, rows), CERTIFICATE_MARGIN * tolerance, NEWTON_ITERATIONS
+        Newton(part.state.shape[1]), equation, take_rows(part.state, rows), CERTIFICATE_MARGIN * tolerance, budget
     )
     found = certified(equation, outcome.state, outcome.iterations, tolerance)
     near = take_rows(part.inputs, rows), take_rows(part.residual, rows)

@@ -123,8 +123,8 @@ def iterate_rows(
     """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up.
 
     Iterations work in the arrays of those before, as far as the solver gives them back. The states returned are those of which
-    the residual is known. A row that does not converge gets the state of the smallest residual among the start and the iterates
-    from `TRACKED_FROM` on.
+    the residual is known. A row that uses up its iterations gets the state of the smallest residual among the start and the
+    iterates from `TRACKED_FROM` on.
 
     Parameters
     ----------
@@ -186,7 +186,8 @@ def _ended(solver: Iteration, iterate: Iterate, evaluated: Evaluated, best: Arra
     if bool(xp.all(converged)):
         return iterate.state
     reached = solver.reached(iterate, evaluated, _better(iterate, evaluated, best, smallest))
-    return xp.where(converged[:, None], iterate.state, reached)
+    last = converged | ~xp.isfinite(evaluated.size)  # of a row that diverges the state shows it
+    return xp.where(last[:, None], iterate.state, reached)
 
 
 def _better(iterate: Iterate, evaluated: Evaluated, best: Array, smallest: Array) -> Array:

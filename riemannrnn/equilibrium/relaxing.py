@@ -1,6 +1,6 @@
 """Which fixed point of several: the one that the dynamics reach from the start, row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from array_api_compat import device
 from manifolds import Array
 from manifolds.arrays import identity_like
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
 from riemannrnn.equilibrium.flow import follow, linear_between, spread, stable_rows
 from riemannrnn.equilibrium.iteration import iterate_rows
 from riemannrnn.equilibrium.picard import Picard
@@ -73,7 +73,7 @@ def relaxed_solution(plan: Strategy, rows: slice) -> Solution:
     settled = plan.staged(rows, plan.settling_stages(), plan.budget)
     solution = settled
     if plan.rate < 1:
-        solution = _completed(plan, settled, everything, plan.contracting_stages(), settled.inputs)
+        solution = _completed(plan, settled, everything, plan.contracting_stages, settled.inputs)
     solution, doubtful = _compared(plan, equation, settled, solution)
     left = xp.nonzero(doubtful)[0]
     budget = _left(plan, solution, left, FLOW_STEPS)
@@ -82,20 +82,21 @@ def relaxed_solution(plan: Strategy, rows: slice) -> Solution:
         arrived = xp.nonzero(followed.converged)[0]
         if arrived.shape[0]:
             solution = solution.completed(followed.take(arrived), spread(followed.converged, doubtful))
-    return _completed(plan, solution, everything, plan.last_resorts())
+    return _completed(plan, solution, everything, plan.last_resorts)
 
 
 def _completed(
-    plan: Strategy, solution: Solution, rows: Array, stages: Iterator[Stage], inputs: Array | None = None
+    plan: Strategy, solution: Solution, rows: Array, stages: Callable[[], Iterator[Stage]], inputs: Array | None = None
 ) -> Solution:
-    """Return a solution whose unsolved rows are solved by more stages."""
+    """Return a solution whose unsolved rows are solved by more stages, as far as their drives are finite."""
     xp = namespace_of(rows)
-    left = xp.nonzero(~solution.converged)[0]
+    hopeful = ~solution.converged & finite_rows(take_rows(plan.equation.drive, rows))
+    left = xp.nonzero(hopeful)[0]
     budget = _left(plan, solution, left, plan.budget)
     if budget == 0:
         return solution
     begun = None if inputs is None else take_rows(inputs, left)
-    return solution.completed(plan.staged(take_rows(rows, left), stages, budget, begun))
+    return solution.completed(plan.staged(take_rows(rows, left), stages(), budget, begun), hopeful)
 
 
 def _left(plan: Strategy, solution: Solution, rows: Array, most: int) -> int:

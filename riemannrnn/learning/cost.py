@@ -1,9 +1,9 @@
-"""The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives, warm starts and honest counts."""
+"""The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives and honest counts."""
 
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf, isnan
 from typing import Literal, TypeAlias, get_args
 
@@ -51,8 +51,8 @@ class Evaluations:
 class FixedPointCost:
     """J(W) = (1/m) Σ L(W_out r), where r = f(W r + x) for each of m stimuli.
 
-    What the cost, its gradient and its Hessian share at a point is computed once. Fixed points start from those at the last
-    point whose gradient was asked for, that is the last accepted weights of an optimiser.
+    What the cost, its gradient and its Hessian share at a point is computed once. J(W) does not depend on what was evaluated
+    before: the fixed points start from f(x) at every W, or from the same `initial_rates`.
 
     Parameters
     ----------
@@ -69,6 +69,9 @@ class FixedPointCost:
     on_failure
         What J is where a stimulus has no fixed point: "inf" makes it +∞, which every line search backs away from; "mask" leaves
         the stimulus out of the mean; "raise" raises.
+    initial_rates
+        Where the fixed points start, shape (m, n), for a loop that knows rates close to them. A stimulus that fails from there
+        is solved again from f(x). Default: f(x).
     observer
         Called after each new evaluation with its kind, the weights and the value of J there; for recording.
 
@@ -112,6 +115,7 @@ class FixedPointCost:
         tolerance: float | None = None,
         max_iterations: int = 1000,
         on_failure: OnFailure = "inf",
+        initial_rates: Array | None = None,
         observer: Callable[[Kind, Point, float], None] | None = None,
     ) -> None:
         if on_failure not in get_args(OnFailure):
@@ -128,7 +132,7 @@ class FixedPointCost:
         self.tolerance = default_tolerance(self.drive) if tolerance is None else tolerance
         self._max_iterations = max_iterations
         self._on_failure: OnFailure = on_failure
-        self._accepted_rates: Array | None = None
+        self._initial_rates = initial_rates
         self._at = PointCache(self._evaluate)
 
     def __call__(self, weights: Point) -> float:
@@ -168,7 +172,7 @@ class FixedPointCost:
         `max_iterations` is a limit of its own, if that is less, and `on_failure` a policy of its own.
         """
         part = copy(self)
-        part.loss, part.drive, part._accepted_rates = self.loss.take(rows), take_rows(self.drive, rows), initial_rates
+        part.loss, part.drive, part._initial_rates = self.loss.take(rows), take_rows(self.drive, rows), initial_rates
         part._max_iterations = min(max_iterations or self._max_iterations, self._max_iterations)
         part._on_failure = on_failure or self._on_failure
         part._at = PointCache(part._evaluate)
@@ -214,24 +218,31 @@ class FixedPointCost:
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
         policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
         with held(self.drive):
-            fixed_points = self.network.solve(
-                weights,
-                self.drive,
-                solver=self._solver,
-                initial_rates=self._accepted_rates,
-                tolerance=self.tolerance,
-                max_iterations=self._max_iterations,
-                on_failure=policy,
-            )
+            fixed_points = self._fixed_points(weights, policy)
             evaluation = Evaluation(self, fixed_points, self.drive)
         self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
         self._count("cost", evaluation)
         return evaluation
 
+    def _fixed_points(self, weights: Point, policy: OnFailure) -> FixedPoints:
+        """Return the fixed points; from given rates, what fails there is tried from f(x) before it counts as lost."""
+        solve = partial(
+            self.network.solve,
+            weights,
+            solver=self._solver,
+            tolerance=self.tolerance,
+            max_iterations=self._max_iterations,
+        )
+        if self._initial_rates is None:
+            return solve(self.drive, on_failure=policy)
+        warm = solve(self.drive, initial_rates=self._initial_rates, on_failure="mask")
+        left = array_namespace(self.drive).nonzero(~warm.converged)[0]
+        if not left.shape[0]:
+            return warm
+        return warm.completed(solve(take_rows(self.drive, left), on_failure="mask")).under(policy)
+
     def _count(self, kind: Kind, evaluation: "Evaluation") -> None:
         setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
-        if kind == "gradient":
-            self._accepted_rates = evaluation.rates
         if self.observer is not None:
             self.observer(kind, evaluation.weights, evaluation.cost)
 
