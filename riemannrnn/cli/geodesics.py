@@ -22,7 +22,7 @@ from riemannrnn.analysis.report import gather, numbers, runs_table
 from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
 from riemannrnn.plots import geodesics_figure, runs_figure, save_animation, save_figure, write_html
 from riemannrnn.plots.geodesics import animation_formats
-from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
+from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_csv, write_netcdf, write_toml
 
 CAPTIONS = {
     ".png": "The path of learning: a, on the loss over the plane of its principal components; b, distance from the start over "
@@ -68,7 +68,7 @@ def geodesics_command(
             reports = []
             for path in paths:
                 where = folder if len(paths) == 1 else folder / path.name
-                where.mkdir(exist_ok=True)
+                make_folder(where)
                 data = _with_progress(path.name, partial(gather, path, metrics))
                 _write(data, where, animation)
                 reports.append(data)

@@ -20,7 +20,7 @@ from riemannrnn.learning.checkpoints import PATTERN, CheckpointError
 from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
 from riemannrnn.plots import save_figure, training_figure
-from riemannrnn.run_folder import RunFolderError, create_run_folder, write_atomically, write_netcdf
+from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_netcdf, write_npz
 from riemannrnn.settings import SettingError
 
 OUTPUT = Path("runs")
@@ -54,10 +54,7 @@ def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
     """Return a new run and its folder, which is one to go on with as soon as its configuration is written."""
     training = prepare(read_config(config) if config else Config())
     folder = create_run_folder(output, "train")
-    try:
-        (folder / "checkpoints").mkdir()
-    except OSError as error:
-        raise RunFolderError(f"cannot make {folder / 'checkpoints'}: {error.strerror}; choose another with --output") from error
+    make_folder(folder / "checkpoints")
     write_config(folder / "config.toml", training.config)
     return training, folder
 
@@ -103,10 +100,7 @@ def write_history(history: History, training: Training, folder: Path) -> list[st
     arrays = {f"weights_{place}": factor for place, factor in enumerate(weights)} if factors else {"weights": weights}
     arrays |= {"input_weights": network.input_weights, "readout": network.readout}
     write_netcdf(folder / "history.nc", dataset)
-    write_atomically(
-        folder / "weights.npz",
-        lambda temporary: np.savez(temporary, **{name: to_numpy(value) for name, value in arrays.items()}),
-    )
+    write_npz(folder / "weights.npz", {name: to_numpy(value) for name, value in arrays.items()})
     settings = training.config.train
     where = f" on {settings.manifold}" if settings.manifold else ""
     title = f"{training.config.data.name}, {network.n_units} {network.activation.name} units, {settings.rule}{where}"
