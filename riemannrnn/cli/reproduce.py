@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
 from riemannrnn.datasets import DATA_VARIABLE, Dataset, DatasetError, fetch_mnist, load_mnist
 from riemannrnn.paper import FIGURES, Reproduction, Settings, write_numbers, write_paper, write_reproduction
 from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_toml
@@ -59,8 +59,8 @@ def reproduce_command(
     try:
         finished = _reproduce(names, folder, mnist, Settings(as_released, tuple(range(seeds))))
     except RunFolderError as error:
-        refuse(error)
-    console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
+        refuse(error, UNFINISHED)
+    print_written(folder)
     if len(finished) < len(names) or finished[-1].interrupted:
         console.print("Interrupted: what was finished is kept.")
         raise typer.Exit(INTERRUPTED)

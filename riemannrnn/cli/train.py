@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from manifolds.arrays import to_numpy
 from riemannrnn.analysis.recording import PATH_FILE
-from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
 from riemannrnn.cli.config import Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
 from riemannrnn.learning.checkpoints import PATTERN, CheckpointError
@@ -72,7 +72,8 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
             history = _with_progress(training, folder)
         return history, write_history(history, training, folder)
     except RunFolderError as error:
-        refuse(RunFolderError(f"{error}. What was written before is kept; go on with {_again(folder)}"), UNFINISHED)
+        kept = f". What was written before is kept; go on with {_again(folder)}" if folder.is_dir() else ""
+        refuse(RunFolderError(f"{error}{kept}"), UNFINISHED)
     except UnstableStartError as error:
         refuse(SettingError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
     except CheckpointError as error:
@@ -140,7 +141,7 @@ def _print_result(history: History, training: Training, written: list[str], fold
         held_out = ""
     guarded = f", {history.guard_actions} steps shortened by the guard" if training.config.train.guard else ""
     console.print(f"Loss {history.loss[-1]:.4f}{held_out}{guarded}.", highlight=False)
-    console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
+    print_written(folder, written)
 
 
 @contextmanager
