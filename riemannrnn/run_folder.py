@@ -4,12 +4,18 @@ import csv
 import io
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import local
 
 import numpy as np
 import xarray as xr
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 TOML_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F)} | {
     ord("\\"): "\\\\",
@@ -19,8 +25,18 @@ TOML_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F)} | {
 """What may not stand in a TOML string as it is: control characters, the backslash and the quote."""
 
 
+LOCK = ".lock"
+"""Name of the empty file in a folder that the run which writes there has locked."""
+
+_held = local()
+
+
 class RunFolderError(OSError):
     """A run folder cannot be made or written to."""
+
+
+class RunInUseError(RunFolderError):
+    """Another process or thread writes to a run folder."""
 
 
 def create_run_folder(parent: Path, name: str) -> Path:
@@ -46,6 +62,44 @@ def create_run_folder(parent: Path, name: str) -> Path:
             ) from error
         return folder
     raise RunFolderError(f"{parent} holds a thousand runs of this second; choose another folder with --output")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder: no other process or thread holds it meanwhile. A thread that holds it may enter again.
+
+    The operating system ends the lock with the process, however that ends. Where it has no such locks, nothing is held.
+
+    Raises
+    ------
+    RunInUseError
+        If another process or thread holds the folder.
+    RunFolderError
+        If the folder cannot be written.
+    """
+    held: set[Path] = _held.__dict__.setdefault("folders", set())
+    place = folder.resolve()
+    if fcntl is None or place in held:
+        yield
+        return
+    try:
+        file = open(folder / LOCK, "ab")  # noqa: SIM115  # it is closed below
+    except OSError as error:
+        raise unwritten(folder / LOCK, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunInUseError(
+                f"another run writes to {folder} at this moment; wait until it has ended, stop it, or choose another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        held.add(place)
+        try:
+            yield
+        finally:
+            held.discard(place)
 
 
 def make_folder(folder: Path) -> None:
@@ -86,10 +140,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def unwritten(path: Path, error: Exception) -> RunFolderError:
     """Return the error of a file or folder that cannot be written."""
     if isinstance(error, FileNotFoundError):
-        gone = "it" if path.parent.exists() else f"its folder {path.parent}"
-        return RunFolderError(
-            f"cannot write {path}: {gone} is gone; it was deleted or moved: leave it in place until the run ends"
-        )
+        what = "it was deleted or moved;" if path.parent.exists() else f"there is no folder {path.parent}; make it, and"
+        return RunFolderError(f"cannot write {path}: {what} leave it in place until the run ends")
     reason = (isinstance(error, OSError) and error.strerror) or error
     return RunFolderError(f"cannot write {path}: {reason}; free space, make the folder writable, or choose another")
 

@@ -16,12 +16,13 @@ from riemannrnn.analysis.recording import PATH_FILE
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
 from riemannrnn.cli.config import Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
-from riemannrnn.learning.checkpoints import PATTERN, CheckpointError
+from riemannrnn.learning.checkpoints import PATTERN, CheckpointError, recorded_cores
 from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
 from riemannrnn.plots import save_figure, training_figure
-from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_netcdf, write_npz
+from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
 from riemannrnn.settings import SettingError
+from riemannrnn.workers import divided_into, parts
 
 OUTPUT = Path("runs")
 
@@ -62,7 +63,8 @@ def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
 def _continued(config: Path | None, folder: Path, output: Path) -> tuple[Training, Path]:
     if config or output != OUTPUT:
         raise SettingError("--resume takes neither --config nor --output; a run goes on as it began, in its own folder")
-    return prepare(read_run(folder)), folder
+    with divided_into(recorded_cores(folder / "checkpoints") or parts()):  # the start depends on it, too
+        return prepare(read_run(folder)), folder
 
 
 def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
@@ -71,6 +73,8 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
         with _warnings_as_sentences():
             history = _with_progress(training, folder)
         return history, write_history(history, training, folder)
+    except RunInUseError as error:
+        refuse(error)
     except RunFolderError as error:
         kept = f". What was written before is kept; go on with {_again(folder)}" if folder.is_dir() else ""
         refuse(RunFolderError(f"{error}{kept}"), UNFINISHED)
