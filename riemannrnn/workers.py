@@ -34,7 +34,7 @@ def physical_memory() -> float:
 def parts() -> int:
     """Return into how many parts a batch is divided that all cores share: one for each, unless `divided_into` says otherwise.
 
-    The last bits of results depend on it: a library rounds the product of a part otherwise than that of the whole.
+    The last bits of results depend on it: the product of a part is rounded differently from the same rows of the whole product.
     """
     return 1 if on_a_busy_core() else _parts.get() or cores()
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
+from test_cli import run
+from test_train_command import assert_same_bits, begin, merged
 
 from riemannrnn.analysis import PathRecorder, read_run
 from riemannrnn.learning.checkpoints import read_checkpoint
@@ -70,10 +71,18 @@ def test_an_error_inside_hdf5_ends_in_a_sentence_too(tmp_path, kilobytes):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing stopped."""
+    result, folder = begin(tmp_path_factory.mktemp("whole"), **TINY)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
 @pytest.mark.parametrize("kilobytes", [1, 20, 80, 200])
-def test_a_run_on_a_full_disk_ends_in_a_sentence(tmp_path, kilobytes):
-    """The limits end it at its first checkpoint, in its results and in its path."""
-    write_toml(tmp_path / "tiny.toml", TINY)
+def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_to_the_same_bits(tmp_path, whole, kilobytes):
+    """The limits end it before its first step, in its checkpoints and in its path."""
+    write_toml(tmp_path / "tiny.toml", merged(TINY))
     arguments = "train", "--config", tmp_path / "tiny.toml", "--output", tmp_path / "runs"
     done = limited(kilobytes, "-m", "riemannrnn", *arguments)
     assert done.returncode == 1, done.stderr
@@ -84,10 +93,8 @@ def test_a_run_on_a_full_disk_ends_in_a_sentence(tmp_path, kilobytes):
     assert not list(folder.rglob("*partial*"))
     for path in folder.rglob("checkpoint-*"):
         read_checkpoint(path)
-    if (folder / "history.nc").exists():
-        xr.load_dataset(folder / "history.nc")
-    if (folder / "weights.npz").exists():
-        np.load(folder / "weights.npz")["weights"]
+    assert run("train", "--resume", folder).exit_code == 0
+    assert_same_bits(folder, whole)
 
 
 @pytest.mark.parametrize("steps", [1, 5])
