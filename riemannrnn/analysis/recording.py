@@ -56,7 +56,7 @@ class PathRecorder:
     resolution
         See above; 0 records every point that is looked at.
     every
-        Only every so many calls of `record` are looked at.
+        The period, in calls of `record`: the calls between are ignored.
     resume
         Go on with the file that is there, if any: from the first step recorded now, which takes the place of those after it.
         Between the two the length is that of the chord.
@@ -101,7 +101,9 @@ class PathRecorder:
         resume: bool = False,
     ) -> None:
         if not resolution >= 0 or every < 1:
-            raise ValueError(f"resolution = {resolution}, every = {every}: neither may be so small")
+            raise ValueError(
+                f"resolution = {resolution}, every = {every}: pass a resolution of 0 or more and a period of 1 or more"
+            )
         self._manifold, self._resolution, self._every = manifold, resolution, every
         self._path, settings = folder / PATH_FILE, json.dumps(run)
         self._calls, self._observed, self._closed = 0, 0, False
