@@ -1,14 +1,21 @@
-"""Run folders: made anew for every run, written atomically, never overwriting another."""
+"""Run folders: a new one for every run, held by one process at a time, its files written atomically."""
 
 import csv
 import io
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import local
 
+import numpy as np
 import xarray as xr
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 TOML_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F)} | {
     ord("\\"): "\\\\",
@@ -18,8 +25,18 @@ TOML_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F)} | {
 """What may not stand in a TOML string as it is: control characters, the backslash and the quote."""
 
 
+LOCK = ".lock"
+"""Name of the empty file in a folder that the run which writes there has locked."""
+
+_held = local()
+
+
 class RunFolderError(OSError):
     """A run folder cannot be made or written to."""
+
+
+class RunInUseError(RunFolderError):
+    """Another process or thread writes to a run folder."""
 
 
 def create_run_folder(parent: Path, name: str) -> Path:
@@ -47,13 +64,65 @@ def create_run_folder(parent: Path, name: str) -> Path:
     raise RunFolderError(f"{parent} holds a thousand runs of this second; choose another folder with --output")
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder: no other process or thread holds it meanwhile. A thread that holds it may enter again.
+
+    The operating system ends the lock with the process, however that ends. Where it has no such locks, nothing is held.
+
+    Raises
+    ------
+    RunInUseError
+        If another process or thread holds the folder.
+    RunFolderError
+        If the folder cannot be written.
+    """
+    held: set[Path] = _held.__dict__.setdefault("folders", set())
+    place = folder.resolve()
+    if fcntl is None or place in held:
+        yield
+        return
+    try:
+        file = open(folder / LOCK, "ab")  # noqa: SIM115  # it is closed below
+    except OSError as error:
+        raise unwritten(folder / LOCK, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunInUseError(
+                f"another run writes to {folder} at this moment; wait until it has ended, stop it, or choose another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        held.add(place)
+        try:
+            yield
+        finally:
+            held.discard(place)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder inside a run folder, if it is not there yet.
+
+    Raises
+    ------
+    RunFolderError
+        If the disk is full, the run folder is read-only, or it is gone.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise unwritten(folder, error) from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, and rename it when it is complete and on the disk.
 
     Raises
     ------
     RunFolderError
-        If the disk is full or the folder is read-only; what stood there before is untouched.
+        If the disk is full, the folder is read-only, or it is gone. A file that was at `path` before is unchanged.
     """
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
@@ -62,12 +131,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise RunFolderError(
-            f"cannot write {path}: {error.strerror or error}; free space, make the folder writable, or choose another"
-        ) from error
+        raise unwritten(path, error) from error
     finally:
-        with suppress(OSError):  # what went wrong before says more
+        with suppress(OSError):  # the first error says more
             temporary.unlink()
+
+
+def unwritten(path: Path, error: Exception) -> RunFolderError:
+    """Return the error of a file or folder that cannot be written."""
+    if isinstance(error, FileNotFoundError):
+        what = "it was deleted or moved;" if path.parent.exists() else f"there is no folder {path.parent}; make it, and"
+        return RunFolderError(f"cannot write {path}: {what} leave it in place until the run ends")
+    reason = (isinstance(error, OSError) and error.strerror) or error
+    return RunFolderError(f"cannot write {path}: {reason}; free space, make the folder writable, or choose another")
 
 
 def write_toml(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
@@ -88,8 +164,20 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
-    """Write a dataset as NetCDF-4."""
-    write_atomically(path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf"))
+    """Write a dataset as NetCDF-4.
+
+    The file is made in memory: HDF5 crashes the process at its end where the disk is full.
+    """
+    content = io.BytesIO()
+    dataset.to_netcdf(content, engine="h5netcdf")
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write NumPy arrays by name."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # names are keywords there
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
 
 
 def _toml(value: object) -> str:

@@ -4,13 +4,16 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import cache
+from math import inf
 from threading import Event, Lock, local
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 _local = local()
+_parts: ContextVar[int | None] = ContextVar("parts", default=None)
 
 Result = TypeVar("Result")
 
@@ -18,6 +21,32 @@ Result = TypeVar("Result")
 def cores() -> int:
     """Return how many cores this process may use: all of the machine, or those that it was given."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def physical_memory() -> float:
+    """Return the bytes of memory of this machine; infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return inf
+
+
+def parts() -> int:
+    """Return into how many parts a batch is divided that all cores share: one for each, unless `divided_into` says otherwise.
+
+    The last bits of results depend on it: the product of a part is rounded differently from the same rows of the whole product.
+    """
+    return 1 if on_a_busy_core() else _parts.get() or cores()
+
+
+@contextmanager
+def divided_into(count: int) -> Iterator[None]:
+    """Divide batches into this many parts while inside, on any number of cores."""
+    token = _parts.set(count)
+    try:
+        yield
+    finally:
+        _parts.reset(token)
 
 
 def keep_to_one_core() -> None:

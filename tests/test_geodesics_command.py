@@ -65,7 +65,7 @@ def test_the_report_goes_into_the_run_folder(outcome, run_folders):
     assert result.stderr == ""
     assert report.name.startswith("geodesics-")
     assert names(report) == FILES
-    assert f"Written to {report}." in result.stdout
+    assert f"Written to {report}: config.toml, summary.csv" in result.stdout
     settings = tomllib.loads((report / "config.toml").read_text(encoding="utf-8"))["geodesics"]
     assert settings == {"runs": [str(run_folders[0])], "metrics": ["euclidean", "resolvent"], "stimuli": 40, "animation": "gif"}
 

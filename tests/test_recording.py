@@ -107,7 +107,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 @pytest.mark.parametrize("options", [{"resolution": -1.0}, {"resolution": float("nan")}, {"every": 0}])
 def test_options_that_cannot_be(tmp_path, options):
-    with pytest.raises(ValueError, match="neither may be so small"):
+    with pytest.raises(ValueError, match="pass a resolution of 0 or more and a period of 1 or more"):
         PathRecorder(tmp_path, {}, **options)
     assert not list(tmp_path.iterdir())
 

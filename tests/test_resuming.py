@@ -232,7 +232,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
 
 def test_a_folder_that_takes_no_files_shows_before_there_is_work_to_lose(tmp_path):
     steps = []
-    with pytest.raises(RunFolderError, match="No such file or directory"):
+    with pytest.raises(RunFolderError, match="there is no folder"):
         run(checkpoints=tmp_path / "gone", callback=lambda step, history: steps.append(step))
     assert not steps
 

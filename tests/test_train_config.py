@@ -66,6 +66,32 @@ def test_files_that_cannot_be_read(tmp_path):
     assert "is not TOML" in refused(run("train", "--config", tmp_path / "wrong.toml"))
 
 
+def test_a_byte_order_mark_is_no_error(tmp_path):
+    (tmp_path / "config.toml").write_text("[train]\nepochs = 3", encoding="utf-8-sig")
+    assert read_config(tmp_path / "config.toml").train.epochs == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + 900 * "[" + 900 * "]", "x = " + 900 * "{y = " + "1" + 900 * "}", 900 * "y." + "y = 1"]
+)
+def test_values_that_are_nested_too_deeply(tmp_path, text):
+    line = sentence(tmp_path, f"[network]\n{text}")
+    assert "is nested too deeply" in line or "unknown; choose one of network.units" in line
+
+
+@pytest.mark.parametrize("units", [10**6, 10**10, 10**18, 2**63 - 1])
+def test_more_units_than_there_is_memory_for(tmp_path, units):
+    line = sentence(tmp_path, f"[network]\nunits = {units}")
+    assert line.startswith(f"network.units = {units}: too large; the recurrent weights alone take ")
+
+
+def test_a_lack_of_memory_ends_in_a_sentence(tmp_path):
+    result = run("compare", "--units", "1000000", "--output", tmp_path)
+    line = refused(result, status=1)
+    assert line.startswith("Error: there is not enough memory: Unable to allocate")
+    assert line.endswith("choose fewer units or fewer stimuli")
+
+
 @pytest.mark.parametrize("option", ["--config", "--output"])
 def test_resume_takes_no_other_option(tmp_path, option):
     assert "--resume takes neither" in refused(run("train", "--resume", tmp_path, option, tmp_path))

@@ -1,8 +1,10 @@
 """Recording W along learning: thinned by the length of the path, written point by point, readable after a crash."""
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import nan
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +18,7 @@ from array_api_compat import array_namespace, device
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
 from manifolds.arrays import all_finite, to_numpy
 from riemannrnn.learning.cost import Kind
-from riemannrnn.run_folder import RunFolderError
+from riemannrnn.run_folder import RunFolderError, unwritten
 
 PATH_FILE, PATH_FORMAT = "path.h5", "riemannrnn path 1"
 """Name of the file in a run folder, and what its attribute `format` says."""
@@ -26,6 +28,9 @@ LOG = np.dtype([("step", np.int64), ("loss", np.float64), ("length", np.float64)
 
 BEING_WRITTEN = ("open for write", "unable to lock")
 """What HDF5 says of a file that has a writer, or had one until it crashed."""
+
+ROOM = 2**16
+"""Bytes that are reserved beyond each point: for what HDF5 adds to the file, and writes when it is closed."""
 
 RESOLUTION = 0.005
 """A point is recorded when the path has grown by this share of its length since the last."""
@@ -51,7 +56,7 @@ class PathRecorder:
     resolution
         See above; 0 records every point that is looked at.
     every
-        Only every so many calls of `record` are looked at.
+        The period, in calls of `record`: the calls between are ignored.
     resume
         Go on with the file that is there, if any: from the first step recorded now, which takes the place of those after it.
         Between the two the length is that of the chord.
@@ -68,6 +73,9 @@ class PathRecorder:
     -----
     The file is written in HDF5's single-writer mode and flushed point by point, W before the row that counts it, so that what
     was recorded can be read while learning goes on, and after a crash.
+
+    HDF5 crashes the process at its end where the disk is full. The file is therefore extended before HDF5 writes to it, so that
+    a full disk is noticed before HDF5 begins. Where HDF5 fails nevertheless, the file is left as it is.
 
     Examples
     --------
@@ -93,23 +101,31 @@ class PathRecorder:
         resume: bool = False,
     ) -> None:
         if not resolution >= 0 or every < 1:
-            raise ValueError(f"resolution = {resolution}, every = {every}: neither may be so small")
+            raise ValueError(
+                f"resolution = {resolution}, every = {every}: pass a resolution of 0 or more and a period of 1 or more"
+            )
         self._manifold, self._resolution, self._every = manifold, resolution, every
         self._path, settings = folder / PATH_FILE, json.dumps(run)
-        self._calls = self._observed = 0
+        self._calls, self._observed, self._closed = 0, 0, False
         self._length = self._recorded_length = 0.0
         self._last: tuple[int, Array, float] | None = None  # what was offered last, and not yet recorded
         self._previous: Array | None = None  # the point to which the length is known
         self._recorded: Array | None = None
         self._before = self._path if resume and self._path.exists() else None
         self._partial = self._path.with_name(f".{self._path.stem}.partial{self._path.suffix}")
+        self._place = self._partial  # it gets its name with its first point
+        if self._path.exists() and not self._before:
+            raise RunFolderError(f"cannot write {self._path}: it exists already; choose another folder")
         try:
-            if self._path.exists() and not self._before:
-                raise FileExistsError("it exists already")
-            self._file = h5py.File(self._partial, "w", libver="latest")  # gets its name with its first point
+            self._file = h5py.File(self._partial, "w", libver="latest")
         except OSError as error:
-            raise RunFolderError(f"cannot write {self._path}: {error}; choose another folder") from error
-        self._file.attrs.update({"format": PATH_FORMAT, "run": settings})
+            raise unwritten(self._path, error) from error
+        try:
+            with self._writing(len(settings)):
+                self._file.attrs.update({"format": PATH_FORMAT, "run": settings})
+        except RunFolderError:
+            self._abandon()
+            raise
 
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
         """Look at W, at which learning is after so many steps, and write it if it is far enough from the last one written.
@@ -142,11 +158,30 @@ class PathRecorder:
             self._observed += 1
 
     def close(self) -> None:
-        """Write the last point, if it was left out, and close the file."""
-        if self._file.id.valid:
+        """Write the last point, if it was left out, and close the file.
+
+        Raises
+        ------
+        RunFolderError
+            If the disk is full, or the file was deleted meanwhile. What was recorded before a full disk can be read.
+        """
+        if self._closed:
+            return
+        try:
             self._write()
-            self._file.close()
-            self._partial.unlink(missing_ok=True)  # nothing was recorded, and what was there before stays
+            with self._writing():
+                self._file.flush()
+                size = self._file.id.get_filesize()
+        finally:
+            if not self._closed:
+                self._closed = True
+                self._file.close()
+                self._partial.unlink(missing_ok=True)  # nothing was recorded, and a path from before stays
+        if self._place == self._path:
+            try:
+                os.truncate(self._path, size)  # what was reserved ahead
+            except OSError as error:
+                raise unwritten(self._path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +195,7 @@ class PathRecorder:
         n, self._previous = weights.shape[0], weights
         if self._manifold is None:
             self._manifold = PullbackManifold(Identity(), n)
-        with self._said():  # without fill values a chunk is written once
+        with self._writing(0):  # without fill values a chunk is written once
             self._weights = self._file.create_dataset(
                 "weights", (0, n, n), np.float32, maxshape=(None, n, n), chunks=(1, n, n), fillvalue=None
             )
@@ -169,6 +204,7 @@ class PathRecorder:
                 self._take_over(step, weights)
             self._file.flush()
             self._partial.replace(self._path)
+            self._place = self._path
             self._file.swmr_mode = True
 
     def _take_over(self, step: int, weights: Array) -> None:
@@ -177,11 +213,14 @@ class PathRecorder:
             with open_path(self._path) as before:
                 log = before["log"][:]
                 log = log[log["step"] < step]
+                self._reserve(log.nbytes + log.size * weights.size * np.dtype(np.float32).itemsize)
                 self._log.resize(log.shape)
                 self._log[:] = log
                 self._weights.resize(log.size, axis=0)
                 for place in range(log.size):
                     self._weights[place] = before["weights"][place]
+        except RunFolderError:
+            raise
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise RunFolderError(
                 f"cannot go on with {self._path}: it is damaged ({error}); move it away to record from step {step} on"
@@ -205,7 +244,7 @@ class PathRecorder:
         step, weights, loss = self._last
         self._last, self._recorded, self._recorded_length = None, weights, self._length
         place, matrix = self._log.shape[0], to_numpy(weights).astype(np.float32)
-        with self._said():
+        with self._writing(matrix.nbytes):
             self._weights.resize(place + 1, axis=0)
             self._weights[place] = matrix
             self._weights.flush()
@@ -214,12 +253,37 @@ class PathRecorder:
             self._log.flush()
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
-        """Turn an error of the disk into a sentence."""
+    def _writing(self, size: int | None = None) -> Iterator[None]:
+        """Make room for this many bytes, if any; raise an error of the disk as a sentence."""
+        if size is not None:
+            self._reserve(size)
         try:
             yield
+        except RunFolderError:
+            raise
+        except (OSError, RuntimeError) as error:  # HDF5 raises the latter where it closes what could not be written
+            self._abandon()
+            reason = re.search("error message = '([^']*)'", str(error))
+            raise unwritten(self._path, OSError(reason[1]) if reason else error) from error
+
+    def _abandon(self) -> None:
+        """Close the file without writing what HDF5 still holds. HDF5 would try to write it again at its end, and crash."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, self._file.id.get_vfd_handle())
+        os.close(nowhere)
+        self._closed = True
+        with suppress(OSError, RuntimeError):  # it cannot be cut to a size
+            self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _reserve(self, size: int) -> None:
+        """Extend the file to this many bytes and `ROOM` more than HDF5 uses of it; HDF5 cuts off the rest when it closes it."""
+        try:
+            with open(self._place, "rb+") as file:
+                missing = self._file.id.get_filesize() + size + ROOM - file.seek(0, os.SEEK_END)
+                file.write(bytes(max(missing, 0)))
         except OSError as error:
-            raise RunFolderError(f"cannot write {self._path}: {error}; free space") from error
+            raise unwritten(self._path, error) from error
 
 
 def open_path(path: Path) -> h5py.File:

@@ -8,10 +8,11 @@ import typer
 from riemannrnn.cli.common import console
 from riemannrnn.cli.compare import compare_command
 from riemannrnn.cli.geodesics import geodesics_command
+from riemannrnn.cli.group import Commands
 from riemannrnn.cli.reproduce import reproduce_command
 from riemannrnn.cli.train import train_command
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,7 +1,7 @@
 """What the commands share: the console, progress bars, and how a command refuses."""
 
-import sys
-from io import TextIOWrapper
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -9,9 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-for stream in (sys.stdout, sys.stderr):
-    if isinstance(stream, TextIOWrapper):  # an encoding that knows no ∇ writes ?, and no result is lost to it
-        stream.reconfigure(errors="replace")
+from riemannrnn.run_folder import RunFolderError
 
 console = Console()
 
@@ -34,6 +32,24 @@ def progress_bars() -> Progress:
 def complain(kind: str, sentence: str) -> None:
     """Print an "Error" or a "Warning" as one line of the standard error."""
     Console(stderr=True).print(f"[red]{kind}:[/red] {escape(sentence)}", soft_wrap=True)
+
+
+def print_written(folder: Path, files: Sequence[str] = ()) -> None:
+    """Say in which folder the results are, and in which files beside config.toml.
+
+    Raises
+    ------
+    RunFolderError
+        If one of the files is no longer there.
+    """
+    files = ["config.toml", *files]
+    missing = [name for name in files if not (folder / name).exists()]
+    if missing:
+        raise RunFolderError(
+            f"{folder} does not hold {', '.join(missing)}: the folder or a file in it was deleted or moved before the end; "
+            "run the command again and leave its folder in place"
+        )
+    console.print(f"Written to {escape(str(folder))}: {', '.join(files)}", soft_wrap=True)
 
 
 def refuse(error: Exception, status: int = 2) -> NoReturn:

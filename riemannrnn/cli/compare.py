@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
-from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import Contender, choose_contenders
@@ -95,7 +95,7 @@ def compare_command(
     if isinstance(written, KeyboardInterrupt):
         console.print(f"Interrupted while results were written to {escape(str(folder))}.", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
-    console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
+    print_written(folder, written)
     if comparison.interrupted:
         console.print(f"Interrupted: {len(comparison.entries)} of {len(chosen)} contenders had finished and are kept.")
         raise typer.Exit(INTERRUPTED)

@@ -127,11 +127,13 @@ def parse_config(tables: Mapping[str, Any]) -> Config:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
     except OSError as error:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise SettingError(f"{path} is not TOML: {error}") from error
+    except RecursionError:
+        raise SettingError(f"{path} is nested too deeply; write tables of numbers, texts and lists") from None
 
 
 def _parse_table(name: str, schema: type, table: Mapping[str, Any]) -> Any:

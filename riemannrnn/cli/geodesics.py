@@ -19,10 +19,10 @@ from riemannrnn.analysis import DEFAULT_METRICS, METRICS, LearningPath, Recorded
 from riemannrnn.analysis.end_points import SAME_VALLEY, between_ends
 from riemannrnn.analysis.recorded import MOST_STIMULI
 from riemannrnn.analysis.report import gather, numbers, runs_table
-from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
 from riemannrnn.plots import geodesics_figure, runs_figure, save_animation, save_figure, write_html
 from riemannrnn.plots.geodesics import animation_formats
-from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
+from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_csv, write_netcdf, write_toml
 
 CAPTIONS = {
     ".png": "The path of learning: a, on the loss over the plane of its principal components; b, distance from the start over "
@@ -68,7 +68,7 @@ def geodesics_command(
             reports = []
             for path in paths:
                 where = folder if len(paths) == 1 else folder / path.name
-                where.mkdir(exist_ok=True)
+                make_folder(where)
                 data = _with_progress(path.name, partial(gather, path, metrics))
                 _write(data, where, animation)
                 reports.append(data)
@@ -84,9 +84,11 @@ def geodesics_command(
         except KeyboardInterrupt:
             console.print(f"Interrupted: what was finished is kept in {escape(str(folder))}.", soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
-        except (ValueError, RunFolderError) as error:
+        except RunFolderError as error:
+            refuse(error, UNFINISHED)
+        except ValueError as error:
             refuse(error)
-    console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
+    print_written(folder, ["summary.csv"])
 
 
 def _refuse_strangers(runs: list[RecordedRun]) -> None:

@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
 from riemannrnn.datasets import DATA_VARIABLE, Dataset, DatasetError, fetch_mnist, load_mnist
 from riemannrnn.paper import FIGURES, Reproduction, Settings, write_numbers, write_paper, write_reproduction
-from riemannrnn.run_folder import RunFolderError, create_run_folder, write_toml
+from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_toml
 from riemannrnn.workers import one_blas_thread
 
 SEEDS = 3
@@ -59,8 +59,8 @@ def reproduce_command(
     try:
         finished = _reproduce(names, folder, mnist, Settings(as_released, tuple(range(seeds))))
     except RunFolderError as error:
-        refuse(error)
-    console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
+        refuse(error, UNFINISHED)
+    print_written(folder)
     if len(finished) < len(names) or finished[-1].interrupted:
         console.print("Interrupted: what was finished is kept.")
         raise typer.Exit(INTERRUPTED)
@@ -94,7 +94,7 @@ def _reproduce(names: list[str], folder: Path, mnist: tuple[Dataset, Dataset] | 
     with progress_bars() as progress, one_blas_thread():  # its threads would wait for each other, not work
         for name in names:
             where = folder if len(names) == 1 else folder / name
-            where.mkdir(exist_ok=True)
+            make_folder(where)
             try:
                 finished.append(_reproduce_one(name, where, mnist, settings, progress))
             except KeyboardInterrupt:

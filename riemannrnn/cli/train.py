@@ -13,15 +13,16 @@ from rich.markup import escape
 
 from manifolds.arrays import to_numpy
 from riemannrnn.analysis.recording import PATH_FILE
-from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
 from riemannrnn.cli.config import Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
-from riemannrnn.learning.checkpoints import PATTERN, CheckpointError
+from riemannrnn.learning.checkpoints import PATTERN, CheckpointError, recorded_cores
 from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
 from riemannrnn.plots import save_figure, training_figure
-from riemannrnn.run_folder import RunFolderError, create_run_folder, write_atomically, write_netcdf
+from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
 from riemannrnn.settings import SettingError
+from riemannrnn.workers import divided_into, parts
 
 OUTPUT = Path("runs")
 
@@ -54,10 +55,7 @@ def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
     """Return a new run and its folder, which is one to go on with as soon as its configuration is written."""
     training = prepare(read_config(config) if config else Config())
     folder = create_run_folder(output, "train")
-    try:
-        (folder / "checkpoints").mkdir()
-    except OSError as error:
-        raise RunFolderError(f"cannot make {folder / 'checkpoints'}: {error.strerror}; choose another with --output") from error
+    make_folder(folder / "checkpoints")
     write_config(folder / "config.toml", training.config)
     return training, folder
 
@@ -65,7 +63,8 @@ def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
 def _continued(config: Path | None, folder: Path, output: Path) -> tuple[Training, Path]:
     if config or output != OUTPUT:
         raise SettingError("--resume takes neither --config nor --output; a run goes on as it began, in its own folder")
-    return prepare(read_run(folder)), folder
+    with divided_into(recorded_cores(folder / "checkpoints") or parts()):  # the start depends on it, too
+        return prepare(read_run(folder)), folder
 
 
 def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
@@ -74,8 +73,11 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
         with _warnings_as_sentences():
             history = _with_progress(training, folder)
         return history, write_history(history, training, folder)
+    except RunInUseError as error:
+        refuse(error)
     except RunFolderError as error:
-        refuse(RunFolderError(f"{error}. What was written before is kept; go on with {_again(folder)}"), UNFINISHED)
+        kept = f". What was written before is kept; go on with {_again(folder)}" if folder.is_dir() else ""
+        refuse(RunFolderError(f"{error}{kept}"), UNFINISHED)
     except UnstableStartError as error:
         refuse(SettingError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
     except CheckpointError as error:
@@ -103,10 +105,7 @@ def write_history(history: History, training: Training, folder: Path) -> list[st
     arrays = {f"weights_{place}": factor for place, factor in enumerate(weights)} if factors else {"weights": weights}
     arrays |= {"input_weights": network.input_weights, "readout": network.readout}
     write_netcdf(folder / "history.nc", dataset)
-    write_atomically(
-        folder / "weights.npz",
-        lambda temporary: np.savez(temporary, **{name: to_numpy(value) for name, value in arrays.items()}),
-    )
+    write_npz(folder / "weights.npz", {name: to_numpy(value) for name, value in arrays.items()})
     settings = training.config.train
     where = f" on {settings.manifold}" if settings.manifold else ""
     title = f"{training.config.data.name}, {network.n_units} {network.activation.name} units, {settings.rule}{where}"
@@ -146,7 +145,7 @@ def _print_result(history: History, training: Training, written: list[str], fold
         held_out = ""
     guarded = f", {history.guard_actions} steps shortened by the guard" if training.config.train.guard else ""
     console.print(f"Loss {history.loss[-1]:.4f}{held_out}{guarded}.", highlight=False)
-    console.print(f"Written to {escape(str(folder))}: {', '.join(['config.toml', *written])}", soft_wrap=True)
+    print_written(folder, written)
 
 
 @contextmanager

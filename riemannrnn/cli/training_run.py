@@ -20,7 +20,9 @@ from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import check_decay, defaults, rule_on, train
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.run_folder import locked
 from riemannrnn.settings import SettingError
+from riemannrnn.workers import physical_memory
 
 DIGITS = 1000
 """So many are learned by default; the others are held out."""
@@ -46,7 +48,7 @@ class Training:
 
     def run(self, folder: Path, resume: bool, callback: Callable[[int, History], None]) -> History:
         """Train, with checkpoints and the path in the run folder."""
-        with self._recorder(folder) as recorder:
+        with locked(folder / "checkpoints"), self._recorder(folder) as recorder:
             return self._train(folder, resume, callback, recorder)
 
     def _recorder(self, folder: Path) -> AbstractContextManager[PathRecorder | None]:
@@ -109,6 +111,7 @@ def prepare(config: Config) -> Training:
     config = replace(
         config, data=replace(config.data, training_size=count, folder=folder), train=replace(config.train, **missing)
     )
+    _check_size(network.units, network.dtype)
     made = RateNetwork(
         network.units, training.stimuli.shape[1], CLASSES, network.activation, network.seed, np.dtype(network.dtype)
     )
@@ -125,6 +128,16 @@ def prepare(config: Config) -> Training:
     if config.train.record is None:
         config = replace(config, train=replace(config.train, record=matrix))
     return Training(config, task, rule, promised)
+
+
+def _check_size(units: int, dtype: str) -> None:
+    """Refuse more units than this machine has memory for: it might end the process before an error can be raised."""
+    needed, memory = units**2 * np.dtype(dtype).itemsize, physical_memory()
+    if needed > memory:
+        raise SettingError(
+            f"network.units = {units}: too large; the recurrent weights alone take {needed / 2**30:.4g} GiB, and "
+            f"this machine has {memory / 2**30:.4g} GiB"
+        )
 
 
 def _load(config: Config) -> tuple[Dataset, Dataset, str | None]:

@@ -18,7 +18,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
 from manifolds.linear_algebra import share_rows
-from riemannrnn.workers import busy_core, cores, keep_to_one_core, on_a_busy_core, one_blas_thread, submitted
+from riemannrnn.workers import busy_core, cores, keep_to_one_core, one_blas_thread, parts, submitted
 
 Result = TypeVar("Result")
 
@@ -36,12 +36,13 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
     """Return what a function makes of chunks of the rows of `like`, given as slices, in order.
 
     Arrays that are not NumPy's, and small batches, are one chunk on the calling thread. A chunk has `most` rows at most; with
-    None there is one for each core. The calling thread works, too: waking another takes a while.
+    None there is one for each core, or for each of the parts of `divided_into`. The calling thread works, too: waking another
+    takes a while.
     """
     batch = like.shape[0]
     if not worthwhile(like):
         return [function(slice(0, batch))]
-    size = min(most or batch, max(FEWEST_ROWS, -(-batch // cores())))
+    size = min(most or batch, max(FEWEST_ROWS, -(-batch // parts())))
     starts = range(0, batch, size)
     results: dict[int, Result] = {}
     waiting = iter(starts)  # shared by the threads
@@ -101,9 +102,9 @@ def held(like: Array) -> AbstractContextManager[None]:
 def worthwhile(like: Array, least: int | None = None) -> bool:
     """Tell whether the rows of an array of shape (batch, n) are worth threads; within a chunk, whose core is busy, never."""
     batch, n = like.shape
-    if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS or on_a_busy_core():
+    if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS:
         return False
-    return is_numpy_array(like) and cores() > 1
+    return is_numpy_array(like) and parts() > 1
 
 
 def keep_freed_memory() -> None:

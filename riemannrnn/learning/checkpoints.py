@@ -5,6 +5,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -101,6 +102,14 @@ def last_checkpoint(folder: Path) -> dict[str, Any]:
         except CheckpointError as error:
             warnings.warn(f"{error}; it is passed over", RuntimeWarning, stacklevel=2)
     raise CheckpointError(f"{folder} holds no checkpoint that is whole; start the run anew")
+
+
+def recorded_cores(folder: Path) -> int | None:
+    """Return on how many cores the run of a folder began; None where no checkpoint can be read, or an old one does not say."""
+    for path in sorted(folder.glob(PATTERN), reverse=True):
+        with suppress(CheckpointError):
+            return read_checkpoint(path).get("cores")
+    return None
 
 
 def refuse_used(folder: Path) -> None:

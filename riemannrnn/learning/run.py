@@ -21,7 +21,7 @@ from riemannrnn.learning.history import History, accuracy
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
 from riemannrnn.learning.stopping import Criterion, Verdict
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.workers import one_blas_thread, parts
 
 START = "Start from `riemannrnn.learning.stable_start(network, weights, stimuli)`, or pass guard=False"
 
@@ -328,6 +328,7 @@ class Run:
         """Return what the run is made of between two steps; nothing of it changes later, but that the lists grow."""
         return {
             "run": self._described,
+            "cores": parts(),
             "step": self.step,
             "order": self.batches.order,
             "point": self.point,

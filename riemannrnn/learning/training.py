@@ -21,6 +21,7 @@ from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss, check_finite, resolve_loss
 from riemannrnn.learning.optimizers import Adam, MetricRule, Rule
+from riemannrnn.learning.reproducible import reproducible
 from riemannrnn.learning.rules import RULES_WITH_MANIFOLD, make_rule
 from riemannrnn.learning.run import Recorder, Run
 from riemannrnn.learning.stopping import Criterion
@@ -69,6 +70,7 @@ def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
     return Defaults(name, "resolvent" if name in RULES_WITH_MANIFOLD else None, rate, "constant", inf)
 
 
+@reproducible
 def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     """Return a task as it starts on a manifold known by name, and the rule of that name there.
 
@@ -93,6 +95,7 @@ def _usual_manifold(network: RateNetwork) -> ScaledMonotoneManifold:
     return ScaledMonotoneManifold(network.n_units, GROWTH)
 
 
+@reproducible
 def train(
     network: RateNetwork,
     weights: Array | History,
@@ -180,7 +183,7 @@ def train(
         at the end.
     resume
         Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
-        one that was never stopped.
+        one that was never stopped, also on another number of cores: batches are divided as on the cores of the first.
 
     Returns
     -------
@@ -203,6 +206,8 @@ def train(
         begin anew in a folder that holds any.
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
+    RunInUseError
+        If another run uses the folder of the checkpoints.
     """
     for argument, array in (("stimuli", stimuli), ("labels", labels), ("weights", weights)):
         if isinstance(array, list):

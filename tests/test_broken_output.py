@@ -1,0 +1,115 @@
+"""Commands whose output cannot be written, or whose files are deleted while they run, keep their results and say so."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli import names, refused
+from test_train_command import RESULTS, begin, merged
+
+from riemannrnn.cli import train as command
+from riemannrnn.learning.run import Run
+from riemannrnn.run_folder import write_toml
+
+FULL = Path("/dev/full")
+LOST = (
+    "Error: cannot write to the standard output: No space left on device; what the command printed is lost and its files are "
+    "not: free space, or send the output elsewhere\n"
+)
+COMPARE = "compare", "--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2", "--contender", "steepest"
+
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+
+
+def started(*arguments, **streams):
+    command = [sys.executable, "-m", "riemannrnn", *map(str, arguments)]
+    return subprocess.Popen(command, **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | streams))
+
+
+def commands(parent):
+    """Return what makes a run of each command that writes, with its files."""
+    write_toml(parent / "tiny.toml", merged({}))
+    return {
+        "train": (("train", "--config", parent / "tiny.toml", "--output", parent / "runs"), RESULTS),
+        "compare": ((*COMPARE, "--output", parent / "runs"), ["comparison.png", "config.toml", "history.nc", "summary.csv"]),
+    }
+
+
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_a_full_standard_output_loses_no_result(tmp_path, name):
+    arguments, files = commands(tmp_path)[name]
+    with FULL.open("w") as full, started(*arguments, stdout=full) as process:
+        _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (1, LOST)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert names(folder) == files
+
+
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_a_closed_pipe_changes_nothing(tmp_path, name):
+    arguments, files = commands(tmp_path)[name]
+    with started(*arguments) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.wait(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert names(folder) == files
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["train", "--help"], ["compare", "--list"], ["reproduce", "--list"]]
+)
+def test_every_command_says_that_its_output_is_lost(arguments):
+    with FULL.open("w") as full, started(*arguments, stdout=full) as process:
+        assert process.communicate(timeout=60)[1] == LOST
+    assert process.returncode == 1
+
+
+def test_errors_that_cannot_be_written_leave_the_status(tmp_path):
+    with FULL.open("w") as full, started("train", "--resume", tmp_path, stderr=full) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == 2
+
+
+def test_an_encoding_without_a_character_loses_no_output(tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    with started(*COMPARE, "--output", tmp_path, env=environment) as process:
+        output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert "J+?J+H" in output
+
+
+def test_a_run_folder_that_is_deleted_ends_in_a_sentence(tmp_path, monkeypatch):
+    look = Run._look
+
+    def deleted(self):
+        if self.step == 5:
+            shutil.rmtree(self.checkpoints.parent)
+        look(self)
+
+    monkeypatch.setattr(Run, "_look", deleted)
+    result, _ = begin(tmp_path)
+    line = refused(result, status=1)
+    assert "there is no folder" in line
+    assert "--resume" not in line
+    assert "Written to" not in result.stdout
+
+
+def test_a_file_that_is_deleted_before_the_end_is_not_said_to_be_written(tmp_path, monkeypatch):
+    save = command.save_figure
+
+    def deleted(figure, path):
+        save(figure, path)
+        for name in ("config.toml", "history.nc"):
+            (path.parent / name).unlink()
+
+    monkeypatch.setattr(command, "save_figure", deleted)
+    result, folder = begin(tmp_path)
+    assert f"{folder} does not hold config.toml, history.nc: the folder or a file in it was deleted" in refused(
+        result, status=1
+    )
+    assert "Written to" not in result.stdout
