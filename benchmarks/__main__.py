@@ -13,9 +13,10 @@ from benchmarks import conditioning as conditions
 from benchmarks import default_step, records, tables, training
 from benchmarks import growth as growing
 from benchmarks import learning as learn
+from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
 from benchmarks.contest import side_by_side
-from benchmarks.drawing import draw_conditioning, draw_growth, draw_rates
+from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
 from benchmarks.peers import installed_peers
@@ -212,12 +213,23 @@ def conditioning(
         draw_conditioning(record["rows"], output / "conditioning.png")
 
 
+@app.command()
+def metrics(seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
+    """Run conjugate gradients on the digits under four metrics, from the same starts, and draw the losses."""
+    settings = [(metric, seed) for seed in range(seeds) for metric in changed.RETRACTIONS]
+    for metric, seed in track(settings, "metrics", console=console):
+        records.write("metrics", [changed.learn(metric, seed, changed.digits(seed))], output)
+    if record := records.read("metrics", output):
+        draw_metrics(record["rows"], output / "metrics.png")
+
+
 @app.command(name="tables")
-def write_tables(output: Output = RESULTS, readme: Path = tables.README) -> None:
-    """Write the README's section from the results."""
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(tables.with_section(text, tables.section(output)), encoding="utf-8")
-    console.print(f"Wrote the section of {readme}.")
+def write_tables(output: Output = RESULTS) -> None:
+    """Write the tables of the README and of the page on benchmarks from the results."""
+    for document, words in tables.SECTIONS.items():
+        text = document.read_text(encoding="utf-8")
+        document.write_text(tables.with_section(text, words(output)), encoding="utf-8")
+        console.print(f"Wrote the section of {document}.")
 
 
 def mnist(folder: Path | None) -> tuple[Dataset, Dataset] | None:

@@ -9,13 +9,17 @@ from matplotlib.figure import Figure
 from benchmarks.conditioning import METRICS
 from benchmarks.contest import OURS
 from benchmarks.growth import BATCH, NETWORK, curves, exponent
+from benchmarks.metrics import BUDGET, by_metric, loss_at, median_curve
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
-from riemannrnn.plots.comparison import GEOMETRY_COLOURS
+from riemannrnn.plots.comparison import GEOMETRY_COLOURS, scale_losses
 from riemannrnn.plots.saving import save_figure
 
 TITLES = {"units": f"{BATCH} stimuli", "stimuli": f"n = {NETWORK}"}
 LABELS = {"units": "units n", "stimuli": "stimuli"}
+STYLES = ("-", "--", (0, (6, 1.5)), (0, (2, 1)))
+"""Line styles of medians, which also tell metrics apart in grey-scale."""
+
 DASHES = {"float32": "-", "float64": "-."}
 
 
@@ -106,4 +110,29 @@ def draw_rates(rows: list[Row], path: Path) -> None:
     figure.supxlabel(
         f"thick: within {100 * NEAR:.0f} points of the best; 0: fixed points lost, or the manifold left", fontsize=7
     )
+    save_figure(figure, path)
+
+
+def draw_metrics(rows: list[Row], path: Path) -> None:
+    """Draw the loss against evaluations: every seed thin, the median thick, a cross where a run lost stable fixed points."""
+    mpl.use("Agg")
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    counts = range(1, BUDGET + 1)
+    for style, (metric, runs) in zip(STYLES, by_metric(rows).items(), strict=False):
+        colour = GEOMETRY_COLOURS.get(metric) or GEOMETRY_COLOURS[f"{metric}/geodesic"]
+        for run in runs:
+            axes.step(counts, [loss_at(run, count) for count in counts], where="post", color=colour, lw=0.8, alpha=0.5)
+            if run["unstable"]:
+                axes.plot(BUDGET, run["loss"], "x", color=colour, ms=7, mew=1.5, clip_on=False)
+        median = median_curve(runs)
+        axes.step(counts, median, where="post", color=colour, lw=2.6, linestyle=style)
+        label = axes.annotate(metric, (BUDGET, median[-1]), (8, 0), textcoords="offset points", va="center", color=colour)
+        label.set(fontsize=11, fontweight="bold", annotation_clip=False)
+    axes.plot([], [], "x", color="0.3", ms=7, label="ended with stimuli that have no stable fixed point")
+    axes.plot([], [], color="0.3", lw=2.6, label="median of the seeds")
+    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    scale_losses(axes)
+    axes.set(xlim=(1, BUDGET), xlabel="evaluations of the cost and its gradient", ylabel="training loss (nats)")
+    axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
+    "metrics": ("metric", "seed"),
     "default": ("seed",),
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),

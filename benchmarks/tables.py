@@ -1,6 +1,7 @@
-"""The README's section on speed, made from the recorded results."""
+"""The tables of the README and of the page on benchmarks, made from the recorded results."""
 
 import re
+import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,21 @@ from benchmarks.conditioning import METRICS
 from benchmarks.contest import OUR_PICARD, OURS
 from benchmarks.growth import curves, exponent
 from benchmarks.learning import BY_DEFAULT, EXACT, MARKS, PATIENCE
+from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
 from benchmarks.steps import LIMIT
 from benchmarks.training import MANIFOLDS, OPTIMISERS
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 OPENING, CLOSING = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 Record = dict[str, Any]
 
 
-def with_section(readme: str, section: str) -> str:
-    """Return the README with the text between the markers replaced.
+def with_section(text: str, section: str) -> str:
+    """Return a document with the text between the markers replaced.
 
     Raises
     ------
@@ -31,13 +34,13 @@ def with_section(readme: str, section: str) -> str:
         If the markers are not there.
     """
     pattern = re.compile(f"{re.escape(OPENING)}.*?{re.escape(CLOSING)}", re.DOTALL)
-    if not pattern.search(readme):
-        raise ValueError(f"the README holds no {OPENING} … {CLOSING}; put them where the results should stand")
-    return pattern.sub(lambda match: f"{OPENING}\n{section}{CLOSING}", readme, count=1)
+    if not pattern.search(text):
+        raise ValueError(f"the document holds no {OPENING} … {CLOSING}; put them where the results should stand")
+    return pattern.sub(lambda match: f"{OPENING}\n{section}{CLOSING}", text, count=1)
 
 
 def section(folder: Path = records.RESULTS) -> str:
-    """Return the tables and sentences of every benchmark that has results."""
+    """Return the tables, sentences and pictures of every benchmark that has results, for the page on benchmarks."""
     parts = []
     for name, words in WRITERS.items():
         record = records.read(name, folder)
@@ -45,8 +48,38 @@ def section(folder: Path = records.RESULTS) -> str:
             parts.append(words(record))
     for name, words in PICTURES.items():
         if (folder / f"{name}.png").exists():
-            parts.append(f"![{words}](benchmarks/results/{name}.png)\n")
+            parts.append(f"![{words}](../benchmarks/results/{name}.png)\n")
     return "\n".join(parts)
+
+
+def short_section(folder: Path = records.RESULTS) -> str:
+    """Return the one table of the README; empty if that benchmark has not been run."""
+    record = records.read("metrics", folder)
+    return metrics(record) if record else ""
+
+
+SECTIONS: dict[Path, Callable[[Path], str]] = {README: short_section, PAGE: section}
+"""The documents that hold results, and what stands between their markers."""
+
+
+def metrics(record: Record) -> str:
+    """Return the ends of conjugate gradients under each metric: losses, accuracies, stimuli without a stable fixed point."""
+    seeds = len({row["seed"] for row in record["rows"]})
+    words = (
+        f"Conjugate gradients on {TRAINING} digits, n = {UNITS}, {BUDGET} evaluations, {seeds} seeds: least to largest (median)"
+    )
+    rows = [
+        [metric, spread(runs, "loss", ".2f"), spread(runs, "accuracy", ".1%"), spread(runs, "unstable", ".0f")]
+        for metric, runs in by_metric(record["rows"]).items()
+    ]
+    headings = ["metric", "training loss", "test accuracy", "stimuli without a stable fixed point"]
+    return f"{measured(words, record)}\n\n{table(headings, rows)}"
+
+
+def spread(runs: list[Row], key: str, form: str) -> str:
+    """Return the least, the largest and the median value of a figure over runs."""
+    values = [row[key] for row in runs]
+    return f"{min(values):{form}} to {max(values):{form}} ({statistics.median(values):{form}})"
 
 
 def peers(record: Record) -> str:
@@ -283,6 +316,7 @@ def measured(words: str, record: Record, *, versions: bool = False) -> str:
 
 
 WRITERS: dict[str, Callable[[Record], str]] = {
+    "metrics": metrics,
     "peers": peers,
     "products": products,
     "released": released,

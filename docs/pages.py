@@ -1,4 +1,4 @@
-"""What the build makes from the code: API reference, table of metrics, first picture; and the check that nothing is missing."""
+"""What the build makes from the code: API reference and table of metrics; and the check that nothing is missing."""
 
 import ast
 import inspect
@@ -8,16 +8,11 @@ from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 
-from matplotlib.figure import Figure
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 
-from riemannrnn.cli.compare import digits_task
-from riemannrnn.learning import compare
-from riemannrnn.learning.contenders import Contender
 from riemannrnn.learning.geometries import metrics_table
-from riemannrnn.plots import plot_losses, save_figure
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
@@ -49,9 +44,6 @@ def write(app=None):
     for name in MODULES:
         (GENERATED / f"{name}.rst").write_text(api_page(import_module(name)), encoding="utf-8")
     (GENERATED / "metrics.md").write_text(metrics_table() + "\n", encoding="utf-8")
-    picture = GENERATED / "comparison.png"
-    if not picture.exists():  # `make docs` begins with none; a quick build by hand keeps it
-        draw_comparison(picture)
 
 
 def public_names(module: ModuleType) -> list[str]:
@@ -154,19 +146,3 @@ def check_complete(app, env):
     if missing:
         raise ExtensionError(f"public but not documented: {', '.join(missing)}; give the module a page in docs/pages.py")
     logging.getLogger(__name__).info("every public name is documented")
-
-
-def draw_comparison(path: Path) -> None:
-    """Draw the first picture: how far four metrics come within one budget, from one starting point."""
-    metrics = {"euclidean": "additive", "resolvent": "geodesic", "monotone": "geodesic", "scaled-monotone": "geodesic"}
-    task = digits_task(units=40, radius=0.5, activation="tanh", training_size=200, seed=0, dtype="float64")
-    contenders = [Contender(metric, retraction, "conjugate-gradient") for metric, retraction in metrics.items()]
-    entries = compare(task, contenders, budget=60).entries
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    ax = plot_losses(entries, "evaluations", figure.add_subplot())
-    for line, entry in zip(ax.get_lines(), entries, strict=True):
-        line.set(linestyle="-", label=f"{entry.contender.metric}: {entry.training_loss:.2f}")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title("One network, one start, one solver: what the metric changes", fontsize=10)
-    ax.legend(title="metric: loss at the end", frameon=False, fontsize=8, title_fontsize=8)
-    save_figure(figure, path)

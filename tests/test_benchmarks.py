@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
 
-from benchmarks import learning, records, tables, timing, training
+from benchmarks import drawing, learning, metrics, records, tables, timing, training
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.counting import count_products
@@ -22,19 +22,43 @@ from riemannrnn import RateNetwork
 from riemannrnn.datasets import load_digits
 
 
-def test_the_readme_says_what_the_results_say() -> None:
-    section = tables.section()
-    if not section:
-        pytest.skip("no results have been recorded")
-    readme = tables.README.read_text(encoding="utf-8")
-    assert tables.with_section(readme, section) == readme
+@pytest.mark.parametrize("document", tables.SECTIONS, ids=lambda path: path.name)
+def test_documents_say_what_the_results_say(document: Path) -> None:
+    section = tables.SECTIONS[document](records.RESULTS)
+    assert section
+    text = document.read_text(encoding="utf-8")
+    assert tables.with_section(text, section) == text
 
 
-def test_the_readme_has_a_place_for_the_results() -> None:
-    readme = tables.README.read_text(encoding="utf-8")
-    assert "| 100 |" in tables.with_section(readme, "| 100 |\n")
+@pytest.mark.parametrize("document", tables.SECTIONS, ids=lambda path: path.name)
+def test_documents_have_a_place_for_the_results(document: Path) -> None:
+    assert "| 100 |" in tables.with_section(document.read_text(encoding="utf-8"), "| 100 |\n")
+
+
+def test_a_document_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="holds no"):
         tables.with_section("no markers", "")
+
+
+def test_metrics_are_compared_from_one_start_within_the_budget(tmp_path: Path) -> None:
+    task = metrics.digits(0, units=20, training=50)
+    rows = [metrics.learn(metric, 0, task, budget=8) for metric in metrics.RETRACTIONS]
+    starts = [row["curve"][0][1] for row in rows if row["metric"] != "monotone"]
+    assert starts == pytest.approx([starts[0]] * 3)
+    for row in rows:
+        assert row["curve"][-1][0] <= 8
+        assert row["loss"] == pytest.approx(row["curve"][-1][1], rel=1e-6)
+        assert row["loss"] < row["curve"][0][1]
+    records.write("metrics", rows, tmp_path)
+    drawing.draw_metrics(rows, tmp_path / "metrics.png")
+    assert (tmp_path / "metrics.png").stat().st_size > 1000
+    assert f"| monotone | {rows[-1]['loss']:.2f} to" in tables.short_section(tmp_path)
+
+
+def test_the_median_holds_the_last_accepted_loss() -> None:
+    curves = ([[1, 4.0], [3, 2.0]], [[1, 6.0], [2, 1.0]], [[1, 5.0]])
+    rows = [{"metric": "a", "curve": curve} for curve in curves]
+    assert metrics.median_curve(rows, budget=3) == [5.0, 4.0, 2.0]
 
 
 def test_rows_are_replaced_setting_by_setting() -> None:
