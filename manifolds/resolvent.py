@@ -52,6 +52,17 @@ class Resolvent(Chart):
         self._at = PointCache(partial(_ResolventPoint, gain=self._gain))
         self._step = PointCache(partial(_relative_step, self._at, self._gain), size=1)  # a step is bounded, then taken
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {} if self._gain is None else {"gains": self._gain.shape[0]}
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        if shape[0] != shape[1] or (self._gain is not None and self._gain.shape != shape[:1]):
+            gains = "no gains" if self._gain is None else f"{self._gain.shape[0]} gains"
+            raise InvalidArrayError(
+                f"{gains} for points of shape {shape}", "I − G W needs a square point and one gain a row", "Make them fit"
+            )
+
     def value(self, point: Array) -> Array:
         inverse = self._at(point).right_inverse
         return copied(inverse) if self._gain is None else inverse / self._gain[:, None]

@@ -18,6 +18,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import DTypeLike, NDArray
 
+from manifolds.summary import Summarised
 from riemannrnn.backend import Namespace, to_backend
 from riemannrnn.idx import DATA_VARIABLE, WHERE, DatasetError, read_idx, write_idx
 
@@ -27,8 +28,8 @@ _PIXELS = (28, 28)
 _MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}  # in OpenML's order of rows
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Summarised):
     """Static stimuli with a class label each.
 
     Parameters
@@ -83,6 +84,11 @@ class Dataset:
                 f"0 .. {n_classes - 1}: renumber them, or give n_classes={largest + 1}"
             )
         object.__setattr__(self, "n_classes", n_classes)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        stimuli, inputs = self.stimuli.shape
+        return {"name": self.name, "stimuli": stimuli, "inputs": inputs, "classes": self.n_classes, "dtype": self.stimuli.dtype}
 
     def split(self, *sizes: int, seed: int | np.random.Generator) -> tuple[Dataset, ...]:
         """Draw disjoint random subsets of the given sizes.

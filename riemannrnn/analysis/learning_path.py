@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from manifolds import Array, WeightManifold
+from manifolds.summary import Summarised
 from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.recorded import RecordedRun
@@ -21,7 +22,7 @@ TIMES = 41
 
 
 @final
-class LearningPath:
+class LearningPath(Summarised):
     """The points that learning went through, and every question of the geometry of its path.
 
     Parameters
@@ -64,6 +65,11 @@ class LearningPath:
             raise ValueError(f"{len(points)} points make no path; pass two at least")
         if self.steps.shape != (len(points),) or not np.all(np.diff(self.steps) > 0):
             raise ValueError(f"the steps do not increase from point to point, one for each of {len(points)}")
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        steps = f"{int(self.steps[0])} to {int(self.steps[-1])}"
+        return {"name": self.name, "points": len(self.points), "steps": steps, "units": self.n_units}
 
     @classmethod
     def of_run(cls, run: RecordedRun, cost: FixedPointCost | None = None) -> "LearningPath":

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from manifolds import Array
+from manifolds.summary import Summarised
 from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT, open_path
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.learning.cost import FixedPointCost
@@ -29,7 +30,7 @@ class RecordedRunError(ValueError):
 
 
 @final
-class RecordedRun(Sequence[Array]):
+class RecordedRun(Summarised, Sequence[Array]):
     """The points W of a recorded run, in float64, read from the disk one at a time; made by `read_run`.
 
     Attributes
@@ -51,6 +52,11 @@ class RecordedRun(Sequence[Array]):
         log = file["log"][:]
         self.steps, self.losses, self._checksums = log["step"], log["loss"], log["checksum"]
         self._weights = file["weights"]
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        steps = f"{int(self.steps[0])} to {int(self.steps[-1])}"
+        return {"folder": self.folder, "points": len(self), "steps": steps, "units": self.n_units}
 
     @property
     def name(self) -> str:

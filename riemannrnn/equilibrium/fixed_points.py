@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
 from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, to_numpy
+from manifolds.summary import Summarised
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
@@ -40,8 +41,8 @@ class FixedPointError(ArithmeticError):
         return str(self.args[0])
 
 
-@dataclass(frozen=True)
-class FixedPoints:
+@dataclass(frozen=True, repr=False)
+class FixedPoints(Summarised):
     """Fixed points r = f(W r + x) of a batch of stimuli.
 
     Attributes
@@ -82,6 +83,21 @@ class FixedPoints:
     activation: Activation
     connectivity: Connectivity
     plan: Plan | None = field(default=None, repr=False, compare=False)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        stimuli, units = self.rates.shape
+        facts: dict[str, object] = {"stimuli": stimuli, "units": units, "converged": int(to_numpy(self.converged).sum())}
+        if stimuli:
+            facts |= {
+                "largest residual": f"{float(to_numpy(self.residual).max()):.1e}",
+                "most iterations": int(to_numpy(self.iterations).max()),
+            }
+        return facts | {"activation": self.activation.name, "solver": self.solver, "dtype": str(self.rates.dtype)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the plan, which is only a shortcut: a copy solves its linear systems without it."""
+        return vars(self) | {"plan": None}
 
     @property
     def status(self) -> list[str]:

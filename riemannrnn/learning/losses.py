@@ -11,10 +11,11 @@ from autograd import grad
 from manifolds import Array
 from manifolds.arrays import all_finite
 from manifolds.autograd_chart import vanishing_derivatives
+from manifolds.summary import Summarised
 from riemannrnn.backend import check_backend, check_numpy
 
 
-class Loss(ABC):
+class Loss(Summarised, ABC):
     """L(y) of the outputs y of each stimulus; the cost is its mean over stimuli. Outputs have shape (batch, k)."""
 
     @abstractmethod
@@ -61,6 +62,9 @@ class SquaredError(Loss):
 
     def __init__(self, targets: Array) -> None:
         self.targets = targets
+
+    def summary(self) -> dict[str, object]:
+        return {"targets": tuple(self.targets.shape), "dtype": self.targets.dtype}
 
     def value(self, outputs: Array) -> Array:
         difference = self.gradient(outputs)
@@ -111,6 +115,10 @@ class CrossEntropy(Loss):
                 f"the labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; pass one integer a stimulus"
             )
         self.labels = labels
+
+    def summary(self) -> dict[str, object]:
+        count, xp = self.labels.shape[0], array_namespace(self.labels)
+        return {"labels": count} | ({"from": int(xp.min(self.labels)), "to": int(xp.max(self.labels))} if count else {})
 
     def value(self, outputs: Array) -> Array:
         xp = array_namespace(outputs)
@@ -171,7 +179,12 @@ class AutogradLoss(Loss):
     def __init__(self, function: Callable[[Array, Array], Array], targets: Array) -> None:
         self._function = function
         self.targets = targets
-        self._gradient = grad(lambda outputs: anp.sum(function(outputs, self.targets)))
+
+    def summary(self) -> dict[str, object]:
+        return {"function": getattr(self._function, "__name__", type(self._function).__name__), "targets": len(self.targets)}
+
+    def _gradient(self, outputs: Array) -> Array:
+        return grad(lambda moved: anp.sum(self._function(moved, self.targets)))(outputs)
 
     def value(self, outputs: Array) -> Array:
         check_numpy("AutogradLoss", outputs)
