@@ -19,7 +19,7 @@ from array_api_compat import array_namespace, device
 from numpy.typing import DTypeLike, NDArray
 
 from manifolds.summary import Summarised
-from riemannrnn.backend import Namespace, to_backend
+from riemannrnn.backend import Namespace, as_array, to_backend
 from riemannrnn.idx import DATA_VARIABLE, WHERE, DatasetError, read_idx, write_idx
 
 __all__ = ["DATA_VARIABLE", "Dataset", "DatasetError", "fetch_mnist", "load_digits", "load_mnist", "mnist_folder", "read_idx"]
@@ -57,6 +57,8 @@ class Dataset(Summarised):
 
     def __post_init__(self) -> None:
         """Check shapes, types and labels, and count the classes where that is left to us."""
+        for name in ("stimuli", "labels"):
+            object.__setattr__(self, name, self._array(name))
         stimuli, labels = self.stimuli, self.labels
         if stimuli.ndim != 2 or not np.issubdtype(stimuli.dtype, np.floating):
             raise DatasetError(
@@ -84,6 +86,14 @@ class Dataset(Summarised):
                 f"0 .. {n_classes - 1}: renumber them, or give n_classes={largest + 1}"
             )
         object.__setattr__(self, "n_classes", n_classes)
+
+    def _array(self, name: str) -> Any:
+        """Return the stimuli or the labels as an array; they may be a list or a table."""
+        values = getattr(self, name)
+        try:
+            return as_array(name, values, np.float64 if name == "stimuli" and isinstance(values, list) else None)
+        except ValueError as error:
+            raise DatasetError(f"{self.name}: {error}") from error
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""

@@ -10,7 +10,7 @@ import numpy as np
 from manifolds import Array
 from manifolds.arrays import Point, arrays_of, map_arrays
 from manifolds.summary import Summarised
-from riemannrnn.backend import Namespace, check_backend, namespace, to_backend
+from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.chunks import product
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.network.activations import Activation, as_activation
@@ -127,13 +127,16 @@ class RateNetwork(Summarised):
     def drive(self, stimuli: Array) -> Array:
         """Return the external drive x = W_in s of each unit, shape (batch, n), for stimuli of shape (batch, n_inputs).
 
+        Stimuli may be an array, a list, or a table with `to_numpy`; integers and lists take the dtype of the network.
+
         Raises
         ------
         ValueError
-            For stimuli of another shape.
+            For stimuli of another shape, a masked array, or values that are not numbers.
         BackendError
             For stimuli of another backend.
         """
+        stimuli = as_array("stimuli", stimuli, self.dtype, self.namespace)
         check_backend("stimuli", stimuli, self.namespace)
         width = self.n_units if self.input_weights is None else self.input_weights.shape[1]
         if stimuli.ndim != 2 or stimuli.shape[1] != width:
@@ -146,6 +149,8 @@ class RateNetwork(Summarised):
 
     def solve(self, weights: Point, drive: Array, **options: Any) -> FixedPoints:
         """Return the fixed points for an external drive of shape (batch, n); options as for `solve_fixed_points`."""
+        weights = map_arrays(lambda each: as_array("weights", each, self.dtype, self.namespace), weights)
+        drive = as_array("drive", drive, self.dtype, self.namespace)
         for array in arrays_of(weights):
             check_backend("weights", array, self.namespace)
         return solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)

@@ -205,8 +205,8 @@ def test_signed_weights_refuse_other_signs():
     ("chart", "message"),
     [
         (SignedLog(np.ones(10)), r"10 signs for points of shape \(20, 20\): each column has one sign. Pass 20 signs"),
-        (Resolvent(np.ones(10)), r"10 gains for points of shape \(20, 20\)"),
-        (Composition(Resolvent(np.ones(10)), Identity()), "10 gains for points of shape"),
+        (Resolvent(np.ones(10)), r"a point of shape \(20, 20\) with gains of shape \(10,\)"),
+        (Composition(Resolvent(np.ones(10)), Identity()), "with gains of shape"),
         (Composition(Identity(), SignedLog(np.ones(10))), "10 signs for points of shape"),
     ],
     ids=["signs", "gains", "outer", "inner"],

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_array_api_obj
 
 from manifolds import Array
-from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, to_numpy
+from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, map_arrays, to_numpy
 from manifolds.summary import Summarised
+from riemannrnn.backend import as_array
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
@@ -177,13 +178,14 @@ def solve_fixed_points(
     FixedPointError
         Under "raise", if a stimulus did not converge; carries the result.
     ValueError
-        For arrays whose shapes or dtypes do not fit, weights that are not finite, a negative tolerance or number of iterations,
-        or an unknown solver or policy. (NaN in the drive is the failure of that stimulus alone.)
+        For masked arrays, arrays whose shapes or dtypes do not fit, weights that are not finite, a negative tolerance or
+        number of iterations, or an unknown solver or policy. (NaN in the drive is the failure of that stimulus alone.)
     """
     f = as_activation(activation)
     connectivity = connectivity or Dense()
     if on_failure not in get_args(OnFailure):
         raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
+    weights, drive, initial_rates = _as_arrays(weights, drive, initial_rates)
     _check_arrays(weights, drive, initial_rates)
     connectivity.check(weights, drive.shape[1])
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
@@ -206,6 +208,15 @@ def solve_fixed_points(
         plan=plan,
     )
     return _apply_policy(result, on_failure)
+
+
+def _as_arrays(weights: Point, drive: Any, initial_rates: Any) -> tuple[Point, Array, Array | None]:
+    """Return arrays of what may be lists or tables; integers and lists take the floating dtype of the others."""
+    arrays = (each for each in (*arrays_of(weights), drive) if is_array_api_obj(each))
+    dtype = next((str(each.dtype).rpartition(".")[2] for each in arrays if is_single_or_double(each)), "float64")
+    weights = map_arrays(lambda each: as_array("weights", each, dtype), weights)
+    rates = None if initial_rates is None else as_array("initial rates", initial_rates, dtype)
+    return weights, as_array("drive", drive, dtype), rates
 
 
 def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> None:
