@@ -16,6 +16,7 @@ from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT, open_path
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
+from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import single_residual
 from riemannrnn.rate_network import RateNetwork
 
@@ -129,6 +130,23 @@ class RecordedRun(Summarised, Sequence[Array]):
         stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
         residual = single_residual(self.n_units) if network.dtype == np.float32 else None
         return FixedPointCost(network, stimuli, CrossEntropy(labels), tolerance=residual, max_iterations=200)
+
+    def task(self, most: int | None = MOST_STIMULI) -> Task:
+        """Return the network, the first W and the first stimuli of the training set, in float64, for the metrics made of them.
+
+        Raises as `cost` does.
+        """
+        cost = self.cost(most)
+        network = RateNetwork(**{**self.settings["network"], "dtype": "float64"})
+        data = _training_data(self.settings["data"], network.dtype)
+        part = Dataset(data.name, data.stimuli[: len(cost.drive)], data.labels[: len(cost.drive)], data.n_classes)
+        return Task(network, self[0], part, part, part)
+
+    @property
+    def manifold(self) -> str | None:
+        """The name of the manifold that the run learned on, where the recorder was told one."""
+        name = self.settings.get("training", {}).get("manifold")
+        return name if isinstance(name, str) else None
 
     def close(self) -> None:
         """Close the file."""

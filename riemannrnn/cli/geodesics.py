@@ -15,7 +15,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from riemannrnn.analysis import DEFAULT_METRICS, METRICS, LearningPath, RecordedRun, read_run
+from riemannrnn.analysis import DEFAULT_METRICS, METRIC_NAMES, LearningPath, RecordedRun, read_run
 from riemannrnn.analysis.end_points import SAME_VALLEY, between_ends
 from riemannrnn.analysis.recorded import MOST_STIMULI
 from riemannrnn.analysis.report import gather, numbers, runs_table
@@ -36,7 +36,7 @@ def geodesics_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of trainings that recorded their path.")],
     metric: Annotated[
         list[str] | None,
-        typer.Option(help=f"One of {', '.join(METRICS)}; repeatable.", show_default=", ".join(DEFAULT_METRICS)),
+        typer.Option(help=f"One of {', '.join(METRIC_NAMES)}; repeatable.", show_default="euclidean, and the run's own"),
     ] = None,
     stimuli: Annotated[int, typer.Option(min=1, help="Training stimuli to evaluate, at most.")] = MOST_STIMULI,
     animation: Annotated[str, typer.Option(help="gif, mp4 (needs ffmpeg) or none.")] = "gif",
@@ -45,7 +45,6 @@ def geodesics_command(
     ] = None,
 ) -> None:
     """Say how far, how straight and how near to the edge training runs went, under one metric or several."""
-    names = list(dict.fromkeys(metric or DEFAULT_METRICS))
     with ExitStack() as opened:
         try:
             if animation not in ("none", *animation_formats()):
@@ -55,6 +54,7 @@ def geodesics_command(
             recorded = [opened.enter_context(read_run(folder)) for folder in runs]
             paths = [LearningPath.of_run(run, run.cost(stimuli)) for run in recorded]
             _name_apart(paths)
+            names = list(dict.fromkeys(metric or _usual_metrics(recorded)))
             metrics = paths[0].metrics(names)
             if len({path.n_units for path in paths}) > 1:
                 raise ValueError("the runs are of networks of different sizes; compare runs of one size")
@@ -87,6 +87,12 @@ def geodesics_command(
         except (ValueError, RunFolderError) as error:
             refuse(error)
     console.print(f"Written to {escape(str(folder))}.", soft_wrap=True)
+
+
+def _usual_metrics(runs: list[RecordedRun]) -> list[str]:
+    """Return the Euclidean metric and those of the manifolds of the runs; the default where none of them tells one."""
+    own = [run.manifold for run in runs if run.manifold in METRIC_NAMES and run.manifold != "low-rank"]
+    return ["euclidean", *map(str, own)] if own else list(DEFAULT_METRICS)
 
 
 def _refuse_strangers(runs: list[RecordedRun]) -> None:
