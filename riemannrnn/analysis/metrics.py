@@ -26,7 +26,8 @@ METRICS: Mapping[str, Callable[[int], WeightManifold]] = {
     "left-invariant": left_invariant,
     "right-invariant": right_invariant,
 }
-"""Those whose points are W, from the number of units. The first two are the default where a run has no manifold: ΔW1's own metric, and the paper's."""
+"""Those whose points are W, from the number of units. The first two are the default where a run has no manifold: they are the
+metrics of ΔW1 and of the paper."""
 
 METRIC_NAMES = tuple(GEOMETRIES)
 """Every name of a manifold."""

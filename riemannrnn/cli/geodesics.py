@@ -19,6 +19,7 @@ from riemannrnn.analysis import DEFAULT_METRICS, METRIC_NAMES, LearningPath, Rec
 from riemannrnn.analysis.end_points import SAME_VALLEY, between_ends
 from riemannrnn.analysis.recorded import MOST_STIMULI
 from riemannrnn.analysis.report import gather, numbers, runs_table
+from riemannrnn.analysis.verdict import verdict
 from riemannrnn.cli.common import INTERRUPTED, console, progress_bars, refuse
 from riemannrnn.plots import geodesics_figure, runs_figure, save_animation, save_figure, write_html
 from riemannrnn.plots.geodesics import animation_formats
@@ -26,8 +27,8 @@ from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, 
 
 CAPTIONS = {
     ".png": "The path of learning: a, on the loss over the plane of its principal components; b, distance from the start over "
-    "length; c, deviation from the geodesic between its ends; d, nearness to what is singular; e, turning; f, loss along the "
-    "way; g, angles between the rules and what was done.",
+    "length; c, deviation from the geodesic between its ends; d, distance from what is singular; e, turning; f, loss along the "
+    "way; g, angles between what was done and the rules that are not perpendicular to it.",
     ".gif": "Learning as a moving picture: the path on its plane, and the loss.",
 }
 
@@ -140,7 +141,7 @@ def _write(data: xr.Dataset, folder: Path, animation: str) -> None:
         pictures += [folder / "learning.gif"] if animation == "gif" else []
     told = [(picture, CAPTIONS[picture.suffix]) for picture in pictures]
     title = f"The path of learning: {data.attrs['title']}"
-    write_html(folder / "report.html", title, numbers(data), data.attrs["notes"].splitlines(), told)
+    write_html(folder / "report.html", title, numbers(data), data.attrs["notes"].splitlines(), told, verdict(data))
 
 
 def _print(data: xr.Dataset) -> None:
@@ -150,6 +151,8 @@ def _print(data: xr.Dataset) -> None:
     for number in numbers(data):
         table.add_row(escape(number.name), escape(number.value), escape(number.meaning))
     console.print(table)
+    for sentence in verdict(data):
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
     for note in data.attrs["notes"].splitlines():
         console.print(escape(note), highlight=False, soft_wrap=True)
 
