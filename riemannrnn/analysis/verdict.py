@@ -160,7 +160,7 @@ def _rules(data: xr.Dataset) -> list[str]:
             found.append(f"{when} what was done is nearest to the steps of {near}.")
         elif angles and part is data:
             found.append(
-                f"Along the whole path the steps of all rules are, in the median, within {INFORMATIVE:.0f}° of perpendicular to "
+                f"Along the path the steps of all rules are, in the median, within {INFORMATIVE:.0f}° of perpendicular to "
                 "what was done, which tells nothing."
             )
     return found

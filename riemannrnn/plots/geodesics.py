@@ -195,8 +195,7 @@ def plot_turning(data: xr.Dataset, ax: Axes | None = None) -> Axes:
 def plot_angles(data: xr.Dataset, metric: str, ax: Axes | None = None) -> Axes:
     """Draw the angle between what each rule would have done and what was done, under one metric, smoothed.
 
-    A rule that stays within `INFORMATIVE` degrees of perpendicular to what was done tells nothing, and is named instead of
-    drawn.
+    A rule that stays within `INFORMATIVE` degrees of perpendicular tells nothing, and is named instead of drawn.
     """
     ax = _axes(ax)
     smooth = (
