@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
+from manifolds.summary import Summarised
+
 Array: TypeAlias = Any
 """An array of any namespace of the Python array API standard (NumPy, CuPy, array-api-strict, ...)."""
 
@@ -66,7 +68,7 @@ def to_numpy(a: Array) -> Array:
     return a.get() if hasattr(a, "get") else np.asarray(a)  # CuPy's arrays have it, and refuse to be converted in silence
 
 
-class PointCache(Generic[Work]):
+class PointCache(Summarised, Generic[Work]):
     """Work that is done once per point, however often and from wherever it is asked for.
 
     Points are compared entry by entry with a private copy, so a caller who changes an array in place gets fresh work. The
@@ -96,6 +98,10 @@ class PointCache(Generic[Work]):
         work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
         self._entries = [(copy, work), *self._entries[: self._size - 1]]
         return work
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is remembered, which can be computed again: a copy starts empty."""
+        return vars(self) | {"_entries": []}
 
     def remember(self, point: Point, work: Work) -> None:
         """Take over work that was done elsewhere."""

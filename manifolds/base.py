@@ -65,6 +65,10 @@ class WeightManifold(Parameterization, Manifold):
         self._like = np.empty(0) if like is None else like
         self._validate = validate
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"manifold": self, "dimension": self.dim}
+
     @property
     def typical_dist(self) -> float:
         """Norm of the identity, √n: the scale of both W and A, hence of a trust region."""

@@ -10,17 +10,28 @@ from typing import Literal, TypeAlias, final
 from array_api_compat import array_namespace
 
 from manifolds.arrays import Array
+from manifolds.summary import Summarised
 
 Retraction: TypeAlias = Literal["geodesic", "additive"]
 """How a tangent vector becomes a step: along the geodesic, or by adding it to the point."""
 
 
-class Chart(ABC):
+class Chart(Summarised, ABC):
     """A diffeomorphism φ from an open set of matrices onto an open set of coordinates.
 
     The pullback metric is g_W(U, V) = ⟨Dφ_W[U], Dφ_W[V]⟩ (Lee, *Introduction to Riemannian Manifolds*, 2018, ch. 2).
     All arrays have the shape of the point.
     """
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        """Check that the chart fits points of a shape; by default it fits every shape.
+
+        Raises
+        ------
+        InvalidArrayError
+            For a shape that does not fit.
+        """
+        return
 
     @abstractmethod
     def value(self, point: Array) -> Array:
@@ -138,6 +149,14 @@ class Composition(Chart):
     def __init__(self, outer: Chart, inner: Chart) -> None:
         self._outer = outer
         self._inner = inner
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"outer": repr(self._outer), "inner": repr(self._inner)}
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        self._outer.check_shape(shape)
+        self._inner.check_shape(shape)
 
     def value(self, point: Array) -> Array:
         return self._outer.value(self._inner.value(point))

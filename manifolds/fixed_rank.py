@@ -6,10 +6,11 @@ import numpy as np
 from pymanopt.manifolds.fixed_rank import FixedRankEmbedded, _FixedRankPoint, _FixedRankTangentVector
 
 from manifolds.arrays import Array, Point
+from manifolds.summary import Summarised
 
 
 @final
-class FixedRank(FixedRankEmbedded):
+class FixedRank(Summarised, FixedRankEmbedded):
     """pymanopt's `FixedRankEmbedded`, with the same points (u, s, vᵀ) and tangent vectors (U_p, M, V_p), for large matrices.
 
     In pymanopt 2.2.1 `transport`, hence `ConjugateGradient`, forms an m×n matrix on its way, float32 becomes float64 in the
@@ -39,6 +40,11 @@ class FixedRank(FixedRankEmbedded):
         super().__init__(m, n, k)
         self._shapes = (m, k), (k, k), (n, k)
         self._generator = np.random.default_rng(seed)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        (m, k), _, (n, _) = self._shapes
+        return {"matrices": f"{m}×{n}", "rank": k, "dimension": self.dim}
 
     def projection(self, point: Point, vector: Point) -> Point:
         """Return the tangent vector nearest to a matrix, an array or a triple (U, S, V) that stands for U S Vᵀ."""

@@ -1,9 +1,10 @@
 """How the points of a manifold stand for recurrent weights; on most manifolds a point is the weights themselves."""
 
 from manifolds.arrays import Array, Point
+from manifolds.summary import Summarised
 
 
-class Parameterization:
+class Parameterization(Summarised):
     """The map from points to weights W, with its derivatives; here the identity, for subclasses to override.
 
     Costs and rules see points and vectors of the manifold, solvers of fixed points see W.

@@ -28,6 +28,11 @@ class PullbackManifold(WeightManifold):
     retraction, seed, like, validate
         See `WeightManifold`.
 
+    Raises
+    ------
+    InvalidArrayError
+        For a chart that does not fit the shape, such as `SignedLog` with another number of signs.
+
     Examples
     --------
     >>> from manifolds import PullbackManifold, Resolvent
@@ -49,6 +54,7 @@ class PullbackManifold(WeightManifold):
         validate: bool = False,
     ) -> None:
         shape = n if isinstance(n, tuple) else (int(n), int(n))
+        chart.check_shape(shape)
         name = f"{type(chart).__name__} manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
         super().__init__(name, shape, retraction, seed=seed, like=like, validate=validate)
         self.chart = chart

@@ -52,6 +52,14 @@ class Resolvent(Chart):
         self._at = PointCache(partial(_ResolventPoint, gain=self._gain))
         self._step = PointCache(partial(_relative_step, self._at, self._gain), size=1)  # a step is bounded, then taken
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {} if self._gain is None else {"gains": self._gain.shape[0]}
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        if shape[0] != shape[1] or (self._gain is not None and self._gain.shape != shape[:1]):
+            raise _misfit(shape, self._gain)
+
     def value(self, point: Array) -> Array:
         inverse = self._at(point).right_inverse
         return copied(inverse) if self._gain is None else inverse / self._gain[:, None]
@@ -152,12 +160,7 @@ class _ResolventPoint:
 
     def __init__(self, point: Array, gain: Array | None) -> None:
         if point.shape[0] != point.shape[1] or (gain is not None and gain.shape != point.shape[:1]):
-            shape = None if gain is None else tuple(gain.shape)
-            raise InvalidArrayError(
-                f"a point of shape {tuple(point.shape)} with gains of shape {shape}",
-                "I − G W needs a square point and one gain a row",
-                "Make them fit",
-            )
+            raise _misfit(tuple(point.shape), gain)
         if gain is not None and gain.dtype != point.dtype:
             raise InvalidArrayError(
                 f"gains of dtype {gain.dtype} at a point of dtype {point.dtype}",
@@ -228,3 +231,11 @@ def _relative_step(at: PointCache[_ResolventPoint], gain: Array | None, start: t
 def _gained(matrix: Array, gain: Array | None) -> Array:
     """Return M G."""
     return matrix if gain is None else matrix * gain
+
+
+def _misfit(shape: tuple[int, ...], gain: Array | None) -> InvalidArrayError:
+    return InvalidArrayError(
+        f"a point of shape {shape} with gains of shape {None if gain is None else tuple(gain.shape)}",
+        "I − G W needs a square point and one gain a row",
+        "Make them fit",
+    )

@@ -68,6 +68,11 @@ class ScaledMonotoneManifold(Parameterization, Product):
         scales = PullbackManifold(Identity(), (n, 1), seed=generator, like=like, validate=validate)
         super().__init__([self.monotone, scales])
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        n = self.monotone.shape[0]
+        return {"points": f"[M, ε] of shapes ({n}, {n}) and ({n}, 1)", "dimension": self.dim, "growth": self.growth}
+
     def point_at(self, weights: Array) -> list[Array]:
         """Return the point [W, 0] for monotone weights.
 

@@ -41,6 +41,18 @@ class SignedLog(Chart):
             raise InvalidArrayError("signs other than 1 and −1", "a unit excites or inhibits", "Pass one sign a column")
         self._signs = copied(signs)
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"units": self._signs.shape[0], "inhibitory": int(array_namespace(self._signs).count_nonzero(self._signs < 0))}
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        if self._signs.shape != shape[1:]:
+            raise InvalidArrayError(
+                f"{self._signs.shape[0]} signs for points of shape {shape}",
+                "each column has one sign",
+                f"Pass {shape[1]} signs, or a manifold of {self._signs.shape[0]} units",
+            )
+
     def value(self, point: Array) -> Array:
         return array_namespace(point).log(abs(self._checked(point)))
 

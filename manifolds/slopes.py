@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifolds.arrays import Array, frobenius_norm
+from manifolds.summary import Summarised
 
 SLOPE_TOLERANCE = 0.2
 """A slope may fall short of the expected power by so much."""
@@ -27,12 +28,17 @@ class CheckResult:
         return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class CheckReport:
+@dataclass(frozen=True, repr=False)
+class CheckReport(Summarised):
     """Outcome of all checks of a manifold: true if every one passed; prints a line a check."""
 
     subject: str
     results: tuple[CheckResult, ...]
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        failed = ", ".join(result.name for result in self.results if not result) or "none"
+        return {"subject": self.subject, "checks": len(self.results), "failed": failed}
 
     def __bool__(self) -> bool:
         return all(self.results)

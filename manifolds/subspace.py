@@ -75,6 +75,10 @@ class SubspaceManifold(WeightManifold):
         self.manifold = manifold
         self.subspace = subspace
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"subspace": self.subspace.name, "of": self.manifold, "dimension": self.dim}
+
     @property
     def dim(self) -> int:
         """Dimension of the subspace."""

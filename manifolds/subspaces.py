@@ -1,7 +1,8 @@
 """Linear subspaces of matrices, each given by its orthogonal projection: masks, symmetric weights, tied weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class Subspace:
     """
 
     name: str
-    project: Callable[[Array], Array]
+    project: Callable[[Array], Array] = field(repr=False)
     dimension: int
 
 
@@ -42,14 +43,7 @@ def mask(present: Array) -> Subspace:
     kept = np.array(present, dtype=bool)
     if kept.ndim != 2:
         raise InvalidArrayError(f"a mask of shape {kept.shape}", "it tells which entries of a matrix are free", "Pass a matrix")
-    placed = _Placed(kept)
-
-    def project(matrix: Array) -> Array:
-        xp, (here,) = array_namespace(matrix), placed(matrix)
-        # Ten times faster than `where` for a random mask; the sum makes 0 of −0.
-        return matrix * xp.astype(here, matrix.dtype) + 0.0
-
-    return Subspace(f"mask of {int(kept.sum())} weights", project, int(kept.sum()))
+    return Subspace(f"mask of {int(kept.sum())} weights", partial(_masked, _Placed(kept)), int(kept.sum()))
 
 
 def zero_diagonal(n: int) -> Subspace:
@@ -59,7 +53,7 @@ def zero_diagonal(n: int) -> Subspace:
 
 def symmetric(n: int) -> Subspace:
     """Return the symmetric n×n matrices."""
-    return Subspace(f"symmetric {n}×{n}", lambda matrix: (matrix + matrix.T) / 2, n * (n + 1) // 2)
+    return Subspace(f"symmetric {n}×{n}", _symmetric_part, n * (n + 1) // 2)
 
 
 def tied(labels: Array) -> Subspace:
@@ -88,15 +82,8 @@ def tied(labels: Array) -> Subspace:
     members = np.full((names.size, sizes.max(initial=0)), flat.size)  # one past the last entry: a zero
     place = np.concatenate([np.arange(size) for size in sizes]) if names.size else np.empty(0, int)
     members[np.repeat(np.arange(names.size), sizes), place] = np.flatnonzero(used)[np.argsort(groups, kind="stable")]
-
     placed = _Placed(members.reshape(-1), group_of, sizes)
-
-    def project(matrix: Array) -> Array:
-        xp, (gather, spread, counts) = array_namespace(matrix), placed(matrix)
-        sums = xp.sum(xp.reshape(_take(matrix, gather), members.shape), axis=1)
-        return xp.reshape(_take(sums / xp.astype(counts, matrix.dtype), spread), matrix.shape)
-
-    return Subspace(f"{names.size} tied weights", project, int(names.size))
+    return Subspace(f"{names.size} tied weights", partial(_tied_means, placed), int(names.size))
 
 
 def toeplitz(n: int) -> Subspace:
@@ -109,6 +96,23 @@ def circulant(n: int) -> Subspace:
     return tied(np.subtract.outer(np.arange(n), np.arange(n)) % n)
 
 
+def _masked(placed: "_Placed", matrix: Array) -> Array:
+    xp, (here,) = array_namespace(matrix), placed(matrix)
+    # Ten times faster than `where` for a random mask; the sum makes 0 of −0.
+    return matrix * xp.astype(here, matrix.dtype) + 0.0
+
+
+def _symmetric_part(matrix: Array) -> Array:
+    return (matrix + matrix.T) / 2
+
+
+def _tied_means(placed: "_Placed", matrix: Array) -> Array:
+    """Return the matrix with each entry replaced by the mean of its group."""
+    xp, (gather, spread, counts) = array_namespace(matrix), placed(matrix)
+    sums = xp.sum(xp.reshape(_take(matrix, gather), (counts.shape[0], -1)), axis=1)
+    return xp.reshape(_take(sums / xp.astype(counts, matrix.dtype), spread), matrix.shape)
+
+
 class _Placed:
     """Constant arrays, copied to the device where they are used when first used there."""
 
@@ -116,6 +120,10 @@ class _Placed:
         self._arrays = arrays
         self._copies: tuple[Array, ...] = arrays
         self._place: tuple[Any, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the copies on a device: a copy of this object makes its own."""
+        return {"_arrays": self._arrays, "_copies": self._arrays, "_place": None}
 
     def __call__(self, like: Array) -> tuple[Array, ...]:
         xp, place = array_namespace(like), (array_namespace(like), device(like))

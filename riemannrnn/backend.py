@@ -3,6 +3,7 @@
 from typing import Any, TypeAlias, cast
 
 import array_api_compat.numpy
+import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_numpy_array
 
 from manifolds import Array
@@ -102,6 +103,74 @@ def to_backend(array: Array, backend: str | Namespace) -> Array:
     """
     xp = namespace(backend)
     return array if array_namespace(array) is xp else xp.asarray(to_numpy(array))
+
+
+def as_array(name: str, values: Any, dtype: Any = None, backend: str | Namespace = "numpy") -> Array:
+    """Return what a caller passed as an array: the array itself, or that of a list or a table.
+
+    Arrays of the array API are returned as they are, so that float64 stays float64. Integers, truth values and lists have no
+    floating dtype of their own, and take `dtype`. What has `to_numpy` or `__array__`, such as a table of pandas, becomes a
+    NumPy array.
+
+    Parameters
+    ----------
+    name
+        What it is called in messages, a plural such as "stimuli".
+    values
+        An array, a list, or an object with `to_numpy` or `__array__`.
+    dtype
+        The floating dtype that integers and lists take. None: integers stay integers.
+    backend
+        Where an array made from a list is put.
+
+    Raises
+    ------
+    ValueError
+        For a masked array, for rows of different lengths, and for values that are not numbers.
+
+    Examples
+    --------
+    >>> as_array("stimuli", [[0, 1], [1, 0]], "float32").dtype
+    dtype('float32')
+    """
+    check_unmasked(name, values)
+    if is_array_api_obj(values) and not is_numpy_array(values):
+        return _floating(values, dtype)
+    try:
+        found = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+        check_unmasked(name, found)
+        found = found.astype(np.float64) if found.dtype == object else found
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the {name} cannot be read as an array of numbers ({error}); pass rows of one length that hold numbers only"
+        ) from error
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"the {name} have dtype {found.dtype}, which holds no real numbers; pass numbers")
+    if not isinstance(values, list | tuple):
+        return _floating(found, dtype)
+    return to_backend(found if dtype is None else found.astype(dtype), backend)
+
+
+def _floating(array: Array, dtype: Any) -> Array:
+    """Return an array of integers or truth values in a floating dtype, and any other as it is."""
+    xp = namespace_of(array)
+    if dtype is None or not xp.isdtype(array.dtype, ("bool", "integral")):
+        return array
+    return xp.astype(array, getattr(xp, str(np.dtype(dtype))))
+
+
+def check_unmasked(name: str, values: Any) -> None:
+    """Check that an array is not masked, since nothing here looks at a mask.
+
+    Raises
+    ------
+    ValueError
+        For a masked array of NumPy.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"the {name} are a masked array, and the mask would be ignored; pass {name}.filled(number), or leave out the rows"
+        )
 
 
 def check_backend(name: str, array: Array, xp: Namespace) -> None:

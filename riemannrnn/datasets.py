@@ -18,7 +18,8 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import DTypeLike, NDArray
 
-from riemannrnn.backend import Namespace, to_backend
+from manifolds.summary import Summarised
+from riemannrnn.backend import Namespace, as_array, to_backend
 from riemannrnn.idx import DATA_VARIABLE, WHERE, DatasetError, read_idx, write_idx
 
 __all__ = ["DATA_VARIABLE", "Dataset", "DatasetError", "fetch_mnist", "load_digits", "load_mnist", "mnist_folder", "read_idx"]
@@ -27,8 +28,8 @@ _PIXELS = (28, 28)
 _MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}  # in OpenML's order of rows
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Summarised):
     """Static stimuli with a class label each.
 
     Parameters
@@ -56,6 +57,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check shapes, types and labels, and count the classes where that is left to us."""
+        for name in ("stimuli", "labels"):
+            object.__setattr__(self, name, self._array(name))
         stimuli, labels = self.stimuli, self.labels
         if stimuli.ndim != 2 or not np.issubdtype(stimuli.dtype, np.floating):
             raise DatasetError(
@@ -83,6 +86,19 @@ class Dataset:
                 f"0 .. {n_classes - 1}: renumber them, or give n_classes={largest + 1}"
             )
         object.__setattr__(self, "n_classes", n_classes)
+
+    def _array(self, name: str) -> Any:
+        """Return the stimuli or the labels as an array; they may be a list or a table."""
+        values = getattr(self, name)
+        try:
+            return as_array(name, values, np.float64 if name == "stimuli" and isinstance(values, list) else None)
+        except ValueError as error:
+            raise DatasetError(f"{self.name}: {error}") from error
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        stimuli, inputs = self.stimuli.shape
+        return {"name": self.name, "stimuli": stimuli, "inputs": inputs, "classes": self.n_classes, "dtype": self.stimuli.dtype}
 
     def split(self, *sizes: int, seed: int | np.random.Generator) -> tuple[Dataset, ...]:
         """Draw disjoint random subsets of the given sizes.

@@ -1,6 +1,7 @@
 """A recurrent network of rate units with a fixed read-in and readout; its recurrent weights are the point that learns."""
 
 from collections.abc import Callable
+from importlib import import_module
 from math import inf
 from typing import Any
 
@@ -8,14 +9,15 @@ import numpy as np
 
 from manifolds import Array
 from manifolds.arrays import Point, arrays_of, map_arrays
-from riemannrnn.backend import Namespace, check_backend, namespace, to_backend
+from manifolds.summary import Summarised
+from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.chunks import product
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity, Dense
 
 
-class RateNetwork:
+class RateNetwork(Summarised):
     """τ ṙ = −r + f(W r + W_in s) with outputs W_out r; W is not part of the network but passed to its methods.
 
     Parameters
@@ -88,6 +90,25 @@ class RateNetwork:
         self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
         self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {
+            "units": self.n_units,
+            "inputs": self.n_units if self.input_weights is None else self.input_weights.shape[1],
+            "outputs": self.n_outputs,
+            "activation": self.activation.name,
+            "connectivity": repr(self.connectivity),
+            "dtype": self.dtype,
+            "backend": self.namespace.__name__.rpartition(".")[2],
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the name of the namespace in the place of the module, which does not pickle."""
+        return vars(self) | {"namespace": self.namespace.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"namespace": import_module(state["namespace"])})
+
     def initial_weights(self, radius: float = 0.5) -> Point:
         """Return random recurrent weights of spectral radius about `radius`; the same at every call.
 
@@ -106,13 +127,16 @@ class RateNetwork:
     def drive(self, stimuli: Array) -> Array:
         """Return the external drive x = W_in s of each unit, shape (batch, n), for stimuli of shape (batch, n_inputs).
 
+        Stimuli may be an array, a list, or a table with `to_numpy`; integers and lists take the dtype of the network.
+
         Raises
         ------
         ValueError
-            For stimuli of another shape.
+            For stimuli of another shape, a masked array, or values that are not numbers.
         BackendError
             For stimuli of another backend.
         """
+        stimuli = as_array("stimuli", stimuli, self.dtype, self.namespace)
         check_backend("stimuli", stimuli, self.namespace)
         width = self.n_units if self.input_weights is None else self.input_weights.shape[1]
         if stimuli.ndim != 2 or stimuli.shape[1] != width:
@@ -125,6 +149,8 @@ class RateNetwork:
 
     def solve(self, weights: Point, drive: Array, **options: Any) -> FixedPoints:
         """Return the fixed points for an external drive of shape (batch, n); options as for `solve_fixed_points`."""
+        weights = map_arrays(lambda each: as_array("weights", each, self.dtype, self.namespace), weights)
+        drive = as_array("drive", drive, self.dtype, self.namespace)
         for array in arrays_of(weights):
             check_backend("weights", array, self.namespace)
         return solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)

@@ -211,12 +211,6 @@ CASES = {
         ValueError,
         "weights are float32, the drive is float64; co",
     ),
-    "integer weights": (
-        lambda: solve_fixed_points(ZERO.astype(int), np.zeros((2, N))),
-        ValueError,
-        "weights has dtype int64; conv",
-    ),
-    "integer drive": (lambda: solve_fixed_points(ZERO, np.zeros((2, N), int)), ValueError, "drive has dtype int64; convert it"),
     "NaN in the weights": (lambda: solve_fixed_points(NAN, np.zeros((2, N))), ValueError, "weights hold NaN .*; find the step"),
     "start of another shape": (
         lambda: solve_fixed_points(ZERO, np.zeros((2, N)), initial_rates=np.zeros((1, N))),

@@ -266,7 +266,7 @@ def test_a_folder_without_a_run_is_refused_in_one_sentence(tmp_path, make, messa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--metric", "hyperbolic"], "metric 'hyperbolic' is unknown; choose one of euclidean, resolvent, monotone"),
+        (["--metric", "hyperbolic"], "metric 'hyperbolic' is unknown; choose one of euclidean, resolvent, gain"),
         (["--animation", "avi"], "animation 'avi' cannot be made here; choose one of gif"),
     ],
 )

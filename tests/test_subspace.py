@@ -8,6 +8,7 @@ from cases import SUBSPACES, N, signs
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import (
+    Composition,
     ConvergenceError,
     Identity,
     InvalidArrayError,
@@ -197,7 +198,22 @@ def test_signed_weights_refuse_other_signs():
     with pytest.raises(InvalidArrayError, match="Pass one sign a column"):
         SignedLog(np.array([1.0, 0.5]))
     with pytest.raises(InvalidArrayError, match="4 signs at a point"):
-        PullbackManifold(SignedLog(signs()), 3).norm(np.ones((3, 3)), np.ones((3, 3)))
+        SignedLog(signs()).value(np.ones((3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("chart", "message"),
+    [
+        (SignedLog(np.ones(10)), r"10 signs for points of shape \(20, 20\): each column has one sign. Pass 20 signs"),
+        (Resolvent(np.ones(10)), r"a point of shape \(20, 20\) with gains of shape \(10,\)"),
+        (Composition(Resolvent(np.ones(10)), Identity()), "with gains of shape"),
+        (Composition(Identity(), SignedLog(np.ones(10))), "10 signs for points of shape"),
+    ],
+    ids=["signs", "gains", "outer", "inner"],
+)
+def test_a_chart_that_does_not_fit_its_manifold_is_refused_when_that_is_made(chart, message):
+    with pytest.raises(InvalidArrayError, match=message):
+        PullbackManifold(chart, 20)
 
 
 def test_a_mask_is_not_the_callers_array():

@@ -109,8 +109,8 @@ MISTAKES = {
         "the rule MetricRule on the Identity manifold .* is made already",
     ),
     "a class": ({"rule": MetricRule}, "rule <class .*MetricRule'> is unknown"),
-    "lists": ({"stimuli": [[0.0] * 64]}, "the stimuli are a list; pass an array"),
-    "a list of labels": ({"labels": [0] * 100}, "the labels are a list; pass an array"),
+    "ragged lists": ({"stimuli": [[0.0] * 64, [0.0]]}, "the stimuli cannot be read as an array of numbers"),
+    "a list of words": ({"labels": ["a"] * 100}, "the labels have dtype <U1, which holds no real numbers; pass numbers"),
     "NaN": (
         {"stimuli": BAD[:, None] + np.zeros((2, 64)), "labels": np.zeros(2, int)},
         "row 1 of the stimuli holds NaN or infinity",

@@ -9,6 +9,7 @@ import xarray as xr
 
 from manifolds import Array, ConvergenceError, WeightManifold
 from riemannrnn.analysis.learning_path import TIMES, LearningPath
+from riemannrnn.analysis.metrics import points_of
 from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
 from riemannrnn.analysis.survey import Progress, ignore
 from riemannrnn.workers import one_blas_thread
@@ -49,13 +50,14 @@ def between_ends(
     """
     if len(paths) < 2 or len({path.n_units for path in paths}) > 1:
         raise ValueError("end points are compared between two runs or more, of networks of one size")
-    ends, judge, notes = [path.points[-1] for path in paths], paths[0], []
+    judge, notes = paths[0], []
     times, shape = np.linspace(0, 1, TIMES), (len(metrics), len(paths), len(paths))
     distance, curves = np.zeros(shape), np.full((*shape, TIMES), nan)
     mean_loss, mean_distance = np.full(len(metrics), nan), np.full(len(metrics), nan)
     pairs = list(combinations(range(len(paths)), 2))
     with one_blas_thread():
         for row, (name, manifold) in enumerate(metrics.items()):
+            ends = [points_of(manifold, path.points)[-1] for path in paths]
             for number, (a, b) in enumerate(pairs):
                 geodesic = Geodesic.between(manifold, ends[a], ends[b])
                 if geodesic.reason:
@@ -66,7 +68,7 @@ def between_ends(
                 progress((row * len(pairs) + number + 1) / (len(metrics) * len(pairs)))
             try:
                 mean = geodesic_mean(manifold, ends)
-                mean_loss[row] = judge.loss(mean)
+                mean_loss[row] = judge.loss(manifold.weights(mean))
                 mean_distance[row] = np.sqrt(np.mean([manifold.dist(mean, end) ** 2 for end in ends]))
             except FAILURES as error:
                 notes.append(f"The mean under the {name} metric: {error}")

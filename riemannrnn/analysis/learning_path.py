@@ -8,12 +8,14 @@ import numpy as np
 import xarray as xr
 
 from manifolds import Array, WeightManifold
-from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric
+from manifolds.summary import Summarised
+from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric, points_of
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.recorded import RecordedRun
 from riemannrnn.analysis.survey import Progress, Survey, ignore, unobserved
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.task import Task
 from riemannrnn.workers import one_blas_thread
 
 TIMES = 41
@@ -21,7 +23,7 @@ TIMES = 41
 
 
 @final
-class LearningPath:
+class LearningPath(Summarised):
     """The points that learning went through, and every question of the geometry of its path.
 
     Parameters
@@ -34,6 +36,8 @@ class LearningPath:
         The cost that was minimised, for what needs it (losses, angles of rules, singular values). Default: none of that.
     name
         What tables and figures call it.
+    task
+        The network, the first W and the data, in float64, for metrics that depend on them. Default: none.
 
     Raises
     ------
@@ -55,20 +59,27 @@ class LearningPath:
         steps: Sequence[int] | Array | None = None,
         cost: FixedPointCost | None = None,
         name: str = "path",
+        task: Task | None = None,
     ) -> None:
         self.points = points
         self.steps = np.arange(len(points)) if steps is None else np.asarray(steps)
         self.cost = None if cost is None else unobserved(cost)
         self.name = name
+        self.task = task
         if len(points) < 2:
             raise ValueError(f"{len(points)} points make no path; pass two at least")
         if self.steps.shape != (len(points),) or not np.all(np.diff(self.steps) > 0):
             raise ValueError(f"the steps do not increase from point to point, one for each of {len(points)}")
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        steps = f"{int(self.steps[0])} to {int(self.steps[-1])}"
+        return {"name": self.name, "points": len(self.points), "steps": steps, "units": self.n_units}
+
     @classmethod
     def of_run(cls, run: RecordedRun, cost: FixedPointCost | None = None) -> "LearningPath":
         """Return the path of a recorded run, with a cost."""
-        return cls(run, run.steps, cost, run.name)
+        return cls(run, run.steps, cost, run.name, None if cost is None else run.task(len(cost.drive)))
 
     @property
     def n_units(self) -> int:
@@ -77,16 +88,17 @@ class LearningPath:
 
     def metrics(self, names: Sequence[str] = DEFAULT_METRICS) -> dict[str, WeightManifold]:
         """Return metrics by name, for points of this size."""
-        return {name: make_metric(name, self.n_units) for name in names}
+        return {name: make_metric(name, self.n_units, self.task) for name in names}
 
     def geodesic(self, manifold: WeightManifold) -> Geodesic:
         """Return the geodesic from the first to the last point that is regular under the metric."""
         with one_blas_thread():
-            orders = range(len(self.points)), range(len(self.points))[::-1]
-            start, end = (self._first_regular(manifold, order) for order in orders)
+            points = points_of(manifold, self.points)
+            orders = range(len(points)), range(len(points))[::-1]
+            start, end = (_first_regular(manifold, points, order) for order in orders)
             if start is None or end is None:
-                return Geodesic(manifold, self.points[0], self.points[-1], None, nan, "no point is regular under this metric")
-            return Geodesic.between(manifold, self.points[start], self.points[end])
+                return Geodesic(manifold, points[0], points[-1], None, nan, "no point is regular under this metric")
+            return Geodesic.between(manifold, points[start], points[end])
 
     def measure(
         self,
@@ -155,5 +167,6 @@ class LearningPath:
         except (FixedPointError, ValueError):
             return inf if np.isfinite(weights).all() else nan
 
-    def _first_regular(self, manifold: WeightManifold, order: Sequence[int]) -> int | None:
-        return next((place for place in order if not why_singular(manifold, self.points[place])), None)
+
+def _first_regular(manifold: WeightManifold, points: Sequence[Array], order: Sequence[int]) -> int | None:
+    return next((place for place in order if not why_singular(manifold, points[place])), None)

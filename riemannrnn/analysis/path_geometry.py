@@ -22,6 +22,7 @@ from manifolds import (
     WeightManifold,
 )
 from manifolds.arrays import inner
+from riemannrnn.analysis.metrics import Chords
 
 STRAIGHT = 1e-6
 """Two vectors whose angle has a smaller sine span no plane: its curvature would be rounding."""
@@ -54,7 +55,7 @@ class Geodesic:
     Attributes
     ----------
     start, end
-        W at its ends.
+        The points at its ends.
     velocity
         V at the start, with exp(V) = end; None where there is none.
     length
@@ -73,6 +74,8 @@ class Geodesic:
     @classmethod
     def between(cls, manifold: WeightManifold, start: Array, end: Array) -> "Geodesic":
         """Find it; a point that is singular, or a logarithm that fails, makes one without velocity and with a reason."""
+        if isinstance(manifold, Chords):
+            return cls(manifold, start, end, None, nan, "geodesics of this metric have no closed form; steps are chords")
         try:
             velocity = manifold.log(start, end)
             return cls(manifold, start, end, velocity, manifold.norm(start, velocity))
@@ -85,13 +88,13 @@ class Geodesic:
         return self.manifold.geodesic(self.start, self.velocity)
 
     def point(self, time: float) -> Array | None:
-        """Return the point at 0 ≤ t ≤ 1; None where there is none: for its `reason`, or beyond the edge."""
+        """Return W at 0 ≤ t ≤ 1; None where there is none: for its `reason`, or beyond the edge."""
         if time in (0, 1):
-            return self.end if time else self.start
+            return self.manifold.weights(self.end if time else self.start)
         if self.velocity is None:
             return None
         try:
-            return self.path(time)
+            return self.manifold.weights(self.path(time))
         except FAILURES:
             return None
 
@@ -112,6 +115,7 @@ class Tangents:
         self.manifold = deepcopy(manifold)
         self.flat = isinstance(manifold, PullbackManifold)
         self._framed = isinstance(manifold, MonotoneManifold)
+        self.chords = isinstance(manifold, Chords)
 
     def log(self, point: Array, other: Array) -> Array:
         """Return the logarithm of another point."""
@@ -245,7 +249,7 @@ class PathMeter:
         """Return the logarithm of the point after, and keep that back from there."""
         self._last = None
         log, back = self.tangents.logs(point, after)
-        self._last = point, after, back
+        self._last = None if self.tangents.chords else (point, after, back)
         return log
 
     def _far(self, point: Array) -> dict[str, float]:

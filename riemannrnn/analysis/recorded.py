@@ -11,10 +11,12 @@ import h5py
 import numpy as np
 
 from manifolds import Array
+from manifolds.summary import Summarised
 from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT, open_path
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
+from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import single_residual
 from riemannrnn.rate_network import RateNetwork
 
@@ -29,7 +31,7 @@ class RecordedRunError(ValueError):
 
 
 @final
-class RecordedRun(Sequence[Array]):
+class RecordedRun(Summarised, Sequence[Array]):
     """The points W of a recorded run, in float64, read from the disk one at a time; made by `read_run`.
 
     Attributes
@@ -51,6 +53,11 @@ class RecordedRun(Sequence[Array]):
         log = file["log"][:]
         self.steps, self.losses, self._checksums = log["step"], log["loss"], log["checksum"]
         self._weights = file["weights"]
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        steps = f"{int(self.steps[0])} to {int(self.steps[-1])}"
+        return {"folder": self.folder, "points": len(self), "steps": steps, "units": self.n_units}
 
     @property
     def name(self) -> str:
@@ -123,6 +130,23 @@ class RecordedRun(Sequence[Array]):
         stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
         residual = single_residual(self.n_units) if network.dtype == np.float32 else None
         return FixedPointCost(network, stimuli, CrossEntropy(labels), tolerance=residual, max_iterations=200)
+
+    def task(self, most: int | None = MOST_STIMULI) -> Task:
+        """Return the network, the first W and the first stimuli of the training set, in float64, for the metrics made of them.
+
+        Raises as `cost` does.
+        """
+        cost = self.cost(most)
+        network = RateNetwork(**{**self.settings["network"], "dtype": "float64"})
+        data = _training_data(self.settings["data"], network.dtype)
+        part = Dataset(data.name, data.stimuli[: len(cost.drive)], data.labels[: len(cost.drive)], data.n_classes)
+        return Task(network, self[0], part, part, part)
+
+    @property
+    def manifold(self) -> str | None:
+        """The name of the manifold that the run learned on, where the recorder was told one."""
+        name = self.settings.get("training", {}).get("manifold")
+        return name if isinstance(name, str) else None
 
     def close(self) -> None:
         """Close the file."""

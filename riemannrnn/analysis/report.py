@@ -12,12 +12,11 @@ from riemannrnn.analysis.landscape import PLANE_POINTS, Plane, landscape, path_o
 from riemannrnn.analysis.learning_path import LearningPath
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.survey import Progress, ignore
+from riemannrnn.analysis.verdict import RULE_LABELS
 from riemannrnn.workers import one_blas_thread
 
 SURVEY_SHARE, LINES_SHARE = 0.75, 0.1
 """Of the work of a report: the survey of the path, and the losses along lines."""
-
-RULE_LABELS = {"dW1": "ΔW1", "dW2": "ΔW2", "dW3": "ΔW3", "dW4": "ΔW4"}
 
 
 def gather(

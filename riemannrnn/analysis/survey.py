@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from manifolds import Array, PullbackManifold, Resolvent, WeightManifold
+from riemannrnn.analysis.metrics import Chords, lifted, points_of
 from riemannrnn.analysis.path_geometry import (
     FAILURES,
     POINT_QUANTITIES,
@@ -80,6 +81,7 @@ class Survey:
         cost: FixedPointCost | None,
     ) -> None:
         self._points, self._steps, self._metrics, self._geodesics, self._cost = points, steps, metrics, geodesics, cost
+        self._lifted = {name: points_of(manifold, points) for name, manifold in metrics.items()}
         count = len(points)
         shape = (len(metrics), count)
         self._values = {name: np.full(shape, nan) for name in POINT_QUANTITIES}
@@ -90,6 +92,10 @@ class Survey:
         shot = {name: needs_shooting(manifold) for name, manifold in metrics.items()}
         self._places = {name: evenly(count, SHOOTING_POINTS if shot[name] else count) for name in metrics}
         self._far = {name: {*evenly(len(self._places[name]), FAR_POINTS if shot[name] else count)} for name in metrics}
+        for name, manifold in metrics.items():
+            if isinstance(manifold, Chords):
+                self._far[name] = set()
+                self._notes.general(f"Under the {name} metric lengths are those of chords: geodesics have no closed form")
         for name, places in self._places.items():
             if len(places) < count:
                 self._notes.general(
@@ -140,32 +146,33 @@ class Survey:
             point = self._points[place]
             directions = [] if cost is None else self._evaluate(cost, smallest, place, point)
             for row, (name, meter) in enumerate(meters.items()):
-                self._measure(row, name, meter, place, point, directions)
+                self._measure(row, name, meter, place, directions)
             report()
 
-    def _measure(self, row: int, name: str, meter: PathMeter, place: int, point: Array, directions: Sequence[Array]) -> None:
+    def _measure(self, row: int, name: str, meter: PathMeter, place: int, directions: Sequence[Array]) -> None:
         index = np.searchsorted(self._places[name], place)
         chosen = self._places[name]
         if index == len(chosen) or chosen[index] != place or self._is_singular(name, meter, place):
             return
+        own = self._lifted[name][place]
         before = self._next_regular(name, meter, chosen[:index][::-1])
         after = self._next_regular(name, meter, chosen[index + 1 :])
-        result = meter.measure(before, point, after, int(index) in self._far[name])
+        result = meter.measure(before, own, after, int(index) in self._far[name])
         for quantity, value in result.values.items():
             self._values[quantity][row, place] = value
         for failure in result.failures:
             self._notes.add(name, int(self._steps[place]), failure)
         if result.ahead is not None:
             for number, direction in enumerate(directions):
-                its = meter.tangents.of(point, direction)
-                self._angles[row, number, place] = meter.tangents.angle(point, result.ahead, its)
+                its = meter.tangents.of(own, lifted(meter.tangents.manifold, own, direction))
+                self._angles[row, number, place] = meter.tangents.angle(own, result.ahead, its)
 
     def _next_regular(self, name: str, meter: PathMeter, places: Iterable[int]) -> Array | None:
-        return next((self._points[place] for place in places if not self._is_singular(name, meter, place)), None)
+        return next((self._lifted[name][place] for place in places if not self._is_singular(name, meter, place)), None)
 
     def _is_singular(self, name: str, meter: PathMeter, place: int) -> bool:
         if (name, place) not in self._singular:
-            reason = why_singular(meter.tangents.manifold, self._points[place])
+            reason = why_singular(meter.tangents.manifold, self._lifted[name][place])
             self._singular[name, place] = bool(reason)
             if reason:
                 self._notes.add(name, int(self._steps[place]), reason)

@@ -15,10 +15,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from riemannrnn.analysis import DEFAULT_METRICS, METRICS, LearningPath, RecordedRun, read_run
+from riemannrnn.analysis import DEFAULT_METRICS, METRIC_NAMES, LearningPath, RecordedRun, read_run
 from riemannrnn.analysis.end_points import SAME_VALLEY, between_ends
 from riemannrnn.analysis.recorded import MOST_STIMULI
 from riemannrnn.analysis.report import gather, numbers, runs_table
+from riemannrnn.analysis.verdict import verdict
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
 from riemannrnn.plots import geodesics_figure, runs_figure, save_animation, save_figure, write_html
 from riemannrnn.plots.geodesics import animation_formats
@@ -26,8 +27,8 @@ from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder
 
 CAPTIONS = {
     ".png": "The path of learning: a, on the loss over the plane of its principal components; b, distance from the start over "
-    "length; c, deviation from the geodesic between its ends; d, nearness to what is singular; e, turning; f, loss along the "
-    "way; g, angles between the rules and what was done.",
+    "length; c, deviation from the geodesic between its ends; d, distance from what is singular; e, turning; f, loss along the "
+    "way; g, angles between what was done and the rules that are not perpendicular to it.",
     ".gif": "Learning as a moving picture: the path on its plane, and the loss.",
 }
 
@@ -36,7 +37,7 @@ def geodesics_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of trainings that recorded their path.")],
     metric: Annotated[
         list[str] | None,
-        typer.Option(help=f"One of {', '.join(METRICS)}; repeatable.", show_default=", ".join(DEFAULT_METRICS)),
+        typer.Option(help=f"One of {', '.join(METRIC_NAMES)}; repeatable.", show_default="euclidean, and the run's own"),
     ] = None,
     stimuli: Annotated[int, typer.Option(min=1, help="Training stimuli to evaluate, at most.")] = MOST_STIMULI,
     animation: Annotated[str, typer.Option(help="gif, mp4 (needs ffmpeg) or none.")] = "gif",
@@ -45,7 +46,6 @@ def geodesics_command(
     ] = None,
 ) -> None:
     """Say how far, how straight and how near to the edge training runs went, under one metric or several."""
-    names = list(dict.fromkeys(metric or DEFAULT_METRICS))
     with ExitStack() as opened:
         try:
             if animation not in ("none", *animation_formats()):
@@ -55,6 +55,7 @@ def geodesics_command(
             recorded = [opened.enter_context(read_run(folder)) for folder in runs]
             paths = [LearningPath.of_run(run, run.cost(stimuli)) for run in recorded]
             _name_apart(paths)
+            names = list(dict.fromkeys(metric or _usual_metrics(recorded)))
             metrics = paths[0].metrics(names)
             if len({path.n_units for path in paths}) > 1:
                 raise ValueError("the runs are of networks of different sizes; compare runs of one size")
@@ -89,6 +90,12 @@ def geodesics_command(
         except ValueError as error:
             refuse(error)
     print_written(folder, ["summary.csv"])
+
+
+def _usual_metrics(runs: list[RecordedRun]) -> list[str]:
+    """Return the Euclidean metric and those of the manifolds of the runs; the default where none of them tells one."""
+    own = [run.manifold for run in runs if run.manifold in METRIC_NAMES and run.manifold != "low-rank"]
+    return ["euclidean", *map(str, own)] if own else list(DEFAULT_METRICS)
 
 
 def _refuse_strangers(runs: list[RecordedRun]) -> None:
@@ -136,7 +143,7 @@ def _write(data: xr.Dataset, folder: Path, animation: str) -> None:
         pictures += [folder / "learning.gif"] if animation == "gif" else []
     told = [(picture, CAPTIONS[picture.suffix]) for picture in pictures]
     title = f"The path of learning: {data.attrs['title']}"
-    write_html(folder / "report.html", title, numbers(data), data.attrs["notes"].splitlines(), told)
+    write_html(folder / "report.html", title, numbers(data), data.attrs["notes"].splitlines(), told, verdict(data))
 
 
 def _print(data: xr.Dataset) -> None:
@@ -146,6 +153,8 @@ def _print(data: xr.Dataset) -> None:
     for number in numbers(data):
         table.add_row(escape(number.name), escape(number.value), escape(number.meaning))
     console.print(table)
+    for sentence in verdict(data):
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
     for note in data.attrs["notes"].splitlines():
         console.print(escape(note), highlight=False, soft_wrap=True)
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_array_api_obj
 
 from manifolds import Array
-from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, to_numpy
+from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, map_arrays, to_numpy
+from manifolds.summary import Summarised
+from riemannrnn.backend import as_array
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
@@ -41,8 +43,8 @@ class FixedPointError(ArithmeticError):
         return str(self.args[0])
 
 
-@dataclass(frozen=True)
-class FixedPoints:
+@dataclass(frozen=True, repr=False)
+class FixedPoints(Summarised):
     """Fixed points r = f(W r + x) of a batch of stimuli.
 
     Attributes
@@ -111,6 +113,21 @@ class FixedPoints:
             "Raise max_iterations or tolerance, choose another solver, shrink the weights, or pass on_failure='mask'.",
             self,
         )
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        stimuli, units = self.rates.shape
+        facts: dict[str, object] = {"stimuli": stimuli, "units": units, "converged": int(to_numpy(self.converged).sum())}
+        if stimuli:
+            facts |= {
+                "largest residual": f"{float(to_numpy(self.residual).max()):.1e}",
+                "most iterations": int(to_numpy(self.iterations).max()),
+            }
+        return facts | {"activation": self.activation.name, "solver": self.solver, "dtype": str(self.rates.dtype)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the plan, which is only a shortcut: a copy solves its linear systems without it."""
+        return vars(self) | {"plan": None}
 
     @property
     def status(self) -> list[str]:
@@ -195,13 +212,14 @@ def solve_fixed_points(
     FixedPointError
         Under "raise", if a stimulus did not converge; carries the result.
     ValueError
-        For arrays whose shapes or dtypes do not fit, weights that are not finite, a negative tolerance or number of iterations,
-        or an unknown solver or policy. (NaN in the drive is the failure of that stimulus alone.)
+        For masked arrays, arrays whose shapes or dtypes do not fit, weights that are not finite, a negative tolerance or
+        number of iterations, or an unknown solver or policy. (NaN in the drive is the failure of that stimulus alone.)
     """
     f = as_activation(activation)
     connectivity = connectivity or Dense()
     if on_failure not in get_args(OnFailure):
         raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
+    weights, drive, initial_rates = _as_arrays(weights, drive, initial_rates)
     _check_arrays(weights, drive, initial_rates)
     connectivity.check(weights, drive.shape[1])
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
@@ -225,6 +243,15 @@ def solve_fixed_points(
         plan=plan,
     )
     return result.under(on_failure)
+
+
+def _as_arrays(weights: Point, drive: Any, initial_rates: Any) -> tuple[Point, Array, Array | None]:
+    """Return arrays of what may be lists or tables; integers and lists take the floating dtype of the others."""
+    arrays = (each for each in (*arrays_of(weights), drive) if is_array_api_obj(each))
+    dtype = next((str(each.dtype).rpartition(".")[2] for each in arrays if is_single_or_double(each)), "float64")
+    weights = map_arrays(lambda each: as_array("weights", each, dtype), weights)
+    rates = None if initial_rates is None else as_array("initial rates", initial_rates, dtype)
+    return weights, as_array("drive", drive, dtype), rates
 
 
 def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> None:

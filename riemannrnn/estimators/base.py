@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from manifolds import Array, ManifoldError, Point
 from manifolds.arrays import map_arrays
+from riemannrnn.backend import check_unmasked
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints
 from riemannrnn.learning.cost import as_parameterization
@@ -167,6 +168,7 @@ class FixedPointEstimator(BaseEstimator):
             For samples unlike those of training.
         """
         check_is_fitted(self)
+        check_unmasked("samples", X)
         stimuli = self._model.stimuli(validate_data(self, X, dtype=np.float64, reset=False))
         weights = map_arrays(lambda array: array.astype(np.float64), self.weights_)
         solver = Automatic("splitting") if self._unique else "auto"

@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from manifolds import Array
+from riemannrnn.backend import check_unmasked
 from riemannrnn.estimators.base import FixedPointEstimator
 from riemannrnn.learning.losses import CrossEntropy
 
@@ -146,6 +147,8 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
 
     def _samples(self, X: Array, y: Array, first: bool) -> tuple[Array, Array]:
         self._checked()  # what is refused leaves the estimator as it was
+        check_unmasked("samples", X)
+        check_unmasked("labels", y)
         X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first)
         check_classification_targets(y)
         return X, y

@@ -7,6 +7,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from manifolds import Array
+from riemannrnn.backend import check_unmasked
 from riemannrnn.estimators.base import FixedPointEstimator
 from riemannrnn.learning.losses import SquaredError
 
@@ -83,6 +84,8 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         """Train; what is refused leaves the estimator as it was."""
         self._checked()
         with self._as_it_was():
+            check_unmasked("samples", X)
+            check_unmasked("targets", y)
             X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first, multi_output=True, y_numeric=True)
             y = y.astype(np.float64)
             if not first and y.shape[1:] != self.target_mean_.shape:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import nan
+from math import inf, isfinite, nan
 
 import numpy as np
 import xarray as xr
 
+from manifolds.summary import Summarised
 from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.contest import Entry, Progress, run_contender
 from riemannrnn.learning.task import Task
@@ -20,13 +21,21 @@ SINGLE_THREAD_UNITS = 256
 """Up to this many units a matrix product is too small to share: BLAS threads would wait for each other, not work."""
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Summarised):
     """The rows of all contenders that finished, and whether the comparison was interrupted."""
 
     entries: tuple[Entry, ...]
     budget: int
     interrupted: bool = False
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        best = min(self.entries, key=lambda entry: entry.training_loss if isfinite(entry.training_loss) else inf, default=None)
+        facts: dict[str, object] = {"contenders": len(self.entries), "budget": self.budget}
+        if best is not None and isfinite(best.training_loss):
+            facts["lowest training loss"] = f"{best.training_loss:.4g}, {best.contender.name}"
+        return facts | ({"interrupted": True} if self.interrupted else {})
 
     def to_dataset(self) -> xr.Dataset:
         """Return the histories as `loss`, `seconds` and `test_accuracy` over contender × evaluation.

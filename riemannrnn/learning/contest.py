@@ -51,7 +51,7 @@ class Entry:
     worst_abscissa: float = nan
     without_stable_fixed_point: float = nan
     stopped: str = ""
-    history: list["Accepted"] = field(default_factory=list)
+    history: list["Accepted"] = field(default_factory=list, repr=False)
     weights: Point | None = field(default=None, repr=False)
 
     def as_row(self) -> dict[str, object]:

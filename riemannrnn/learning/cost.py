@@ -13,6 +13,7 @@ from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
 from manifolds.arrays import all_finite, copied
+from manifolds.summary import Summarised
 from riemannrnn.equilibrium.chunks import held
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
@@ -48,7 +49,7 @@ class Evaluations:
         return self.cost + self.gradient + self.hessian
 
 
-class FixedPointCost:
+class FixedPointCost(Summarised):
     """J(W) = (1/m) Σ L(W_out r), where r = f(W r + x) for each of m stimuli.
 
     What the cost, its gradient and its Hessian share at a point is computed once. J(W) does not depend on what was evaluated
@@ -134,6 +135,10 @@ class FixedPointCost:
         self._on_failure: OnFailure = on_failure
         self._initial_rates = initial_rates
         self._at = PointCache(self._evaluate)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"stimuli": self.drive.shape[0], "loss": repr(self.loss), "network": repr(self.network)}
 
     def __call__(self, weights: Point) -> float:
         """Return J(W), a Python float; +∞ where the policy says so, never NaN."""

@@ -1,7 +1,7 @@
 """What a training run did, step by step."""
 
 from dataclasses import dataclass, field, fields
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,12 @@ import xarray as xr
 from array_api_compat import array_namespace
 
 from manifolds import Array, Point
+from manifolds.summary import Summarised
 from riemannrnn.learning.cost import Evaluation
 
 
-@dataclass
-class History:
+@dataclass(repr=False)
+class History(Summarised):
     """What a training run did; the lists have an entry a step, and NaN where nothing was measured.
 
     Attributes
@@ -76,6 +77,21 @@ class History:
     converged: bool = False
     failed: bool = False
     interrupted: bool = False
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        facts: dict[str, object] = {"steps": len(self.loss), "rule": self.rule}
+        if self.loss:
+            facts["loss"] = f"{self.loss[0]:.4g} to {self.loss[-1]:.4g}"
+        for name, values in (
+            ("accuracy", self.accuracy),
+            ("held-out loss", self.test_loss),
+            ("held-out accuracy", self.test_accuracy),
+        ):
+            measured = [value for value in values if not isnan(value)]
+            if measured:
+                facts[name] = f"{measured[-1]:.4g}"
+        return facts | {"guard actions": self.guard_actions, "stopped": self.stopped or "not yet"}
 
     @property
     def guard_actions(self) -> int:

@@ -11,10 +11,11 @@ from autograd import grad
 from manifolds import Array
 from manifolds.arrays import all_finite
 from manifolds.autograd_chart import vanishing_derivatives
-from riemannrnn.backend import check_backend, check_numpy
+from manifolds.summary import Summarised
+from riemannrnn.backend import as_array, check_backend, check_numpy
 
 
-class Loss(ABC):
+class Loss(Summarised, ABC):
     """L(y) of the outputs y of each stimulus; the cost is its mean over stimuli. Outputs have shape (batch, k)."""
 
     @abstractmethod
@@ -51,7 +52,7 @@ class SquaredError(Loss):
     Parameters
     ----------
     targets
-        t, shape (batch, k).
+        t, shape (batch, k): an array, a list or a table. Integers take the dtype of the outputs.
 
     Raises
     ------
@@ -60,7 +61,10 @@ class SquaredError(Loss):
     """
 
     def __init__(self, targets: Array) -> None:
-        self.targets = targets
+        self.targets = as_array("targets", targets)
+
+    def summary(self) -> dict[str, object]:
+        return {"targets": tuple(self.targets.shape), "dtype": self.targets.dtype}
 
     def value(self, outputs: Array) -> Array:
         difference = self.gradient(outputs)
@@ -68,12 +72,13 @@ class SquaredError(Loss):
 
     def gradient(self, outputs: Array) -> Array:
         check_backend("targets", self.targets, array_namespace(outputs))
-        if self.targets.shape != outputs.shape or self.targets.dtype != outputs.dtype:
+        targets = as_array("targets", self.targets, str(outputs.dtype).rpartition(".")[2])
+        if targets.shape != outputs.shape or targets.dtype != outputs.dtype:
             raise ValueError(
-                f"the targets have shape {tuple(self.targets.shape)} and dtype {self.targets.dtype}, the outputs "
+                f"the targets have shape {tuple(targets.shape)} and dtype {targets.dtype}, the outputs "
                 f"{tuple(outputs.shape)} and {outputs.dtype}; make them equal"
             )
-        return outputs - self.targets
+        return outputs - targets
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:
         return vectors
@@ -96,7 +101,7 @@ class CrossEntropy(Loss):
     Parameters
     ----------
     labels
-        Index of the right output for each stimulus, integers of shape (batch,).
+        Index of the right output for each stimulus, integers of shape (batch,): an array, a list or a column of a table.
 
     Raises
     ------
@@ -106,11 +111,16 @@ class CrossEntropy(Loss):
     """
 
     def __init__(self, labels: Array) -> None:
+        labels = as_array("labels", labels)
         if labels.ndim != 1 or not array_namespace(labels).isdtype(labels.dtype, "integral"):
             raise ValueError(
                 f"the labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; pass one integer a stimulus"
             )
         self.labels = labels
+
+    def summary(self) -> dict[str, object]:
+        count, xp = self.labels.shape[0], array_namespace(self.labels)
+        return {"labels": count} | ({"from": int(xp.min(self.labels)), "to": int(xp.max(self.labels))} if count else {})
 
     def value(self, outputs: Array) -> Array:
         xp = array_namespace(outputs)
@@ -170,8 +180,13 @@ class AutogradLoss(Loss):
 
     def __init__(self, function: Callable[[Array, Array], Array], targets: Array) -> None:
         self._function = function
-        self.targets = targets
-        self._gradient = grad(lambda outputs: anp.sum(function(outputs, self.targets)))
+        self.targets = as_array("targets", targets)
+
+    def summary(self) -> dict[str, object]:
+        return {"function": getattr(self._function, "__name__", type(self._function).__name__), "targets": len(self.targets)}
+
+    def _gradient(self, outputs: Array) -> Array:
+        return grad(lambda moved: anp.sum(self._function(moved, self.targets)))(outputs)
 
     def value(self, outputs: Array) -> Array:
         check_numpy("AutogradLoss", outputs)
@@ -205,6 +220,7 @@ def resolve_loss(labels: Array | Loss, count: int, width: int) -> Loss:
     ValueError
         For labels or targets that do not fit them.
     """
+    labels = labels if isinstance(labels, Loss) else as_array("labels", labels)
     if not isinstance(labels, Loss) and labels.shape != (count,):
         raise ValueError(f"the labels have shape {tuple(labels.shape)}; pass one a stimulus, shape {(count,)}")
     loss = labels if isinstance(labels, Loss) else CrossEntropy(labels)

@@ -8,6 +8,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, Parameterization, Point, Retraction
 from manifolds.arrays import frobenius_norm
+from manifolds.summary import Summarised
 from riemannrnn.equilibrium.chunks import held
 from riemannrnn.learning.cost import Evaluation
 
@@ -15,7 +16,7 @@ Memory: TypeAlias = Any
 """What a rule carries from step to step; None before the first."""
 
 
-class Rule(ABC):
+class Rule(Summarised, ABC):
     """Where to go from a point: a tangent vector, a path along it, and what is remembered on the way.
 
     The three are apart so that a step can be shortened between them.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from manifolds import Point
+from manifolds.summary import Summarised
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.fixed_points import OnFailure
 from riemannrnn.learning.cost import FixedPointCost
@@ -10,8 +11,8 @@ from riemannrnn.learning.losses import CrossEntropy
 from riemannrnn.rate_network import RateNetwork
 
 
-@dataclass(frozen=True)
-class Task:
+@dataclass(frozen=True, repr=False)
+class Task(Summarised):
     """What all contenders learn, and from where.
 
     Attributes
@@ -35,6 +36,11 @@ class Task:
     test: Dataset
     tolerance: float | None = None
     max_iterations: int = 200
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        sizes = {name: getattr(self, name).labels.shape[0] for name in ("training", "validation", "test")}
+        return {"data": self.training.name} | sizes | {"network": repr(self.network)}
 
     def cost(self, data: Dataset, on_failure: OnFailure = "inf") -> FixedPointCost:
         """Return the cross-entropy on one of the splits; by default +∞ where a stimulus has no fixed point."""

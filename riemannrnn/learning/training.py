@@ -11,6 +11,7 @@ from array_api_compat import is_array_api_obj
 
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.arrays import all_finite
+from riemannrnn.backend import as_array
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.batches import Batches
@@ -137,7 +138,8 @@ def train(
         W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; not changed. Or the
         history of a run by the same rule, to go on from where that ended with what the rule remembers.
     stimuli
-        Shape (n_stimuli, n_inputs).
+        Shape (n_stimuli, n_inputs): an array, a list, or a table with `to_numpy`. Integers and lists take the dtype of the
+        network.
     labels
         Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli.
     rule
@@ -209,9 +211,9 @@ def train(
     RunInUseError
         If another run uses the folder of the checkpoints.
     """
-    for argument, array in (("stimuli", stimuli), ("labels", labels), ("weights", weights)):
-        if isinstance(array, list):
-            raise ValueError(f"the {argument} are a list; pass an array, such as numpy.asarray of them")
+    stimuli = as_array("stimuli", stimuli, network.dtype, network.namespace)
+    if not isinstance(weights, History | tuple):
+        weights = as_array("weights", weights, network.dtype, network.namespace)
     count = stimuli.shape[0]
     batch_size = count if batch_size is None else checked("batch_size", batch_size, int)
     if not 1 <= batch_size <= count:
@@ -323,6 +325,7 @@ def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
 
 def _cost(name: str, network: RateNetwork, stimuli: Array, labels: Array | Loss, options: dict[str, Any]) -> FixedPointCost:
     """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run."""
+    stimuli = as_array(name, stimuli, network.dtype, network.namespace)
     cost = FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **options)
     if not all_finite(cost.drive):  # which is smaller, and holds NaN wherever the stimuli do
         check_finite(name, stimuli)

@@ -1,7 +1,8 @@
 """Activation functions f of a rate network with their first and second derivatives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from autograd import elementwise_grad
@@ -33,10 +34,10 @@ class Activation:
     """
 
     name: str
-    function: Callable[[Array], Array]
-    derivative: Callable[[Array, Array], Array]
-    second_derivative: Callable[[Array, Array], Array]
-    elementary: str | None = None
+    function: Callable[[Array], Array] = field(repr=False)
+    derivative: Callable[[Array, Array], Array] = field(repr=False)
+    second_derivative: Callable[[Array, Array], Array] = field(repr=False)
+    elementary: str | None = field(default=None, repr=False)
 
     def respond(self, inputs: Array, out: Array | None = None) -> Array:
         """Return f(inputs), in the array `out` where f can be computed in place, or in one that the inputs have no part in."""
@@ -62,19 +63,28 @@ class Activation:
         >>> round(float(swish.derivative(np.zeros(1), np.zeros(1))[0]), 6)
         0.5
         """
-        first = elementwise_grad(function)
-        second = elementwise_grad(first)
         label = name or str(getattr(function, "__name__", "custom"))
+        value, first, second = (_Differentiated(label, function, order) for order in range(3))
+        return cls(label, value, first, second)
 
-        def checked(z: Array) -> Array:
-            check_numpy(f"activation {label!r}", z)
-            return z
 
-        def curvature(z: Array, r: Array) -> Array:
-            with vanishing_derivatives():
-                return second(checked(z)).astype(z.dtype, copy=False)  # a number of NumPy in the function widens float32
+@dataclass(frozen=True)
+class _Differentiated:
+    """A derivative of a function of NumPy's arrays, of order 0, 1 or 2; it pickles wherever the function does."""
 
-        return cls(label, lambda z: function(checked(z)), lambda z, r: first(checked(z)), curvature)
+    label: str
+    function: Callable[[Array], Array]
+    order: int
+
+    def __call__(self, z: Array, r: Array | None = None) -> Array:
+        check_numpy(f"activation {self.label!r}", z)
+        derivative = self.function
+        for _ in range(self.order):
+            derivative = elementwise_grad(derivative)
+        if self.order < 2:
+            return derivative(z)
+        with vanishing_derivatives():
+            return derivative(z).astype(z.dtype, copy=False)  # a number of NumPy in the function widens float32
 
 
 def check_slopes(activation: Activation) -> None:
@@ -122,16 +132,20 @@ def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
     if not exponent >= 1:
         raise ValueError(f"exponent = {exponent} is below 1, where the gain at threshold is infinite; choose 1 or more")
     exponent, scale = float(exponent), float(scale)  # numbers of NumPy would widen float32
+    value, first, second = (partial(each, exponent, scale) for each in (_power, _power_derivative, _power_second_derivative))
+    return Activation("power-law", value, first, second)
 
-    def rectified(z: Array) -> Array:
-        return namespace_of(z).where(z < 0, 0, z)  # NaN stays NaN
 
-    return Activation(
-        "power-law",
-        lambda z: scale * rectified(z) ** exponent,
-        lambda z, r: _where_positive(z, scale * exponent * rectified(z) ** (exponent - 1)),
-        lambda z, r: _where_positive(z, scale * exponent * (exponent - 1) * _positive_power(z, exponent - 2)),
-    )
+def _power(exponent: float, scale: float, z: Array) -> Array:
+    return scale * _relu(z) ** exponent
+
+
+def _power_derivative(exponent: float, scale: float, z: Array, r: Array) -> Array:
+    return _where_positive(z, scale * exponent * _relu(z) ** (exponent - 1))
+
+
+def _power_second_derivative(exponent: float, scale: float, z: Array, r: Array) -> Array:
+    return _where_positive(z, scale * exponent * (exponent - 1) * _positive_power(z, exponent - 2))
 
 
 def _where_positive(z: Array, values: Array) -> Array:
@@ -144,8 +158,24 @@ def _positive_power(z: Array, exponent: float) -> Array:
     return xp.where(z > float(xp.finfo(z.dtype).smallest_normal), z, 1) ** exponent
 
 
+def _identity(z: Array) -> Array:
+    return z
+
+
+def _relu(z: Array) -> Array:
+    return namespace_of(z).where(z < 0, 0, z)  # NaN stays NaN
+
+
 def _tanh(z: Array) -> Array:
     return namespace_of(z).tanh(z)
+
+
+def _tanh_derivative(z: Array, r: Array) -> Array:
+    return 1 - r * r
+
+
+def _tanh_second_derivative(z: Array, r: Array) -> Array:
+    return -2 * r * (1 - r * r)
 
 
 def _sigmoid(z: Array) -> Array:
@@ -175,19 +205,27 @@ def _sigmoid_derivative(z: Array, r: Array) -> Array:
     return r * (1 - r)
 
 
+def _sigmoid_second_derivative(z: Array, r: Array) -> Array:
+    return r * (1 - r) * (1 - 2 * r)
+
+
+def _softplus_derivative(z: Array, r: Array) -> Array:
+    return _sigmoid(z)
+
+
+def _softplus_second_derivative(z: Array, r: Array) -> Array:
+    slope = _sigmoid(z)
+    return slope * (1 - slope)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation("identity", lambda z: z, _identity_derivative, _zero),
-        Activation("tanh", _tanh, lambda z, r: 1 - r * r, lambda z, r: -2 * r * (1 - r * r), "tanh"),
-        Activation("relu", lambda z: namespace_of(z).where(z < 0, 0, z), _step, _zero),  # NaN stays NaN
-        Activation(
-            "softplus",
-            _softplus,
-            lambda z, r: _sigmoid(z),
-            lambda z, r: _sigmoid_derivative(z, _sigmoid(z)),
-        ),
-        Activation("sigmoid", _sigmoid, _sigmoid_derivative, lambda z, r: _sigmoid_derivative(z, r) * (1 - 2 * r)),
+        Activation("identity", _identity, _identity_derivative, _zero),
+        Activation("tanh", _tanh, _tanh_derivative, _tanh_second_derivative, "tanh"),
+        Activation("relu", _relu, _step, _zero),
+        Activation("softplus", _softplus, _softplus_derivative, _softplus_second_derivative),
+        Activation("sigmoid", _sigmoid, _sigmoid_derivative, _sigmoid_second_derivative),
         power_law(),
     )
 }

@@ -8,6 +8,7 @@ import numpy as np
 from manifolds import Array
 from manifolds.arrays import Point, add_to_diagonal, identity_like, map_arrays
 from manifolds.linear_algebra import chain, inverse, solve
+from manifolds.summary import Summarised
 from riemannrnn.backend import namespace_of
 from riemannrnn.network.activations import into
 from riemannrnn.norms import row_norms
@@ -74,7 +75,7 @@ class Connectivity(Protocol):
 
 
 @final
-class Dense:
+class Dense(Summarised):
     """Every entry of W is a parameter: θ = W, shape (n, n)."""
 
     def check(self, parameters: Array, n: int) -> None:

@@ -17,7 +17,7 @@ from riemannrnn.plots.geodesics import (
 from riemannrnn.plots.html_report import write_html
 from riemannrnn.plots.paper import angles_figure, landscape_figure, linear_figure, mnist_figure, one_neuron_figure
 from riemannrnn.plots.saving import save_figure
-from riemannrnn.plots.training import plot_accuracy, plot_loss, plot_steps, plot_watch, training_figure
+from riemannrnn.plots.training import plot_accuracy, plot_iterations, plot_loss, plot_steps, plot_watch, training_figure
 
 __all__ = [
     "angles_figure",
@@ -32,6 +32,7 @@ __all__ = [
     "plot_angles",
     "plot_deviation",
     "plot_efficiency",
+    "plot_iterations",
     "plot_landscape",
     "plot_loss",
     "plot_loss_between",

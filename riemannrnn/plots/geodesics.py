@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from riemannrnn.analysis.verdict import INFORMATIVE, rule_angles
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
 from riemannrnn.run_folder import write_atomically
 
@@ -26,8 +27,17 @@ METRIC_STYLES: dict[str, tuple[str, Any]] = {
     "monotone": ("#009E73", "-."),
     "left-invariant": ("#CC79A7", ":"),
     "right-invariant": ("#000000", (0, (4, 1, 1, 1))),
+    "scaled-monotone": ("#882255", (0, (6, 1))),
+    "gain": ("#332288", (0, (5, 1))),
+    "response": ("#117733", (0, (1, 1))),
+    "aggregated": ("#44AA99", (0, (3, 1, 1, 1, 1, 1))),
+    "dale": ("#999933", (0, (8, 2))),
+    "sparse": ("#E69F00", (0, (4, 2))),
+    "hollow": ("#CC6677", (0, (2, 1))),
+    "symmetric": ("#6699CC", (0, (7, 1, 2, 1))),
+    "circulant": ("#AA4499", (0, (3, 2))),
 }
-"""Colour (Okabe & Ito, colour-blind safe) and line style; the Euclidean geodesic is the straight line in W."""
+"""Colour (Okabe & Ito; Tol; colour-blind safe) and line style; the Euclidean geodesic is the straight line in W."""
 
 RULE_STYLES = {"dW1": "--", "dW2": ":", "dW3": "-", "dW4": "-."}
 
@@ -75,7 +85,7 @@ def _draw_plane(data: xr.Dataset, ax: Axes) -> None:
     finite = cost.where(np.isfinite(cost) & (cost > 0))
     if bool(finite.notnull().any()):
         low, high = float(finite.min()), float(finite.quantile(0.95))
-        mesh = ax.pcolormesh(u, v, finite, norm=LogNorm(low, max(high, 1.01 * low)), cmap="cividis", shading="nearest")
+        mesh = ax.pcolormesh(u, v, finite, norm=LogNorm(low, max(high, 1.01 * low)), cmap="cividis", shading="gouraud")
         bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.9)
         bar.set_label("loss J (nat)")
         _plain_numbers(bar.ax.yaxis)
@@ -110,6 +120,12 @@ def _best_known(data: xr.Dataset) -> str:
     """Return the metric under which most of the path is measured, the last of several."""
     known = data["step_length"].count("point").values
     return str(data["metric"].values[np.flatnonzero(known == known.max())[-1]])
+
+
+def _most_telling(data: xr.Dataset) -> str:
+    """Return the metric under which the steps of a rule are farthest from perpendicular to what was done."""
+    angles = rule_angles(data)
+    return max(angles, key=lambda key: abs(angles[key] - 90))[1] if angles else _best_known(data)
 
 
 def _plain_numbers(axis: Axis) -> None:
@@ -162,7 +178,7 @@ def plot_nearness(data: xr.Dataset, ax: Axes | None = None) -> Axes:
         distance = data["edge_distance"].sel(metric=metric)
         if bool(np.isfinite(distance).any()):
             ax.plot(data["step"], distance, **_style(metric), label=f"distance to the edge, {metric}")
-    ax.set(xlabel="step of learning", ylabel="nearness (0: singular)", ylim=(0, None))
+    ax.set(xlabel="step of learning", ylabel="distance from singular\n(0: singular)", ylim=(0, None))
     ax.legend(frameon=False, fontsize=7)
     return ax
 
@@ -177,22 +193,34 @@ def plot_turning(data: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_angles(data: xr.Dataset, metric: str, ax: Axes | None = None) -> Axes:
-    """Draw the angle between what each rule would have done and what was done, under one metric, smoothed."""
+    """Draw the angle between what each rule would have done and what was done, under one metric, smoothed.
+
+    A rule that stays within `INFORMATIVE` degrees of perpendicular tells nothing, and is named instead of drawn.
+    """
     ax = _axes(ax)
     smooth = (
         data["angle"].sel(metric=metric).rolling(point=max(1, data.sizes["point"] // 30), center=True, min_periods=1).mean()
     )
-    for rule in map(str, data["rule"].values):
+    away = abs(smooth - 90).max("point")
+    drawn = [str(rule) for rule in data["rule"].values if float(away.sel(rule=rule)) >= INFORMATIVE]
+    silent = [RULE_LABELS[str(rule)] for rule in data["rule"].values if float(away.sel(rule=rule)) < INFORMATIVE]
+    if silent:
+        told = f"within {INFORMATIVE:.0f}° of perpendicular throughout:\n{', '.join(silent)}"
+        ax.text(0.5, 0.04 if drawn else 0.5, told, transform=ax.transAxes, ha="center", color="0.3", fontsize=7)
+    for rule in drawn:
         ax.plot(
             data["step"], smooth.sel(rule=rule), color=RULE_COLOURS[rule], ls=RULE_STYLES[rule], lw=1.4, label=RULE_LABELS[rule]
         )
     ax.axhline(90, color="0.6", lw=0.8, ls=":")
+    shown = smooth.sel(rule=drawn)
+    low, high = (float(shown.min()), float(shown.max())) if drawn else (0.0, 180.0)
     ax.set(
         xlabel="step of learning",
         ylabel=f"angle to the step done (°)\n{metric} metric",
-        ylim=(0, 180),
-        yticks=[0, 45, 90, 135, 180],
+        ylim=(max(min(low, 90) - 25, 0) if silent else max(low - 5, 0), min(max(high, 90) + 5, 180)),
     )
+    if not drawn:
+        return ax
     ax.legend(
         frameon=False, fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 0.97), handlelength=1.6, columnspacing=1
     )
@@ -211,7 +239,7 @@ def geodesics_figure(data: xr.Dataset) -> Figure:
         panel(data, ax)
     if "angle" in data:
         plot_loss_between(data, axes[5])
-        plot_angles(data, _best_known(data), axes[6])
+        plot_angles(data, _most_telling(data), axes[6])
     else:
         plot_speed(data, axes[5])
         figure.delaxes(axes.pop())

@@ -19,7 +19,12 @@ TYPES = {".png": "image/png", ".gif": "image/gif"}
 
 
 def write_html(
-    path: Path, title: str, numbers: Sequence[Number], notes: Sequence[str], pictures: Sequence[tuple[Path, str]]
+    path: Path,
+    title: str,
+    numbers: Sequence[Number],
+    notes: Sequence[str],
+    pictures: Sequence[tuple[Path, str]],
+    verdict: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -35,18 +40,21 @@ def write_html(
         Sentences about what failed.
     pictures
         PNG or GIF files, which are put into the page, each with a caption that also stands for it where it is not seen.
+    verdict
+        Sentences on what is remarkable; the page ends with them.
     """
     rows = "".join(
         f"<tr><td>{escape(n.name)}</td><td>{escape(n.value)}</td><td>{escape(n.meaning)}</td></tr>\n" for n in numbers
     )
-    told = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
+    failed, remarkable = ("".join(f"<li>{escape(each)}</li>\n" for each in sentences) for sentences in (notes, verdict))
     parts = [
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>",
         f"<style>{STYLE}</style></head>",
         f"<body><h1>{escape(title)}</h1>",
         *(_figure(*picture) for picture in pictures),
         f"<h2>Numbers</h2><table><tr><th>what</th><th>value</th><th>what it means</th></tr>\n{rows}</table>",
-        f"<h2>Notes</h2><ul>\n{told}</ul>" if notes else "",
+        f"<h2>Notes</h2><ul>\n{failed}</ul>" if notes else "",
+        f"<h2>Verdict</h2><ul>\n{remarkable}</ul>" if verdict else "",
         "</body></html>\n",
     ]
     write_atomically(path, lambda temporary: temporary.write_text("\n".join(parts), encoding="utf-8"))

@@ -1,0 +1,192 @@
+"""An object of every public class, for tests of what all of them have in common: printing and copying."""
+
+import autograd.numpy as anp
+import numpy as np
+
+import manifolds
+import riemannrnn
+from manifolds import (
+    AutogradChart,
+    Composition,
+    FixedRank,
+    Identity,
+    MetricManifold,
+    MonotoneManifold,
+    Parameterization,
+    PointCache,
+    PullbackManifold,
+    Resolvent,
+    ScaledMonotoneManifold,
+    SignedLog,
+    SubspaceManifold,
+    check_manifold,
+    circulant,
+    gain,
+    left_invariant,
+    mask,
+    right_invariant,
+    symmetric,
+    zero_diagonal,
+)
+from riemannrnn import (
+    Activation,
+    Anderson,
+    AutogradLoss,
+    Automatic,
+    CrossEntropy,
+    FixedPointClassifier,
+    FixedPointCost,
+    FixedPointRegressor,
+    LowRank,
+    Neumann,
+    Newton,
+    PeacemanRachford,
+    Picard,
+    RateNetwork,
+    SquaredError,
+    Task,
+    compare,
+    power_law,
+    train,
+)
+from riemannrnn.analysis import LearningPath
+from riemannrnn.datasets import load_digits
+from riemannrnn.learning import stopping
+from riemannrnn.learning.contenders import Contender
+from riemannrnn.learning.guard import StabilityGuard
+from riemannrnn.learning.optimizers import MetricRule
+from riemannrnn.learning.rules import DeltaW3
+
+N = 20
+
+
+def bent(z):
+    """An activation of one's own."""
+    return z / (1 + anp.exp(-z)) / 2
+
+
+def distance(outputs, targets):
+    """A loss of one's own."""
+    return anp.sum((outputs - targets) ** 4, axis=1)
+
+
+def faster(W, P):
+    """A metric of one's own."""
+    return (0.1 + W**2) * P
+
+
+def sinh(Z):
+    """The inverse of a chart of one's own."""
+    return anp.sinh(Z)
+
+
+def arcsinh(W):
+    """A chart of one's own."""
+    return anp.arcsinh(W)
+
+
+def network(**options):
+    """Return a small network."""
+    return RateNetwork(**({"n_units": N, "n_inputs": 64, "n_outputs": 10, "seed": 0} | options))
+
+
+def digits():
+    """Return few stimuli, not the same at every place of the table."""
+    return load_digits().split(60, seed=0)[0]
+
+
+def cost():
+    """Return a cost that was evaluated, with what it remembers of that."""
+    made = FixedPointCost(network(), digits().stimuli, CrossEntropy(digits().labels))
+    made.gradient(network().initial_weights())
+    return made
+
+
+def history(**options):
+    """Return the history of a short run."""
+    data = digits()
+    options = {"batch_size": 20, "epochs": 3, "seed": 0, "held_out": (data.stimuli, data.labels)} | options
+    return train(network(), network().initial_weights(0.3), data.stimuli, data.labels, **options)
+
+
+def task():
+    """Return a task on few stimuli."""
+    return Task(network(), network().initial_weights(0.3), digits(), digits(), digits())
+
+
+def comparison():
+    """Return a comparison of two contenders."""
+    return compare(task(), [Contender(name, "additive", "fixed-step") for name in ("euclidean", "resolvent")], budget=6)
+
+
+OBJECTS = {
+    "identity": Identity,
+    "resolvent": Resolvent,
+    "resolvent with gains": lambda: Resolvent(np.linspace(0.5, 1, N)),
+    "signed logarithm": lambda: SignedLog(np.where(np.arange(N) % 5 == 4, -1.0, 1.0)),
+    "chart of one's own": lambda: AutogradChart(arcsinh, sinh),
+    "composition": lambda: Composition(Resolvent(), AutogradChart(arcsinh, sinh)),
+    "pullback": lambda: PullbackManifold(Resolvent(), N, seed=0),
+    "gain": lambda: gain(np.linspace(0.5, 1, N)),
+    "left-invariant": lambda: left_invariant(N, seed=0),
+    "right-invariant": lambda: right_invariant(N, seed=0),
+    "monotone": lambda: MonotoneManifold(N, seed=0),
+    "scaled monotone": lambda: ScaledMonotoneManifold(N, 3.0, seed=0),
+    "metric of one's own": lambda: MetricManifold(faster, N, seed=0),
+    "fixed rank": lambda: FixedRank(N, N, 3, seed=0),
+    "masked": lambda: SubspaceManifold(PullbackManifold(Resolvent(), N, "additive", seed=0), zero_diagonal(N)),
+    "circulant": lambda: SubspaceManifold(PullbackManifold(Resolvent(), N, seed=0), circulant(N)),
+    "symmetric": lambda: SubspaceManifold(MonotoneManifold(N, seed=0), symmetric(N)),
+    "subspace": lambda: mask(np.arange(N * N).reshape(N, N) % 3 > 0),
+    "parameterization": Parameterization,
+    "cache": lambda: PointCache(arcsinh),
+    "report": lambda: check_manifold(PullbackManifold(Identity(), 3, seed=0)),
+    "result of a check": lambda: next(iter(check_manifold(PullbackManifold(Identity(), 3, seed=0)))),
+    "activation": lambda: network().activation,
+    "power law": lambda: power_law(1.5),
+    "activation of one's own": lambda: Activation.from_function(bent),
+    "Anderson": Anderson,
+    "automatic": Automatic,
+    "Neumann": lambda: Neumann(3),
+    "Newton": Newton,
+    "splitting": PeacemanRachford,
+    "Picard": Picard,
+    "cross-entropy": lambda: CrossEntropy(digits().labels),
+    "squared error": lambda: SquaredError(np.ones((60, 10))),
+    "loss of one's own": lambda: AutogradLoss(distance, np.ones((60, 10))),
+    "cost": cost,
+    "network": network,
+    "network of low rank": lambda: network(connectivity=LowRank(3)),
+    "network with softplus": lambda: network(activation="softplus", dtype="float32"),
+    "network of one's own activation": lambda: network(activation=bent),
+    "low rank": lambda: LowRank(3),
+    "fixed points": lambda: network().fixed_points(network().initial_weights(), digits().stimuli),
+    "history": history,
+    "history under a guard": lambda: history(rule="dW3", guard=True),
+    "history of no step": lambda: history(epochs=0),
+    "task": task,
+    "comparison": comparison,
+    "entry of a comparison": lambda: comparison().entries[0],
+    "classifier": lambda: FixedPointClassifier(n_units=N, epochs=2, random_state=0).fit(digits().stimuli, digits().labels),
+    "regressor": lambda: FixedPointRegressor(n_units=N),
+    "data": digits,
+    "path": lambda: LearningPath([np.zeros((N, N)), np.eye(N) / 4]),
+    "guard": StabilityGuard,
+    "criterion": lambda: stopping.LossBelow(0.1) | stopping.StepLimit(7),
+    "rule on a manifold": lambda: MetricRule(PullbackManifold(Resolvent(), N, seed=0)),
+    "rule": DeltaW3,
+}
+"""Makes each."""
+
+ABSTRACT = {"Chart", "Loss", "WeightManifold", "Array", "Point"}
+"""Public names that stand for no object of their own."""
+
+
+def public_classes():
+    """Return the public classes of which there are objects."""
+    found = {name: getattr(package, name) for package in (manifolds, riemannrnn) for name in package.__all__}
+    return {
+        name: each
+        for name, each in found.items()
+        if isinstance(each, type) and not issubclass(each, BaseException) and name not in ABSTRACT
+    }
