@@ -11,9 +11,20 @@ from cases import CASES, N
 from pymanopt.manifolds import Euclidean, Sphere
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
-from manifolds import MonotoneManifold, Product, ScaledMonotoneManifold, left_invariant, symmetric
-from manifolds import SubspaceManifold as Inside
+from manifolds import (
+    InvalidArrayError,
+    MonotoneManifold,
+    Product,
+    ScaledMonotoneManifold,
+    SubspaceManifold,
+    left_invariant,
+    symmetric,
+)
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
 from riemannrnn.learning import SameDtypeConjugateGradient, SameDtypeTrustRegions
+from riemannrnn.learning.comparison import compare
+from riemannrnn.learning.contenders import Contender
+from riemannrnn.learning.task import digits_task
 
 
 def arrays_of(point):
@@ -94,7 +105,9 @@ PRODUCTS = {
     "monotone x Euclidean": Row(lambda dtype: Product([MonotoneManifold(N, **like(dtype)), Euclidean(N, 2)])),
     "left-invariant x Sphere": Row(lambda dtype: Product([left_invariant(N, **like(dtype)), Sphere(N)])),
     "subspace x monotone": Row(
-        lambda dtype: Product([Inside(MonotoneManifold(N, **like(dtype)), symmetric(N)), MonotoneManifold(3, **like(dtype))])
+        lambda dtype: Product(
+            [SubspaceManifold(MonotoneManifold(N, **like(dtype)), symmetric(N)), MonotoneManifold(3, **like(dtype))]
+        )
     ),
     "pymanopt's product, monotone x Euclidean": Row(
         lambda dtype: pymanopt.manifolds.Product([MonotoneManifold(N, **like(dtype)), Euclidean(N, 2)]), tuple(OURS)
@@ -140,3 +153,12 @@ def test_costs_of_networks_on_the_scaled_monotone_manifold_in_single_precision(o
     result = optimizer(verbosity=0, max_iterations=10).run(cost.problem(manifold), initial_point=start)
     assert [part.dtype for part in result.point] == [np.float32, np.float32]
     assert result.cost < 0.7 * cost(network.initial_weights())
+
+
+@pytest.mark.parametrize("solver", ["steepest-descent", "conjugate-gradient", "trust-regions"])
+def test_a_comparison_on_the_scaled_monotone_manifold_in_single_precision(solver):
+    task = digits_task(6, 0.2, "tanh", 12, 0, "float32")
+    comparison = compare(task, [Contender("scaled-monotone", "geodesic", solver)], budget=5)
+    (entry,) = comparison.entries
+    assert not entry.failed, entry.stopped
+    assert entry.weights.dtype == np.float32

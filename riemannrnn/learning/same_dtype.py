@@ -19,7 +19,7 @@ class SameDtypeConjugateGradient(ConjugateGradient):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        rule: Callable[..., Any] = self._beta_update
+        rule: Callable[..., Any] = self._beta_update  # type: ignore[has-type]  # pymanopt is not typed
         self._beta_update = lambda **quantities: float(rule(**quantities))
 
 
