@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
+from manifolds.arguments import check_finite
 from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
 from manifolds.base import WeightManifold, squared_area
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
@@ -83,8 +84,7 @@ class MonotoneManifold(WeightManifold):
             For weights of another shape or dtype, or that are not finite.
         """
         self.check(weights)
-        if not all_finite(weights):
-            raise InvalidArrayError("weights with NaN or infinity", "no point is nearest to them", "Find where they come from")
+        check_finite("the weights", weights, "no point is nearest to them")
         xp = array_namespace(weights)
         eigenvalues, basis = xp.linalg.eigh(identity_like(weights) - _symmetric(weights))
         missing = xp.clip(margin - eigenvalues, 0.0, None)
@@ -150,8 +150,9 @@ class MonotoneManifold(WeightManifold):
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one eigenvalue problem for all of its points; each raises as `exp` does."""
+        growth = self._growth(point, tangent_vector)
         xp = array_namespace(point)
-        rates, basis = xp.linalg.eigh(self._growth(point, tangent_vector))
+        rates, basis = xp.linalg.eigh(growth)
         L, start, identity = self._at(point).value, xp.asarray(point, copy=True), identity_like(point)
         moved, turn = L @ basis, _skew(tangent_vector)
         room = log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1) - 2 * log(frobenius_norm(L) + 1)
@@ -182,6 +183,7 @@ class MonotoneManifold(WeightManifold):
 
     def dist(self, point_a: Array, point_b: Array) -> float:
         """Return √(‖log(L⁻¹ S′ L⁻ᵀ)‖² + ‖K′ − K‖²)."""
+        self.check(point_a, point_b)
         xp, factor = array_namespace(point_a), self._at(point_a)
         difference = self.to_frame(point_a, point_b - point_a)
         changes = xp.linalg.eigvalsh(-_symmetric(difference))

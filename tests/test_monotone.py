@@ -198,7 +198,7 @@ def test_points_outside_are_refused():
 
 
 def test_nothing_is_nearest_to_weights_that_are_not_finite():
-    with pytest.raises(InvalidArrayError, match="NaN or infinity: no point is nearest"):
+    with pytest.raises(InvalidArrayError, match="the weights holds NaN or infinity: no point is nearest"):
         MonotoneManifold(3).nearest(np.full((3, 3), np.nan))
 
 
