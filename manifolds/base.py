@@ -105,6 +105,11 @@ class WeightManifold(Parameterization, Manifold):
         self.check(point, tangent_vector)
         return lambda time: self.exp(point, time * tangent_vector)
 
+    def has_geodesics(self, point: Array) -> bool:
+        """Tell whether there are `exp`, `log`, `dist` and `parallel_transport` here; retraction and transport always are."""
+        self.check(point)
+        return True
+
     def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
         """Return P and Q of a two-sided metric, whose gradient is ♯∇ = P ∇ Q; None, where the metric is none."""
         self.check(point)
