@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from cases import CALLS, CASES, N, short_vector
 
+from manifolds import InvalidArrayError, Resolvent, SignedLog
+
 DOUBLES = [case for case in CASES if case.dtype is np.float64]
 
 WRONG = {
@@ -69,3 +71,10 @@ def test_wrong_arguments_are_refused_in_every_place(case):
                 except Exception as error:
                     outcome = f"{type(error).__name__}: {error}"
                 assert re.search(f"^InvalidArrayError: .*{message}", outcome), f"{name}, {what} in place {place}: {outcome}"
+
+
+@pytest.mark.parametrize("chart", [SignedLog, Resolvent])
+@pytest.mark.parametrize("wrong", [[1.0, -1.0], np.ma.masked_array([1.0, -1.0], [True, False])], ids=["list", "masked"])
+def test_signs_and_gains_are_checked_alike(chart, wrong):
+    with pytest.raises(InvalidArrayError, match=r"of type .*: manifolds compute with plain arrays"):
+        chart(wrong)
