@@ -233,7 +233,7 @@ def _chart_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
         if _has_coordinates(manifold.chart, W + V) and _has_coordinates(manifold.chart, W - V):
             break
         V = V / 2
-    return [*check_chart(manifold.chart, W, V, manifold.normal(W)), *check_reach(manifold, W)]
+    return [*check_chart(manifold.chart, W, V, manifold.normal(W)), *check_reach(manifold, W, V)]
 
 
 def _has_coordinates(chart: Chart, point: Array) -> bool:

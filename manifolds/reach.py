@@ -18,12 +18,12 @@ VISIBLE = 0.01
 """Coordinates tell something as long as rounding of the point changes them by less than this, relative to their norm."""
 
 
-def check_reach(manifold: PullbackManifold, point: Array) -> list[CheckResult]:
+def check_reach(manifold: PullbackManifold, point: Array, direction: Array) -> list[CheckResult]:
     """Check that long geodesics exist until the exit time, and end where their coordinates say: φ(exp_W(t V)) = φ(W) + t Dφ[V].
 
     A chart that is not onto all coordinates has an edge. If it gives no exit time there, its geodesics leave the manifold.
     """
-    vector = manifold.random_tangent_vector(point)
+    vector = direction / manifold.norm(point, direction)
     limit = WITHIN * manifold.exit_time(point, vector)
     for sign in (1.0, -1.0):
         for length in LONG:
