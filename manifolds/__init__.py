@@ -11,6 +11,7 @@ from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_i
 from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
 from manifolds.parameterization import Parameterization
+from manifolds.product import Product
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
 from manifolds.scaled_monotone import ScaledMonotoneManifold
@@ -38,6 +39,7 @@ __all__ = [
     "Parameterization",
     "Point",
     "PointCache",
+    "Product",
     "PullbackManifold",
     "Resolvent",
     "Retraction",

@@ -9,7 +9,8 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
-from manifolds.arrays import Array, all_finite, is_single_or_double, machine_epsilon
+from manifolds.arguments import check_array, check_finite
+from manifolds.arrays import Array, all_finite, machine_epsilon
 from manifolds.charts import Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
@@ -39,7 +40,7 @@ class WeightManifold(Parameterization, Manifold):
     Raises
     ------
     InvalidArrayError
-        From every method, for an argument of the wrong shape or dtype.
+        From every method, for an argument that is no array (a list), a masked array, or of the wrong shape or dtype.
     ValueError
         For a shape that is not two positive integers, or an unknown retraction.
     """
@@ -63,6 +64,7 @@ class WeightManifold(Parameterization, Manifold):
         self.retraction_kind = retraction
         self.generator = np.random.default_rng(seed)
         self._like = np.empty(0) if like is None else like
+        check_array("like", self._like, tuple(getattr(self._like, "shape", ())), self)
         self._validate = validate
 
     def summary(self) -> dict[str, object]:
@@ -94,6 +96,7 @@ class WeightManifold(Parameterization, Manifold):
 
     def zero_vector(self, point: Array) -> Array:
         """Return the zero tangent vector, with the namespace, dtype and device of `point`."""
+        self.check(point)
         return array_namespace(point).zeros_like(point)
 
     def random_tangent_vector(self, point: Array) -> Array:
@@ -103,7 +106,13 @@ class WeightManifold(Parameterization, Manifold):
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return the geodesic t ↦ exp_W(t V); of many of its points each costs less, on some manifolds, than `exp` would."""
+        self.check(point, tangent_vector)
         return lambda time: self.exp(point, time * tangent_vector)
+
+    def has_geodesics(self, point: Array) -> bool:
+        """Tell whether there are `exp`, `log`, `dist` and `parallel_transport` here; retraction and transport always are."""
+        self.check(point)
+        return True
 
     def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
         """Return P and Q of a two-sided metric, whose gradient is ♯∇ = P ∇ Q; None, where the metric is none."""
@@ -112,37 +121,30 @@ class WeightManifold(Parameterization, Manifold):
 
     def pair_mean(self, point_a: Array, point_b: Array) -> Array:
         """Return the middle of the geodesic between two points."""
+        self.check(point_a, point_b)
         return self.exp(point_a, self.log(point_a, point_b) / 2)
 
     def normal(self, like: Array | None = None) -> Array:
         """Return a matrix of independent standard normal entries, kind and dtype of `like`."""
-        like = self._like if like is None else like
+        if like is None:
+            like = self._like
+        else:
+            self.check(like)
         sample = self.generator.standard_normal(self.shape)
         return array_namespace(like).asarray(sample, dtype=like.dtype, device=device(like))
 
     def check(self, point: Array, *vectors: Array) -> None:
-        """Refuse arguments of the wrong shape or dtype, and under `validate` those that are not finite.
+        """Refuse arguments of the wrong kind, shape or dtype, and under `validate` those that are not finite.
 
         Raises
         ------
         InvalidArrayError
-            Naming the argument's shape, dtype or entry, and what was expected.
+            Naming the argument's type, shape, dtype or entry, and what was expected.
         """
         for name, array in (("point", point), *(("tangent vector", vector) for vector in vectors)):
-            if array.shape != self.shape:
-                raise InvalidArrayError(
-                    f"{name} of shape {tuple(array.shape)}", f"{self} has shape {self.shape}", "Pass one matrix of that shape"
-                )
-            if not is_single_or_double(array) or array.dtype != point.dtype:
-                raise InvalidArrayError(
-                    f"{name} of dtype {array.dtype}",
-                    f"points and vectors are float32 or float64, and of one dtype (the point's: {point.dtype})",
-                    "Convert it with astype",
-                )
-            if self._validate and not all_finite(array):
-                raise InvalidArrayError(
-                    f"{name} holds NaN or infinity", "no metric is defined there", "Find the step that produced it"
-                )
+            check_array(name, array, self.shape, self, None if array is point else point)
+            if self._validate:
+                check_finite(name, array)
 
     def arrived(self, point: Array) -> Array:
         """Return `point`, the end of a step.

@@ -12,6 +12,7 @@ from manifolds.charts import Chart
 from manifolds.errors import ManifoldError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
 from manifolds.pullback import PullbackManifold
+from manifolds.reach import check_reach, submanifold_checks
 from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.slopes import CheckReport, CheckResult, check_equal, check_numbers, check_slope
 
@@ -140,12 +141,23 @@ def check_manifold(manifold: WeightManifold | Product, point: Point | None = Non
     if isinstance(manifold, Product):
         return _check_product(manifold, W)
     results: list[CheckResult] = []
-    for group in (_chart_checks, _metric_checks, _cost_checks, _geodesic_checks, _transport_checks):
+    for group in _groups(manifold, W):
         try:
             results += group(manifold, W)
         except (ManifoldError, ArithmeticError, np.linalg.LinAlgError, NotImplementedError, ValueError) as error:
             results.append(CheckResult(group.__name__.strip("_").replace("_", " "), False, f"{type(error).__name__}: {error}"))
     return CheckReport(str(manifold), tuple(results))
+
+
+def _groups(manifold: WeightManifold, W: Array) -> tuple[Callable[..., list[CheckResult]], ...]:
+    """Return the groups of checks that apply at a point."""
+    try:
+        geodesic = manifold.has_geodesics(W)
+    except ManifoldError:  # no point of the manifold: the checks say so
+        geodesic = True
+    if geodesic:
+        return _chart_checks, _metric_checks, _cost_checks, _geodesic_checks, _transport_checks
+    return _metric_checks, submanifold_checks
 
 
 def _check_product(manifold: Product, point: Point) -> CheckReport:
@@ -221,7 +233,7 @@ def _chart_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
         if _has_coordinates(manifold.chart, W + V) and _has_coordinates(manifold.chart, W - V):
             break
         V = V / 2
-    return check_chart(manifold.chart, W, V, manifold.normal(W))
+    return [*check_chart(manifold.chart, W, V, manifold.normal(W)), *check_reach(manifold, W, V)]
 
 
 def _has_coordinates(chart: Chart, point: Array) -> bool:

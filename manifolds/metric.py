@@ -167,6 +167,7 @@ class MetricManifold(WeightManifold):
         return max(500 * machine_epsilon(point), self._accuracy)
 
     def _check_numpy(self, point: Array, *vectors: Array) -> None:
+        self.check(point, *vectors)
         for array in (point, *vectors):
             if not is_numpy_array(array):
                 raise InvalidArrayError(
@@ -174,4 +175,3 @@ class MetricManifold(WeightManifold):
                     "autograd differentiates the metric and SciPy integrates its geodesics, both on NumPy arrays",
                     "Convert it to NumPy",
                 )
-        self.check(point, *vectors)

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
+from manifolds.arguments import check_finite
 from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
 from manifolds.base import WeightManifold, squared_area
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
@@ -83,12 +84,11 @@ class MonotoneManifold(WeightManifold):
             For weights of another shape or dtype, or that are not finite.
         """
         self.check(weights)
-        if not all_finite(weights):
-            raise InvalidArrayError("weights with NaN or infinity", "no point is nearest to them", "Find where they come from")
+        check_finite("the weights", weights, "no point is nearest to them")
         xp = array_namespace(weights)
         eigenvalues, basis = xp.linalg.eigh(identity_like(weights) - _symmetric(weights))
         missing = xp.clip(margin - eigenvalues, 0.0, None)
-        return weights - (basis * missing) @ basis.T
+        return weights - _combined(basis, missing)
 
     def to_frame(self, point: Array, tangent_vector: Array) -> Array:
         """Return L⁻¹ V_s L⁻ᵀ + V_k, shape (n, n): coordinates in which the metric at W is Euclidean.
@@ -102,7 +102,7 @@ class MonotoneManifold(WeightManifold):
         """Return the tangent vector of given `to_frame`: L Z_s Lᵀ + Z_k."""
         self.check(point, coordinates)
         L = self._at(point).value
-        tangent_vector = chain(L, _symmetric(coordinates), L.T) + _skew(coordinates)
+        tangent_vector = _congruence(L, coordinates) + _skew(coordinates)
         self._frame.remember((point, tangent_vector), array_namespace(point).asarray(coordinates, copy=True))
         return tangent_vector
 
@@ -110,7 +110,7 @@ class MonotoneManifold(WeightManifold):
         """Return `to_frame` of the Riemannian gradient, Lᵀ ∇_s L + ∇_k, which takes products alone."""
         self.check(point, euclidean_gradient)
         L = self._at(point).value
-        return chain(L.T, _symmetric(euclidean_gradient), L) + _skew(euclidean_gradient)
+        return _congruence(L.T, euclidean_gradient) + _skew(euclidean_gradient)
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩."""
@@ -121,7 +121,7 @@ class MonotoneManifold(WeightManifold):
         """Return grad = S ∇_s S + ∇_k, which takes products alone."""
         self.check(point, euclidean_gradient)
         S = self._at(point).symmetric
-        return chain(S, _symmetric(euclidean_gradient), S) + _skew(euclidean_gradient)
+        return _congruence(S, euclidean_gradient) + _skew(euclidean_gradient)
 
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
@@ -145,25 +145,31 @@ class MonotoneManifold(WeightManifold):
         if frobenius_norm(growth) > 1:
             return self.geodesic(point, tangent_vector)(1.0)
         L = self._at(point).value
-        return self._inside(point + _skew(tangent_vector) - chain(L, exponential_series(growth), L.T))
+        turned = _skew(point) + _skew(tangent_vector)
+        return self._inside(_symmetric(point) - _congruence(L, exponential_series(growth)) + turned)
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one eigenvalue problem for all of its points; each raises as `exp` does."""
+        growth = self._growth(point, tangent_vector)
         xp = array_namespace(point)
-        rates, basis = xp.linalg.eigh(self._growth(point, tangent_vector))
-        L, start = self._at(point).value, xp.asarray(point, copy=True)
+        rates, basis = xp.linalg.eigh(growth)
+        L, start, identity = self._at(point).value, xp.asarray(point, copy=True), identity_like(point)
         moved, turn = L @ basis, _skew(tangent_vector)
         room = log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1) - 2 * log(frobenius_norm(L) + 1)
 
         def at(time: float) -> Array:
-            fastest = float(xp.max(time * rates))
+            fastest, size = float(xp.max(time * rates)), float(xp.max(xp.abs(time * rates)))
             if fastest > room:
                 raise OutsideManifoldError(
                     f"a step that takes S by a factor exp({fastest:.3g})",
                     "the geodesic goes on for ever, but no floating-point number is so large",
                     "Shorten the step, for instance with a smaller learning rate",
                 )
-            return self._inside(start + time * turn - (moved * xp.expm1(time * rates)) @ moved.T)
+            if size <= 1:
+                symmetric = _symmetric(start) - _combined(moved, xp.expm1(time * rates))
+            else:  # S′ itself: the difference from S would hide an S′ that is much smaller
+                symmetric = identity - _combined(moved, xp.exp(time * rates))
+            return self._inside(symmetric + (_skew(start) + time * turn))
 
         return at
 
@@ -177,6 +183,7 @@ class MonotoneManifold(WeightManifold):
 
     def dist(self, point_a: Array, point_b: Array) -> float:
         """Return √(‖log(L⁻¹ S′ L⁻ᵀ)‖² + ‖K′ − K‖²)."""
+        self.check(point_a, point_b)
         xp, factor = array_namespace(point_a), self._at(point_a)
         difference = self.to_frame(point_a, point_b - point_a)
         changes = xp.linalg.eigvalsh(-_symmetric(difference))
@@ -186,7 +193,7 @@ class MonotoneManifold(WeightManifold):
     def frame_log(self, point: Array, other: Array) -> Array:
         """Return `to_frame` of the logarithm, K − K′ − log(L⁻¹ S′ L⁻ᵀ): its Frobenius norm is the distance."""
         rates, basis, turn = self._growth_to(point, other)
-        return turn - (basis * rates) @ basis.T
+        return turn - _combined(basis, rates)
 
     def frame_logs(self, point: Array, other: Array) -> tuple[Array, Array]:
         """Return `frame_log` of W′ from W, and that of W from W′, by one eigenvalue problem for both.
@@ -195,7 +202,7 @@ class MonotoneManifold(WeightManifold):
         """
         rates, basis, turn = self._growth_to(point, other)
         turned = (self._at(other).inverse @ (self._at(point).value @ basis)) * array_namespace(point).exp(rates / 2)
-        return turn - (basis * rates) @ basis.T, (turned * rates) @ turned.T - turn
+        return turn - _combined(basis, rates), _combined(turned, rates) - turn
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return the parallel transport from W to W′ along the one geodesic between them."""
@@ -209,9 +216,9 @@ class MonotoneManifold(WeightManifold):
             turn = identity_like(point) + exponential_series(half)
         else:
             rates, basis = xp.linalg.eigh(half)
-            turn = (basis * xp.exp(rates)) @ basis.T
+            turn = _combined(basis, xp.exp(rates))
         E = chain(factor.value, turn, factor.inverse)
-        return chain(E, _symmetric(carried), E.T) + _skew(carried)
+        return _congruence(E, carried) + _skew(carried)
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return the curvature of the plane of two vectors, never positive: see `frame_curvature`."""
@@ -257,7 +264,7 @@ class MonotoneManifold(WeightManifold):
         """Return what `to_frame` does."""
         point, tangent_vector = place
         inverse = self._at(point).inverse
-        return chain(inverse, _symmetric(tangent_vector), inverse.T) + _skew(tangent_vector)
+        return _congruence(inverse, tangent_vector) + _skew(tangent_vector)
 
     def _inside(self, point: Array) -> Array:
         """Return W, with S raised where its smallest eigenvalue is below the rounding error of W."""
@@ -308,3 +315,17 @@ def _symmetric(matrix: Array) -> Array:
 
 def _skew(matrix: Array) -> Array:
     return (matrix - matrix.T) / 2
+
+
+def _congruence(transform: Array, matrix: Array) -> Array:
+    """Return T M_s Tᵀ, symmetric to the last bit.
+
+    S may be so large that the rounding error of a product exceeds K by orders of magnitude. The metric on K is Euclidean: a
+    skew error would count in full.
+    """
+    return _symmetric(chain(transform, _symmetric(matrix), transform.T))
+
+
+def _combined(basis: Array, weights: Array) -> Array:
+    """Return Q diag(w) Qᵀ, symmetric to the last bit."""
+    return _symmetric((basis * weights) @ basis.T)

@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
+from manifolds.arguments import check_kind
 from manifolds.arrays import Array, PointCache, all_finite, copied, frobenius_norm, identity_like, machine_epsilon
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError, SingularPointError
@@ -42,6 +43,8 @@ class Resolvent(Chart):
     """
 
     def __init__(self, gain: Array | None = None) -> None:
+        if gain is not None:
+            check_kind("gain", gain)
         if gain is not None and not (all_finite(gain) and bool(array_namespace(gain).all(gain != 0))):
             raise InvalidArrayError(
                 "gain has an entry that is zero or not finite",

@@ -4,12 +4,12 @@ from typing import final
 
 import numpy as np
 from array_api_compat import array_namespace
-from pymanopt.manifolds import Product
 
 from manifolds.arrays import Array, Point, identity_like
 from manifolds.charts import Identity
 from manifolds.monotone import MonotoneManifold
 from manifolds.parameterization import Parameterization
+from manifolds.product import Product
 from manifolds.pullback import PullbackManifold
 
 

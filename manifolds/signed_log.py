@@ -6,6 +6,7 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
+from manifolds.arguments import check_kind
 from manifolds.arrays import Array, copied
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
@@ -37,6 +38,7 @@ class SignedLog(Chart):
     """
 
     def __init__(self, signs: Array) -> None:
+        check_kind("signs", signs)
         if signs.ndim != 1 or not bool(array_namespace(signs).all(abs(signs) == 1)):
             raise InvalidArrayError("signs other than 1 and −1", "a unit excites or inhibits", "Pass one sign a column")
         self._signs = copied(signs)

@@ -9,7 +9,7 @@ from array_api_compat import array_namespace
 from manifolds.arrays import Array, frobenius_norm, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.cometric import conjugate_gradient
-from manifolds.errors import ConvergenceError, OutsideManifoldError, SingularPointError
+from manifolds.errors import ConvergenceError, InvalidArrayError, OutsideManifoldError, SingularPointError
 from manifolds.subspaces import Subspace
 
 ROUNDING = 1e3
@@ -50,6 +50,8 @@ class SubspaceManifold(WeightManifold):
 
     Raises
     ------
+    InvalidArrayError
+        For a subspace of dimension 0.
     OutsideManifoldError
         For a point that does not lie in the subspace, and from `exp`, `log`, `dist` and
         `parallel_transport` where that is not totally geodesic.
@@ -70,6 +72,12 @@ class SubspaceManifold(WeightManifold):
     """
 
     def __init__(self, manifold: WeightManifold, subspace: Subspace) -> None:
+        if subspace.dimension < 1:
+            raise InvalidArrayError(
+                f"{subspace.name}: dimension {subspace.dimension}",
+                "the subspace is a single point, from which no step leads anywhere",
+                "Leave at least one weight free",
+            )
         name = f"Subspace ({subspace.name}) of the {manifold}"
         super().__init__(name, manifold.shape, manifold.retraction_kind, seed=manifold.generator, like=manifold._like)
         self.manifold = manifold
@@ -88,6 +96,17 @@ class SubspaceManifold(WeightManifold):
         """Refuse what the surrounding manifold refuses, and points outside the subspace."""
         self.manifold.check(point, *vectors)
         self._inside(point, "the point lies outside the subspace", "Project it first, with subspace.project")
+
+    def has_geodesics(self, point: Array) -> bool:
+        """Tell whether the subspace is totally geodesic at W: its second fundamental form, ⟨♭Hess(N, 0)[V], V⟩, is zero.
+
+        N and V are random, N outside the subspace, V inside; Hess is the Riemannian Hessian around it of J(W) = ⟨N, W⟩.
+        """
+        self.check(point)
+        V, N = self.random_tangent_vector(point), self._beside(self.normal(point))
+        bent = self.manifold.euclidean_to_riemannian_hessian(point, N, array_namespace(point).zeros_like(N), V)
+        form = abs(self.manifold.inner_product(point, bent, V))
+        return bool(form <= ROUNDING * machine_epsilon(point) * self.manifold.norm(point, bent) + machine_epsilon(point))
 
     def projection(self, point: Array, vector: Array) -> Array:
         """Return P_W V, the tangent vector nearest to the matrix V in the metric at W."""

@@ -4,7 +4,20 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 
-from manifolds import AutogradChart, OutsideManifoldError, PullbackManifold, Resolvent, check_manifold
+from manifolds import (
+    AutogradChart,
+    InvalidArrayError,
+    MonotoneManifold,
+    OutsideManifoldError,
+    PullbackManifold,
+    Resolvent,
+    SubspaceManifold,
+    check_manifold,
+    left_invariant,
+    mask,
+    toeplitz,
+    zero_diagonal,
+)
 from manifolds.checks import check_equal, check_gradient, check_hessian, check_numbers, check_slope
 
 Q = np.array([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
@@ -246,3 +259,48 @@ def test_an_inverse_with_another_scale_is_found():
     report = check_manifold(PullbackManifold(chart, 4, seed=0))
     assert not report["chart inverse"]
     assert report["chart differential"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [2, 5, 20])
+@pytest.mark.parametrize(
+    ("forward", "inverse"), [(anp.tanh, anp.arctanh), (anp.exp, anp.log), (anp.arctan, anp.tan)], ids=["tanh", "exp", "arctan"]
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_chart_that_is_not_onto_is_found(forward, inverse, n, dtype):
+    """Its geodesics leave, at a time of which the chart knows nothing: NaN beyond tanh, another branch beyond arctan."""
+    origin = 1.0 if forward is anp.exp else 0.0
+    manifold = PullbackManifold(AutogradChart(forward, inverse, origin), n, seed=0, like=np.empty(0, dtype))
+    report = check_manifold(manifold)
+    assert not report["geodesics until the exit time"], str(report)
+
+
+CURVED = {
+    "zero diagonal in resolvent": (zero_diagonal(4), lambda like: PullbackManifold(Resolvent(), 4, seed=0, like=like)),
+    "mask in left-invariant": (mask(np.tri(4, dtype=bool).T), lambda like: left_invariant(4, seed=0, like=like)),
+    "toeplitz in monotone": (toeplitz(4), lambda like: MonotoneManifold(4, seed=0, like=like)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", CURVED)
+def test_subspaces_without_geodesics_pass(name, dtype):
+    subspace, around = CURVED[name]
+    report = check_manifold(SubspaceManifold(around(np.empty(0, dtype)), subspace))
+    assert report, str(report)
+    assert "not totally geodesic" in report["no geodesics"].reason
+
+
+@pytest.mark.parametrize("formula", ["euclidean_to_riemannian_hessian", "euclidean_to_riemannian_gradient", "retraction"])
+def test_a_broken_subspace_without_geodesics_is_found(formula, monkeypatch):
+    subspace, around = CURVED["zero diagonal in resolvent"]
+    manifold = SubspaceManifold(around(np.empty(0)), subspace)
+    right = getattr(manifold, formula)
+    monkeypatch.setattr(manifold, formula, lambda *arguments: 1.01 * right(*arguments))
+    assert not check_manifold(manifold)
+
+
+def test_a_subspace_of_dimension_0_is_refused():
+    for subspace in (zero_diagonal(1), mask(np.zeros((1, 1), bool))):
+        with pytest.raises(InvalidArrayError, match=r"dimension 0: the subspace is a single point.*at least one weight"):
+            SubspaceManifold(MonotoneManifold(1), subspace)

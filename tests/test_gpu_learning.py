@@ -11,8 +11,8 @@ from riemannrnn import CrossEntropy, FixedPointCost, SquaredError, compare, to_b
 from riemannrnn.cli.compare import digits_task
 from riemannrnn.datasets import Dataset, load_digits
 from riemannrnn.learning import AggregatedMetric, Contender, KroneckerResponse, ResponseMetric, check_descent
-from riemannrnn.learning.contenders import SameDtypeTrustRegions
 from riemannrnn.learning.rules import RULES
+from riemannrnn.learning.same_dtype import SameDtypeTrustRegions
 
 DTYPES = {"float64": 1e-8, "float32": 2e-3}
 

@@ -198,5 +198,59 @@ def test_points_outside_are_refused():
 
 
 def test_nothing_is_nearest_to_weights_that_are_not_finite():
-    with pytest.raises(InvalidArrayError, match="NaN or infinity: no point is nearest"):
+    with pytest.raises(InvalidArrayError, match="the weights holds NaN or infinity: no point is nearest"):
         MonotoneManifold(3).nearest(np.full((3, 3), np.nan))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("length", [10.0, 30.0, 100.0])
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_growing_steps_of_any_length_have_that_length(n, length, dtype):
+    """All eigenvalues of S grow alike, so that rounding hides nothing of S′, and the distance is the length of the step."""
+    manifold = MonotoneManifold(n, seed=n, like=np.empty(0, dtype))
+    W = sym(manifold.random_point())
+    V = W - np.eye(n, dtype=dtype)  # −S
+    V = dtype(min(length, 50 * n**0.5) / manifold.norm(W, V)) * V
+    end = manifold.exp(W, V)
+    epsilon = float(np.finfo(dtype).eps)
+    assert manifold.dist(W, end) == pytest.approx(manifold.norm(W, V), rel=100 * n * epsilon)
+    assert manifold.norm(W, manifold.log(W, end) - V) <= 1000 * n * epsilon * length
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_no_step_is_longer_than_it_says(n, dtype):
+    """A skew rounding error of S′ = 1e20 would count in full: the metric on K is Euclidean."""
+    manifold = MonotoneManifold(n, seed=n, like=np.empty(0, dtype))
+    for length in (3.0, 10.0, 40.0, 100.0):
+        W = manifold.random_point()
+        V = dtype(length) * manifold.random_tangent_vector(W)
+        end = manifold.exp(W, V)
+        # Of the small eigenvalues of S′ beside the large ones rounding may leave nothing, and the way back is shorter.
+        assert manifold.norm(W, V) * 1.02 > manifold.dist(W, end) > min(length, 20) / 3
+        assert manifold.dist(end, W) < manifold.norm(W, V) * 1.02
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_what_is_symmetric_stays_so_at_a_far_point(dtype, generator):
+    """Where S is large, symmetric vectors have symmetric images, to the last bit."""
+    n = 20
+    manifold = MonotoneManifold(n, seed=0, like=np.empty(0, dtype))
+    root = generator.standard_normal((n, n))
+    W = (np.eye(n) - 1e6 * sym(root @ root.T + np.eye(n))).astype(dtype)
+    V, U = (sym(generator.standard_normal((n, n)).astype(dtype)) for _ in range(2))
+    long = dtype(5 / manifold.norm(W, 1e6 * V)) * dtype(1e6) * V
+    images = {
+        "gradient": manifold.euclidean_to_riemannian_gradient(W, V),
+        "Hessian": manifold.euclidean_to_riemannian_hessian(W, V, U, V),
+        "frame": manifold.to_frame(W, V),
+        "frame of the gradient": manifold.frame_gradient(W, V),
+        "vector": manifold.from_frame(W, V),
+        "short step": manifold.exp(W, V),
+        "long step": manifold.exp(W, long),
+        "transport": manifold.parallel_transport(W, long, V),
+        "logarithm": manifold.log(W, manifold.exp(W, long)),
+        "nearest": manifold.nearest(-W),
+    }
+    for name, image in images.items():
+        np.testing.assert_array_equal(image, image.T, err_msg=name)

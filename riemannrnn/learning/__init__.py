@@ -2,7 +2,7 @@
 
 from riemannrnn.learning.aggregated import AggregatedMetric, Descent, aggregated_metric, check_descent
 from riemannrnn.learning.comparison import Comparison, compare
-from riemannrnn.learning.contenders import Contender, SameDtypeTrustRegions, all_contenders
+from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.cost import Evaluation, Evaluations, FixedPointCost
 from riemannrnn.learning.guard import StabilityGuard, UnstableStartError, stable_start
 from riemannrnn.learning.history import History, accuracy
@@ -11,6 +11,7 @@ from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, Squared
 from riemannrnn.learning.metrics import ResponseMetric, response_metric
 from riemannrnn.learning.optimizers import Adam, MetricRule, ParallelTransport, Rule
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, make_rule
+from riemannrnn.learning.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import train
 
@@ -34,6 +35,7 @@ __all__ = [
     "ParallelTransport",
     "ResponseMetric",
     "Rule",
+    "SameDtypeConjugateGradient",
     "SameDtypeTrustRegions",
     "SquaredError",
     "StabilityGuard",

@@ -4,35 +4,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from array_api_compat import array_namespace
-from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
+from pymanopt.optimizers import SteepestDescent
 
-from manifolds import Point, Retraction
+from manifolds import Retraction
 from riemannrnn.learning.geometries import GEOMETRIES, Start
 from riemannrnn.learning.optimizers import MetricRule, ParallelTransport, Rule
 from riemannrnn.learning.rules import DeltaW3, DeltaW4
+from riemannrnn.learning.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.learning.task import Task
 from riemannrnn.settings import SettingError, unknown
 
-
-class SameDtypeTrustRegions(TrustRegions):
-    """Trust regions in the dtype of the point: pymanopt's step to the boundary is a NumPy float64, which widens float32."""
-
-    def _truncated_conjugate_gradient(self, problem: Any, x: Point, *args: Any) -> Any:
-        eta, hessian_eta, *reasons = super()._truncated_conjugate_gradient(problem, x, *args)
-        return _in_dtype_of(x, eta), _in_dtype_of(x, hessian_eta), *reasons
-
-
-def _in_dtype_of(point: Point, vector: Point) -> Point:
-    if isinstance(vector, list):  # in place, as the vectors of a product have arithmetic of their own
-        vector[:] = [_in_dtype_of(*pair) for pair in zip(point, vector, strict=True)]
-        return vector
-    return array_namespace(point).astype(vector, point.dtype, copy=False)
-
-
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "steepest-descent": SteepestDescent,
-    "conjugate-gradient": ConjugateGradient,
+    "conjugate-gradient": SameDtypeConjugateGradient,
     "trust-regions": SameDtypeTrustRegions,
 }
 """The solvers of pymanopt, by name."""
