@@ -1,4 +1,4 @@
-"""Which fixed points are not stable by a margin: a bound for the whole batch first, eigenvalues only where it does not decide."""
+"""Which fixed points are not stable by a margin: a bound of the whole batch first, eigenvalues where it does not decide."""
 
 from math import nan
 

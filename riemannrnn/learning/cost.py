@@ -207,7 +207,7 @@ class FixedPointCost:
                 max_iterations=self._max_iterations,
                 on_failure=policy,
             )
-            evaluation = Evaluation(self, fixed_points, self._found(fixed_points), self.drive)
+            evaluation = Evaluation(self, fixed_points, self.drive, self._found(fixed_points))
         if policy == "raise" and not evaluation.valid:
             evaluation._refuse()
         self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
@@ -261,18 +261,18 @@ class Evaluation:
         y = W_out r, shape (batch, n_outputs).
     """
 
-    def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, found: Array, drive: Array) -> None:
+    def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array, found: Array | None = None) -> None:
         self._cost = cost
         self.fixed_points = fixed_points
-        self.found, self.drive = found, drive
-        xp, everything = array_namespace(drive), bool(array_namespace(found).all(found))
-        self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(found)))
-        count = max(int(xp.count_nonzero(found)), 1)
-        self.included = xp.astype(found, drive.dtype)[:, None] / count
+        self.drive, self.found = drive, fixed_points.converged if found is None else found
+        xp, everything = array_namespace(drive), bool(array_namespace(drive).all(self.found))
+        self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(self.found)))
+        count = max(int(xp.count_nonzero(self.found)), 1)
+        self.included = xp.astype(self.found, drive.dtype)[:, None] / count
         # Rates that are not finite would turn the products of the whole batch into NaN.
         arrays = fixed_points.rates, fixed_points.gains, fixed_points.inputs, fixed_points.inputs - drive
         if not everything:
-            arrays = tuple(xp.where(found[:, None], array, 0.0) for array in arrays)
+            arrays = tuple(xp.where(self.found[:, None], array, 0.0) for array in arrays)
         self.rates, self.gains, self.inputs, self.recurrent = arrays
         self.outputs = cost.network.outputs(self.rates)
 
