@@ -26,6 +26,10 @@ class Task:
         Residual asked of fixed points; None: the default of the dtype.
     max_iterations
         Fixed-point iterations at most.
+    stable
+        The margin by which fixed points have to be stable, as for `FixedPointCost`; None asks for no stability.
+    inner_iterations
+        Iterations at most of the linear system that a metric solves for one gradient.
     """
 
     network: RateNetwork
@@ -35,9 +39,14 @@ class Task:
     test: Dataset
     tolerance: float | None = None
     max_iterations: int = 200
+    stable: float | None = None
+    inner_iterations: int = 50
 
     def cost(self, data: Dataset, on_failure: OnFailure = "inf") -> FixedPointCost:
-        """Return the cross-entropy on one of the splits; by default +∞ where a stimulus has no fixed point."""
+        """Return the cross-entropy on one of the splits; by default +∞ where a stimulus has no fixed point, or an unstable one.
+
+        Under another policy, as metrics take it, stability is not looked at.
+        """
         return FixedPointCost(
             self.network,
             data.stimuli,
@@ -45,4 +54,5 @@ class Task:
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
             on_failure=on_failure,
+            stable=self.stable if on_failure == "inf" else None,
         )
