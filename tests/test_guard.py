@@ -16,9 +16,9 @@ from manifolds import (
     mask,
 )
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from riemannrnn.equilibrium.certificate import abscissa_bound
 from riemannrnn.learning import Adam, MetricRule, StabilityGuard
 from riemannrnn.learning.guard import _LostError as LostError
-from riemannrnn.learning.guard import abscissa_bound
 
 EUCLIDEAN = MetricRule(PullbackManifold(Identity(), N))
 UNIT = MetricRule(PullbackManifold(Identity(), 1))

@@ -22,7 +22,8 @@ from riemannrnn.analysis.path_geometry import (
 )
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.learning.cost import Evaluations, FixedPointCost
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.counts import Evaluations
 from riemannrnn.learning.rules import delta_w3, delta_w4
 from riemannrnn.workers import workers
 

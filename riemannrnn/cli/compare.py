@@ -3,8 +3,8 @@
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from textwrap import wrap
-from typing import Annotated
+from textwrap import shorten, wrap
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,9 +15,9 @@ from rich.table import Table
 
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.comparison import Comparison, compare
+from riemannrnn.learning.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
 from riemannrnn.learning.contenders import Contender, choose_contenders
-from riemannrnn.learning.contest import Entry
+from riemannrnn.learning.contest import FAILED, Entry
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.task import Task
 from riemannrnn.network import ACTIVATIONS
@@ -55,6 +55,10 @@ def compare_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
     dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
     backend: Annotated[Backend, typer.Option(help="Where the arrays are: in memory, or on a GPU with CuPy.")] = Backend.NUMPY,
+    stable: Annotated[float, typer.Option(min=0, max=0.99, help="Margin by which fixed points have to be stable.")] = STABLE_BY,
+    allow_unstable: Annotated[bool, typer.Option("--allow-unstable", help="Do not ask for stable fixed points.")] = False,
+    max_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of computation of a contender.")] = MAX_SECONDS,
+    inner_iterations: Annotated[int, typer.Option(min=1, help="Iterations at most to invert a metric once.")] = 50,
     manifold: Annotated[
         list[str] | None, typer.Option(help="Every solver on this manifold, or on 'all'; repeatable. See --list.")
     ] = None,
@@ -77,13 +81,16 @@ def compare_command(
     title = f"{training_size} digits, {units} {activation} units, radius {radius:g}, seed {seed}"
     settings = {
         "units": units, "radius": radius, "activation": activation, "training_size": training_size, "budget": budget,
-        "seed": seed, "dtype": dtype.value, "backend": backend.value, "contenders": [each.name for each in chosen],
+        "seed": seed, "dtype": dtype.value, "backend": backend.value,
+        "stable": "none" if allow_unstable else stable, "max_seconds": max_seconds,
+        "inner_iterations": inner_iterations, "contenders": [each.name for each in chosen],
     }  # fmt: skip
     try:
         write_toml(folder / "config.toml", {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
     except RunFolderError as error:
         refuse(error)
-    comparison = _with_progress(task, chosen, budget)
+    limits: dict[str, Any] = {"max_seconds": max_seconds, "inner_iterations": inner_iterations}
+    comparison = _with_progress(task, chosen, budget, stable=None if allow_unstable else stable, **limits)
     try:
         written: list[str] | RunFolderError | KeyboardInterrupt = write_comparison(comparison, folder, title)
     except (RunFolderError, KeyboardInterrupt) as error:
@@ -143,7 +150,7 @@ def write_comparison(comparison: Comparison, folder: Path, title: str) -> list[s
 
 
 def table(comparison: Comparison) -> Table:
-    """Return the table of a comparison, best training loss first."""
+    """Return the table of a comparison, best first; contenders that took no step are not in it."""
     result = Table(
         title=f"{comparison.budget} evaluations for each contender",
         caption="test: accuracy in %; J+∇J+H: evaluations of cost, gradient and Hessian; iter: fixed-point iterations; "
@@ -154,7 +161,7 @@ def table(comparison: Comparison) -> Table:
     result.add_column("contender", overflow="fold")
     for heading in ("rate", "loss", "test", "J+∇J+H", "iter", "s", "abscissa", "lost"):
         result.add_column(heading, justify="right", no_wrap=True)
-    for entry in sorted(comparison.entries, key=lambda each: (not each.training_loss < np.inf, each.training_loss)):
+    for entry in (each for each in comparison.ranking if each.weights is not None):
         result.add_row(*_cells(entry))
     return result
 
@@ -185,13 +192,27 @@ def _number(value: float, form: str) -> str:
 
 
 def _print_reasons(comparison: Comparison) -> None:
-    """Say why each run stopped, contenders with the same reason together."""
-    for reason in dict.fromkeys(entry.stopped for entry in comparison.entries):
-        names = ", ".join(entry.contender.name for entry in comparison.entries if entry.stopped == reason)
+    """Say why runs stopped, contenders with the same reason together; then what failed, a line each; then the verdict."""
+    ended = [entry for entry in comparison.entries if not entry.failed]
+    for reason in dict.fromkeys(entry.stopped for entry in ended):
+        names = ", ".join(entry.contender.name for entry in ended if entry.stopped == reason)
         console.print(f"[bold]{escape(reason)}[/bold] {names}", highlight=False)
+    failures = [entry for entry in comparison.entries if entry.failed]
+    if failures:
+        console.print("[bold]Failures[/bold]", highlight=False)
+    for entry in failures:
+        line = f"{entry.contender.name}: {entry.stopped.removeprefix(FAILED)}"
+        console.print(escape(shorten(line, console.width, placeholder=" …")), highlight=False)
+    if comparison.stable is not None and comparison.entries:
+        console.print(
+            f"Fixed points had to be stable by {comparison.stable:g}; asking for it took {comparison.stability_seconds:.1f} s.",
+            highlight=False,
+        )
+    if comparison.entries:
+        console.print(escape(comparison.recommendation), highlight=False)
 
 
-def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int) -> Comparison:
+def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int, **options: Any) -> Comparison:
     with progress_bars() as progress:
         overall = progress.add_task("all contenders", total=len(contenders))
         bars: dict[Contender, TaskID] = {}
@@ -204,6 +225,6 @@ def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int) -
                 progress.update(overall, completed=len(bars) - 1)
             progress.update(bars[contender], completed=share)
 
-        comparison = compare(task, contenders, budget, progress=show)
+        comparison = compare(task, contenders, budget, progress=show, **options)
         progress.update(overall, completed=len(comparison.entries))
     return comparison

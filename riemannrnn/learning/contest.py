@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf, isfinite, nan
 
@@ -24,6 +25,9 @@ LEAST_TRIAL = 4
 TRIAL_SHARE = 3
 """A learning rate is tried for this part, one in three, of the budget."""
 
+FAILED = "Failed: "
+"""How the reason begins for which a run ended with an error."""
+
 FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.linalg.LinAlgError)
 """What ends a run with a reason instead of the program."""
 
@@ -36,7 +40,7 @@ class Entry:
     """A row of the table: how one contender did. Attributes that a failed run never reached are NaN.
 
     `weights` is W at the last accepted point, to which the numbers belong: the factors of it where the network has such, None
-    where there is no such point.
+    where there is no such point. `stability_seconds` are those of the seconds that were spent on asking for stability.
     """
 
     contender: Contender
@@ -48,11 +52,27 @@ class Entry:
     hessian_evaluations: int = 0
     iterations: int = 0
     seconds: float = nan
+    stability_seconds: float = nan
     worst_abscissa: float = nan
     without_stable_fixed_point: float = nan
     stopped: str = ""
     history: list["Accepted"] = field(default_factory=list, repr=False)
     weights: Point | None = field(default=None, repr=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended with an error; what it had reached by then is kept."""
+        return self.stopped.startswith(FAILED)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every stimulus, of the training and the test split, has a stable fixed point at the weights."""
+        return self.without_stable_fixed_point == 0
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Sorts entries, the best first: without weights last, then those that lose fixed points, then by training loss."""
+        return self.weights is None, not self.keeps_all, self.training_loss
 
     def as_row(self) -> dict[str, object]:
         """Return everything but the history and the weights, for a table."""
@@ -75,6 +95,10 @@ class BudgetUsedError(Exception):
     """Ends the run of an optimiser that knows nothing of budgets."""
 
 
+class TimeUsedError(Exception):
+    """Ends the run of an optimiser whose time is used up."""
+
+
 class Recorder:
     """Counts against the budget and keeps the accepted points of a run, with a clock that stands still while it measures.
 
@@ -88,9 +112,18 @@ class Recorder:
         Called with the share of the budget that is used.
     measurements
         How often to measure the test accuracy in the course of the run; 0: never.
+    max_seconds
+        Seconds of computation at most; `TimeUsedError` is raised from the first evaluation after them.
     """
 
-    def __init__(self, start: Start, budget: int, report: Callable[[float], None], measurements: int = 12) -> None:
+    def __init__(
+        self,
+        start: Start,
+        budget: int,
+        report: Callable[[float], None],
+        measurements: int = 12,
+        max_seconds: float = inf,
+    ) -> None:
         self.start, task = start, start.task
         self.cost = task.cost(task.training)
         self.cost.observer = self._observe
@@ -98,6 +131,7 @@ class Recorder:
         self.history: list[Accepted] = []
         self._task, self._budget, self._report = task, budget, report
         self._period = budget / measurements if measurements else inf
+        self._max_seconds = max_seconds
         self._next_measurement = 0.0 if measurements else inf
         self.start_clock()
 
@@ -110,6 +144,8 @@ class Recorder:
             self.accept(weights, value)
         if self.cost.evaluations.total >= self._budget:
             raise BudgetUsedError
+        if time.perf_counter() - self._started >= self._max_seconds:
+            raise TimeUsedError
 
     def accept(self, weights: Array, loss: float) -> None:
         """Take note of an accepted point."""
@@ -127,33 +163,49 @@ class Recorder:
         self._started += time.perf_counter() - stopped_at
 
 
-def run_contender(contender: Contender, task: Task, budget: int, learning_rates: Sequence[float], progress: Progress) -> Entry:
+def run_contender(
+    contender: Contender,
+    task: Task,
+    budget: int,
+    learning_rates: Sequence[float],
+    progress: Progress,
+    max_seconds: float = inf,
+) -> Entry:
     """Run one contender and return its row; a failure is a row with its reason."""
     entry = Entry(contender)
     try:
         start = contender.begin(task)
     except FAILURES as error:
-        entry.stopped = f"Failed: {error}"
+        entry.stopped = f"{FAILED}{error}"
         return entry
     task = start.task
-    recorder = Recorder(start, budget, lambda share: progress(contender, share))
+    recorder = Recorder(start, budget, lambda share: progress(contender, share), max_seconds=max_seconds)
     try:
         if contender.optimizer() is None:
-            entry.learning_rate = choose_learning_rate(contender, start, budget // TRIAL_SHARE, learning_rates)
+            entry.learning_rate = choose_learning_rate(contender, start, budget // TRIAL_SHARE, learning_rates, max_seconds)
             recorder.start_clock()
             entry.stopped = follow_rule(contender, recorder, entry.learning_rate)
         else:
             entry.stopped = follow_optimizer(contender, recorder)
     except BudgetUsedError:
         entry.stopped = f"Used its {budget} evaluations."
+    except TimeUsedError:
+        used = recorder.cost.evaluations.total
+        entry.stopped = f"Used its {max_seconds:g} seconds, after {used} of {budget} evaluations."
     except FAILURES as error:
-        entry.stopped = f"Failed: {error}"
+        entry.stopped = f"{FAILED}{error}"
     _summarise(entry, task, recorder)
     return entry
 
 
 def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) -> str:
-    """Take fixed steps by the contender's rule until the budget is used; return the reason for stopping before."""
+    """Take fixed steps by the contender's rule until the budget is used; return the reason for stopping before.
+
+    Raises
+    ------
+    FixedPointError
+        Where a stimulus has no fixed point any more, or the cost asks for stability and has none.
+    """
     rule = contender.rule(recorder.start.manifold)
     point, memory, before = recorder.start.point, None, None
     while True:
@@ -163,7 +215,11 @@ def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) 
             return f"Stopped: a step of rate {learning_rate:g} no longer changes the weights."
         before = evaluation
         if not isfinite(evaluation.cost):
-            return f"Failed: a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
+            if not recorder.history:
+                return str(evaluation.gradient)  # raises the reason: there is none at the start
+            raise FixedPointError(
+                f"a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
+            )
         recorder.accept(weights, evaluation.cost)
         point, memory = rule.step(point, evaluation, learning_rate, memory)
 
@@ -179,7 +235,9 @@ def follow_optimizer(contender: Contender, recorder: Recorder) -> str:
     return str(result.stopping_criterion)
 
 
-def choose_learning_rate(contender: Contender, start: Start, budget: int, learning_rates: Sequence[float]) -> float:
+def choose_learning_rate(
+    contender: Contender, start: Start, budget: int, learning_rates: Sequence[float], max_seconds: float = inf
+) -> float:
     """Return the rate of the grid whose run ends with the lowest loss on the validation split.
 
     Raises
@@ -190,7 +248,7 @@ def choose_learning_rate(contender: Contender, start: Start, budget: int, learni
     losses, reasons = dict[float, float](), list[str]()
     for rate in map(float, learning_rates):
         try:
-            losses[rate] = _validation_loss(contender, start, budget, rate)
+            losses[rate] = _validation_loss(contender, start, budget, rate, max_seconds)
         except FAILURES as error:
             reasons.append(str(error))
     best = min(losses, key=lambda rate: losses[rate], default=nan)
@@ -201,13 +259,11 @@ def choose_learning_rate(contender: Contender, start: Start, budget: int, learni
     return best
 
 
-def _validation_loss(contender: Contender, start: Start, budget: int, rate: float) -> float:
-    trial = Recorder(start, max(budget, LEAST_TRIAL), lambda share: None, measurements=0)
-    try:
+def _validation_loss(contender: Contender, start: Start, budget: int, rate: float, max_seconds: float) -> float:
+    trial = Recorder(start, max(budget, LEAST_TRIAL), lambda share: None, measurements=0, max_seconds=max_seconds)
+    with suppress(BudgetUsedError, TimeUsedError):
         follow_rule(contender, trial, rate)
-    except BudgetUsedError:
-        return start.task.cost(start.task.validation)(trial.weights)
-    return inf
+    return start.task.cost(start.task.validation)(trial.weights)
 
 
 def accuracy_on_test(task: Task, weights: Array) -> float:
@@ -229,11 +285,12 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
     evaluations, weights = recorder.cost.evaluations, recorder.weights
     entry.cost_evaluations, entry.gradient_evaluations = evaluations.cost, evaluations.gradient
     entry.hessian_evaluations, entry.iterations = evaluations.hessian, evaluations.iterations
-    entry.history = recorder.history
+    entry.history, entry.stability_seconds = recorder.history, evaluations.stability_seconds
     if not recorder.history:
         return
     entry.weights = weights
-    entry.training_loss, entry.seconds = recorder.history[-1].loss, recorder.history[-1].seconds
+    # From a cold start, as accuracy and stability are, so that a row tells what anyone finds at its weights.
+    entry.training_loss, entry.seconds = task.cost(task.training)(weights), recorder.history[-1].seconds
     entry.test_accuracy = accuracy_on_test(task, weights)
     xp = array_namespace(recorder.cost.drive)
     entry.without_stable_fixed_point = 0

@@ -2,51 +2,31 @@
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from math import inf, isnan
+from time import perf_counter
 from typing import Literal, TypeAlias, get_args
 
 import pymanopt
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
 from manifolds.arrays import all_finite, copied
 from manifolds.summary import Summarised
+from riemannrnn.equilibrium.certificate import check_margin, not_stable
 from riemannrnn.equilibrium.chunks import held
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.learning.counts import Evaluations
 from riemannrnn.learning.losses import Loss
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.rate_network import RateNetwork
 
 Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
-
-
-@dataclass
-class Evaluations:
-    """What a cost has computed so far; a value that was remembered is not counted again.
-
-    Attributes
-    ----------
-    cost, gradient, hessian
-        Numbers of evaluations of J, of ∇J, and of products with its Hessian.
-    iterations
-        Fixed-point iterations: for each evaluation of J, those of the slowest stimulus.
-    """
-
-    cost: int = 0
-    gradient: int = 0
-    hessian: int = 0
-    iterations: int = 0
-
-    @property
-    def total(self) -> int:
-        """Evaluations of any kind."""
-        return self.cost + self.gradient + self.hessian
 
 
 class FixedPointCost(Summarised):
@@ -73,6 +53,9 @@ class FixedPointCost(Summarised):
     initial_rates
         Where the fixed points start, shape (m, n), for a loop that knows rates close to them. A stimulus that fails from there
         is solved again from f(x). Default: f(x).
+    stable
+        A margin in [0, 1), in units of 1/τ: where the spectral abscissa of −I + G W is not below minus this margin, a stimulus
+        counts as one without a fixed point (`certificate.not_stable`). None: stability is not looked at.
     observer
         Called after each new evaluation with its kind, the weights and the value of J there; for recording.
 
@@ -88,7 +71,7 @@ class FixedPointCost(Summarised):
     Raises
     ------
     ValueError
-        For an unknown policy, no stimuli, or some that do not fit the network.
+        For an unknown policy, a margin outside [0, 1), no stimuli, or some that do not fit the network.
 
     Examples
     --------
@@ -117,14 +100,14 @@ class FixedPointCost(Summarised):
         max_iterations: int = 1000,
         on_failure: OnFailure = "inf",
         initial_rates: Array | None = None,
+        stable: float | None = None,
         observer: Callable[[Kind, Point, float], None] | None = None,
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
-        self.network = network
-        self.loss = loss
+        check_margin("stable", stable)
+        self.network, self.loss, self.observer = network, loss, observer
         self.evaluations = Evaluations()
-        self.observer = observer
         self.drive = network.drive(stimuli)
         if self.drive.shape[0] == 0:
             raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
@@ -134,6 +117,7 @@ class FixedPointCost(Summarised):
         self._max_iterations = max_iterations
         self._on_failure: OnFailure = on_failure
         self._initial_rates = initial_rates
+        self._stable = stable
         self._at = PointCache(self._evaluate)
 
     def summary(self) -> dict[str, object]:
@@ -224,7 +208,9 @@ class FixedPointCost(Summarised):
         policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
         with held(self.drive):
             fixed_points = self._fixed_points(weights, policy)
-            evaluation = Evaluation(self, fixed_points, self.drive)
+            evaluation = Evaluation(self, fixed_points, self.drive, self._found(fixed_points))
+        if policy == "raise" and not evaluation.valid:
+            evaluation._refuse()
         self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
         self._count("cost", evaluation)
         return evaluation
@@ -245,6 +231,18 @@ class FixedPointCost(Summarised):
         if not left.shape[0]:
             return warm
         return warm.completed(solve(take_rows(self.drive, left), on_failure="mask")).under(policy)
+
+    def _found(self, fixed_points: FixedPoints) -> Array:
+        """Return for each stimulus whether it has a fixed point, one that is stable by the margin if there is one."""
+        converged = fixed_points.converged
+        if self._stable is None:
+            return converged
+        xp, started = array_namespace(converged), perf_counter()
+        gains = xp.where(converged[:, None], fixed_points.gains, 0.0)
+        unstable = not_stable(fixed_points.connectivity, fixed_points.weights, gains, self._stable)[1]
+        everyone = xp.arange(converged.shape[0], device=device(converged))
+        self.evaluations.stability_seconds += perf_counter() - started
+        return converged & xp.all(everyone[:, None] != unstable, axis=1)
 
     def _count(self, kind: Kind, evaluation: "Evaluation") -> None:
         setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
@@ -267,6 +265,8 @@ class Evaluation:
     ----------
     fixed_points
         The fixed points of the stimuli.
+    found
+        Whether each stimulus has a fixed point that the cost accepts, shape (batch,).
     drive
         Their external drive, shape (batch, n).
     included
@@ -277,19 +277,18 @@ class Evaluation:
         y = W_out r, shape (batch, n_outputs).
     """
 
-    def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array) -> None:
+    def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array, found: Array | None = None) -> None:
         self._cost = cost
         self.fixed_points = fixed_points
-        self.drive = drive
-        xp, converged = array_namespace(drive), fixed_points.converged
-        everything = bool(xp.all(converged))
-        self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(converged)))
-        count = max(int(xp.count_nonzero(converged)), 1)
-        self.included = xp.astype(converged, drive.dtype)[:, None] / count
+        self.drive, self.found = drive, fixed_points.converged if found is None else found
+        xp, everything = array_namespace(drive), bool(array_namespace(drive).all(self.found))
+        self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(self.found)))
+        count = max(int(xp.count_nonzero(self.found)), 1)
+        self.included = xp.astype(self.found, drive.dtype)[:, None] / count
         # Rates that are not finite would turn the products of the whole batch into NaN.
         arrays = fixed_points.rates, fixed_points.gains, fixed_points.inputs, fixed_points.inputs - drive
         if not everything:
-            arrays = tuple(xp.where(converged[:, None], array, 0.0) for array in arrays)
+            arrays = tuple(xp.where(self.found[:, None], array, 0.0) for array in arrays)
         self.rates, self.gains, self.inputs, self.recurrent = arrays
         self.outputs = cost.network.outputs(self.rates)
 
@@ -358,9 +357,10 @@ class Evaluation:
         return Implicit(included, cost._adjoint_solver, cost.tolerance, cost._max_iterations)
 
     def _refuse(self) -> None:
-        failed = int(array_namespace(self.drive).count_nonzero(~self.fixed_points.converged))
+        failed, margin = int(array_namespace(self.drive).count_nonzero(~self.found)), self._cost._stable
+        what = "fixed point" if margin is None else f"fixed point that is stable by {margin:g}"
         raise FixedPointError(
-            f"there is no gradient here: {failed} of {self.drive.shape[0]} stimuli have no fixed point and J is infinite. "
+            f"there is no gradient here: {failed} of {self.drive.shape[0]} stimuli have no {what} and J is infinite. "
             "Start from smaller weights, shorten the step, or pass on_failure='mask'.",
             self.fixed_points,
         )

@@ -229,7 +229,11 @@ EVERY_GEOMETRY = (
         "Gauss–Newton: a step is as long as the rates change. The resolvent for white stimuli to a linear network; where "
         "stimuli are correlated it needs many times fewer steps, each dearer. `KroneckerResponse()` is its rule for "
         "mini-batches.",
-        _anywhere(lambda task, retraction: response_metric(task.cost(task.training, "mask"), DAMPING)),
+        _anywhere(
+            lambda task, retraction: response_metric(
+                task.cost(task.training, "mask"), DAMPING, max_iterations=task.inner_iterations
+            )
+        ),
         ("additive",),
     ),
     Geometry(

@@ -8,9 +8,18 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, final
 
-from manifolds import Array, ConvergenceError, MetricManifold, OutsideManifoldError, PointCache, Retraction, SingularPointError
+from manifolds import (
+    Array,
+    ConvergenceError,
+    ManifoldError,
+    MetricManifold,
+    OutsideManifoldError,
+    PointCache,
+    Retraction,
+    SingularPointError,
+)
 from manifolds.arrays import copied
-from manifolds.cometric import conjugate_gradient
+from manifolds.cometric import MAX_ITERATIONS, conjugate_gradient
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.kronecker import KroneckerFactors, ResponseStatistics, response_factor
@@ -56,6 +65,8 @@ class ResponseMetric(PointMetric):
     damping
         λ, in the units of ♭, whose mean eigenvalue without it is about tr(AᵀA) tr(RᵀR/m) / n². Zero needs as many
         independent rates as units, and no unit that is silent for all stimuli.
+    max_iterations
+        Iterations of conjugate gradients at most, for one ♯.
 
     Raises
     ------
@@ -82,10 +93,10 @@ class ResponseMetric(PointMetric):
     True
     """
 
-    def __init__(self, evaluation: Evaluation, damping: float = 0.0) -> None:
+    def __init__(self, evaluation: Evaluation, damping: float = 0.0, max_iterations: int = MAX_ITERATIONS) -> None:
         if not damping >= 0:
             raise ValueError(f"damping = {damping} is negative or NaN; choose zero or more")
-        self.damping = damping
+        self.damping, self.max_iterations = damping, max_iterations
         self._evaluation = evaluation
         self._implicit = evaluation.implicit
         self._solved = PointCache(self._solve, REMEMBERED)
@@ -154,15 +165,26 @@ class ResponseMetric(PointMetric):
     def _solve(self, covector: Array) -> Array:
         precondition, tolerance = self.factors.solve, self._evaluation.fixed_points.tolerance
         try:
-            return conjugate_gradient(self.flat, covector, precondition, tolerance, "♭")
-        except (SingularPointError, ConvergenceError) as error:
-            raise SingularPointError(
-                error.value, "the response metric is singular to working precision there", "Raise the damping, or add stimuli"
-            ) from error
+            return conjugate_gradient(self.flat, covector, precondition, tolerance, "♭", most=self.max_iterations)
+        except ConvergenceError as error:
+            if self.max_iterations < MAX_ITERATIONS:
+                raise
+            raise _singular(error) from error
+        except SingularPointError as error:
+            raise _singular(error) from error
+
+
+def _singular(error: ManifoldError) -> SingularPointError:
+    reason = "the response metric is singular to working precision there"
+    return SingularPointError(error.value, reason, "Raise the damping, or add stimuli")
 
 
 def response_metric(
-    cost: FixedPointCost, damping: float = 0.0, retraction: Retraction = "additive", **options: Any
+    cost: FixedPointCost,
+    damping: float = 0.0,
+    retraction: Retraction = "additive",
+    max_iterations: int = MAX_ITERATIONS,
+    **options: Any,
 ) -> MetricManifold:
     """Return weight space under the `ResponseMetric` of the stimuli of a cost, whose fixed points it shares.
 
@@ -179,6 +201,8 @@ def response_metric(
         λ, as for `ResponseMetric`.
     retraction
         "additive" is W + V; "geodesic" integrates.
+    max_iterations
+        As for `ResponseMetric`.
     options
         As for `MetricManifold`.
 
@@ -189,7 +213,7 @@ def response_metric(
     SingularPointError
         From them, where the metric is singular to working precision.
     """
-    return manifold_of(cost, lambda evaluation: ResponseMetric(evaluation, damping), retraction, **options)
+    return manifold_of(cost, lambda evaluation: ResponseMetric(evaluation, damping, max_iterations), retraction, **options)
 
 
 def manifold_of(

@@ -27,6 +27,10 @@ class Task(Summarised):
         Residual asked of fixed points; None: the default of the dtype.
     max_iterations
         Fixed-point iterations at most.
+    stable
+        The margin by which fixed points have to be stable, as for `FixedPointCost`; None asks for no stability.
+    inner_iterations
+        Iterations at most of the linear system that a metric solves for one gradient.
     """
 
     network: RateNetwork
@@ -36,6 +40,8 @@ class Task(Summarised):
     test: Dataset
     tolerance: float | None = None
     max_iterations: int = 200
+    stable: float | None = None
+    inner_iterations: int = 50
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
@@ -43,7 +49,10 @@ class Task(Summarised):
         return {"data": self.training.name} | sizes | {"network": repr(self.network)}
 
     def cost(self, data: Dataset, on_failure: OnFailure = "inf") -> FixedPointCost:
-        """Return the cross-entropy on one of the splits; by default +∞ where a stimulus has no fixed point."""
+        """Return the cross-entropy on one of the splits; by default +∞ where a stimulus has no fixed point, or an unstable one.
+
+        Under another policy, as metrics take it, stability is not looked at.
+        """
         return FixedPointCost(
             self.network,
             data.stimuli,
@@ -51,4 +60,5 @@ class Task(Summarised):
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
             on_failure=on_failure,
+            stable=self.stable if on_failure == "inf" else None,
         )

@@ -1,0 +1,53 @@
+"""What a comparison concludes: rows that hold at their weights, the ranking, the recommendation, and the limits."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from test_comparison import RATES, only, tiny_task
+
+from riemannrnn.learning import contest
+from riemannrnn.learning.comparison import Comparison, compare
+from riemannrnn.learning.contenders import choose_contenders
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tiny_task()
+
+
+@pytest.fixture(scope="module")
+def comparison(task):
+    return compare(task, choose_contenders(["conjugate", "dW"]), budget=7, learning_rates=RATES)
+
+
+def test_rows_hold_what_a_cold_start_finds_at_their_weights(task, comparison):
+    for entry in (each for each in comparison.entries if each.contender.metric != "low-rank"):
+        assert task.cost(task.training)(entry.weights) == entry.training_loss, entry.contender.name
+        assert contest.accuracy_on_test(task, entry.weights) == entry.test_accuracy
+
+
+def test_contenders_that_keep_every_fixed_point_come_first_and_are_recommended(task):
+    asked, free = (only(task, "resolvent/geodesic/conjugate", budget=8, stable=s).entries[0] for s in (0.01, None))
+    assert asked.keeps_all
+    assert not free.keeps_all
+    assert asked.stability_seconds > free.stability_seconds == 0
+    worse, lossy = replace(asked, training_loss=2.0), replace(free, training_loss=1.0)
+    both = Comparison((lossy, worse), 8)
+    assert both.ranking == [worse, lossy]
+    assert both.recommendation.startswith(f"Recommended: {worse.contender.name}. It alone keeps every fixed point stable")
+    assert f"but loses {lossy.without_stable_fixed_point} stable fixed points" in both.recommendation
+    assert "the fewest" in Comparison((lossy,), 8).recommendation
+    assert "none took a step" in Comparison((replace(asked, weights=None),), 8).recommendation
+
+
+def test_time_that_is_used_up_ends_a_contender_with_what_it_reached(task):
+    (entry,) = only(task, "euclidean/additive/conjugate", budget=10**6, max_seconds=0.05).entries
+    assert re.fullmatch(r"Used its 0.05 seconds, after \d+ of 1000000 evaluations.", entry.stopped)
+    assert entry.training_loss < entry.history[0].loss
+
+
+def test_inner_iterations_that_are_used_up_end_a_contender(task):
+    (entry,) = only(task, "response", inner_iterations=1).entries
+    assert entry.failed
+    assert "after 1 iterations" in entry.stopped
