@@ -3,8 +3,9 @@
 from riemannrnn.learning.aggregated import AggregatedMetric, Descent, aggregated_metric, check_descent
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import Contender, all_contenders
-from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.counts import Evaluations
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.guard import StabilityGuard, UnstableStartError, stable_start
 from riemannrnn.learning.history import History, accuracy
 from riemannrnn.learning.kronecker import KroneckerResponse

@@ -13,7 +13,8 @@ from manifolds import Array, MetricManifold, Retraction
 from manifolds.arrays import identity_like
 from manifolds.autograd_chart import vanishing_derivatives
 from manifolds.cometric import conjugate_gradient
-from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.kronecker import KroneckerFactors
 from riemannrnn.learning.metrics import PointMetric, manifold_of
 from riemannrnn.learning.rules import delta_w3, delta_w4, descent_cosine

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
-from functools import cached_property, partial
-from math import inf, isnan
+from functools import partial
 from time import perf_counter
 from typing import Literal, TypeAlias, get_args
 
@@ -19,9 +17,9 @@ from riemannrnn.equilibrium.certificate import check_margin, not_stable
 from riemannrnn.equilibrium.chunks import held
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
-from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.counts import Evaluations
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.losses import Loss
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.rate_network import RateNetwork
@@ -145,7 +143,7 @@ class FixedPointCost(Summarised):
         """
         return self.at(weights).hessian(vector)
 
-    def at(self, weights: Point) -> "Evaluation":
+    def at(self, weights: Point) -> Evaluation:
         """Return everything about the point W: fixed points, outputs, and what is derived from them when it is asked for."""
         return self._at(weights)
 
@@ -202,7 +200,7 @@ class FixedPointCost(Summarised):
             manifold, decorate(cost), euclidean_gradient=decorate(gradient), euclidean_hessian=decorate(hessian)
         )
 
-    def _evaluate(self, weights: Point) -> "Evaluation":
+    def _evaluate(self, weights: Point) -> Evaluation:
         if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
         policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
@@ -244,7 +242,7 @@ class FixedPointCost(Summarised):
         self.evaluations.stability_seconds += perf_counter() - started
         return converged & xp.all(everyone[:, None] != unstable, axis=1)
 
-    def _count(self, kind: Kind, evaluation: "Evaluation") -> None:
+    def _count(self, kind: Kind, evaluation: Evaluation) -> None:
         setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
         if self.observer is not None:
             self.observer(kind, evaluation.weights, evaluation.cost)
@@ -256,111 +254,3 @@ def as_parameterization(manifold: Manifold, activation: Activation) -> Parameter
     if parameterization.stable_by_construction:
         check_slopes(activation)
     return parameterization
-
-
-class Evaluation:
-    """A cost at one point W: what learning rules and derivatives need of it, each computed once and when asked for.
-
-    Attributes
-    ----------
-    fixed_points
-        The fixed points of the stimuli.
-    found
-        Whether each stimulus has a fixed point that the cost accepts, shape (batch,).
-    drive
-        Their external drive, shape (batch, n).
-    included
-        1/m for the stimuli in the mean, 0 for those left out by the policy "mask", shape (batch, 1).
-    rates, gains, inputs, recurrent
-        r, f′(z), z and R Wᵀ = z − x, shape (batch, n), zero for the stimuli left out.
-    outputs
-        y = W_out r, shape (batch, n_outputs).
-    """
-
-    def __init__(self, cost: FixedPointCost, fixed_points: FixedPoints, drive: Array, found: Array | None = None) -> None:
-        self._cost = cost
-        self.fixed_points = fixed_points
-        self.drive, self.found = drive, fixed_points.converged if found is None else found
-        xp, everything = array_namespace(drive), bool(array_namespace(drive).all(self.found))
-        self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(self.found)))
-        count = max(int(xp.count_nonzero(self.found)), 1)
-        self.included = xp.astype(self.found, drive.dtype)[:, None] / count
-        # Rates that are not finite would turn the products of the whole batch into NaN.
-        arrays = fixed_points.rates, fixed_points.gains, fixed_points.inputs, fixed_points.inputs - drive
-        if not everything:
-            arrays = tuple(xp.where(self.found[:, None], array, 0.0) for array in arrays)
-        self.rates, self.gains, self.inputs, self.recurrent = arrays
-        self.outputs = cost.network.outputs(self.rates)
-
-    @property
-    def weights(self) -> Point:
-        """W, or the parameters of the connectivity."""
-        return self.fixed_points.weights
-
-    @cached_property
-    def cost(self) -> float:
-        """J(W)."""
-        if not self.valid:
-            return inf
-        xp = array_namespace(self.drive)
-        value = float(xp.sum(self._cost.loss.value(self.outputs) * self.included[:, 0]))
-        return inf if isnan(value) else value
-
-    @cached_property
-    def errors(self) -> Array:
-        """ℓ = ∂J/∂r, that is (1/m) ∂L/∂r, a row a stimulus, shape (batch, n)."""
-        if not self.valid:
-            self._refuse()
-        return self._cost.network.pull_back_outputs(self._cost.loss.gradient(self.outputs)) * self.included
-
-    @cached_property
-    def adjoint(self) -> Array:
-        """u = G (ℓ + Wᵀ u), shape (batch, n)."""
-        return self.implicit.adjoint(self.errors)
-
-    @cached_property
-    def gradient(self) -> Point:
-        """∇J = Σ u rᵀ, with the shape of W."""
-        with held(self.drive):
-            gradient = self.implicit.gradient(self.adjoint)
-        self._cost._count("gradient", self)
-        return gradient
-
-    def tangent(self, change: Point) -> Array:
-        """Return δr, the linear response of the rates to a change of the weights, shape (batch, n)."""
-        return self.implicit.tangent(change)
-
-    def hessian(self, vector: Point) -> Point:
-        """Return D∇J[V], with the shape of W."""
-        network, loss = self._cost.network, self._cost.loss
-
-        def loss_hessian(rates_change: Array) -> Array:
-            return network.pull_back_outputs(loss.hessian(self.outputs, network.outputs(rates_change))) * self.included
-
-        with held(self.drive):
-            product = self.implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
-        self._cost._count("hessian", self)
-        return product
-
-    @cached_property
-    def implicit(self) -> Implicit:
-        """The linear systems at the fixed points; rates are zero for the stimuli left out.
-
-        Raises
-        ------
-        FixedPointError
-            Where J is infinite.
-        """
-        if not self.valid:
-            self._refuse()
-        cost, included = self._cost, replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
-        return Implicit(included, cost._adjoint_solver, cost.tolerance, cost._max_iterations)
-
-    def _refuse(self) -> None:
-        failed, margin = int(array_namespace(self.drive).count_nonzero(~self.found)), self._cost._stable
-        what = "fixed point" if margin is None else f"fixed point that is stable by {margin:g}"
-        raise FixedPointError(
-            f"there is no gradient here: {failed} of {self.drive.shape[0]} stimuli have no {what} and J is infinite. "
-            "Start from smaller weights, shorten the step, or pass on_failure='mask'.",
-            self.fixed_points,
-        )

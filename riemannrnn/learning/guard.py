@@ -12,7 +12,8 @@ from riemannrnn.equilibrium.certificate import not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import spectral_abscissa
-from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.losses import check_finite
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.norms import row_norms

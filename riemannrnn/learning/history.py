@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, Point
 from manifolds.summary import Summarised
-from riemannrnn.learning.cost import Evaluation
+from riemannrnn.learning.evaluation import Evaluation
 
 
 @dataclass(repr=False)

@@ -9,7 +9,7 @@ from array_api_compat import array_namespace
 from manifolds import Array, Point, SingularPointError
 from manifolds.arrays import identity_like, machine_epsilon
 from manifolds.linear_algebra import inverse
-from riemannrnn.learning.cost import Evaluation
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.optimizers import Memory, Rule
 
 

@@ -21,7 +21,8 @@ from manifolds import (
 from manifolds.arrays import copied
 from manifolds.cometric import MAX_ITERATIONS, conjugate_gradient
 from riemannrnn.equilibrium.fixed_points import FixedPointError
-from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.kronecker import KroneckerFactors, ResponseStatistics, response_factor
 
 REMEMBERED = 4

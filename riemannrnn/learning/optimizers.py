@@ -10,7 +10,7 @@ from manifolds import Array, Parameterization, Point, Retraction
 from manifolds.arrays import frobenius_norm
 from manifolds.summary import Summarised
 from riemannrnn.equilibrium.chunks import held
-from riemannrnn.learning.cost import Evaluation
+from riemannrnn.learning.evaluation import Evaluation
 
 Memory: TypeAlias = Any
 """What a rule carries from step to step; None before the first."""

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, Identity, Point, PullbackManifold, Resolvent, WeightManifold
 from riemannrnn.equilibrium.chunks import summed
-from riemannrnn.learning.cost import Evaluation
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.optimizers import Adam, Memory, MetricRule, ParallelTransport, Rule
 
 

@@ -15,7 +15,8 @@ from manifolds.arrays import arrays_of
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning.batches import Batches
 from riemannrnn.learning.checkpoints import CheckpointError, fingerprint, last_checkpoint, write_checkpoint
-from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
 from riemannrnn.learning.history import History, accuracy
 from riemannrnn.learning.losses import CrossEntropy, Loss

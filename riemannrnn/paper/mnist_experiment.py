@@ -15,7 +15,8 @@ from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.fixed_points import default_tolerance
 from riemannrnn.equilibrium.stability import survey_stability
-from riemannrnn.learning.cost import Evaluation, FixedPointCost
+from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.losses import CrossEntropy
 from riemannrnn.learning.rules import make_rule
 from riemannrnn.norms import row_norms
