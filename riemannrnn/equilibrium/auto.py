@@ -17,7 +17,7 @@ from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows,
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
-from riemannrnn.equilibrium.relaxing import has_unique_solutions, relaxed_solution
+from riemannrnn.equilibrium.relaxing import completed, has_unique_solutions, relaxed_solution
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, RecentredStage, Stage
 from riemannrnn.norms import row_norms
@@ -140,6 +140,7 @@ class Plan:
         self.start = start
         xp, rows = namespace_of(equation.drive), equation.drive.shape[0]
         self._lock, self._maps = RLock(), dict[str, ChordMap | None]()
+        self.together = 0
         self.rate: float
         self.left: float
         self.gain: Array
@@ -177,6 +178,15 @@ class Plan:
     def solve(self, rows: slice) -> Solution:
         """Return the solution for some of the rows."""
         return self.staged(rows, self._stages(), self.budget) if self.unique else relaxed_solution(self, rows)
+
+    def finished(self, solution: Solution) -> Solution:
+        """Return the solution of the whole batch, with the rows that are left solved together, whatever chunks they were in."""
+        if self.unique:
+            return solution
+        before, xp = solution.converged, namespace_of(solution.converged)
+        solution = completed(self, solution, xp.arange(before.shape[0], device=device(before)), self.shared_stages)
+        self.together = int(xp.count_nonzero(solution.converged & ~before))
+        return solution
 
     def staged(self, rows: Rows, stages: Iterator[Stage], budget: int, inputs: Array | None = None) -> Solution:
         """Return the solution of some rows by stages, of which each takes up the rows that the one before left unsolved.
@@ -217,14 +227,18 @@ class Plan:
 
     @property
     def description(self) -> str:
-        """What goes first."""
+        """What goes first, and how many stimuli were solved by gains that they share at the end."""
+        return self._first + (f", {self.together} with gains that they share" if self.together else "")
+
+    @property
+    def _first(self) -> str:
         if self.fast:
             return "plain iteration"
         corrected = ", float32 corrected in float64" if self._maps.get("single") else ""
         if self.options.method == "splitting":
             return "splitting map, accelerated"
         if self.options.method == "any" and not self.rate < 1:
-            return "chord or splitting map, accelerated"
+            return "chord or splitting map, accelerated" if self.unique else "the dynamics, then Newton's method"
         swept = "" if self._blocks == 1 else " in sweeps"
         return f"chord map{swept}" + (", accelerated" if self._accelerated else "") + (corrected if self.rate < 1 else "")
 
@@ -246,11 +260,14 @@ class Plan:
         """Yield plain iterations, towards the solution that the dynamics choose where there are several."""
         yield DirectStage(self.plain or RELAXING_ITERATIONS, Picard())
 
-    def last_resorts(self) -> Iterator[Stage]:
-        """Yield stages for rows that the dynamics bring to no fixed point; in the first two no row depends on another."""
+    def separate_stages(self) -> Iterator[Stage]:
+        """Yield stages in which no row depends on another, for rows that the dynamics bring to no fixed point."""
         if (splitting := self._splitting()) is not None:
             yield MapStage(ACCELERATED_ITERATIONS, Anderson(), splitting, repeated=False)
         yield DirectStage(NEWTON_ITERATIONS, Newton(self.equation.drive.shape[1]))
+
+    def shared_stages(self) -> Iterator[Stage]:
+        """Yield the last stages; the gains of the first one are means of the rows that are left."""
         yield RecentredStage(RECENTRED_ITERATIONS)
         yield from self._last_stages()
 

@@ -56,8 +56,8 @@ class Strategy(Protocol):
     def contracting_stages(self) -> Iterator[Stage]:
         """Yield the chord map."""
 
-    def last_resorts(self) -> Iterator[Stage]:
-        """Yield stages for rows that the dynamics bring to no fixed point."""
+    def separate_stages(self) -> Iterator[Stage]:
+        """Yield stages in which no row depends on another."""
 
 
 def relaxed_solution(plan: Strategy, rows: slice) -> Solution:
@@ -66,14 +66,14 @@ def relaxed_solution(plan: Strategy, rows: slice) -> Solution:
     Where the plain iteration contracts, the chord map goes on from a few plain iterations. Its solution is kept if the map is
     close to linear from there to the solution and, where the contraction is slow, if the solution is stable. The dynamics of
     all other rows are integrated.
-    Rows for which they reach no fixed point keep the solution that they have, or get one by the stages of last resort.
+    Rows for which they reach no fixed point keep the solution that they have, or get one by stages that treat each row alone.
     """
     equation, start = plan.taken(rows)
     xp, everything = namespace_of(start), _indices(rows, start)
     settled = plan.staged(rows, plan.settling_stages(), plan.budget)
     solution = settled
     if plan.rate < 1:
-        solution = _completed(plan, settled, everything, plan.contracting_stages, settled.inputs)
+        solution = completed(plan, settled, everything, plan.contracting_stages, settled.inputs)
     solution, doubtful = _compared(plan, equation, settled, solution)
     left = xp.nonzero(doubtful)[0]
     budget = _left(plan, solution, left, FLOW_STEPS)
@@ -82,10 +82,10 @@ def relaxed_solution(plan: Strategy, rows: slice) -> Solution:
         arrived = xp.nonzero(followed.converged)[0]
         if arrived.shape[0]:
             solution = solution.completed(followed.take(arrived), spread(followed.converged, doubtful))
-    return _completed(plan, solution, everything, plan.last_resorts)
+    return completed(plan, solution, everything, plan.separate_stages)
 
 
-def _completed(
+def completed(
     plan: Strategy, solution: Solution, rows: Array, stages: Callable[[], Iterator[Stage]], inputs: Array | None = None
 ) -> Solution:
     """Return a solution whose unsolved rows are solved by more stages, as far as their drives are finite."""

@@ -59,7 +59,10 @@ def solve_equation(
         collected = Collected(equation)
 
         map_chunks(lambda rows: collected.add(rows, solve(rows)), equation.drive)
-        return collected.whole, name, plan
+        if plan is None:
+            return collected.whole, name, None
+        solution = plan.finished(collected.whole)
+        return solution, f"{name} ({plan.description})", plan
 
 
 def _chosen(
@@ -81,7 +84,7 @@ def _chosen(
         solver = Automatic()
     if isinstance(solver, Automatic):
         plan = Plan(equation, start, tolerance, max_iterations, solver, known).prepare()
-        return plan.solve, f"{solver.name} ({plan.description})", plan
+        return plan.solve, solver.name, plan
     if isinstance(solver, PeacemanRachford):
         stated = solver.prepare(equation, start, tolerance)
         return lambda rows: stated.solve(rows, max_iterations), f"{solver.name} (at most {stated.iterations} iterations)", None
