@@ -10,6 +10,7 @@ from pymanopt.manifolds.product import _ProductTangentVector
 
 from manifolds.arrays import Point
 from manifolds.errors import InvalidArrayError
+from manifolds.summary import Summarised
 
 
 class ProductVector(_ProductTangentVector):
@@ -27,7 +28,7 @@ class ProductVector(_ProductTangentVector):
         return ProductVector([part / float(scalar) for part in self])
 
 
-class Product(pymanopt.manifolds.Product):
+class Product(Summarised, pymanopt.manifolds.Product):
     """The product of manifolds, ours or those of pymanopt, with the metric g_x(U, V) = Σ g_i(U_i, V_i).
 
     Points and tangent vectors are lists, with an array for each factor. The product of pymanopt 2.2.1 returns NumPy's
@@ -57,6 +58,10 @@ class Product(pymanopt.manifolds.Product):
     >>> [str(part.dtype) for part in m.exp(point, vector)]
     ['float32', 'float32']
     """
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"factors": " × ".join(type(manifold).__name__ for manifold in self.manifolds), "dimension": self.dim}
 
     @property
     def typical_dist(self) -> float:

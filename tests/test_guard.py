@@ -219,9 +219,9 @@ def test_a_batch_without_fixed_points_shortens_the_step_before():
     history = fold(record=path)
     afterwards = [reason for reason in history.guard_reasons if "the stimuli after it: 1 of 1 stimuli have no fixed" in reason]
     assert history.stopped == "All 4 epochs done."
-    assert [reason.split(":")[0] for reason in afterwards] == ["Step 3", "Step 3"]
+    assert [reason.split(":")[0] for reason in afterwards] == ["Step 2"] + 2 * ["Step 3"] + 4 * ["Step 8"]
     np.testing.assert_allclose(history.step_length, np.abs(np.diff(path)), rtol=1e-9)
-    assert [share < 1 for share in history.shortened[:4]] == [False, True, True, False]
+    assert [share < 1 for share in history.shortened[:4]] == [False, True, True, True]
     assert np.isnan(history.abscissa[2]), "it was that of the longer step"
     assert np.isnan(history.jumps[2])
     assert fold(guard=False).stopped.startswith("Stopped at step 3: ")

@@ -96,7 +96,9 @@ def test_on_another_library():
     network = RateNetwork(2, backend=strict)
     cost = FixedPointCost(network, strict.asarray(np.eye(2)), SquaredError(strict.zeros((2, 2))), stable=0.1)
     assert 0 < cost(strict.asarray(W)) < inf
-    assert cost(strict.asarray(W + 3 * np.eye(2) * np.array([1.0, -1.0]))) == inf
+    silent = FixedPointCost(network, strict.zeros((2, 2)), SquaredError(strict.zeros((2, 2))), stable=0.1)
+    assert silent(strict.asarray(W)) < inf
+    assert silent(strict.asarray(W + np.eye(2))) == inf
 
 
 def test_line_searches_stay_where_fixed_points_are_stable():

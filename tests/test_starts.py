@@ -49,7 +49,7 @@ def test_the_stable_start_is_the_largest(margin):
     network = RateNetwork(1, seed=0)
     scale = float(stable_start(network, np.array([[2.0]]), np.zeros((1, 1)), margin)[0, 0]) / 2
     assert (1 - margin) / 2 - 1 / 128 <= scale < (1 - margin) / 2
-    weights = NETWORK.initial_weights(2.0)
+    weights = NETWORK.initial_weights(8.0)
     start = stable_start(NETWORK, weights, DIGITS.stimuli, margin)
     scale = start[0, 0] / weights[0, 0]
     np.testing.assert_allclose(start, scale * weights)

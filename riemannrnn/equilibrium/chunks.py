@@ -28,7 +28,7 @@ LARGEST_BLOCK = 2**25 - 2**20
 MOST_ROWS, FEWEST_ROWS = 512, 64
 """Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for a product to be efficient."""
 
-WORTHWHILE, HELD = 2**24, 2**22
+WORTHWHILE, HELD = 2**24, 2**18
 """Multiplications of one product, batch × n², from which on threads pay; and from which on those of BLAS do harm."""
 
 
@@ -96,13 +96,15 @@ def held(like: Array) -> AbstractContextManager[None]:
     Its threads wait for the next product in a busy loop, and would take a core from what follows, and on a machine with other
     work wait for one themselves.
     """
-    return one_blas_thread() if worthwhile(like, HELD) else nullcontext()
+    batch, n = like.shape
+    harmful = batch * n * n >= HELD and is_numpy_array(like) and parts() > 1
+    return one_blas_thread() if harmful else nullcontext()
 
 
-def worthwhile(like: Array, least: int | None = None) -> bool:
+def worthwhile(like: Array) -> bool:
     """Tell whether the rows of an array of shape (batch, n) are worth threads; within a chunk, whose core is busy, never."""
     batch, n = like.shape
-    if batch * n * n < (WORTHWHILE if least is None else least) or batch < 2 * FEWEST_ROWS:
+    if batch * n * n < WORTHWHILE or batch < 2 * FEWEST_ROWS:
         return False
     return is_numpy_array(like) and parts() > 1
 

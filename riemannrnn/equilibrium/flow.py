@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import final
 
+from array_api_compat import device, is_numpy_array
+
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, take_rows
 from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
@@ -32,6 +34,9 @@ NEWTON_ITERATIONS = 8
 
 LINEAR = 0.3
 """An attempt is accepted if the dynamics between the state and the fixed point are linear up to this share of the residual."""
+
+LINEAR_STEPS = 64
+"""Half-steps of the linear dynamics that show on a device whether a fixed point is stable."""
 
 PROGRESS = 0.9
 """A round makes progress if the residual falls below this share of the smallest one before."""
@@ -124,15 +129,15 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
         A row is given up after this many rounds without progress. None: it is not given up.
     """
     xp = namespace_of(start)
-    solution: Solution | None = None
+    solution = certified(equation, start, xp.zeros_like(start[:, 0], dtype=xp.int64), tolerance)
     alive = xp.ones_like(start[:, 0], dtype=xp.bool)
     state, best = start, xp.full_like(start[:, 0], xp.inf)
     idle = xp.zeros_like(best)
-    for spent in range(0, max(budget, 1), ROUND):
+    for spent in range(0, budget, ROUND):
         outcome = iterate_rows(RungeKutta(), equation, state, CERTIFICATE_MARGIN * tolerance, min(ROUND, budget - spent))
         part = certified(equation, outcome.state, outcome.iterations, tolerance)
         part = _finished(equation, part, best, tolerance, min(NEWTON_ITERATIONS, budget - spent - ROUND))
-        solution = part if solution is None else solution.completed(part, alive)
+        solution = solution.completed(part, alive)
         idle = xp.where(part.residual < PROGRESS * best, 0.0, idle + 1)
         best = xp.minimum(best, part.residual)
         going = ~part.converged & xp.isfinite(part.residual)
@@ -142,7 +147,6 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
             break
         alive, rows = spread(going, alive), xp.nonzero(going)[0]
         equation, state, best, idle = equation.take(rows), *(take_rows(each, rows) for each in (part.state, best, idle))
-    assert solution is not None  # there is at least one round
     return solution
 
 
@@ -184,11 +188,29 @@ def linear_between(equation: FixedPointEquation, inputs: Array, residual: Array,
 
 
 def stable_rows(equation: FixedPointEquation, gains: Array, asked: Array) -> Array:
-    """Tell for the rows that are asked for whether −I + G T has eigenvalues with negative real parts only, shape (batch,)."""
+    """Tell for the rows that are asked for whether −I + G T has eigenvalues with negative real parts only, shape (batch,).
+
+    Eigenvalues are computed on the host. On a device, vectors are followed along the linear dynamics instead, so that no array
+    is moved.
+    """
     xp = namespace_of(gains)
     rows = xp.nonzero(asked)[0]
     if not rows.shape[0]:
         return asked
-    operator = equation.operator
-    _, unstable = unstable_stimuli(operator.connectivity, operator.parameters, take_rows(gains, rows))
-    return asked & spread(~xp.any(rows[:, None] == take_rows(rows, unstable)[None, :], axis=1), asked)
+    gains, operator = take_rows(gains, rows), equation.operator
+    if is_numpy_array(gains):
+        _, unstable = unstable_stimuli(operator.connectivity, operator.parameters, gains)
+        return asked & spread(~xp.any(rows[:, None] == take_rows(rows, unstable)[None, :], axis=1), asked)
+    return spread(_shrinking(operator, gains), asked)
+
+
+def _shrinking(operator: Operator, gains: Array) -> Array:
+    """Tell for each row whether a vector gets shorter in the second half of `LINEAR_STEPS` half-steps of v̇ = −v + G T v."""
+    xp, n = namespace_of(gains), gains.shape[1]
+    vector = xp.sin(1.7 * xp.arange(1, n + 1, dtype=gains.dtype, device=device(gains))) + xp.zeros_like(gains)
+    lengths = []
+    for _ in range(2):
+        for _ in range(LINEAR_STEPS // 2):
+            vector = 0.5 * (vector + gains * operator(vector))
+        lengths.append(row_norms(vector))
+    return lengths[1] < lengths[0]

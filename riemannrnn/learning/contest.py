@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array, ManifoldError, Point
+from manifolds.summary import Summarised
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
@@ -35,8 +36,8 @@ Progress = Callable[[Contender, float], None]
 """Called with a contender and the share of its work that is done."""
 
 
-@dataclass
-class Entry:
+@dataclass(repr=False)
+class Entry(Summarised):
     """A row of the table: how one contender did. Attributes that a failed run never reached are NaN.
 
     `weights` is W at the last accepted point, to which the numbers belong: the factors of it where the network has such, None
@@ -58,6 +59,17 @@ class Entry:
     stopped: str = ""
     history: list["Accepted"] = field(default_factory=list, repr=False)
     weights: Point | None = field(default=None, repr=False)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {
+            "contender": self.contender.name,
+            "training loss": f"{self.training_loss:.4g}",
+            "test accuracy": f"{self.test_accuracy:.4g}",
+            "without stable fixed point": f"{self.without_stable_fixed_point:.0f}",
+            "seconds": f"{self.seconds:.3g}",
+            "stopped": self.stopped,
+        }
 
     @property
     def failed(self) -> bool:
