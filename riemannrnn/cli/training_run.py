@@ -14,11 +14,12 @@ from riemannrnn.analysis import PathRecorder
 from riemannrnn.cli.config import Config
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.learning.cost import as_parameterization
+from riemannrnn.learning.defaults import defaults, rule_on
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import check_decay, defaults, rule_on, train
+from riemannrnn.learning.training import check_decay, train
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.settings import SettingError
 

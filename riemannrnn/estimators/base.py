@@ -19,6 +19,7 @@ from manifolds.arrays import map_arrays
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints
 from riemannrnn.learning.cost import as_parameterization
+from riemannrnn.learning.defaults import SCHEDULES, defaults, rule_on
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
@@ -27,7 +28,7 @@ from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.rules import RULES
 from riemannrnn.learning.run import START
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import SCHEDULES, defaults, rule_on, single_residual, train
+from riemannrnn.learning.training import single_residual, train
 from riemannrnn.network import ACTIVATIONS, Connectivity
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.settings import checked
@@ -215,6 +216,7 @@ class FixedPointEstimator(BaseEstimator):
                 longest_step=chosen.longest_step,
                 decay=settings["decay"],
                 tolerance=given.get("tolerance", model.residual if unique else None),
+                progress=False,
             )
         except UnstableStartError as error:
             reason = str(error).removesuffix(START).rstrip()

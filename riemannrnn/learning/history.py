@@ -10,6 +10,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, Point
 from riemannrnn.learning.cost import Evaluation
+from riemannrnn.learning.range_test import RangeTest
 
 
 @dataclass
@@ -26,6 +27,10 @@ class History:
         What the rule remembers there; `train` goes on with it.
     rule
         The rule, in words.
+    learning_rate
+        η, before the schedule: as given, or as chosen by the range test. NaN if the run ended before it was chosen.
+    range_test
+        What the range test tried, and why it chose the rate; None if a rate was given.
     loss
         Mean loss of each mini-batch, before its step.
     accuracy
@@ -61,6 +66,8 @@ class History:
     point: Point = None
     memory: Any = None
     rule: str = ""
+    learning_rate: float = nan
+    range_test: RangeTest | None = None
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
     iterations: list[int] = field(default_factory=list)
@@ -87,6 +94,11 @@ class History:
         steps = np.arange(1, len(self.loss) + 1)
         data = {name: ("step", _padded(values, steps.size)) for name, values in self.records().items() if values}
         dataset = xr.Dataset(data, coords={"step": steps}, attrs={"stopped": self.stopped, "converged": int(self.converged)})
+        dataset.attrs["learning_rate"] = self.learning_rate
+        if self.range_test is not None:
+            trials = self.range_test.trials
+            tried = ("tried_rate", np.array([trial.loss for trial in trials], float))
+            dataset = dataset.assign(range_test_loss=tried).assign_coords(tried_rate=[float(trial.rate) for trial in trials])
         dataset.attrs["guard_reasons"] = "\n".join(self.guard_reasons)  # NetCDF turns lists of none and of one into others
         nats = {"loss": "nat", "test_loss": "nat"} if self.accuracy else {}  # other losses have units of their own
         for name, unit in (nats | {"abscissa": "1/τ"}).items():

@@ -1,9 +1,10 @@
 """The loop of training: a mini-batch, a step, a look at it; with everything that a checkpoint needs in one place."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import inf, nan
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,9 @@ from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
 from riemannrnn.learning.history import History, accuracy
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
+from riemannrnn.learning.outcome import LossNotFallenWarning, fallen_by_epochs, not_fallen
+from riemannrnn.learning.range_test import RangeTest, find_rate
+from riemannrnn.learning.stepping import Stepper
 from riemannrnn.learning.stopping import Criterion, Verdict
 from riemannrnn.workers import one_blas_thread
 
@@ -31,6 +35,9 @@ LOST = "In training, of the mini-batch: lower learning_rate, or let a guard shor
 
 BACK_UPS = 10
 """A step after which the next mini-batch has no fixed points is halved so often at most."""
+
+REMEDY = "Pass another learning_rate, or none, so that a range test finds one; or train for longer, or on another manifold."
+"""What helps a run whose loss has not fallen."""
 
 REVISED = ("step_length", "shortened", "abscissa", "jumps")
 """What the history says of a step that may still be halved."""
@@ -58,7 +65,7 @@ class Run:
 
     rule: Rule
     cost: FixedPointCost
-    learning_rate: float
+    learning_rate: float | None
     schedule: Callable[[float], float]
     batches: Batches
     steps: int
@@ -76,6 +83,7 @@ class Run:
     checkpoint_every: int = 50
     data: str = ""
     solvers: str = ""
+    anew: bool = True
 
     step = 0
     memory: Memory = None
@@ -83,7 +91,10 @@ class Run:
     _boundary: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        self.reference = self.point
+        self.stepper = Stepper(self.rule, self.point, self.guard, self.longest_step, self.decay)
+        self.start = self.history.weights
+        if self.learning_rate is not None:
+            self.history.learning_rate = self.learning_rate
         self._described = self._description()
 
     def go(self, finished: str) -> History:
@@ -93,6 +104,7 @@ class Run:
         with one_blas_thread() if is_numpy_array(self.cost.drive) else nullcontext():
             try:
                 history.stopped = self._loop() or finished
+                self._look_back()
             except (FixedPointError, ManifoldError) as error:
                 self._fail(f"Stopped at step {self.step + 1}", error)
             except KeyboardInterrupt:
@@ -125,6 +137,9 @@ class Run:
             several = isinstance(velocity, list | tuple)  # which has to get the arithmetic of tangent vectors back
             self.last = Last(before, self.rule.manifold.to_tangent_space(before, velocity) if several else velocity, memory)  # type: ignore[attr-defined]
         self.batches.generator.bit_generator.state = state["generator"]
+        self.history.learning_rate = state["learning_rate"]
+        if state["range_test"] is not None:
+            self.history.range_test = RangeTest.from_tree(state["range_test"])
         for name, values in state["history"].items():
             setattr(self.history, name, values)
         self._keep(self.point if self.last is None else self.last.point)
@@ -143,6 +158,7 @@ class Run:
             if self.step == 0:
                 self._refuse_unstable_start(evaluation)
                 self._write(self._boundary)  # a folder that takes no files shows before there is work to lose
+                self._find_rate()
             self._take_step(part, evaluation)
             self.step += 1
             self._look()
@@ -224,17 +240,8 @@ class Run:
             self.last = Last(self.point, zero, self.memory)
             self._tell(Step(self.point, zero, 0.0), 0.0)
             return
-        rate = self.learning_rate * float(self.schedule(self.step / self.steps))
-        velocity, memory = self.rule.velocity(self.point, evaluation, rate, self.memory)
-        if self.decay:
-            velocity = velocity + rate * self.decay * self.rule.manifold.log(self.point, self.reference)  # type: ignore[attr-defined]
-        length = self.rule.length(self.point, velocity)
-        if length > self.longest_step:
-            velocity, length = self.longest_step / length * velocity, self.longest_step
-        if self.guard is None:
-            step = Step(self.rule.move(self.point, velocity), velocity)
-        else:
-            step = self.guard.accept(self.rule, part, evaluation, self.point, velocity)
+        rate = self.history.learning_rate * float(self.schedule(self.step / self.steps))
+        step, length, memory = self.stepper.take(part, evaluation, self.point, self.memory, rate)
         if step.reason:
             self.history.guard_reasons.append(f"Step {self.step + 1}: {step.reason}")
         self.last = Last(self.point, step.velocity, memory)
@@ -248,6 +255,26 @@ class Run:
         self.history.shortened.append(step.share)
         self.history.abscissa.append(step.abscissa)
         self.history.jumps.append(step.jumps)
+
+    def _find_rate(self) -> None:
+        """Find the learning rate, if none was given."""
+        if isnan(self.history.learning_rate):
+            batches = self.batches
+            self.history.range_test = find_rate(
+                self.stepper, self.cost, batches.order, batches.size, self.steps, self.point, self.memory
+            )
+            self.history.learning_rate = self.history.range_test.rate
+
+    def _look_back(self) -> None:
+        """Say so if the run did not lower the training loss."""
+        history, per_epoch = self.history, -(-self.cost.drive.shape[0] // self.batches.size)
+        if history.failed or history.converged or self.step == 0 or fallen_by_epochs(history.loss, per_epoch):
+            return
+        sentence = not_fallen(self.cost, self.batches.order, self.start, history.weights)
+        if sentence:
+            history.stopped += f" {sentence}"
+            if self.anew:
+                warnings.warn(f"{sentence} {REMEDY}", LossNotFallenWarning, stacklevel=4)
 
     def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
         """Refuse to begin where the guard could accept no step."""
@@ -335,6 +362,8 @@ class Run:
             "last": None if self.last is None else [self.last.point, self.last.velocity, self.last.memory],
             "generator": self.batches.generator.bit_generator.state,
             "guarded": len(self.history.guard_reasons),
+            "learning_rate": self.history.learning_rate,
+            "range_test": None if self.history.range_test is None else self.history.range_test.as_tree(),
             "revised": {name: getattr(self.history, name)[-1:] for name in REVISED},
         }
 
