@@ -89,6 +89,7 @@ class Training:
             checkpoints=folder / "checkpoints",
             checkpoint_every=settings.checkpoint_every,
             resume=resume,
+            progress=False,
         )
 
 
@@ -106,7 +107,7 @@ def prepare(config: Config) -> Training:
         raise SettingError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
     chosen = defaults(config.train.rule, config.train.manifold)
     settings: dict[str, Any] = chosen._asdict() | {"evaluate_every": ceil(count / config.train.batch_size)}
-    missing = {key: value for key, value in settings.items() if getattr(config.train, key) is None}
+    missing = {key: value for key, value in settings.items() if value is not None and getattr(config.train, key) is None}
     config = replace(
         config, data=replace(config.data, training_size=count, folder=folder), train=replace(config.train, **missing)
     )

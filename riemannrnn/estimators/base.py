@@ -25,8 +25,8 @@ from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss
 from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.outcome import START
 from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.run import START
 from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import single_residual, train
 from riemannrnn.network import ACTIVATIONS, Connectivity

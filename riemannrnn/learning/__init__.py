@@ -10,6 +10,8 @@ from riemannrnn.learning.kronecker import KroneckerResponse
 from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
 from riemannrnn.learning.metrics import ResponseMetric, response_metric
 from riemannrnn.learning.optimizers import Adam, MetricRule, ParallelTransport, Rule
+from riemannrnn.learning.outcome import LossNotFallenWarning
+from riemannrnn.learning.range_test import RangeTest, Trial
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, make_rule
 from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import train
@@ -30,14 +32,17 @@ __all__ = [
     "History",
     "KroneckerResponse",
     "Loss",
+    "LossNotFallenWarning",
     "MetricRule",
     "ParallelTransport",
+    "RangeTest",
     "ResponseMetric",
     "Rule",
     "SameDtypeTrustRegions",
     "SquaredError",
     "StabilityGuard",
     "Task",
+    "Trial",
     "UnstableStartError",
     "accuracy",
     "aggregated_metric",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from math import nan
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,13 @@ from array_api_compat import array_namespace
 from manifolds import Array, Point
 from riemannrnn.learning.cost import Evaluation
 from riemannrnn.learning.range_test import RangeTest
+
+
+class Recorder(Protocol):
+    """What takes down W along learning, such as `riemannrnn.analysis.PathRecorder`."""
+
+    def record(self, step: int, weights: Array, loss: float = nan) -> None:
+        """Look at W, at which learning is after so many steps, and the loss there."""
 
 
 @dataclass

@@ -1,5 +1,6 @@
-"""Whether a run lowered its loss: the warning and the sentence where it did not."""
+"""Why a run ended and whether it lowered its loss: the sentences, and the warning if it did not."""
 
+import warnings
 from math import inf
 
 from array_api_compat import array_namespace
@@ -9,6 +10,16 @@ from manifolds import Array, Point
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.learning.cost import FixedPointCost
+from riemannrnn.learning.history import History
+
+START = "Start from `riemannrnn.learning.stable_start(network, weights, stimuli)`, or pass guard=False"
+
+HIDDEN = "In training, of the mini-batch: the manifold promises a fixed point, and rounding hides it; lower learning_rate."
+LOST = "In training, of the mini-batch: lower learning_rate, or let a guard shorten steps."
+"""Remedies of a run that lost a fixed point."""
+
+REMEDY = "Pass another learning_rate, or none, so that a range test finds one; or train for longer, or on another manifold."
+"""What helps a run whose loss has not fallen."""
 
 SAMPLE = 1000
 """Stimuli on which the start and the end of a run are compared, at most."""
@@ -23,6 +34,15 @@ def fallen_by_epochs(losses: list[float], per_epoch: int) -> bool:
     if len(losses) < 2 * per_epoch or len(losses) % per_epoch:
         return False
     return sum(losses[-per_epoch:]) < sum(losses[:per_epoch])  # not where one of them is NaN
+
+
+def look_back(history: History, cost: FixedPointCost, order: Array, start: Point, warn: bool) -> None:
+    """Add a sentence to `history.stopped` if the run did not lower the training loss, and warn if that is asked for."""
+    sentence = not_fallen(cost, order, start, history.weights)
+    if sentence:
+        history.stopped += f" {sentence}"
+        if warn:
+            warnings.warn(f"{sentence} {REMEDY}", LossNotFallenWarning, stacklevel=5)
 
 
 def not_fallen(cost: FixedPointCost, order: Array, start: Point, end: Point) -> str:

@@ -1,12 +1,11 @@
 """The loop of training: a mini-batch, a step, a look at it; with everything that a checkpoint needs in one place."""
 
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import inf, isnan, nan
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -18,45 +17,20 @@ from riemannrnn.learning.batches import Batches
 from riemannrnn.learning.checkpoints import CheckpointError, fingerprint, last_checkpoint, write_checkpoint
 from riemannrnn.learning.cost import Evaluation, FixedPointCost
 from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
-from riemannrnn.learning.history import History, accuracy
+from riemannrnn.learning.history import History, Recorder, accuracy
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
-from riemannrnn.learning.outcome import LossNotFallenWarning, fallen_by_epochs, not_fallen
+from riemannrnn.learning.outcome import HIDDEN, LOST, START, fallen_by_epochs, look_back
 from riemannrnn.learning.range_test import RangeTest, find_rate
-from riemannrnn.learning.stepping import Stepper
+from riemannrnn.learning.stepping import Last, Stepper
 from riemannrnn.learning.stopping import Criterion, Verdict
 from riemannrnn.workers import one_blas_thread
-
-START = "Start from `riemannrnn.learning.stable_start(network, weights, stimuli)`, or pass guard=False"
-
-HIDDEN = "In training, of the mini-batch: the manifold promises a fixed point, and rounding hides it; lower learning_rate."
-LOST = "In training, of the mini-batch: lower learning_rate, or let a guard shorten steps."
-"""Remedies of a run that lost a fixed point."""
 
 BACK_UPS = 10
 """A step after which the next mini-batch has no fixed points is halved so often at most."""
 
-REMEDY = "Pass another learning_rate, or none, so that a range test finds one; or train for longer, or on another manifold."
-"""What helps a run whose loss has not fallen."""
-
 REVISED = ("step_length", "shortened", "abscissa", "jumps")
 """What the history says of a step that may still be halved."""
-
-
-class Recorder(Protocol):
-    """What takes down W along learning, such as `riemannrnn.analysis.PathRecorder`."""
-
-    def record(self, step: int, weights: Array, loss: float = nan) -> None:
-        """Look at W, at which learning is after so many steps, and the loss there."""
-
-
-@dataclass
-class Last:
-    """The step before: where it began, along what, and the memory that was not yet carried along it."""
-
-    point: Point
-    velocity: Point
-    memory: Memory
 
 
 @dataclass
@@ -268,13 +242,8 @@ class Run:
     def _look_back(self) -> None:
         """Say so if the run did not lower the training loss."""
         history, per_epoch = self.history, -(-self.cost.drive.shape[0] // self.batches.size)
-        if history.failed or history.converged or self.step == 0 or fallen_by_epochs(history.loss, per_epoch):
-            return
-        sentence = not_fallen(self.cost, self.batches.order, self.start, history.weights)
-        if sentence:
-            history.stopped += f" {sentence}"
-            if self.anew:
-                warnings.warn(f"{sentence} {REMEDY}", LossNotFallenWarning, stacklevel=4)
+        if not (history.failed or history.converged or self.step == 0 or fallen_by_epochs(history.loss, per_epoch)):
+            look_back(history, self.cost, self.batches.order, self.start, warn=self.anew)
 
     def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
         """Refuse to begin where the guard could accept no step."""

@@ -18,6 +18,15 @@ class Taken(NamedTuple):
     memory: Memory
 
 
+@dataclass
+class Last:
+    """The step before: where it began, along what, and the memory that was not yet carried along it."""
+
+    point: Point
+    velocity: Point
+    memory: Memory
+
+
 @dataclass(frozen=True)
 class Stepper:
     """Takes steps by a rule.

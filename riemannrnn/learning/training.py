@@ -17,12 +17,12 @@ from riemannrnn.learning.checkpoints import fingerprint, refuse_used
 from riemannrnn.learning.cost import FixedPointCost, as_parameterization
 from riemannrnn.learning.defaults import SCHEDULES, defaults, usual_manifold
 from riemannrnn.learning.guard import StabilityGuard
-from riemannrnn.learning.history import History
+from riemannrnn.learning.history import History, Recorder
 from riemannrnn.learning.losses import Loss, check_finite, resolve_loss
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.progress import shown
 from riemannrnn.learning.rules import make_rule
-from riemannrnn.learning.run import Recorder, Run
+from riemannrnn.learning.run import Run
 from riemannrnn.learning.stopping import Criterion
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.settings import checked
