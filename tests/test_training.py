@@ -71,7 +71,7 @@ def test_scalars_of_numpy_in_rules_leave_single_precision_as_it_is(name):
         run(network, digits, NUMPY_RULES[name](number), batch_size=600, epochs=1, learning_rate=0.001)
         for number in (float, np.float64)
     ]
-    assert [each.stopped for each in runs] == 2 * ["All 1 epochs done."]
+    assert all(each.stopped.startswith("All 1 epochs done.") for each in runs)
     assert runs[1].weights.dtype == np.float32
     np.testing.assert_array_equal(*(each.weights for each in runs))
 

@@ -63,6 +63,8 @@ class History:
         A sentence: why the run ended.
     converged
         Whether that means convergence.
+    loss_fell
+        Whether the training loss fell; False only where this was looked at, at the end of a run that did not fail.
     failed
         Whether that was the loss of a fixed point, or a step that left the manifold.
     interrupted
@@ -88,6 +90,7 @@ class History:
     guard_reasons: list[str] = field(default_factory=list)
     stopped: str = ""
     converged: bool = False
+    loss_fell: bool = True
     failed: bool = False
     interrupted: bool = False
 

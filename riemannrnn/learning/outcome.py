@@ -4,7 +4,6 @@ import warnings
 from math import inf
 
 from array_api_compat import array_namespace
-from sklearn.exceptions import ConvergenceWarning
 
 from manifolds import Array, Point
 from riemannrnn.equilibrium.equation import take_rows
@@ -25,7 +24,7 @@ SAMPLE = 1000
 """Stimuli on which the start and the end of a run are compared, at most."""
 
 
-class LossNotFallenWarning(ConvergenceWarning):
+class LossNotFallenWarning(UserWarning):
     """The training loss at the end of a run is not below the training loss at its start."""
 
 
@@ -40,6 +39,7 @@ def look_back(history: History, cost: FixedPointCost, order: Array, start: Point
     """Add a sentence to `history.stopped` if the run did not lower the training loss, and warn if that is asked for."""
     sentence = not_fallen(cost, order, start, history.weights)
     if sentence:
+        history.loss_fell = False
         history.stopped += f" {sentence}"
         if warn:
             warnings.warn(f"{sentence} {REMEDY}", LossNotFallenWarning, stacklevel=5)
@@ -65,6 +65,6 @@ def not_fallen(cost: FixedPointCost, order: Array, start: Point, end: Point) -> 
         before, after = sample(start), sample(end)
     except (FixedPointError, ValueError):  # no stimulus has a fixed point
         return ""
-    if after < before or before == inf:
+    if after < before or before in (0, inf):  # a loss of zero cannot fall
         return ""
     return f"The training loss has not fallen: it is {before:.4g} at the start and {after:.4g} at the end."

@@ -31,13 +31,13 @@ RUNGS = 12
 SHARE = 40
 """A trial takes one step for this many steps of the run."""
 
-SHORTEST, LONGEST = 2, 10
+SHORTEST, LONGEST = 4, 10
 """Steps of a trial."""
 
 NEAREST, FARTHEST = 2.0, 10.0
 """The chosen rate is lower than the rate of the lowest loss by a factor between these."""
 
-TRAVEL = 4
+TRAVEL = 2
 """Between them, the run travels this many times as far as a trial of the rate of the lowest loss."""
 
 NO_GRADIENT = 0.1
@@ -140,8 +140,8 @@ def find_rate(
     """Find a learning rate by trials of the rates of a geometric ladder, each from the same start on the same batches.
 
     The ladder is climbed while the loss after a trial falls. The rate of the lowest loss is near the edge of what the start
-    bears. A run is longer than a trial and comes to other places, so the chosen rate is lower by 2 to 10 times: by S / 4K for S
-    steps of the run and K of a trial, so that the run still travels four times as far as the trial.
+    bears. A run is longer than a trial and comes to other places, so the chosen rate is lower by 2 to 10 times: by S / 2K for S
+    steps of the run and K of a trial, so that the run still travels twice as far as the trial.
 
     Parameters
     ----------
