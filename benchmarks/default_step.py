@@ -17,7 +17,8 @@ from manifolds import Array, Identity, Point, PullbackManifold, ScaledMonotoneMa
 from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.learning import Adam
-from riemannrnn.learning.training import ADAM_RATE, GROWTH, single_residual
+from riemannrnn.learning.defaults import ADAM_RATE, GROWTH
+from riemannrnn.learning.training import single_residual
 from riemannrnn.workers import one_blas_thread
 
 AGES = (0, 50)

@@ -15,9 +15,9 @@ from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn import RateNetwork, train
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.learning import History
+from riemannrnn.learning.defaults import GROWTH, rule_on
 from riemannrnn.learning.stopping import StepLimit
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import GROWTH, rule_on
 
 MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")
 OPTIMISERS = {"plain": "geodesic_flow", "momentum": "parallel_transport", "adam": "adam"}

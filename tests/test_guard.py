@@ -210,6 +210,7 @@ def test_the_history_says_how_many_jumped(monkeypatch):
     assert run().jumps == [7] * 8
 
 
+@pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_a_batch_without_fixed_points_shortens_the_step_before():
     class Path(list):
         def record(self, step, weights, loss=np.nan):

@@ -11,9 +11,9 @@ from riemannrnn.analysis import METRIC_NAMES, LearningPath, PathRecorder, make_m
 from riemannrnn.analysis.metrics import WITHOUT_LOGARITHM
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.datasets import load_digits
+from riemannrnn.learning.defaults import rule_on
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import rule_on
 
 
 def record(folder, manifold, dtype="float64"):

@@ -110,6 +110,7 @@ def test_ctrl_c_in_the_middle_of_a_step(tmp_path, monkeypatch, place, call):
     check_same(run(**options, checkpoints=tmp_path, resume=True), reference)
 
 
+@pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_steps_that_were_halved_afterwards(tmp_path):
     """The checkpoint of a step whose successor halves it is that of the whole step, wherever Ctrl-C hits."""
     reference = fold()
@@ -215,6 +216,7 @@ DATA = {
 
 
 @pytest.mark.parametrize(("data", "others"), DATA.values(), ids=DATA)
+@pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_other_data_of_the_same_size_are_refused(tmp_path, data, others):
     learn(tmp_path, **data)
     with pytest.raises(CheckpointError, match=r"of another run: data was [0-9a-f]{12}, now [0-9a-f]{12}; resume with"):

@@ -125,6 +125,7 @@ def test_a_criterion_keeps_no_weights_without_fixed_points():
 
 
 @pytest.mark.parametrize(("options", "told"), [({"guard": False}, "no guard"), ({"learning_rate": 1e9}, "let no step pass")])
+@pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_a_panel_without_measurements_says_why(options, told):
     history = run(**{"rule": "dW1"} | options).to_dataset()
     (panel,) = plot_watch(history).texts

@@ -7,8 +7,9 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
+from riemannrnn.learning.progress import progress_bars as bars_on
 from riemannrnn.run_folder import RunFolderError
 
 console = Console()
@@ -21,12 +22,8 @@ UNFINISHED = 1
 
 
 def progress_bars() -> Progress:
-    """Return progress bars with a description, the share done, and the time gone and left."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    return Progress(*columns, console=console)
+    """Return the progress bars of a command, on the standard output."""
+    return bars_on(console)
 
 
 def complain(kind: str, sentence: str) -> None:

@@ -8,9 +8,9 @@ from math import inf
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from riemannrnn.learning.defaults import SCHEDULES
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.training import SCHEDULES
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.run_folder import write_toml
 from riemannrnn.settings import SettingError, checked, unknown

@@ -19,6 +19,7 @@ from riemannrnn.cli.training_run import Training, prepare
 from riemannrnn.learning.checkpoints import PATTERN, CheckpointError, recorded_cores
 from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
+from riemannrnn.learning.outcome import LossNotFallenWarning
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
 from riemannrnn.settings import SettingError
@@ -144,6 +145,9 @@ def _print_result(history: History, training: Training, written: list[str], fold
     elif np.isnan(history.test_loss[-1]):  # it ended between two evaluations
         held_out = ""
     guarded = f", {history.guard_actions} steps shortened by the guard" if training.config.train.guard else ""
+    if history.range_test is not None:
+        tried = len(history.range_test.trials)
+        console.print(f"Learning rate {history.learning_rate:.3g}, found by a range test of {tried} rates.", highlight=False)
     console.print(f"Loss {history.loss[-1]:.4f}{held_out}{guarded}.", highlight=False)
     print_written(folder, written)
 
@@ -153,6 +157,7 @@ def _warnings_as_sentences() -> Iterator[None]:
     """Print what is said of damaged checkpoints as a sentence, not as a line of code."""
     with warnings.catch_warnings():
         warnings.filterwarnings("always", message=".*it is passed over", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", category=LossNotFallenWarning)  # it is part of why the run ended, which is printed
         warnings.showwarning = lambda message, *rest: complain("Warning", str(message))
         yield
 

@@ -14,11 +14,12 @@ from riemannrnn.analysis import PathRecorder
 from riemannrnn.cli.config import Config
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.learning.cost import as_parameterization
+from riemannrnn.learning.defaults import defaults, rule_on
 from riemannrnn.learning.guard import StabilityGuard
 from riemannrnn.learning.history import History
 from riemannrnn.learning.optimizers import Rule
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import check_decay, defaults, rule_on, train
+from riemannrnn.learning.training import check_decay, train
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.run_folder import locked
 from riemannrnn.settings import SettingError
@@ -90,6 +91,7 @@ class Training:
             checkpoints=folder / "checkpoints",
             checkpoint_every=settings.checkpoint_every,
             resume=resume,
+            progress=False,
         )
 
 
@@ -107,7 +109,7 @@ def prepare(config: Config) -> Training:
         raise SettingError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
     chosen = defaults(config.train.rule, config.train.manifold)
     settings: dict[str, Any] = chosen._asdict() | {"evaluate_every": ceil(count / config.train.batch_size)}
-    missing = {key: value for key, value in settings.items() if getattr(config.train, key) is None}
+    missing = {key: value for key, value in settings.items() if value is not None and getattr(config.train, key) is None}
     config = replace(
         config, data=replace(config.data, training_size=count, folder=folder), train=replace(config.train, **missing)
     )

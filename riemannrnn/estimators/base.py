@@ -20,15 +20,16 @@ from riemannrnn.backend import check_unmasked
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints
 from riemannrnn.learning.cost import as_parameterization
+from riemannrnn.learning.defaults import SCHEDULES, defaults, rule_on
 from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.guard import UnstableStartError
 from riemannrnn.learning.history import History
 from riemannrnn.learning.losses import Loss
 from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.outcome import START, LossNotFallenWarning
 from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.run import START
 from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import SCHEDULES, defaults, rule_on, single_residual, train
+from riemannrnn.learning.training import single_residual, train
 from riemannrnn.network import ACTIVATIONS, Connectivity
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.settings import checked
@@ -203,21 +204,24 @@ class FixedPointEstimator(BaseEstimator):
         batch_size = min(given.get("batch_size", min(ceil(len(X) / STEPS), LARGEST_BATCH)), len(X))
         epochs, per_epoch = 1 if online else settings["epochs"], ceil(len(X) / batch_size)
         try:
-            history = train(
-                task.network,
-                before or task.weights,
-                stimuli,
-                loss,
-                rule,
-                given.get("learning_rate", chosen.learning_rate),
-                batch_size,
-                epochs,
-                np.random.default_rng((model.seed, len(curve))),
-                schedule="constant" if online else given.get("schedule", chosen.schedule),
-                longest_step=chosen.longest_step,
-                decay=settings["decay"],
-                tolerance=given.get("tolerance", model.residual if unique else None),
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LossNotFallenWarning)  # told below, as scikit-learn tells it
+                history = train(
+                    task.network,
+                    before or task.weights,
+                    stimuli,
+                    loss,
+                    rule,
+                    given.get("learning_rate", chosen.learning_rate),
+                    batch_size,
+                    epochs,
+                    np.random.default_rng((model.seed, len(curve))),
+                    schedule="constant" if online else given.get("schedule", chosen.schedule),
+                    longest_step=chosen.longest_step,
+                    decay=settings["decay"],
+                    tolerance=given.get("tolerance", model.residual if unique else None),
+                    progress=False,
+                )
         except UnstableStartError as error:
             reason = str(error).removesuffix(START).rstrip()
             if before is None:
@@ -227,7 +231,7 @@ class FixedPointEstimator(BaseEstimator):
             raise ValueError(
                 f"training cannot go on: {reason} Pass samples like those that the model was trained on, or fit it anew"
             ) from error
-        if history.failed or history.interrupted:
+        if history.failed or history.interrupted or not (online or history.loss_fell):
             remedy = (
                 "" if history.interrupted else " With features scaled, or a smaller learning_rate, training may go further."
             )

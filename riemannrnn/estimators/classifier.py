@@ -39,7 +39,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         The metric of rules that take one, by its name in `riemannrnn compare --list`. Default: "resolvent" for a rule that is
         named.
     learning_rate, schedule, decay
-        As for `train`.
+        As for `train`: with a rule or a manifold, and without a rate, a range test finds one; `history_.learning_rate` is it.
     batch_size
         Samples a step. Default: a tenth of them, but at most 200.
     epochs

@@ -12,6 +12,8 @@ from riemannrnn.learning.kronecker import KroneckerResponse
 from riemannrnn.learning.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
 from riemannrnn.learning.metrics import ResponseMetric, response_metric
 from riemannrnn.learning.optimizers import Adam, MetricRule, ParallelTransport, Rule
+from riemannrnn.learning.outcome import LossNotFallenWarning
+from riemannrnn.learning.range_test import RangeTest, Trial
 from riemannrnn.learning.rules import DeltaW3, DeltaW4, make_rule
 from riemannrnn.learning.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.learning.task import Task
@@ -33,8 +35,10 @@ __all__ = [
     "History",
     "KroneckerResponse",
     "Loss",
+    "LossNotFallenWarning",
     "MetricRule",
     "ParallelTransport",
+    "RangeTest",
     "ResponseMetric",
     "Rule",
     "SameDtypeConjugateGradient",
@@ -42,6 +46,7 @@ __all__ = [
     "SquaredError",
     "StabilityGuard",
     "Task",
+    "Trial",
     "UnstableStartError",
     "accuracy",
     "aggregated_metric",

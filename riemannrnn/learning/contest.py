@@ -241,6 +241,8 @@ def follow_optimizer(contender: Contender, recorder: Recorder) -> str:
     manifold, point, _ = recorder.start
     solver = contender.optimizer(verbosity=0, max_iterations=10**6, max_time=10**6)
     problem = recorder.cost.problem(manifold)
+    if float(manifold.norm(point, problem.riemannian_gradient(point))) == 0:  # pymanopt's solvers would divide by it
+        return "Stopped: the gradient at the start is exactly zero."
     result = solver.run(problem, initial_point=point)
     weights = as_parameterization(manifold, recorder.cost.network.activation).weights(result.point)
     recorder.accept(weights, recorder.cost(weights))
@@ -273,9 +275,12 @@ def choose_learning_rate(
 
 def _validation_loss(contender: Contender, start: Start, budget: int, rate: float, max_seconds: float) -> float:
     trial = Recorder(start, max(budget, LEAST_TRIAL), lambda share: None, measurements=0, max_seconds=max_seconds)
+    reason = ""
     with suppress(BudgetUsedError, TimeUsedError):
-        follow_rule(contender, trial, rate)
-    return start.task.cost(start.task.validation)(trial.weights)
+        reason = follow_rule(contender, trial, rate)
+    if reason.startswith("Failed"):
+        raise FixedPointError(reason.removeprefix("Failed: "))
+    return start.task.cost(start.task.validation)(trial.weights)  # also where a step no longer moves the weights
 
 
 def accuracy_on_test(task: Task, weights: Array) -> float:

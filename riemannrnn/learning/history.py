@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from math import isnan, nan
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,14 @@ from array_api_compat import array_namespace
 from manifolds import Array, Point
 from manifolds.summary import Summarised
 from riemannrnn.learning.evaluation import Evaluation
+from riemannrnn.learning.range_test import RangeTest
+
+
+class Recorder(Protocol):
+    """What takes down W along learning, such as `riemannrnn.analysis.PathRecorder`."""
+
+    def record(self, step: int, weights: Array, loss: float = nan) -> None:
+        """Look at W, at which learning is after so many steps, and the loss there."""
 
 
 @dataclass(repr=False)
@@ -27,6 +35,10 @@ class History(Summarised):
         What the rule remembers there; `train` goes on with it.
     rule
         The rule, in words.
+    learning_rate
+        η, before the schedule: as given, or as chosen by the range test. NaN if the run ended before it was chosen.
+    range_test
+        What the range test tried, and why it chose the rate; None if a rate was given.
     loss
         Mean loss of each mini-batch, before its step.
     accuracy
@@ -52,6 +64,8 @@ class History(Summarised):
         A sentence: why the run ended.
     converged
         Whether that means convergence.
+    loss_fell
+        Whether the training loss fell; False only where this was looked at, at the end of a run that did not fail.
     failed
         Whether that was the loss of a fixed point, or a step that left the manifold.
     interrupted
@@ -62,6 +76,8 @@ class History(Summarised):
     point: Point = None
     memory: Any = None
     rule: str = ""
+    learning_rate: float = nan
+    range_test: RangeTest | None = None
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
     iterations: list[int] = field(default_factory=list)
@@ -75,6 +91,7 @@ class History(Summarised):
     guard_reasons: list[str] = field(default_factory=list)
     stopped: str = ""
     converged: bool = False
+    loss_fell: bool = True
     failed: bool = False
     interrupted: bool = False
 
@@ -103,6 +120,11 @@ class History(Summarised):
         steps = np.arange(1, len(self.loss) + 1)
         data = {name: ("step", _padded(values, steps.size)) for name, values in self.records().items() if values}
         dataset = xr.Dataset(data, coords={"step": steps}, attrs={"stopped": self.stopped, "converged": int(self.converged)})
+        dataset.attrs["learning_rate"] = self.learning_rate
+        if self.range_test is not None:
+            trials = self.range_test.trials
+            tried = ("tried_rate", np.array([trial.loss for trial in trials], float))
+            dataset = dataset.assign(range_test_loss=tried).assign_coords(tried_rate=[float(trial.rate) for trial in trials])
         dataset.attrs["guard_reasons"] = "\n".join(self.guard_reasons)  # NetCDF turns lists of none and of one into others
         nats = {"loss": "nat", "test_loss": "nat"} if self.accuracy else {}  # other losses have units of their own
         for name, unit in (nats | {"abscissa": "1/τ"}).items():

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import inf, nan
+from math import inf, isnan, nan
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -18,17 +18,14 @@ from riemannrnn.learning.checkpoints import CheckpointError, fingerprint, last_c
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.guard import StabilityGuard, Step, UnstableStartError
-from riemannrnn.learning.history import History, accuracy
+from riemannrnn.learning.history import History, Recorder, accuracy
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
+from riemannrnn.learning.outcome import HIDDEN, LOST, START, fallen_by_epochs, look_back
+from riemannrnn.learning.range_test import RangeTest, find_rate
+from riemannrnn.learning.stepping import Last, Stepper
 from riemannrnn.learning.stopping import Criterion, Verdict
 from riemannrnn.workers import one_blas_thread, parts
-
-START = "Start from `riemannrnn.learning.stable_start(network, weights, stimuli)`, or pass guard=False"
-
-HIDDEN = "In training, of the mini-batch: the manifold promises a fixed point, and rounding hides it; lower learning_rate."
-LOST = "In training, of the mini-batch: lower learning_rate, or let a guard shorten steps."
-"""Remedies of a run that lost a fixed point."""
 
 BACK_UPS = 10
 """A step after which the next mini-batch has no fixed points is halved so often at most."""
@@ -37,29 +34,13 @@ REVISED = ("step_length", "shortened", "abscissa", "jumps")
 """What the history says of a step that may still be halved."""
 
 
-class Recorder(Protocol):
-    """What takes down W along learning, such as `riemannrnn.analysis.PathRecorder`."""
-
-    def record(self, step: int, weights: Array, loss: float = nan) -> None:
-        """Look at W, at which learning is after so many steps, and the loss there."""
-
-
-@dataclass
-class Last:
-    """The step before: where it began, along what, and the memory that was not yet carried along it."""
-
-    point: Point
-    velocity: Point
-    memory: Memory
-
-
 @dataclass
 class Run:
     """A training run; the arguments of `train`, resolved, and what changes from step to step."""
 
     rule: Rule
     cost: FixedPointCost
-    learning_rate: float
+    learning_rate: float | None
     schedule: Callable[[float], float]
     batches: Batches
     steps: int
@@ -77,6 +58,7 @@ class Run:
     checkpoint_every: int = 50
     data: str = ""
     solvers: str = ""
+    anew: bool = True
 
     step = 0
     memory: Memory = None
@@ -84,7 +66,10 @@ class Run:
     _boundary: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        self.reference = self.point
+        self.stepper = Stepper(self.rule, self.point, self.guard, self.longest_step, self.decay)
+        self.start = self.history.weights
+        if self.learning_rate is not None:
+            self.history.learning_rate = self.learning_rate
         self._described = self._description()
 
     def go(self, finished: str) -> History:
@@ -94,6 +79,7 @@ class Run:
         with one_blas_thread() if is_numpy_array(self.cost.drive) else nullcontext():
             try:
                 history.stopped = self._loop() or finished
+                self._look_back()
             except (FixedPointError, ManifoldError) as error:
                 self._fail(f"Stopped at step {self.step + 1}", error)
             except KeyboardInterrupt:
@@ -126,6 +112,9 @@ class Run:
             several = isinstance(velocity, list | tuple)  # which has to get the arithmetic of tangent vectors back
             self.last = Last(before, self.rule.manifold.to_tangent_space(before, velocity) if several else velocity, memory)  # type: ignore[attr-defined]
         self.batches.generator.bit_generator.state = state["generator"]
+        self.history.learning_rate = state["learning_rate"]
+        if state["range_test"] is not None:
+            self.history.range_test = RangeTest.from_tree(state["range_test"])
         for name, values in state["history"].items():
             setattr(self.history, name, values)
         self._keep(self.point if self.last is None else self.last.point)
@@ -144,6 +133,7 @@ class Run:
             if self.step == 0:
                 self._refuse_unstable_start(evaluation)
                 self._write(self._boundary)  # a folder that takes no files shows before there is work to lose
+                self._find_rate()
             self._take_step(part, evaluation)
             self.step += 1
             self._look()
@@ -225,17 +215,8 @@ class Run:
             self.last = Last(self.point, zero, self.memory)
             self._tell(Step(self.point, zero, 0.0), 0.0)
             return
-        rate = self.learning_rate * float(self.schedule(self.step / self.steps))
-        velocity, memory = self.rule.velocity(self.point, evaluation, rate, self.memory)
-        if self.decay:
-            velocity = velocity + rate * self.decay * self.rule.manifold.log(self.point, self.reference)  # type: ignore[attr-defined]
-        length = self.rule.length(self.point, velocity)
-        if length > self.longest_step:
-            velocity, length = self.longest_step / length * velocity, self.longest_step
-        if self.guard is None:
-            step = Step(self.rule.move(self.point, velocity), velocity)
-        else:
-            step = self.guard.accept(self.rule, part, evaluation, self.point, velocity)
+        rate = self.history.learning_rate * float(self.schedule(self.step / self.steps))
+        step, length, memory = self.stepper.take(part, evaluation, self.point, self.memory, rate)
         if step.reason:
             self.history.guard_reasons.append(f"Step {self.step + 1}: {step.reason}")
         self.last = Last(self.point, step.velocity, memory)
@@ -249,6 +230,21 @@ class Run:
         self.history.shortened.append(step.share)
         self.history.abscissa.append(step.abscissa)
         self.history.jumps.append(step.jumps)
+
+    def _find_rate(self) -> None:
+        """Find the learning rate, if none was given."""
+        if isnan(self.history.learning_rate):
+            batches = self.batches
+            self.history.range_test = find_rate(
+                self.stepper, self.cost, batches.order, batches.size, self.steps, self.point, self.memory
+            )
+            self.history.learning_rate = self.history.range_test.rate
+
+    def _look_back(self) -> None:
+        """Say so if the run did not lower the training loss."""
+        history, per_epoch = self.history, -(-self.cost.drive.shape[0] // self.batches.size)
+        if not (history.failed or history.converged or self.step == 0 or fallen_by_epochs(history.loss, per_epoch)):
+            look_back(history, self.cost, self.batches.order, self.start, warn=self.anew)
 
     def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
         """Refuse to begin where the guard could accept no step."""
@@ -337,6 +333,8 @@ class Run:
             "last": None if self.last is None else [self.last.point, self.last.velocity, self.last.memory],
             "generator": self.batches.generator.bit_generator.state,
             "guarded": len(self.history.guard_reasons),
+            "learning_rate": self.history.learning_rate,
+            "range_test": None if self.history.range_test is None else self.history.range_test.as_tree(),
             "revised": {name: getattr(self.history, name)[-1:] for name in REVISED},
         }
 

@@ -1,15 +1,14 @@
 """Mini-batch training on a manifold, guarded, resumable to the bit, and honest about why it ended."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from math import ceil, cos, inf, pi
+from math import ceil, isnan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
+from manifolds import Array, ManifoldError, Point
 from manifolds.arrays import all_finite
 from riemannrnn.backend import as_array
 from riemannrnn.equilibrium.auto import Automatic
@@ -17,83 +16,22 @@ from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.learning.batches import Batches
 from riemannrnn.learning.checkpoints import fingerprint, refuse_used
 from riemannrnn.learning.cost import FixedPointCost, as_parameterization
-from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.learning.defaults import SCHEDULES, defaults, usual_manifold
 from riemannrnn.learning.guard import StabilityGuard
-from riemannrnn.learning.history import History
+from riemannrnn.learning.history import History, Recorder
 from riemannrnn.learning.losses import Loss, check_finite, resolve_loss
-from riemannrnn.learning.optimizers import Adam, MetricRule, Rule
+from riemannrnn.learning.optimizers import Rule
+from riemannrnn.learning.progress import shown
 from riemannrnn.learning.reproducible import reproducible
-from riemannrnn.learning.rules import RULES_WITH_MANIFOLD, make_rule
-from riemannrnn.learning.run import Recorder, Run
+from riemannrnn.learning.rules import make_rule
+from riemannrnn.learning.run import Run
 from riemannrnn.learning.stopping import Criterion
-from riemannrnn.learning.task import Task
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.settings import checked
-
-ADAM_RATE = 0.015
-"""Learning rate of Adam where none is given; 0.1 for all others."""
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda done: 1.0,
-    "cosine": lambda done: (1 + cos(pi * done)) / 2,
-    "linear": lambda done: 1 - done,
-}
-"""What the learning rate is multiplied by, as a function of the share of the run that is done."""
-
-GROWTH = 3.0
-"""Of the scales on the default manifold."""
-
-LONGEST_STEP = 1.0
-"""In the metric, under the default rule."""
 
 SINGLE_RESIDUAL = 1e-4
 """Residual of a unit, root mean square, asked of fixed points in float32 where they are unique: weights there may grow so large
 that rounding leaves no smaller one, and no branch can be mistaken for another."""
-
-
-class Defaults(NamedTuple):
-    """What `train` does where these are not given; the manifold by name, None for rules that take none."""
-
-    rule: str | Rule
-    manifold: str | None
-    learning_rate: float
-    schedule: str
-    longest_step: float
-
-
-def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
-    """Return what `train` chooses for a rule and a manifold, either or both of which may be None."""
-    plain = rule is None and manifold is None
-    name = rule or ("adam" if plain else "geodesic_flow")
-    rate = ADAM_RATE if name == "adam" or isinstance(name, Adam) else 0.1
-    if plain:
-        return Defaults(name, "scaled-monotone", rate, "cosine", LONGEST_STEP)
-    return Defaults(name, "resolvent" if name in RULES_WITH_MANIFOLD else None, rate, "constant", inf)
-
-
-@reproducible
-def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
-    """Return a task as it starts on a manifold known by name, and the rule of that name there.
-
-    Raises
-    ------
-    ValueError
-        For a rule that does not go with the manifold, or an unknown one.
-    ManifoldError
-        For a task whose weights are no point of the manifold.
-    """
-    if manifold is None:
-        return task, make_rule(rule, task.network.n_units)
-    retraction = GEOMETRIES[manifold].retractions[0]
-    made, _, task = GEOMETRIES[manifold].start(task, retraction)
-    if isinstance(made, ScaledMonotoneManifold):
-        made = _usual_manifold(task.network)
-    on_it = make_rule(rule, task.network.n_units, made)
-    return task, replace(on_it, retraction=retraction) if isinstance(on_it, MetricRule) else on_it
-
-
-def _usual_manifold(network: RateNetwork) -> ScaledMonotoneManifold:
-    return ScaledMonotoneManifold(network.n_units, GROWTH)
 
 
 @reproducible
@@ -124,6 +62,7 @@ def train(
     checkpoints: Path | str | None = None,
     checkpoint_every: int = 50,
     resume: bool = False,
+    progress: bool | None = None,
 ) -> History:
     """Train the recurrent weights on mini-batches.
 
@@ -145,7 +84,8 @@ def train(
     rule
         "dW1" to "dW4", "geodesic_flow", "parallel_transport" (momentum), "adam", or a `Rule`.
     learning_rate
-        η, for the mean over the mini-batch. Default: 0.015 for Adam, 0.1 for others.
+        η, for the mean over the mini-batch. Default: 0.015 without a rule and a manifold. Else the rate of the history to go on
+        from, or a range test finds one on the first batches; `History.range_test` holds what it tried.
     batch_size
         Stimuli a step; default: all. The last batch of an epoch holds what is left, if it does not divide them.
     epochs
@@ -186,12 +126,20 @@ def train(
     resume
         Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
         one that was never stopped, also on another number of cores: batches are divided as on the cores of the first.
+    progress
+        Whether a bar on the standard error shows the progress. Default: in terminals and notebooks.
 
     Returns
     -------
     History
         Where a step loses a fixed point or leaves the manifold the run stops, `stopped` says why, and what was reached is kept;
         Ctrl-C likewise.
+
+    Warns
+    -----
+    LossNotFallenWarning
+        If a run that begins anew ends with a training loss that is not below its first; `stopped` says so, too. Runs that go on
+        from a history only say it in `stopped`.
 
     Raises
     ------
@@ -224,7 +172,7 @@ def train(
     chosen = defaults(rule, manifold)
     name = chosen.rule
     if rule is None and manifold is None:
-        manifold = _usual_manifold(network)
+        manifold = usual_manifold(network)
     if isinstance(weights, tuple) and isinstance(name, str):
         raise ValueError(
             f"rule {name!r} moves a matrix of weights, not the factors of one; pass MetricRule(FixedRank(n, n, k)) as the rule"
@@ -237,13 +185,14 @@ def train(
         "adjoint_solver": adjoint_solver,
         "tolerance": _tolerance(network, promised) if tolerance is None else tolerance,
     }
+    rate = _rate(chosen.learning_rate if learning_rate is None else learning_rate, weights)
     per_epoch, before = ceil(count / batch_size), weights if isinstance(weights, History) else None
     cost = _cost("stimuli", network, stimuli, labels, options | {"on_failure": "raise"})
     point = parameterization.point_at(weights) if before is None else before.point
     run = Run(
         rule=stepper,
         cost=cost,
-        learning_rate=checked("learning_rate", chosen.learning_rate if learning_rate is None else learning_rate, float, 0),
+        learning_rate=rate,
         schedule=_schedule(schedule or chosen.schedule),
         batches=Batches(cost, batch_size, np.random.default_rng(seed)),
         steps=epochs * per_epoch,
@@ -262,6 +211,7 @@ def train(
         checkpoint_every=checked("checkpoint_every", checkpoint_every, int, 1),
         data="" if checkpoints is None else _known_again(network, stimuli, cost.loss),
         solvers=f"{options['solver']} and {adjoint_solver}",
+        anew=before is None,
     )
     if decay:
         check_decay(stepper, point, decay)
@@ -273,7 +223,17 @@ def train(
         run.restore()
     elif run.checkpoints is not None:
         refuse_used(run.checkpoints)
-    return run.go(f"All {epochs} epochs done.")
+    with shown(progress, run.steps, run.step) as show:
+        run.callbacks = (*run.callbacks, *show)
+        return run.go(f"All {epochs} epochs done.")
+
+
+def _rate(rate: float | None, weights: Point | History) -> float | None:
+    """Return the rate that was given, or the rate of the history to go on from; None where a range test has to find one."""
+    if rate is not None:
+        return float(checked("learning_rate", rate, float, 0))
+    known = isinstance(weights, History) and not isnan(weights.learning_rate)
+    return weights.learning_rate if known else None
 
 
 def check_decay(rule: Rule, point: Point, decay: float) -> None:
