@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import inf, log
+from math import inf
 from threading import RLock
 from typing import Literal, final
 
@@ -12,18 +12,16 @@ from array_api_compat import device
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.chord import ChordMap, mean_gain
+from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows, to_single
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
+from riemannrnn.equilibrium.probe import FAST, SAMPLE_ITERATIONS, SAMPLE_ROWS, initial_inputs, iterations_needed, probe
 from riemannrnn.equilibrium.relaxing import completed, has_unique_solutions, relaxed_solution
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, RecentredStage, Stage
 from riemannrnn.norms import row_norms
-
-SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 7, 4
-"""Plain iterations of about so many rows, spread over the batch, show the contraction and the mean gain; few if it is fast."""
 
 METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")
 
@@ -31,13 +29,14 @@ CHORD_ITERATIONS = 3
 """Plain iterations that take as long as those of the chord map on a problem that contracts well."""
 
 FACTOR_PRODUCTS = 1.25
-"""The factor of the chord map takes twice so many products of n × n matrices, and serves the adjoint, too."""
+"""The factor of the chord map takes twice this many products of n × n matrices, and serves the adjoint, too."""
 
 TRIAL_ITERATIONS = 10
-"""Where the sample does not contract, the accelerated maps compete on it for so many iterations; the better goes first."""
+"""Where the sample does not contract, the accelerated maps compete on it for this many iterations; the better one goes first."""
 
 ACCELERATED_ITERATIONS, NEAR = 60, 0.1
-"""Iterations of each accelerated map; as many again, while residuals fall, where most are below this share of their states."""
+"""Maximum iterations of an accelerated map. They are repeated while residuals fall and most are below `NEAR` times the norm of
+the state."""
 
 RELAXING_ITERATIONS = 2
 """Plain iterations of every row before the chord map, where a stimulus may have several fixed points."""
@@ -49,16 +48,13 @@ LEAST_PATIENCE = 100
 """Averaged iterations, at least, in which the residual of a row has to fall, or the row is given up."""
 
 RECENTRED_ITERATIONS = 300
-"""Iterations of the chord map with gains that are chosen anew, of rows that the better map leaves."""
-
-FAST = 0.6
-"""Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
+"""Iterations of the chord map whose gains are chosen again and again, for rows that other maps leave unsolved."""
 
 FEWEST_BLOCKS, MOST_BLOCKS, NARROWEST = 3, 4, 100
 """Blocks of a sweep, and the units of one, at least: two blocks saved products but no time, fewer units neither."""
 
 SETTLING_ITERATIONS = 8
-"""Where it does not contract, so many plain iterations go first: huge weights saturate every unit, and are solved by them."""
+"""Plain iterations that go first where they do not contract: huge weights saturate every unit, and these iterations solve them."""
 
 SLOW = 0.9
 """Where it contracts faster than this, one difference accelerates the chord map as well as several would, and sweeps need none:
@@ -66,9 +62,6 @@ the rates of few units vary much from stimulus to stimulus, those of many little
 
 MEMORY = 3
 """Differences that Anderson acceleration keeps where it contracts more slowly; where it does not, as many as by default."""
-
-CLOSE = 0.3
-"""A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
 
 
 @final
@@ -110,12 +103,14 @@ class Automatic(Solver):
 class Plan:
     """What a sample of the batch says should be done, and the doing of it for any rows.
 
-    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map is quickest; where it does
-    so slowly, in sweeps over blocks of units, with Anderson acceleration where that is not enough. Where it does not contract,
-    the chord map and Peaceman–Rachford splitting compete on the sample, and rows that the better one leaves get gains of their
-    own. The last resort for fixed points is averaged splitting, slow but sturdy; for a linear equation it is the direct
-    solution by Krylov steps. A later stage gets the rows that the one before left, from where they started: no row changes
-    branch by a detour.
+    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map is quickest: in sweeps over
+    blocks of units where the contraction is slow, with Anderson acceleration where that is not enough. A later stage gets the
+    rows that the one before left, from where they started.
+
+    A row of a nonlinear equation may have several fixed points, unless `has_unique_solutions` excludes it. `relaxed_solution`
+    then chooses the one at which the dynamics settle. Other equations that the plain iteration does not contract are solved by
+    the chord map or by Peaceman–Rachford splitting, which compete on the sample. The last resort for fixed points is averaged
+    splitting; for a linear equation it is the direct solution by Krylov steps.
 
     Parameters
     ----------
@@ -150,9 +145,9 @@ class Plan:
             if options.method == "splitting":  # which does not depend on it
                 self.rate = self.left = inf
             elif known is None or not known.rate < 1:
-                self.rate, self.left = self._contraction()
+                self.rate, self.left, self.gain = probe(*self.taken(self.sample), tolerance)
             else:  # the Jacobians are those at the known fixed points, or their transposes up to similarity
-                self.rate, self.gain, self.left = known.rate, known.gain, _iterations(known.rate, 1.0, tolerance)
+                self.rate, self.gain, self.left = known.rate, known.gain, iterations_needed(known.rate, 1.0, tolerance)
         if known is not None:
             self._maps = {name: each and each.at(equation) for name, each in known._maps.items()}
         settling = 0 if self.rate < 1 or options.method == "splitting" else SETTLING_ITERATIONS
@@ -207,7 +202,7 @@ class Plan:
         while spent < budget and stage is not None:
             if inputs is None and not isinstance(stage, DirectStage):
                 cold = self.start is None and solution is None
-                inputs = equation.drive if cold else _initial_inputs(equation, state, start)
+                inputs = equation.drive if cold else initial_inputs(equation, state, start)
             chosen = rows if solution is None else left
             part = stage.run(equation, chosen, start, inputs, self.tolerance, min(stage.iterations, budget - spent))
             solution = part if solution is None else solution.completed(part, solution.unsolved(self.equation))
@@ -343,28 +338,6 @@ class Plan:
         equation = self.equation.take(rows)
         return equation, equation.respond(equation.drive) if self.start is None else take_rows(self.start, rows)
 
-    def _contraction(self) -> tuple[float, float]:
-        """Rate at which the plain iteration of the sample contracts, of the slowest row, and how many more it would need."""
-        xp = namespace_of(self.equation.drive)
-        equation, state = self.taken(self.sample)
-        sizes: list[Array] = []
-        for count in range(1, SAMPLE_ITERATIONS + 1):
-            inputs = equation.inputs(state)
-            image = equation.respond(inputs)
-            sizes.append(row_norms(image - state))
-            state = image
-            if count >= FEWEST_ITERATIONS and bool(xp.all(sizes[-1] <= FAST**2 * sizes[-3])):
-                break
-        self.gain = mean_gain(equation.slope(inputs, image))
-        before, after = sizes[-3], sizes[-1]
-        wanted = after > self.tolerance
-        if not bool(xp.any(wanted)):
-            return 0.0, 0.0
-        rate = float(xp.max(xp.where(wanted, after / before, 0.0))) ** 0.5
-        if not rate < 1:
-            return inf, inf
-        return rate, _iterations(rate, float(xp.max(xp.where(wanted, after, 0.0))), self.tolerance)
-
     def _progress(self, build: Callable[[], ChordMap | None]) -> float:
         """Return the mean logarithm of the residual that a map reaches on the sample."""
         xp = namespace_of(self.equation.drive)
@@ -372,32 +345,8 @@ class Plan:
         if fixed_point_map is None:
             return inf
         rest, start = self.taken(self.sample)
-        inputs = _initial_inputs(rest, start, start)
+        inputs = initial_inputs(rest, start, start)
         trial = MapStage(TRIAL_ITERATIONS, Anderson(), fixed_point_map)
         with quiet():
             residual = trial.run(rest, self.sample, start, inputs, self.tolerance, TRIAL_ITERATIONS).residual
         return float(xp.mean(xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * self.tolerance)))
-
-
-def _iterations(rate: float, residual: float, tolerance: float) -> float:
-    """Return how many iterations of this rate take a residual to the tolerance."""
-    return log(residual / max(tolerance, 1e-300)) / -log(max(rate, 1e-3))
-
-
-def _initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> Array:
-    """Return where the maps of the inputs begin: at those of the state or the start, whichever is closer.
-
-    Where neither is close, large weights would turn its error into inputs that saturate every unit, and the drive alone is the
-    better beginning.
-    """
-    xp = namespace_of(start)
-    inputs, misfit = equation.drive, xp.full_like(start[:, 0], CLOSE)
-    candidates = (start,) if state is start else (start, state)
-    with quiet():
-        for candidate in candidates:
-            candidate_inputs = equation.inputs(candidate)
-            residual = row_norms(equation.respond(candidate_inputs) - candidate) / row_norms(candidate)
-            closer = residual < misfit
-            inputs = xp.where(closer[:, None], candidate_inputs, inputs)
-            misfit = xp.where(closer, residual, misfit)
-    return inputs
