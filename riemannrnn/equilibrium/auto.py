@@ -32,7 +32,7 @@ FACTOR_PRODUCTS = 1.25
 """The factor of the chord map takes twice this many products of n × n matrices, and serves the adjoint, too."""
 
 TRIAL_ITERATIONS = 10
-"""Where the sample does not contract, the accelerated maps compete on it for this many iterations; the better one goes first."""
+"""Where the sample does not contract, the accelerated maps compete on it for this many iterations."""
 
 ACCELERATED_ITERATIONS, NEAR = 60, 0.1
 """Maximum iterations of an accelerated map. They are repeated while residuals fall and most are below `NEAR` times the norm of
@@ -54,7 +54,7 @@ FEWEST_BLOCKS, MOST_BLOCKS, NARROWEST = 3, 4, 100
 """Blocks of a sweep, and the units of one, at least: two blocks saved products but no time, fewer units neither."""
 
 SETTLING_ITERATIONS = 8
-"""Plain iterations that go first where they do not contract: huge weights saturate every unit, and these iterations solve them."""
+"""Plain iterations that go first where they do not contract: they solve huge weights, which saturate every unit."""
 
 SLOW = 0.9
 """Where it contracts faster than this, one difference accelerates the chord map as well as several would, and sweeps need none:
@@ -133,9 +133,8 @@ class Plan:
     ) -> None:
         self.equation, self.tolerance, self.budget, self.options = equation, tolerance, budget, options
         self.start = start
-        xp, rows = namespace_of(equation.drive), equation.drive.shape[0]
+        xp, rows, self.together = namespace_of(equation.drive), equation.drive.shape[0], 0
         self._lock, self._maps = RLock(), dict[str, ChordMap | None]()
-        self.together = 0
         self.rate: float
         self.left: float
         self.gain: Array
@@ -345,8 +344,7 @@ class Plan:
         if fixed_point_map is None:
             return inf
         rest, start = self.taken(self.sample)
-        inputs = initial_inputs(rest, start, start)
-        trial = MapStage(TRIAL_ITERATIONS, Anderson(), fixed_point_map)
+        trial, inputs = MapStage(TRIAL_ITERATIONS, Anderson(), fixed_point_map), initial_inputs(rest, start, start)
         with quiet():
             residual = trial.run(rest, self.sample, start, inputs, self.tolerance, TRIAL_ITERATIONS).residual
         return float(xp.mean(xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * self.tolerance)))

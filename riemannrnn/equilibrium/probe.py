@@ -11,7 +11,7 @@ from riemannrnn.equilibrium.solution import quiet
 from riemannrnn.norms import row_norms
 
 SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 7, 4
-"""Rows of the sample, spread over the batch, and plain iterations of them: the most, and the fewest where these contract fast."""
+"""Rows of the sample, spread over the batch; the most plain iterations of them, and the fewest."""
 
 FAST = 0.6
 """Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
