@@ -150,6 +150,7 @@ def test_steps_that_are_fine_are_untouched(rule):
     assert np.all(np.isnan(free.jumps))
 
 
+@pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_the_edge_of_a_manifold_shortens_the_step():
     rule = {"rule": "dW2", "learning_rate": 300.0}
     assert "exit time" in run(**rule, guard=False).stopped

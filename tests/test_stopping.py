@@ -132,6 +132,7 @@ def test_a_panel_without_measurements_says_why(options, told):
     assert told in panel.get_text()
 
 
+@pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_the_history_is_a_dataset(tmp_path):
     for name, each in {
         "free": run(guard=False),
