@@ -6,8 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from manifolds import ManifoldError
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
@@ -18,7 +16,6 @@ from riemannrnn.learning.comparison import compare
 from riemannrnn.learning.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
 from riemannrnn.learning.optimizers import MetricRule
 from riemannrnn.learning.task import Task
-from riemannrnn.plots import comparison_figure, plot_accuracies, plot_losses, plot_stability
 
 BUDGET = 7
 RATES = (0.3,)
@@ -301,47 +298,6 @@ def test_stability_agrees_with_eigenvalues(task, monkeypatch, name, budget, lost
     assert entry.without_stable_fixed_point == np.count_nonzero(~stable)
     assert lost == (not stable.all())
     assert entry.worst_abscissa == pytest.approx(np.max(abscissae, where=np.isfinite(abscissae), initial=-1), abs=1e-4)
-
-
-PLOTS = {
-    "losses by evaluations": lambda entries, ax=None: plot_losses(entries, "evaluations", ax),
-    "losses by seconds": lambda entries, ax=None: plot_losses(entries, "seconds", ax),
-    "accuracies": plot_accuracies,
-    "stability": plot_stability,
-}
-
-
-@pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
-def test_plots_take_axes_or_make_their_own(comparison, plot):
-    given = Figure().add_subplot()
-    assert plot(comparison.entries, given) is given
-    own = plot(comparison.entries)
-    assert isinstance(own, Axes)
-    assert own is not given
-    for ax in (given, own):
-        assert ax.get_xlabel()
-        assert ax.get_ylabel() or [tick.get_text() for tick in ax.get_yticklabels()] == [
-            entry.contender.name for entry in comparison.entries
-        ]
-        assert len(ax.lines) >= len(comparison.entries)
-
-
-def test_plots_draw_what_was_recorded(comparison):
-    entry = comparison.entries[3]
-    (line,) = plot_losses([entry], "evaluations").lines
-    np.testing.assert_array_equal(line.get_xdata(), [point.evaluations for point in entry.history])
-    np.testing.assert_array_equal(line.get_ydata(), [point.loss for point in entry.history])
-    (line,) = plot_accuracies([entry]).lines
-    assert set(line.get_ydata()) <= {100 * point.test_accuracy for point in entry.history}
-
-
-@pytest.mark.parametrize("which", ["comparison", "failures"])
-def test_figure_has_four_labelled_panels(which, request):
-    figure = comparison_figure(request.getfixturevalue(which), "a title")
-    figure.draw_without_rendering()
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["a", "b", "c", "d"]
-    assert all(ax.get_xlabel() for ax in figure.axes)
-    assert len(figure.legends) == 1
 
 
 def test_an_error_of_the_program_is_not_hidden(task, monkeypatch):
