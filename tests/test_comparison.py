@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from pymanopt.optimizers import SteepestDescent
 
 from manifolds import ManifoldError
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
@@ -57,7 +58,7 @@ def test_every_contender_has_a_row(comparison):
     for entry in comparison.entries:
         assert entry.stopped == f"Used its {BUDGET} evaluations."
         assert np.isfinite([entry.training_loss, entry.test_accuracy, entry.seconds, entry.worst_abscissa]).all()
-        assert entry.training_loss == pytest.approx(entry.history[-1].loss, rel=1e-6)
+        assert entry.training_loss == entry.history[-1].loss
         assert entry.training_loss < entry.history[0].loss
         assert entry.seconds > 0
         assert entry.iterations > 0
@@ -156,7 +157,7 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
         raise ManifoldError("broken on purpose", "a test wants so", "Do nothing.")
 
     monkeypatch.setattr(MetricRule, "step", broken)
-    monkeypatch.setattr(OPTIMIZERS["steepest-descent"], "run", broken)
+    monkeypatch.setattr(SteepestDescent, "run", broken)
     rule, descent, healthy = only(task, "euclidean/additive/fixed", "euclidean/additive/steepest", "dW3").entries
     assert rule.stopped.startswith(
         "Failed: every learning rate of the grid (0.3) fails; give smaller ones. The first: broken on purpose"

@@ -168,6 +168,8 @@ def _legend(comparison: Comparison) -> list[Line2D]:
         if name in solvers
     ]
     if any(entry.history and not entry.keeps_all for entry in comparison.entries):
-        lost = {"markerfacecolor": "white", "markeredgecolor": "0.3", "ls": "", "ms": 4.5}
-        handles.append(Line2D([], [], marker="o", label="open: lost stable fixed points", **lost))
+        label = "open: lost stable fixed points"
+        handles.append(
+            Line2D([], [], color="0.3", linestyle="", marker="o", markerfacecolor="white", markersize=4.5, label=label)
+        )
     return [*handles, Line2D([], [], color="0.82", lw=1.0, label="contenders of the other panels")]
