@@ -12,8 +12,29 @@ from benchmarks.growth import BATCH, NETWORK, curves, exponent
 from benchmarks.metrics import BUDGET, by_metric, loss_at, median_curve
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
-from riemannrnn.plots.comparison import GEOMETRY_COLOURS, scale_losses
+from riemannrnn.plots.comparison import scale_losses
 from riemannrnn.plots.saving import save_figure
+
+GEOMETRY_COLOURS = {
+    "euclidean": "#D55E00",
+    "resolvent/geodesic": "#0072B2",
+    "resolvent/additive": "#56B4E9",
+    "per-stimulus": "#009E73",
+    "gain": "#332288",
+    "left-invariant": "#CC79A7",
+    "right-invariant": "#882255",
+    "monotone": "#E69F00",
+    "scaled-monotone": "#000000",
+    "response": "#117733",
+    "aggregated": "#0A7F73",
+    "low-rank": "#6699CC",
+    "dale": "#999933",
+    "sparse": "#44AA99",
+    "hollow": "#CC6677",
+    "symmetric": "#DDCC77",
+    "circulant": "#AA4499",
+}
+"""Of a manifold, or of a metric with its retraction; the colour-blind can tell them apart (Okabe & Ito; Tol)."""
 
 TITLES = {"units": f"{BATCH} stimuli", "stimuli": f"n = {NETWORK}"}
 LABELS = {"units": "units n", "stimuli": "stimuli"}

@@ -190,6 +190,10 @@ class WeightManifold(Parameterization, Manifold):
         self.check(point, tangent_vector)
         return inf
 
+    def retraction_exit_time(self, point: Array, tangent_vector: Array) -> float:
+        """Return the t > 0 at which the path t ↦ `retraction`(W, t V) would meet the edge; infinity, where no edge is known."""
+        return self.exit_time(point, tangent_vector) if self.retraction_kind == "geodesic" else inf
+
     def edge_distance(self, point: Array) -> float:
         """Return the distance to the nearest edge that a geodesic can reach; infinity, where none is known."""
         self.check(point)

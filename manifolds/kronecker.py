@@ -4,7 +4,7 @@ The group element is B = I − W. Notation: X = −B⁻¹V is the velocity of B 
 """
 
 from contextlib import suppress
-from math import ceil
+from math import ceil, inf
 from typing import Any, Literal, TypeAlias, final, get_args
 
 import numpy as np
@@ -166,9 +166,13 @@ class InvariantManifold(WeightManifold):
             return self.exp(point, tangent_vector)
         self.check(point, tangent_vector)
         if self._resolvent.exit_time_bound(point, tangent_vector, "additive") * EDGE_MARGIN < 1:
-            reach = EDGE_MARGIN * self._resolvent.exit_time(point, tangent_vector, "additive")
+            reach = EDGE_MARGIN * self.retraction_exit_time(point, tangent_vector)
             tangent_vector = tangent_vector * min(1.0, reach)
         return self.arrived(point + tangent_vector)
+
+    def retraction_exit_time(self, point: Array, tangent_vector: Array) -> float:
+        self.check(point, tangent_vector)
+        return inf if self.retraction_kind == "geodesic" else self._resolvent.exit_time(point, tangent_vector, "additive")
 
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return V with exp_W(V) = W′, by shooting in float64 on the CPU; of several the one that Newton's method finds."""

@@ -110,7 +110,7 @@ class PullbackManifold(WeightManifold):
         """
         self.check(point, tangent_vector)
         if self.chart.exit_time_bound(point, tangent_vector, self.retraction_kind) * EDGE_MARGIN < 1:
-            reach = EDGE_MARGIN * self.chart.exit_time(point, tangent_vector, self.retraction_kind)
+            reach = EDGE_MARGIN * self.retraction_exit_time(point, tangent_vector)
             tangent_vector = tangent_vector * min(1.0, reach)
         if self.retraction_kind == "additive":
             return self.arrived(point + tangent_vector)
@@ -157,6 +157,10 @@ class PullbackManifold(WeightManifold):
     def exit_time(self, point: Array, tangent_vector: Array) -> float:
         self.check(point, tangent_vector)
         return self.chart.exit_time(point, tangent_vector, "geodesic")
+
+    def retraction_exit_time(self, point: Array, tangent_vector: Array) -> float:
+        self.check(point, tangent_vector)
+        return self.chart.exit_time(point, tangent_vector, self.retraction_kind)
 
     def edge_distance(self, point: Array) -> float:
         self.check(point)

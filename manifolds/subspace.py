@@ -175,6 +175,10 @@ class SubspaceManifold(WeightManifold):
         self.check(point, tangent_vector)
         return self.manifold.exit_time(point, tangent_vector)
 
+    def retraction_exit_time(self, point: Array, tangent_vector: Array) -> float:
+        self.check(point, tangent_vector)
+        return self.manifold.retraction_exit_time(point, tangent_vector)
+
     def edge_distance(self, point: Array) -> float:
         self.check(point)
         return self.manifold.edge_distance(point)

@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from pymanopt.optimizers import SteepestDescent
 
 from manifolds import ManifoldError
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
@@ -18,7 +17,6 @@ from riemannrnn.learning.comparison import compare
 from riemannrnn.learning.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
 from riemannrnn.learning.optimizers import MetricRule
 from riemannrnn.learning.task import Task
-from riemannrnn.plots import comparison_figure, plot_accuracies, plot_losses, plot_stability
 
 BUDGET = 7
 RATES = (0.3,)
@@ -60,7 +58,7 @@ def test_every_contender_has_a_row(comparison):
     for entry in comparison.entries:
         assert entry.stopped == f"Used its {BUDGET} evaluations."
         assert np.isfinite([entry.training_loss, entry.test_accuracy, entry.seconds, entry.worst_abscissa]).all()
-        assert entry.training_loss == pytest.approx(entry.history[-1].loss, rel=1e-6)
+        assert entry.training_loss == entry.history[-1].loss
         assert entry.training_loss < entry.history[0].loss
         assert entry.seconds > 0
         assert entry.iterations > 0
@@ -159,7 +157,7 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
         raise ManifoldError("broken on purpose", "a test wants so", "Do nothing.")
 
     monkeypatch.setattr(MetricRule, "step", broken)
-    monkeypatch.setattr(OPTIMIZERS["steepest-descent"], "run", broken)
+    monkeypatch.setattr(SteepestDescent, "run", broken)
     rule, descent, healthy = only(task, "euclidean/additive/fixed", "euclidean/additive/steepest", "dW3").entries
     assert rule.stopped.startswith(
         "Failed: every learning rate of the grid (0.3) fails; give smaller ones. The first: broken on purpose"
@@ -302,47 +300,6 @@ def test_stability_agrees_with_eigenvalues(task, monkeypatch, name, budget, lost
     assert entry.without_stable_fixed_point == np.count_nonzero(~stable)
     assert lost == (not stable.all())
     assert entry.worst_abscissa == pytest.approx(np.max(abscissae, where=np.isfinite(abscissae), initial=-1), abs=1e-4)
-
-
-PLOTS = {
-    "losses by evaluations": lambda entries, ax=None: plot_losses(entries, "evaluations", ax),
-    "losses by seconds": lambda entries, ax=None: plot_losses(entries, "seconds", ax),
-    "accuracies": plot_accuracies,
-    "stability": plot_stability,
-}
-
-
-@pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
-def test_plots_take_axes_or_make_their_own(comparison, plot):
-    given = Figure().add_subplot()
-    assert plot(comparison.entries, given) is given
-    own = plot(comparison.entries)
-    assert isinstance(own, Axes)
-    assert own is not given
-    for ax in (given, own):
-        assert ax.get_xlabel()
-        assert ax.get_ylabel() or [tick.get_text() for tick in ax.get_yticklabels()] == [
-            entry.contender.name for entry in comparison.entries
-        ]
-        assert len(ax.lines) >= len(comparison.entries)
-
-
-def test_plots_draw_what_was_recorded(comparison):
-    entry = comparison.entries[3]
-    (line,) = plot_losses([entry], "evaluations").lines
-    np.testing.assert_array_equal(line.get_xdata(), [point.evaluations for point in entry.history])
-    np.testing.assert_array_equal(line.get_ydata(), [point.loss for point in entry.history])
-    (line,) = plot_accuracies([entry]).lines
-    assert set(line.get_ydata()) <= {100 * point.test_accuracy for point in entry.history}
-
-
-@pytest.mark.parametrize("which", ["comparison", "failures"])
-def test_figure_has_four_labelled_panels(which, request):
-    figure = comparison_figure(request.getfixturevalue(which), "a title")
-    figure.draw_without_rendering()
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["a", "b", "c", "d"]
-    assert all(ax.get_xlabel() for ax in figure.axes)
-    assert len(figure.legends) == 1
 
 
 def test_an_error_of_the_program_is_not_hidden(task, monkeypatch):

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
 from pymanopt.optimizers import SteepestDescent
 
 from manifolds import Retraction
 from riemannrnn.learning.geometries import GEOMETRIES, Start
+from riemannrnn.learning.line_search import BoundedLineSearcher
 from riemannrnn.learning.optimizers import MetricRule, ParallelTransport, Rule
 from riemannrnn.learning.rules import DeltaW3, DeltaW4
 from riemannrnn.learning.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
@@ -15,11 +17,11 @@ from riemannrnn.learning.task import Task
 from riemannrnn.settings import SettingError, unknown
 
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "steepest-descent": SteepestDescent,
-    "conjugate-gradient": SameDtypeConjugateGradient,
+    "steepest-descent": partial(SteepestDescent, line_searcher=BoundedLineSearcher()),
+    "conjugate-gradient": partial(SameDtypeConjugateGradient, line_searcher=BoundedLineSearcher()),
     "trust-regions": SameDtypeTrustRegions,
 }
-"""The solvers of pymanopt, by name."""
+"""The solvers of pymanopt, by name; each run copies the line searcher, which remembers its last step."""
 
 PER_STIMULUS = ("dW3", "dW4")
 FIXED_STEP = ("fixed-step", "momentum", *PER_STIMULUS)

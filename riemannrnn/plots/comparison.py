@@ -1,7 +1,7 @@
 """Figures of a comparison of contenders."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,57 +11,42 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter, Symmet
 
 from riemannrnn.learning.comparison import Comparison
 from riemannrnn.learning.contest import Entry
+from riemannrnn.learning.geometries import GEOMETRIES
 
-GEOMETRY_COLOURS = {
-    "euclidean": "#D55E00",
-    "resolvent/geodesic": "#0072B2",
-    "resolvent/additive": "#56B4E9",
-    "per-stimulus": "#009E73",
-    "gain": "#332288",
-    "left-invariant": "#CC79A7",
-    "right-invariant": "#882255",
-    "monotone": "#E69F00",
-    "scaled-monotone": "#000000",
-    "response": "#117733",
-    "aggregated": "#0A7F73",
-    "low-rank": "#6699CC",
-    "dale": "#999933",
-    "sparse": "#44AA99",
-    "hollow": "#CC6677",
-    "symmetric": "#DDCC77",
-    "circulant": "#AA4499",
+SOLVER_STYLES = {
+    "fixed-step": ("#0072B2", "o"),
+    "momentum": ("#56B4E9", "P"),
+    "steepest-descent": ("#E69F00", "s"),
+    "conjugate-gradient": ("#D55E00", "^"),
+    "trust-regions": ("#009E73", "D"),
+    "dW3": ("#CC79A7", "v"),
+    "dW4": ("#000000", "X"),
 }
-"""Colour-blind safe (Okabe & Ito; Tol); the metric of a contender, and for the paper's its retraction."""
+"""Colour and marker of a solver; the colours can be told apart by the colour-blind (Okabe and Ito)."""
 
-MOST_LINES = 20
-"""Contenders that a figure can show, each with a colour and a style."""
+PANELS_IN_A_ROW = 4
+PAGE_WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 7.0, 1.45, 1.1
+"""Sizes in inches; a page of a paper is seven inches wide."""
 
-SOLVER_STYLES: dict[str, tuple[Any, str]] = {
-    "fixed-step": ("-", "o"),
-    "momentum": ((0, (6, 1)), "P"),
-    "steepest-descent": ("--", "s"),
-    "conjugate-gradient": ("-.", "^"),
-    "trust-regions": (":", "D"),
-    "dW3": ("-", "v"),
-    "dW4": ("--", "X"),
+Abscissa = Literal["evaluations", "seconds"]
+"""What a contender has used when it reaches a loss."""
+
+X_LABELS: dict[Abscissa, str] = {
+    "evaluations": "cost, gradient and Hessian evaluations",
+    "seconds": "seconds of computation",
 }
-"""Line style and marker of a solver."""
-
-
-def _geometry(entry: Entry) -> str:
-    contender = entry.contender
-    return f"resolvent/{contender.retraction}" if contender.metric == "resolvent" else contender.metric
 
 
 def _style(entry: Entry) -> dict[str, Any]:
-    line, marker = SOLVER_STYLES[entry.contender.solver]
+    """Return colour and marker; the marker at the end is open, where stimuli have lost their stable fixed point."""
+    colour, marker = SOLVER_STYLES[entry.contender.solver]
     return {
-        "color": GEOMETRY_COLOURS.get(_geometry(entry), "0.5"),
-        "linestyle": line,
+        "color": colour,
         "marker": marker,
         "markevery": [-1],
-        "lw": 1.4,
-        "ms": 5,
+        "markerfacecolor": colour if entry.keeps_all else "white",
+        "lw": 1.3,
+        "ms": 4.5,
     }
 
 
@@ -73,16 +58,23 @@ def scale_losses(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def plot_losses(entries: Sequence[Entry], against: str, ax: Axes | None = None) -> Axes:
-    """Draw the training loss of each contender against "evaluations" or, on a logarithmic axis too, "seconds"."""
+def plot_losses(
+    entries: Sequence[Entry], against: Abscissa = "evaluations", ax: Axes | None = None, others: Sequence[Entry] = ()
+) -> Axes:
+    """Draw the training loss of each contender, and those of others in grey behind.
+
+    Each curve begins at the start, where nothing is used yet.
+    """
     ax = Figure().add_subplot() if ax is None else ax
-    for entry in entries:
-        ax.plot([getattr(point, against) for point in entry.history], [point.loss for point in entry.history], **_style(entry))
+    for entry, style in (
+        *((each, {"color": "0.82", "lw": 0.6, "zorder": 1}) for each in others),
+        *((each, _style(each)) for each in entries),
+    ):
+        used = [getattr(point, against) for point in entry.history]
+        losses = [point.loss for point in entry.history]
+        ax.plot([0, *used] if used else [], [*losses[:1], *losses], **style)
     scale_losses(ax)
-    ax.set_ylabel("training loss (nat)")
-    ax.set_xlabel("cost, gradient and Hessian evaluations" if against == "evaluations" else "seconds of computation")
-    if against == "seconds" and any(point.seconds > 0 for entry in entries for point in entry.history):
-        ax.set_xscale("log")  # contenders differ a hundredfold
+    ax.set(xlabel=X_LABELS[against], ylabel="training loss (nat)")
     return ax
 
 
@@ -92,7 +84,7 @@ def plot_accuracies(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
     for entry in entries:
         points = [point for point in entry.history if np.isfinite(point.test_accuracy)]
         ax.plot([p.evaluations for p in points], [100 * p.test_accuracy for p in points], **_style(entry))
-    ax.set(xlabel="cost, gradient and Hessian evaluations", ylabel="test accuracy (%)")
+    ax.set(xlabel=X_LABELS["evaluations"], ylabel="test accuracy (%)")
     return ax
 
 
@@ -101,9 +93,9 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
     ax = Figure().add_subplot() if ax is None else ax
     places = np.arange(len(entries))[::-1]
     for place, entry in zip(places, entries, strict=True):
-        style = _style(entry)
-        ax.plot([-1, entry.worst_abscissa], [place, place], color=style["color"], lw=1)
-        ax.plot(entry.worst_abscissa, place, color=style["color"], marker=style["marker"], ms=5)
+        colour, marker = SOLVER_STYLES[entry.contender.solver]
+        ax.plot([-1, entry.worst_abscissa], [place, place], color=colour, lw=1)
+        ax.plot(entry.worst_abscissa, place, color=colour, marker=marker, ms=5)
         if entry.without_stable_fixed_point:
             ax.annotate(
                 f"{entry.without_stable_fixed_point} lost",
@@ -125,41 +117,59 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def legible(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries that a figure shows: all, or where they are more than it can hold the best of each metric."""
-    if len(entries) <= MOST_LINES:
-        return list(entries)
-    best: dict[str, Entry] = {}
-    for entry in sorted(entries, key=lambda each: np.nan_to_num(each.training_loss, nan=np.inf)):
-        best.setdefault(_geometry(entry), entry)
-    return [entry for entry in entries if entry is best[_geometry(entry)]]
+def panels(comparison: Comparison) -> dict[str, list[Entry]]:
+    """Return the contenders on each manifold, best first: what a panel of the figure shows, by its title.
+
+    A manifold that is compared under several retractions has a panel for each of them.
+    """
+    found: dict[str, list[Entry]] = {}
+    for entry in comparison.ranking:
+        metric, retraction = entry.contender.metric, entry.contender.retraction
+        several = metric in GEOMETRIES and len(GEOMETRIES[metric].retractions) > 1
+        found.setdefault(f"{metric}, {retraction}" if several else metric, []).append(entry)
+    return found
 
 
 def comparison_figure(comparison: Comparison, title: str) -> Figure:
-    """Return the figure of a comparison: loss against evaluations and seconds, accuracy, stability.
+    """Return small multiples of the training loss: a panel for each manifold, on the same axes, best first.
 
-    Of many contenders it shows the best of each metric, by the training loss at the end, and says so.
+    In each panel the contenders on its manifold are in colour, all others in grey behind them. The figure is as wide as the
+    page of a paper.
     """
-    entries = legible(comparison.entries)
-    if len(entries) < len(comparison.entries):
-        title += f"\nthe best of each metric, {len(entries)} of {len(comparison.entries)} contenders"
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    upper_left, upper_right, lower_left, lower_right = figure.subplots(2, 2).flat
-    plot_losses(entries, "evaluations", upper_left)
-    plot_losses(entries, "seconds", upper_right)
-    plot_accuracies(entries, lower_left)
-    plot_stability(entries, lower_right)
-    for letter, ax in zip("abcd", (upper_left, upper_right, lower_left, lower_right), strict=True):
-        ax.set_title(letter, loc="left", fontweight="bold")
+    shown = panels(comparison)
+    columns = min(PANELS_IN_A_ROW, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(PAGE_WIDTH, PANEL_HEIGHT * rows + LEGEND_HEIGHT), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax, (name, entries) in zip(grid.flat, shown.items(), strict=False):
+        plot_losses(entries, "evaluations", ax, [entry for entry in comparison.entries if entry not in entries])
+        if not any(entry.history for entry in entries):
+            ax.text(0.5, 0.5, "failed at the start", ha="center", va="center", fontsize=7, transform=ax.transAxes)
+        ax.set_title(name, loc="left", fontsize=8)
+        ax.set(xlabel="", ylabel="")
+        ax.tick_params(labelsize=7)
         ax.spines[["top", "right"]].set_visible(False)
-    present = {_geometry(entry) for entry in entries}
-    solvers = {entry.contender.solver for entry in entries}
-    handles = [Line2D([], [], color=c, lw=3, label=name) for name, c in GEOMETRY_COLOURS.items() if name in present]
-    handles += [
-        Line2D([], [], color="0.3", ls=line, marker=marker, ms=5, label=name)
-        for name, (line, marker) in SOLVER_STYLES.items()
+    for ax in grid.flat[len(shown) :]:
+        ax.remove()
+    for ax in grid.flat[max(len(shown) - columns, 0) : len(shown)]:  # the lowest of each column
+        ax.tick_params(labelbottom=True)
+        ax.set_xlabel("evaluations", fontsize=8)
+    figure.supylabel("training loss (nat)", fontsize=8)
+    figure.legend(handles=_legend(comparison), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _legend(comparison: Comparison) -> list[Line2D]:
+    solvers = {entry.contender.solver for entry in comparison.entries}
+    handles = [
+        Line2D([], [], color=colour, marker=marker, ms=4.5, lw=1.3, label=name)
+        for name, (colour, marker) in SOLVER_STYLES.items()
         if name in solvers
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    return figure
+    if any(entry.history and not entry.keeps_all for entry in comparison.entries):
+        label = "open: lost stable fixed points"
+        handles.append(
+            Line2D([], [], color="0.3", linestyle="", marker="o", markerfacecolor="white", markersize=4.5, label=label)
+        )
+    return [*handles, Line2D([], [], color="0.82", lw=1.0, label="contenders of the other panels")]
