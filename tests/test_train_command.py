@@ -32,8 +32,8 @@ TINY = {
 
 RULES = {
     "default": {},
-    "guarded": {"rule": "adam", "manifold": "euclidean", "learning_rate": 1.0, "decay": 0.01},
-    "momentum": {"rule": "parallel_transport", "manifold": "monotone", "learning_rate": 0.01},
+    "guarded": {"rule": "geodesic_flow", "manifold": "euclidean", "learning_rate": 10.0},
+    "momentum": {"rule": "parallel_transport", "manifold": "monotone", "learning_rate": 0.01, "decay": 0.01},
     "per stimulus": {"rule": "dW3", "schedule": "linear"},
 }
 
