@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from test_comparison import RATES, only, tiny_task
 
-from riemannrnn.learning import contest
+from riemannrnn.learning import contest, geometries
 from riemannrnn.learning.comparison import Comparison, compare
 from riemannrnn.learning.contenders import choose_contenders
 
@@ -28,7 +28,7 @@ def test_rows_hold_what_a_cold_start_finds_at_their_weights(task, comparison):
 
 
 def test_contenders_that_keep_every_fixed_point_come_first_and_are_recommended(task):
-    asked, free = (only(task, "resolvent/geodesic/conjugate", budget=8, stable=s).entries[0] for s in (0.01, None))
+    asked, free = (only(task, "resolvent/additive/conjugate", budget=14, stable=s).entries[0] for s in (0.01, None))
     assert asked.keeps_all
     assert not free.keeps_all
     assert asked.stability_seconds > free.stability_seconds == 0
@@ -36,7 +36,9 @@ def test_contenders_that_keep_every_fixed_point_come_first_and_are_recommended(t
     both = Comparison((lossy, worse), 8)
     assert both.ranking == [worse, lossy]
     assert both.recommendation.startswith(f"Recommended: {worse.contender.name}. It alone keeps every fixed point stable")
-    assert f"but loses {lossy.without_stable_fixed_point} stable fixed points" in both.recommendation
+    assert f"but loses {lossy.without_stable_fixed_point} stable fixed points of" in both.recommendation
+    one = replace(lossy, without_stable_fixed_point=1)
+    assert "but loses 1 stable fixed point of" in Comparison((one, worse), 8).recommendation
     assert "the fewest" in Comparison((lossy,), 8).recommendation
     assert "none took a step" in Comparison((replace(asked, weights=None),), 8).recommendation
 
@@ -47,7 +49,17 @@ def test_time_that_is_used_up_ends_a_contender_with_what_it_reached(task):
     assert entry.training_loss < entry.history[0].loss
 
 
-def test_inner_iterations_that_are_used_up_end_a_contender(task):
+def test_few_inner_iterations_still_descend(task):
+    """Every iterate of conjugate gradients is a natural gradient that descends, however inexact it is."""
+    few, enough = (only(task, "response", budget=12, inner_iterations=most).entries[0] for most in (2, 50))
+    for entry in (few, enough):
+        assert entry.stopped == "Used its 12 evaluations."
+        assert entry.training_loss < entry.history[0].loss
+    assert few.iterations < enough.iterations
+
+
+def test_inner_iterations_that_are_used_up_far_from_the_solution_end_a_contender(task, monkeypatch):
+    monkeypatch.setattr(geometries, "ENOUGH", 1e-9)
     (entry,) = only(task, "response", inner_iterations=1).entries
     assert entry.failed
     assert "after 1 iterations" in entry.stopped

@@ -31,7 +31,7 @@ class Watched:
 
 
 def problem_on(manifold, gain=3.0):
-    """Return digits-like problem: the target asks for weights far from the start."""
+    """Return a problem of random stimuli in three classes, and weights to start from."""
     generator = np.random.default_rng(0)
     network = RateNetwork(6, 4, 3, "tanh", 0)
     cost = FixedPointCost(network, generator.standard_normal((12, 4)), CrossEntropy(np.arange(12) % 3))

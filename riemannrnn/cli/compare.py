@@ -192,11 +192,15 @@ def _number(value: float, form: str) -> str:
 
 
 def _print_reasons(comparison: Comparison) -> None:
-    """Say why runs stopped, contenders with the same reason together; then what failed, a line each; then the verdict."""
-    ended = [entry for entry in comparison.entries if not entry.failed]
-    for reason in dict.fromkeys(entry.stopped for entry in ended):
-        names = ", ".join(entry.contender.name for entry in ended if entry.stopped == reason)
-        console.print(f"[bold]{escape(reason)}[/bold] {names}", highlight=False)
+    """Say how many runs used their budget, why others stopped before, what failed, a line each, and then the verdict."""
+    budget_used = f"Used its {comparison.budget} evaluations."
+    full = sum(entry.stopped == budget_used for entry in comparison.entries)
+    console.print(f"{full} of {len(comparison.entries)} contenders used all {comparison.budget} evaluations.", highlight=False)
+    early = [entry for entry in comparison.entries if not entry.failed and entry.stopped != budget_used]
+    if early:
+        console.print("[bold]Stopped before[/bold]", highlight=False)
+    for entry in early:
+        console.print(escape(f"{entry.contender.name}: {entry.stopped}"), highlight=False)
     failures = [entry for entry in comparison.entries if entry.failed]
     if failures:
         console.print("[bold]Failures[/bold]", highlight=False)

@@ -69,8 +69,9 @@ class Comparison(Summarised):
             f"with a test accuracy of {100 * best.test_accuracy:.1f} % in {best.seconds:.1f} s."
         )
         if lower:
-            other, lost = lower[0], f"{lower[0].without_stable_fixed_point:.0f} stable fixed points"
-            sentence += f" {other.contender.name} reaches {other.training_loss:.3f} but loses {lost}."
+            other, lost = lower[0], int(lower[0].without_stable_fixed_point)
+            fixed_points = f"{lost} stable fixed point{'' if lost == 1 else 's'} of the training and test stimuli"
+            sentence += f" {other.contender.name} reaches {other.training_loss:.3f} but loses {fixed_points}."
         return sentence
 
     def summary(self) -> dict[str, object]:

@@ -6,6 +6,7 @@ The command line lists this text, and the README's table is made from it.
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,10 @@ RANK = 10
 
 DAMPING = 0.1
 """λ of the response metric of the comparison."""
+
+ENOUGH = inf
+"""Relative residual that is accepted of a gradient under the response metric once its inner iterations are used up: any, as
+every iterate descends."""
 
 DENSITY = 0.5
 """Share of the weights that the mask of the comparison keeps."""
@@ -231,7 +236,7 @@ EVERY_GEOMETRY = (
         "mini-batches.",
         _anywhere(
             lambda task, retraction: response_metric(
-                task.cost(task.training, "mask"), DAMPING, max_iterations=task.inner_iterations
+                task.cost(task.training, "mask"), DAMPING, max_iterations=task.inner_iterations, enough=ENOUGH
             )
         ),
         ("additive",),

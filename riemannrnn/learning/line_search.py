@@ -11,8 +11,8 @@ from manifolds import Point, WeightManifold
 class BoundedLineSearcher:
     """Backtracking by Armijo's rule, as pymanopt's `AdaptiveLineSearcher`, with a bound on the first trial.
 
-    pymanopt reuses the step size α of the search before, not the length α‖d‖. Under a direction that is 1e10 times longer than
-    the one before it tries a step that is 1e10 times longer. Here the first trial is no longer than
+    pymanopt reuses the step size α of the search before, not the length α‖d‖. If a direction is 1e10 times longer than
+    the last direction, pymanopt tries a step that is 1e10 times longer. Here the first trial is no longer than
 
         min(share t* ‖d‖, growth ℓ),
 

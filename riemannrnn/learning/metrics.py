@@ -68,6 +68,9 @@ class ResponseMetric(PointMetric):
         independent rates as units, and no unit that is silent for all stimuli.
     max_iterations
         Iterations of conjugate gradients at most, for one ♯.
+    enough
+        Relative residual of ♯ that is accepted once the iterations are used up. The vector is then an inexact natural gradient:
+        it still descends, as every iterate of conjugate gradients does.
 
     Raises
     ------
@@ -94,10 +97,12 @@ class ResponseMetric(PointMetric):
     True
     """
 
-    def __init__(self, evaluation: Evaluation, damping: float = 0.0, max_iterations: int = MAX_ITERATIONS) -> None:
+    def __init__(
+        self, evaluation: Evaluation, damping: float = 0.0, max_iterations: int = MAX_ITERATIONS, enough: float = 0.0
+    ) -> None:
         if not damping >= 0:
             raise ValueError(f"damping = {damping} is negative or NaN; choose zero or more")
-        self.damping, self.max_iterations = damping, max_iterations
+        self.damping, self.max_iterations, self.enough = damping, max_iterations, enough
         self._evaluation = evaluation
         self._implicit = evaluation.implicit
         self._solved = PointCache(self._solve, REMEMBERED)
@@ -166,7 +171,9 @@ class ResponseMetric(PointMetric):
     def _solve(self, covector: Array) -> Array:
         precondition, tolerance = self.factors.solve, self._evaluation.fixed_points.tolerance
         try:
-            return conjugate_gradient(self.flat, covector, precondition, tolerance, "♭", most=self.max_iterations)
+            return conjugate_gradient(
+                self.flat, covector, precondition, tolerance, "♭", enough=self.enough, most=self.max_iterations
+            )
         except ConvergenceError as error:
             if self.max_iterations < MAX_ITERATIONS:
                 raise
@@ -185,6 +192,7 @@ def response_metric(
     damping: float = 0.0,
     retraction: Retraction = "additive",
     max_iterations: int = MAX_ITERATIONS,
+    enough: float = 0.0,
     **options: Any,
 ) -> MetricManifold:
     """Return weight space under the `ResponseMetric` of the stimuli of a cost, whose fixed points it shares.
@@ -202,7 +210,7 @@ def response_metric(
         λ, as for `ResponseMetric`.
     retraction
         "additive" is W + V; "geodesic" integrates.
-    max_iterations
+    max_iterations, enough
         As for `ResponseMetric`.
     options
         As for `MetricManifold`.
@@ -214,7 +222,9 @@ def response_metric(
     SingularPointError
         From them, where the metric is singular to working precision.
     """
-    return manifold_of(cost, lambda evaluation: ResponseMetric(evaluation, damping, max_iterations), retraction, **options)
+    return manifold_of(
+        cost, lambda evaluation: ResponseMetric(evaluation, damping, max_iterations, enough), retraction, **options
+    )
 
 
 def manifold_of(
