@@ -28,6 +28,10 @@ def test_chart_and_metric_of_ones_own_are_short() -> None:
         assert len([line for line in block.splitlines() if line.strip()]) < 15
 
 
+def test_a_reader_is_through_in_some_minutes() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
 def test_blocks_run_in_the_environment_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RIEMANNRNN_DATA", "COLUMNS"):
         monkeypatch.setenv(name, "1")
