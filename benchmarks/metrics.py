@@ -24,8 +24,8 @@ def learn(metric: str, seed: int, task: Task, budget: int = BUDGET) -> Row:
     """Run conjugate gradients under a metric and return its curve and how it ended.
 
     The training stimuli have to keep a stable fixed point, as `riemannrnn compare` asks by default. `unstable` counts training
-    and test stimuli without a stable fixed point at the last accepted weights. There is no limit of time: a limit would make
-    the result depend on the machine.
+    and test stimuli without a stable fixed point at the last accepted weights. The run has no time limit, because with a time
+    limit the result would depend on the machine.
     """
     contender = Contender(metric, RETRACTIONS[metric], "conjugate-gradient")
     (entry,) = compare(task, [contender], budget, max_seconds=inf).entries
