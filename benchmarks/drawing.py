@@ -138,6 +138,7 @@ def draw_metrics(rows: list[Row], path: Path) -> None:
     """Draw the loss against evaluations: every seed thin, the median thick, a cross where a run lost stable fixed points."""
     mpl.use("Agg")
     figure = Figure(figsize=(8, 4.4), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1)
     axes = figure.add_subplot()
     counts = range(1, BUDGET + 1)
     for style, (metric, runs) in zip(STYLES, by_metric(rows).items(), strict=False):

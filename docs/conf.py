@@ -1,12 +1,9 @@
 """How the documentation is built: `make docs`. It needs no network, and a warning is an error."""
 
-import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-for library in ("OPENBLAS", "OMP", "MKL"):  # before NumPy is imported: the networks of the tutorials are small
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pages

@@ -1,16 +1,41 @@
-"""The Python blocks of a Markdown text, run as they stand, in order, in one namespace."""
+"""The Python blocks of a Markdown page, run as a user would run them: as a script in a process of its own."""
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+OURS = re.compile(r"_NUM_THREADS$|^RIEMANNRNN_|^PYTEST_|^COLUMNS$")
+"""The environment variables that the tests or a developer may have set, and that a user has not."""
 
 
 def python_blocks(path: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def run_blocks(path: Path, blocks: list[str]) -> dict[str, Any]:
-    namespace: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, str(path), "exec"), namespace)
-    return namespace
+def user_environment() -> dict[str, str]:
+    """Return the environment of a user: threads and widths by default, and figures without a display."""
+    theirs = {name: value for name, value in os.environ.items() if not OURS.search(name)}
+    places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return theirs | {"MPLBACKEND": "Agg", "PYTHONPATH": places}
+
+
+def run_script(script: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a script in a folder, with warnings as errors."""
+    command = [sys.executable, "-W", "error", str(script)]
+    return subprocess.run(
+        command, cwd=folder, env=user_environment(), capture_output=True, encoding="utf-8", timeout=600, check=False
+    )
+
+
+def run_blocks(blocks: Sequence[str], claims: str, folder: Path) -> str:
+    """Run blocks in order in one script, and then the claims, lines that assert something of the results; return the output."""
+    script = folder / "blocks.py"
+    script.write_text("\n".join([*blocks, claims]), encoding="utf-8")
+    finished = run_script(script, folder)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout

@@ -2,8 +2,9 @@
 
 import os
 
-for library in ("OPENBLAS", "OMP", "MKL"):  # tests run on all cores, one process each; before NumPy is imported
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each, set before NumPy is imported
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 os.environ["COLUMNS"] = "200"  # xdist gives its workers 80, which would stand for whatever a test says
 
 from typing import Any

@@ -1,7 +1,6 @@
-"""The manifolds by name: each runs in a comparison, keeps its promise, and is described where users look."""
+"""The manifolds by name: each runs in a comparison and keeps its promise."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +9,10 @@ from manifolds import check_manifold
 from riemannrnn import RateNetwork, compare
 from riemannrnn.datasets import load_digits
 from riemannrnn.learning.contenders import OPTIMIZERS, all_contenders, choose_contenders, contenders_on
-from riemannrnn.learning.geometries import EVERY_GEOMETRY, GEOMETRIES, metrics_table
+from riemannrnn.learning.geometries import EVERY_GEOMETRY, GEOMETRIES
 from riemannrnn.learning.optimizers import Adam
 from riemannrnn.learning.task import Task
 
-README = Path(__file__).parents[1] / "README.md"
 BUDGET = 7
 
 
@@ -91,12 +89,6 @@ def test_what_takes_a_function_cannot_be_started_by_name(task):
     yours = next(geometry for geometry in EVERY_GEOMETRY if geometry.call.startswith("MetricManifold"))
     with pytest.raises(ValueError, match="takes a function of your own"):
         yours.start(task, "geodesic")
-
-
-def test_the_readme_says_what_the_command_lists():
-    """To update it: python -c "from riemannrnn.learning.geometries import metrics_table; print(metrics_table())"."""
-    text = README.read_text(encoding="utf-8")
-    assert text.split("<!-- metrics -->\n")[1].split("\n<!-- /metrics -->")[0] == metrics_table()
 
 
 @pytest.mark.parametrize("name", ["euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone", "dale"])

@@ -1,25 +1,45 @@
-"""The README's Python blocks run as they stand, in order, in one namespace."""
+"""The README's Python blocks run as they stand, in order, as one script, and what it says of their results is so."""
 
 from pathlib import Path
 
-from blocks import python_blocks, run_blocks
+import pytest
+from blocks import ROOT, python_blocks, run_blocks
 
-README = Path(__file__).parents[1] / "README.md"
+README = ROOT / "README.md"
 
 
-def test_code_blocks_run() -> None:
+def test_code_blocks_run(tmp_path: Path) -> None:
     blocks = python_blocks(README)
     assert len(blocks) == 4
-    namespace = run_blocks(README, blocks)
-    assert namespace["history"].stopped == "All 10 epochs done."
-    assert namespace["history"].loss[-1] < 0.7 * namespace["history"].loss[0]
-    assert bool(namespace["fixed_points"].converged.all())
-    assert bool(namespace["report"])
-    assert namespace["result"].cost < namespace["cost"](namespace["W"])
-    assert bool(namespace["own_report"])
-    assert namespace["own_result"].cost < namespace["cost"](namespace["W"])
+    claims = """
+assert history.stopped == "All 10 epochs done."
+assert history.loss[-1] < 0.7 * history.loss[0]
+assert fixed_points.converged.all()
+assert report
+assert result.cost < cost(W)
+assert own_report
+assert own_result.cost < cost(W)
+"""
+    run_blocks(blocks, claims, tmp_path)
 
 
 def test_chart_and_metric_of_ones_own_are_short() -> None:
     for block in python_blocks(README)[1:]:
         assert len([line for line in block.splitlines() if line.strip()]) < 15
+
+
+def test_a_reader_is_through_in_some_minutes() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_blocks_run_in_the_environment_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RIEMANNRNN_DATA", "COLUMNS"):
+        monkeypatch.setenv(name, "1")
+    printed = run_blocks(["import os"], "print(*os.environ)", tmp_path).split()
+    assert "PATH" in printed
+    assert not [name for name in printed if name.endswith("NUM_THREADS") or name.startswith(("RIEMANNRNN", "COLUMNS"))]
+
+
+def test_a_claim_that_does_not_hold_is_seen(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="AssertionError: too small"):
+        run_blocks(["number = 1"], 'assert number > 1, "too small"', tmp_path)

@@ -1,6 +1,6 @@
 """The manifolds of the toolkit by name: what each is, when to use it, and how it is made for a task.
 
-The command line lists this text, and the README's table is made from it.
+The command line lists this text, and the table of metrics in the documentation is made from it.
 """
 
 from collections.abc import Callable
@@ -303,14 +303,14 @@ EVERY_GEOMETRY = (
     Geometry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
     Geometry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "A metric of your own, in one function, as below."),
 )
-"""What the README's table lists; those without a name take a function of the user's."""
+"""All manifolds of the documentation's table; a manifold without a name takes a function of the user."""
 
 GEOMETRIES = {geometry.name: geometry for geometry in EVERY_GEOMETRY if geometry.begin is not None}
 """The manifolds that a comparison knows by name."""
 
 
 def metrics_table() -> str:
-    """Return the table of metrics in the README, in Markdown."""
+    """Return the table of metrics in the documentation, in Markdown."""
     rows = [f"| {each.name} | `{each.call}` | {each.formula} | {each.use} |" for each in EVERY_GEOMETRY]
     return "\n".join(
         ["| name | made by | chart φ(W), or gradient | what it is, and when to use it |", "|---|---|---|---|", *rows]
