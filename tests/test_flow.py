@@ -85,7 +85,7 @@ def test_what_relaxation_brings_to_a_stable_point_is_found(activation, seed):
 
 
 def test_no_core_changes_a_fixed_point(monkeypatch):
-    """As chunks of rows do, of which there are more on more cores."""
+    """Chunks of rows are more on more cores. Where the dynamics settle, a row is solved alike in each of them."""
     from riemannrnn.equilibrium import chunks
 
     weights, drive = multistable(5, n=20, radius=2.0, rows=400)
@@ -93,9 +93,9 @@ def test_no_core_changes_a_fixed_point(monkeypatch):
     monkeypatch.setattr(chunks, "WORTHWHILE", 0)
     monkeypatch.setattr(chunks, "cores", lambda: 6)
     parts = solve_fixed_points(weights, drive, on_failure="mask")
-    stable = whole.converged & (np.nan_to_num(whole.stability(), nan=1) < 0)
-    assert stable.any()
-    np.testing.assert_allclose(parts.rates[stable], whole.rates[stable], atol=1e-7)
+    settled = solve_fixed_points(weights, drive, solver="flow", max_iterations=100, on_failure="mask").converged
+    assert settled.sum() > 100
+    np.testing.assert_allclose(parts.rates[settled], whole.rates[settled], atol=1e-7)
 
 
 def test_single_precision_stays_single():

@@ -14,6 +14,7 @@ from manifolds import Array
 from manifolds.summary import Summarised
 from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT, open_path
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
+from riemannrnn.equilibrium import Automatic, Solver
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.losses import CrossEntropy
 from riemannrnn.learning.task import Task
@@ -22,6 +23,9 @@ from riemannrnn.rate_network import RateNetwork
 
 MOST_STIMULI = 300
 """Stimuli on which a recorded run is analysed, by default."""
+
+STABLE_MANIFOLDS = ("monotone", "scaled-monotone")
+"""Manifolds, by name, on which every stimulus has one fixed point."""
 
 DAMAGED = "it is damaged or not a recorded path of riemannrnn; name the run folder of a training that recorded one"
 
@@ -129,7 +133,9 @@ class RecordedRun(Summarised, Sequence[Array]):
         rows = slice(None if most is None else most)
         stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
         residual = single_residual(self.n_units) if network.dtype == np.float32 else None
-        return FixedPointCost(network, stimuli, CrossEntropy(labels), tolerance=residual, max_iterations=200)
+        # As in training: with the promise of one fixed point none has to be chosen.
+        solver: str | Solver = Automatic("splitting") if self.manifold in STABLE_MANIFOLDS else "auto"
+        return FixedPointCost(network, stimuli, CrossEntropy(labels), solver=solver, tolerance=residual, max_iterations=200)
 
     def task(self, most: int | None = MOST_STIMULI) -> Task:
         """Return the network, the first W and the first stimuli of the training set, in float64, for the metrics made of them.

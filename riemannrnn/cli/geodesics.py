@@ -25,6 +25,9 @@ from riemannrnn.plots import geodesics_figure, runs_figure, save_animation, save
 from riemannrnn.plots.geodesics import animation_formats
 from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_csv, write_netcdf, write_toml
 
+REPORT = ["data.nc", "geodesics.png", "report.html"]
+"""Files of the report of one run."""
+
 CAPTIONS = {
     ".png": "The path of learning: a, on the loss over the plane of its principal components; b, distance from the start over "
     "length; c, deviation from the geodesic between its ends; d, distance from what is singular; e, turning; f, loss along the "
@@ -89,7 +92,7 @@ def geodesics_command(
             refuse(error, UNFINISHED)
         except ValueError as error:
             refuse(error)
-    print_written(folder, ["summary.csv"])
+    print_written(folder, ["summary.csv", *(REPORT if len(runs) == 1 else ["between.nc", "between.png"])])
 
 
 def _usual_metrics(runs: list[RecordedRun]) -> list[str]:

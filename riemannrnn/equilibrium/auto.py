@@ -73,7 +73,7 @@ class Automatic(Solver):
     ----------
     method
         "any" finds for each stimulus the fixed point at which the dynamics settle, as far as they settle. A stimulus for which
-        they do not settle may get another fixed point; which one can depend on the other stimuli of the batch.
+        they do not settle may get another fixed point; which one can depend on the other stimuli and on rounding.
         "chord" or "splitting" (Peaceman–Rachford) uses that map alone, with gains that the stimuli share: which of several
         fixed points is found can depend on the batch. What a map leaves unsolved goes on to plain and then to averaged
         iterations, so that no stimulus fails where these would converge.

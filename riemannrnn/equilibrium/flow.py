@@ -27,7 +27,10 @@ ROUND = 10
 """Steps of the integration between two attempts to finish by Newton's method."""
 
 CLOSE = 0.1
-"""An attempt is made where the residual is below this share of the norm of the rates and falls."""
+"""An attempt is made where the residual is below this share of the norm of the rates."""
+
+AGAIN = 0.3
+"""Another attempt is made where the residual has fallen to this share of the residual of the last attempt."""
 
 NEWTON_ITERATIONS = 8
 """Iterations of Newton's method in one attempt."""
@@ -132,11 +135,14 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
     solution = certified(equation, start, xp.zeros_like(start[:, 0], dtype=xp.int64), tolerance)
     alive = xp.ones_like(start[:, 0], dtype=xp.bool)
     state, best = start, xp.full_like(start[:, 0], xp.inf)
-    idle = xp.zeros_like(best)
+    idle, tried = xp.zeros_like(best), best
     for spent in range(0, budget, ROUND):
         outcome = iterate_rows(RungeKutta(), equation, state, CERTIFICATE_MARGIN * tolerance, min(ROUND, budget - spent))
         part = certified(equation, outcome.state, outcome.iterations, tolerance)
-        part = _finished(equation, part, best, tolerance, min(NEWTON_ITERATIONS, budget - spent - ROUND))
+        near = part.residual < CLOSE * row_norms(part.state) + tolerance
+        trying = ~part.converged & near & (part.residual < AGAIN * tried)
+        tried = xp.where(trying, part.residual, tried)
+        part = _finished(equation, part, trying, tolerance, min(NEWTON_ITERATIONS, budget - spent - ROUND))
         solution = solution.completed(part, alive)
         idle = xp.where(part.residual < PROGRESS * best, 0.0, idle + 1)
         best = xp.minimum(best, part.residual)
@@ -146,14 +152,14 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
         if not bool(xp.any(going)):
             break
         alive, rows = spread(going, alive), xp.nonzero(going)[0]
-        equation, state, best, idle = equation.take(rows), *(take_rows(each, rows) for each in (part.state, best, idle))
+        equation = equation.take(rows)
+        state, best, idle, tried = (take_rows(each, rows) for each in (part.state, best, idle, tried))
     return solution
 
 
-def _finished(equation: FixedPointEquation, part: Solution, before: Array, tolerance: float, budget: int) -> Solution:
-    """Return the states, or the fixed points next to them where Newton's method finds these and they are accepted."""
+def _finished(equation: FixedPointEquation, part: Solution, trying: Array, tolerance: float, budget: int) -> Solution:
+    """Return the states, or the fixed points next to those that try where Newton's method finds them and they are accepted."""
     xp = namespace_of(part.state)
-    trying = ~part.converged & (part.residual < CLOSE * row_norms(part.state) + tolerance) & (part.residual < before)
     if budget <= 0 or not bool(xp.any(trying)):
         return part
     rows = xp.nonzero(trying)[0]
