@@ -205,7 +205,7 @@ def exponential_series(matrix: Array) -> Array:
 
 
 def power_series(matrix: Array, coefficients: Sequence[float]) -> Array:
-    """Return c₁ M + c₂ M² + … of a square matrix, given c₁, c₂, …
+    """Return the sum of c₁ M, c₂ M², … of a square matrix, given c₁, c₂, and so on.
 
     Powers are summed three at a time, which takes a product for each three and two more (Paterson and Stockmeyer, SIAM J.
     Comput. 2(1), 1973).

@@ -213,6 +213,7 @@ class MonotoneManifold(MonotoneSet):
         inverse = self._at(point).inverse
         return _congruence(inverse, tangent_vector) + skew_part(tangent_vector)
 
+
 def _near(changes: Array) -> bool:
     """Tell whether I + M has small eigenvalues that do not drown in the rounding of its large ones, given those of M."""
     return float(changes[0]) + 1 > NEAR * (float(changes[-1]) + 1)

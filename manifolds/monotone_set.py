@@ -1,4 +1,4 @@
-"""The set of monotone weights, and what its metrics share: a moving frame of the Cholesky factor of S, and steps that end inside."""
+"""The set of monotone weights, with the moving frame and the rounding to its interior that its metrics share."""
 
 from abc import abstractmethod
 from contextlib import suppress
@@ -33,7 +33,13 @@ class MonotoneSet(WeightManifold):
     stable_by_construction = True
 
     def __init__(
-        self, name: str, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
+        self,
+        name: str,
+        n: int,
+        *,
+        seed: int | np.random.Generator | None = None,
+        like: Array | None = None,
+        validate: bool = False,
     ) -> None:
         super().__init__(f"{name} of {n}×{n} matrices", (int(n), int(n)), seed=seed, like=like, validate=validate)
         self._at = PointCache(CholeskyFactor)

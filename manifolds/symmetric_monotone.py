@@ -1,12 +1,10 @@
 """Monotone weights as a symmetric space, under the metric that the map from W to (I − W)⁻¹ preserves."""
 
 from collections.abc import Callable, Sequence
-from math import factorial
 from typing import NamedTuple, final
 
 import numpy as np
 from array_api_compat import array_namespace
-from scipy.special import bernoulli, euler
 
 from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
 from manifolds.base import squared_area
@@ -17,11 +15,22 @@ from manifolds.monotone_set import MonotoneSet, skew_part
 MOST_TERMS = 20
 """Terms of a series: as many as double precision resolves for singular values up to 1."""
 
-TANH = [float(2 * (4**k - 1) * bernoulli(2 * k)[-1] / factorial(2 * k)) for k in range(2, MOST_TERMS + 2)]
-"""tanh(x/2) / x − 1/2 is the series of these coefficients in x²."""
 
-SECH = [float(euler(2 * k)[-1] / 4**k / factorial(2 * k)) for k in range(1, MOST_TERMS + 1)]
-"""1 / cosh(x/2) − 1 is the series of these coefficients in x²."""
+def _hyperbolic_series(terms: int) -> tuple[list[float], list[float]]:
+    """Return the coefficients of x³, x⁵, … of t(x) = tanh(x/2) and of x², x⁴, … of s(x) = 1 / cosh(x/2).
+
+    They follow from t′ = (1 − t²) / 2 and s′ = −s t / 2.
+    """
+    tanh, sech = [0.0, 0.5], [1.0, 0.0]
+    for degree in range(2, 2 * terms + 2):
+        lower = range(degree)
+        tanh.append(-sum(tanh[k] * tanh[degree - 1 - k] for k in lower) / (2 * degree))
+        sech.append(-sum(sech[k] * tanh[degree - 1 - k] for k in lower) / (2 * degree))
+    return tanh[3::2], sech[2::2]
+
+
+TANH, SECH = _hyperbolic_series(MOST_TERMS)
+"""The coefficients of the powers of x² in tanh(x/2) / x − 1/2 and in 1 / cosh(x/2) − 1."""
 
 
 @final
@@ -64,8 +73,8 @@ class SymmetricMonotoneManifold(MonotoneSet):
 
     References
     ----------
-    Siegel, *Symplectic geometry*, American Journal of Mathematics 65(1), 1943 (the complex counterpart); Helgason, *Differential
-    Geometry, Lie Groups, and Symmetric Spaces*, 1978.
+    Siegel, *Symplectic geometry*, American Journal of Mathematics 65(1), 1943 (the complex counterpart); Helgason,
+    *Differential Geometry, Lie Groups, and Symmetric Spaces*, 1978.
 
     Examples
     --------
@@ -312,7 +321,8 @@ class _Direction(NamedTuple):
 
 def _short_gram(change: Array) -> Array | None:
     """Return Xᵀ X if the singular values of X are at most 1, as its Frobenius norm tells; None elsewhere."""
-    if frobenius_norm(change) ** 2 > change.shape[0]:
+    xp = array_namespace(change)
+    if float(xp.max(xp.abs(change))) > 1:
         return None
     gram = chain(change.T, change)
     return gram if frobenius_norm(gram) <= 1 else None

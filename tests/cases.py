@@ -21,6 +21,7 @@ from manifolds import (
     SignedLog,
     Subspace,
     SubspaceManifold,
+    SymmetricMonotoneManifold,
     WeightManifold,
     circulant,
     left_invariant,
@@ -105,6 +106,10 @@ def _monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
     return MonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
 
 
+def _symmetric_monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return SymmetricMonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
+
+
 def blocks(n: int = N) -> np.ndarray:
     """Return the mask of two blocks on the diagonal."""
     side = np.arange(n) < n // 2
@@ -147,6 +152,7 @@ GEODESIC: dict[str, Callable[..., Any]] = {
     "monotone": _monotone,
     "circulant in monotone": partial(_subspace, "circulant", "monotone"),
     "blocks in monotone": partial(_subspace, "blocks", "monotone"),
+    "symmetric monotone": _symmetric_monotone,
 }
 """Those that offer one retraction, the geodesic."""
 
