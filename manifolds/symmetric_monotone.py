@@ -10,7 +10,7 @@ from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, i
 from manifolds.base import squared_area
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.linear_algebra import chain, inverse, orthogonal_factor, power_series, solve
-from manifolds.monotone_set import MonotoneSet, skew_part
+from manifolds.monotone_set import MonotoneSet, skew_part, symmetric_part
 
 MOST_TERMS = 20
 """Terms of a series: as many as double precision resolves for singular values up to 1."""
@@ -138,23 +138,24 @@ class SymmetricMonotoneManifold(MonotoneSet):
         if gram is None:
             return self.geodesic(point, tangent_vector)(1.0)
         T = change / 2 + chain(change, power_series(gram, _terms(TANH, gram)))
-        return self._inside(point - 2 * _congruence(self._at(point).value, solve(identity_like(point) - T, T)))
+        relative = 2 * _as_symmetric_as(change, solve(identity_like(point) - T, T))
+        return self._inside(point - _congruence(self._at(point).value, relative))
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one singular value decomposition for all points; each raises as `exp` does."""
-        direction = _Direction.of(self._change(point, tangent_vector))
+        change = self._change(point, tangent_vector)
+        direction, model = _Step.along(change), array_namespace(point).asarray(change, copy=True)
         L, start = self._at(point).value, array_namespace(point).asarray(point, copy=True)
 
         def at(time: float) -> Array:
             step = direction.at(time)
             with np.errstate(all="ignore"):  # overflow is found by the check of the end
+                moved = _congruence(L, _as_symmetric_as(model, step.relative_change()))
                 if float(array_namespace(start).max(step.sizes)) <= 1:
-                    end = start - _congruence(L, step.relative_change())
+                    end = start - moved
                 else:  # S′ itself: the difference from S would hide an S′ that is much smaller
                     root = L @ step.inverse_denominator().T
-                    end = identity_like(start) - root @ root.T + skew_part(start)
-                    if not direction.symmetric:
-                        end = end - skew_part(_congruence(L, step.relative_change()))
+                    end = identity_like(start) - root @ root.T + skew_part(start) - skew_part(moved)
             return self._inside(_representable(end))
 
         return at
@@ -172,8 +173,7 @@ class SymmetricMonotoneManifold(MonotoneSet):
 
             ½ L⁻¹ (B′ − B) L′⁻ᵀ = U sinh(Σ/2) Pᵀ,    ½ L⁻¹ (B′ + Bᵀ) L′⁻ᵀ = R cosh(Σ/2) Pᵀ,    P orthogonal.
         """
-        left, sizes, right = self._decomposed(point, other)
-        return -(left * sizes) @ _unit_columns(self._half_sum(point, other, point, other) @ right).T
+        return self._logarithm(point, other, *self._decomposed(point, other))
 
     def frame_logs(self, point: Array, other: Array) -> tuple[Array, Array]:
         """Return `frame_log` of W′ from W, and of W from W′, by one singular value decomposition for both.
@@ -181,8 +181,8 @@ class SymmetricMonotoneManifold(MonotoneSet):
         The second is N Σ Pᵀ, where ½ L′⁻¹ (B′ + Bᵀ) L⁻ᵀ = N cosh(Σ/2) Uᵀ.
         """
         left, sizes, right = self._decomposed(point, other)
-        there = -(left * sizes) @ _unit_columns(self._half_sum(point, other, point, other) @ right).T
-        return there, (_unit_columns(self._half_sum(point, other, other, point) @ left) * sizes) @ right.T
+        back = (_unit_columns(self._half_sum(point, other, other, point) @ left) * sizes) @ right.T
+        return self._logarithm(point, other, left, sizes, right), _as_symmetric_as(point - other, back)
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return the parallel transport from W to W′ along the geodesic between them, Q Ξ O in the frames.
@@ -209,7 +209,7 @@ class SymmetricMonotoneManifold(MonotoneSet):
         change, coordinates = self._change(point, tangent_vector), self._coordinates((point, carried))
         gram = _short_gram(change)
         if gram is None:
-            step = _Direction.of(change).at(1.0)
+            step = _Step.along(change)
             with np.errstate(all="ignore"):  # overflow is found by the check of the result
                 turned = chain(step.left.T, coordinates, step.right)
                 moved = chain(step.transposed().inverse_denominator().T, turned, step.inverse_denominator())
@@ -253,6 +253,11 @@ class SymmetricMonotoneManifold(MonotoneSet):
         total = identity_like(point) - (other + point.T) / 2
         return chain(self._at(first).inverse, total, self._at(last).inverse.T)
 
+    def _logarithm(self, point: Array, other: Array, left: Array, sizes: Array, right: Array) -> Array:
+        """Return −U Σ Rᵀ, given U, Σ and P of `frame_log`."""
+        turned = _unit_columns(self._half_sum(point, other, point, other) @ right)
+        return _as_symmetric_as(point - other, -(left * sizes) @ turned.T)
+
     def _decomposed(self, point: Array, other: Array) -> tuple[Array, Array, Array]:
         """Return U, Σ and P of `frame_log`."""
         self.check(point, other)
@@ -271,6 +276,21 @@ class _Step(NamedTuple):
     left: Array
     sizes: Array
     right: Array
+
+    @classmethod
+    def along(cls, change: Array) -> "_Step":
+        """Decompose X, by eigenvectors if it is symmetric: then U = ±R to the last bit."""
+        xp = array_namespace(change)
+        if _is_symmetric(change):
+            rates, basis = xp.linalg.eigh(change)
+            signs = xp.where(rates < 0, -xp.ones_like(rates), xp.ones_like(rates))
+            return cls(basis * signs, xp.abs(rates), basis)
+        left, sizes, right = xp.linalg.svd(change)
+        return cls(left, sizes, right.T)
+
+    def at(self, time: float) -> "_Step":
+        """Return the step along t X."""
+        return _Step(-self.left if time < 0 else self.left, abs(time) * self.sizes, self.right)
 
     def transposed(self) -> "_Step":
         """Return the step along Xᵀ."""
@@ -297,28 +317,6 @@ class _Step(NamedTuple):
             raise _too_long() from None
 
 
-class _Direction(NamedTuple):
-    """The singular vectors and values of X, of a symmetric X from its eigenvectors: then U = ±R to the last bit."""
-
-    step: _Step
-    symmetric: bool
-
-    @classmethod
-    def of(cls, change: Array) -> "_Direction":
-        xp = array_namespace(change)
-        if bool(xp.all(change == change.T)):
-            rates, basis = xp.linalg.eigh(change)
-            signs = xp.where(rates < 0, -xp.ones_like(rates), xp.ones_like(rates))
-            return cls(_Step(basis * signs, xp.abs(rates), basis), True)
-        left, sizes, right = xp.linalg.svd(change)
-        return cls(_Step(left, sizes, right.T), False)
-
-    def at(self, time: float) -> _Step:
-        """Return the step along t X."""
-        left, sizes, right = self.step
-        return _Step(-left if time < 0 else left, abs(time) * sizes, right)
-
-
 def _short_gram(change: Array) -> Array | None:
     """Return Xᵀ X if the singular values of X are at most 1, as its Frobenius norm tells; None elsewhere."""
     xp = array_namespace(change)
@@ -337,7 +335,19 @@ def _terms(coefficients: Sequence[float], matrix: Array) -> Sequence[float]:
 
 def _congruence(transform: Array, matrix: Array) -> Array:
     """Return T M Tᵀ."""
-    return chain(transform, matrix, transform.T)
+    return _as_symmetric_as(matrix, chain(transform, matrix, transform.T))
+
+
+def _as_symmetric_as(model: Array, matrix: Array) -> Array:
+    """Return a matrix that is symmetric but for rounding where the model is symmetric, and make it symmetric there.
+
+    A long step in a direction where S grows would multiply a skew rounding error by the same factor.
+    """
+    return symmetric_part(matrix) if _is_symmetric(model) else matrix
+
+
+def _is_symmetric(matrix: Array) -> bool:
+    return bool(array_namespace(matrix).all(matrix == matrix.T))
 
 
 def _unit_columns(matrix: Array) -> Array:
