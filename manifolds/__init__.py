@@ -18,7 +18,7 @@ from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.signed_log import SignedLog
 from manifolds.slopes import CheckReport, CheckResult
 from manifolds.subspace import SubspaceManifold
-from manifolds.subspaces import Subspace, circulant, mask, symmetric, tied, toeplitz, zero_diagonal
+from manifolds.subspaces import Subspace, circulant, equivariant, mask, symmetric, tied, toeplitz, zero_diagonal
 from manifolds.symmetric_monotone import SymmetricMonotoneManifold
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "check_chart",
     "check_manifold",
     "circulant",
+    "equivariant",
     "gain",
     "left_invariant",
     "mask",

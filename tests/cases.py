@@ -24,6 +24,7 @@ from manifolds import (
     SymmetricMonotoneManifold,
     WeightManifold,
     circulant,
+    equivariant,
     left_invariant,
     mask,
     right_invariant,
@@ -123,6 +124,7 @@ SUBSPACES: dict[str, Subspace] = {
     "symmetric": symmetric(N),
     "toeplitz": toeplitz(N),
     "circulant": circulant(N),
+    "equivariant": equivariant([1, 0, 3, 2]),
     "tied blocks": tied(np.where(blocks(), np.arange(N) % 2, -1)),
 }
 """Subspaces of every kind."""
@@ -153,6 +155,10 @@ GEODESIC: dict[str, Callable[..., Any]] = {
     "circulant in monotone": partial(_subspace, "circulant", "monotone"),
     "blocks in monotone": partial(_subspace, "blocks", "monotone"),
     "symmetric monotone": _symmetric_monotone,
+    **{
+        f"{subspace} in symmetric monotone": partial(_subspace, subspace, "symmetric monotone")
+        for subspace in ("symmetric", "circulant", "blocks", "equivariant")
+    },
 }
 """Those that offer one retraction, the geodesic."""
 

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from manifolds import SymmetricMonotoneManifold
+from manifolds import (
+    InvalidArrayError,
+    SubspaceManifold,
+    SymmetricMonotoneManifold,
+    circulant,
+    equivariant,
+    mask,
+    symmetric,
+)
 
 N = 5
 GENERATOR = np.random.default_rng(5)
@@ -94,3 +102,47 @@ def test_descent_in_the_weights_and_in_the_resolvent_is_the_same_path(generator)
         A = IDENTITY - manifold.exp(IDENTITY - A, -0.2 * by_resolvent)
         close(inverted(IDENTITY - W), A)
     assert np.linalg.norm(A - target) < 0.9 * np.linalg.norm(inverted(IDENTITY) - target)
+
+
+FIXED = {
+    "symmetric": symmetric(N),
+    "circulant": circulant(N),
+    "blocks": mask(np.equal.outer(np.arange(N) < 2, np.arange(N) < 2)),
+    "equivariant": equivariant([1, 0, 2, 3, 4], [0, 1, 3, 4, 2]),
+}
+"""Subspaces that isometries leave as they are."""
+
+
+@pytest.mark.parametrize("length", [0.5, 4.0])
+@pytest.mark.parametrize("name", FIXED)
+def test_what_isometries_fix_is_totally_geodesic_and_needs_no_solver(name, length, generator, monkeypatch):
+    monkeypatch.setattr("manifolds.subspace.conjugate_gradient", lambda *arguments, **options: pytest.fail("solved"))
+    around, project = SymmetricMonotoneManifold(N, seed=0), FIXED[name].project
+    manifold = SubspaceManifold(around, FIXED[name])
+    W = manifold.random_point()
+    V, U = length * manifold.random_tangent_vector(W), manifold.random_tangent_vector(W)
+    G, H = generator.standard_normal((2, N, N))
+    S = IDENTITY - (W + W.T) / 2
+    close(manifold.euclidean_to_riemannian_gradient(W, G), S @ project(G) @ S)
+    close(
+        manifold.euclidean_to_riemannian_hessian(W, G, H, V),
+        around.euclidean_to_riemannian_hessian(W, project(G), project(H), V),
+    )
+    end = manifold.exp(W, V)
+    close(end, around.exp(W, V))
+    np.testing.assert_allclose(project(end), end, rtol=1e-15)  # a mean of equal numbers rounds
+    close(manifold.log(W, end), V)
+    close(manifold.transport(W, end, U), around.parallel_transport(W, V, U))
+
+
+def test_equivariant_weights_commute_with_their_permutations(generator):
+    swap, cycle = [1, 0, 2, 3, 4], [0, 1, 3, 4, 2]
+    weights = FIXED["equivariant"].project(generator.standard_normal((N, N)))
+    for order in (swap, cycle):
+        permutation = IDENTITY[order]
+        close(permutation @ weights, weights @ permutation)
+    assert FIXED["equivariant"].dimension == 7  # two among the pair, three among the triple, one each way between them
+    assert equivariant([1, 2, 3, 0]).dimension == circulant(4).dimension
+    for wrong in ((), ([0, 0],), ([0, 1], [0, 1, 2]), ([1, 2],)):
+        with pytest.raises(InvalidArrayError, match="0 to n − 1 once"):
+            equivariant(*wrong)

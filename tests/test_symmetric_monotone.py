@@ -231,6 +231,27 @@ def test_steps_of_all_lengths_stay_inside(n, double, seed, lengths, shape):
         W = end
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_steps_of_one_unit_are_exponentials(dtype):
+    """With one unit the space is the line of log S: steps by the series and by singular values are exact to rounding."""
+    manifold = SymmetricMonotoneManifold(1, like=np.empty(0, dtype))
+    for step in np.linspace(-2, 2, 41):
+        end = manifold.exp(np.zeros((1, 1), dtype), np.full((1, 1), -step, dtype))
+        assert 1 - float(end[0, 0]) == pytest.approx(np.exp(dtype(step)), rel=10 * np.finfo(dtype).eps * np.exp(abs(step)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_walks_to_the_edge_end_inside(dtype):
+    manifold = SymmetricMonotoneManifold(3, seed=0, like=np.empty(0, dtype))
+    W = manifold.random_point()
+    for _ in range(100):
+        W = manifold.exp(W, np.eye(3, dtype=dtype) - sym(W))
+        assert smallest(W) > 0
+    assert smallest(W) < 100 * np.finfo(dtype).eps
+    for huge in (1e30, 1e18):
+        assert smallest(manifold.exp(0 * W, dtype(huge) * np.eye(3, dtype=dtype))) > 0
+
+
 @pytest.mark.parametrize("length", [1e-3, 1.0, 8.0])
 def test_both_logarithms_from_one_decomposition(length):
     manifold, W, V = drawn(6, length)
