@@ -232,24 +232,34 @@ def test_steps_of_all_lengths_stay_inside(n, double, seed, lengths, shape):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_steps_of_one_unit_are_exponentials(dtype):
-    """With one unit the space is the line of log S: steps by the series and by singular values are exact to rounding."""
-    manifold = SymmetricMonotoneManifold(1, like=np.empty(0, dtype))
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_steps_along_the_matrix_of_ones_are_exponentials(n, dtype):
+    """From B = I along c 1 1ᵀ / n a step ends at I + (exp(c) − 1) 1 1ᵀ / n, by the series and by singular values alike."""
+    manifold, ones = SymmetricMonotoneManifold(n, like=np.empty(0, dtype)), np.ones((n, n), dtype) / dtype(n)
     for step in np.linspace(-2, 2, 41):
-        end = manifold.exp(np.zeros((1, 1), dtype), np.full((1, 1), -step, dtype))
-        assert 1 - float(end[0, 0]) == pytest.approx(np.exp(dtype(step)), rel=10 * np.finfo(dtype).eps * np.exp(abs(step)))
+        end = manifold.exp(np.zeros((n, n), dtype), dtype(-step) * ones)
+        np.testing.assert_allclose(end, -np.expm1(step) * ones, rtol=0, atol=5 * np.finfo(dtype).eps * np.exp(abs(step)))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_walks_to_the_edge_end_inside(dtype):
-    manifold = SymmetricMonotoneManifold(3, seed=0, like=np.empty(0, dtype))
-    W = manifold.random_point()
-    for _ in range(100):
-        W = manifold.exp(W, np.eye(3, dtype=dtype) - sym(W))
-        assert smallest(W) > 0
-    assert smallest(W) < 100 * np.finfo(dtype).eps
-    for huge in (1e30, 1e18):
-        assert smallest(manifold.exp(0 * W, dtype(huge) * np.eye(3, dtype=dtype))) > 0
+@pytest.mark.parametrize("length", [0.9, 5.0])
+def test_walks_to_the_edge_end_inside(length, dtype):
+    """In the direction of the eigenvector of the smallest eigenvalue of S, by the series and by eigenvectors."""
+    for seed in range(10):
+        manifold = SymmetricMonotoneManifold(4, seed=seed, like=np.empty(0, dtype))
+        W = manifold.random_point()
+        for _ in range(60):
+            values, basis = np.linalg.eigh(np.eye(4) - sym(W.astype(float)))
+            W = manifold.exp(W, (length * values[0] * np.outer(basis[:, 0], basis[:, 0])).astype(dtype))
+            assert smallest(W) > 0
+        assert smallest(W) < 100 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("huge", [1e18, 1e30])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_huge_steps_to_the_edge_end_inside(huge, dtype):
+    manifold = SymmetricMonotoneManifold(3, like=np.empty(0, dtype))
+    assert smallest(manifold.exp(np.zeros((3, 3), dtype), dtype(huge) * np.eye(3, dtype=dtype))) > 0
 
 
 @pytest.mark.parametrize("length", [1e-3, 1.0, 8.0])
