@@ -1,36 +1,17 @@
 """Monotone weights as a symmetric space, under the metric that the map from W to (I − W)⁻¹ preserves."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable
+from typing import final
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
+from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, inner
 from manifolds.base import squared_area
-from manifolds.errors import InvalidArrayError, OutsideManifoldError
-from manifolds.linear_algebra import chain, inverse, orthogonal_factor, power_series, solve
-from manifolds.monotone_set import MonotoneSet, skew_part, symmetric_part
-
-MOST_TERMS = 20
-"""Terms of a series: as many as double precision resolves for singular values up to 1."""
-
-
-def _hyperbolic_series(terms: int) -> tuple[list[float], list[float]]:
-    """Return the coefficients of x³, x⁵, … of t(x) = tanh(x/2) and of x², x⁴, … of s(x) = 1 / cosh(x/2).
-
-    They follow from t′ = (1 − t²) / 2 and s′ = −s t / 2.
-    """
-    tanh, sech = [0.0, 0.5], [1.0, 0.0]
-    for degree in range(2, 2 * terms + 2):
-        lower = range(degree)
-        tanh.append(-sum(tanh[k] * tanh[degree - 1 - k] for k in lower) / (2 * degree))
-        sech.append(-sum(sech[k] * tanh[degree - 1 - k] for k in lower) / (2 * degree))
-    return tanh[3::2], sech[2::2]
-
-
-TANH, SECH = _hyperbolic_series(MOST_TERMS)
-"""The coefficients of the powers of x² in tanh(x/2) / x − 1/2 and in 1 / cosh(x/2) − 1."""
+from manifolds.errors import InvalidArrayError
+from manifolds.hyperbolic import FrameStep, as_symmetric_as, half_sech, half_tanh, representable, short_gram
+from manifolds.linear_algebra import chain, inverse, orthogonal_factor, solve
+from manifolds.monotone_set import MonotoneSet, skew_part
 
 
 @final
@@ -134,29 +115,29 @@ class SymmetricMonotoneManifold(MonotoneSet):
             If W′ exceeds the largest floating-point number.
         """
         change = self._change(point, tangent_vector)
-        gram = _short_gram(change)
+        gram = short_gram(change)
         if gram is None:
             return self.geodesic(point, tangent_vector)(1.0)
-        T = change / 2 + chain(change, power_series(gram, _terms(TANH, gram)))
-        relative = 2 * _as_symmetric_as(change, solve(identity_like(point) - T, T))
+        T = half_tanh(change, gram)
+        relative = 2 * as_symmetric_as(change, solve(identity_like(point) - T, T))
         return self._inside(point - _congruence(self._at(point).value, relative))
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one singular value decomposition for all points; each raises as `exp` does."""
         change = self._change(point, tangent_vector)
-        direction, model = _Step.along(change), array_namespace(point).asarray(change, copy=True)
+        direction = FrameStep.along(change)
         L, start = self._at(point).value, array_namespace(point).asarray(point, copy=True)
 
         def at(time: float) -> Array:
             step = direction.at(time)
             with np.errstate(all="ignore"):  # overflow is found by the check of the end
-                moved = _congruence(L, _as_symmetric_as(model, step.relative_change()))
+                moved = _congruence(L, as_symmetric_as(change, step.relative_change()))
                 if float(array_namespace(start).max(step.sizes)) <= 1:
                     end = start - moved
                 else:  # S′ itself: the difference from S would hide an S′ that is much smaller
                     root = L @ step.inverse_denominator().T
                     end = identity_like(start) - root @ root.T + skew_part(start) - skew_part(moved)
-            return self._inside(_representable(end))
+            return self._inside(representable(end))
 
         return at
 
@@ -182,7 +163,7 @@ class SymmetricMonotoneManifold(MonotoneSet):
         """
         left, sizes, right = self._decomposed(point, other)
         back = (_unit_columns(self._half_sum(point, other, other, point) @ left) * sizes) @ right.T
-        return self._logarithm(point, other, left, sizes, right), _as_symmetric_as(point - other, back)
+        return self._logarithm(point, other, left, sizes, right), as_symmetric_as(point - other, back)
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
         """Return the parallel transport from W to W′ along the geodesic between them, Q Ξ O in the frames.
@@ -207,16 +188,16 @@ class SymmetricMonotoneManifold(MonotoneSet):
         """
         self.check(point, carried)
         change, coordinates = self._change(point, tangent_vector), self._coordinates((point, carried))
-        gram = _short_gram(change)
+        gram = short_gram(change)
         if gram is None:
-            step = _Step.along(change)
+            step = FrameStep.along(change)
             with np.errstate(all="ignore"):  # overflow is found by the check of the result
                 turned = chain(step.left.T, coordinates, step.right)
                 moved = chain(step.transposed().inverse_denominator().T, turned, step.inverse_denominator())
-                return _representable(_congruence(self._at(point).value, moved))
-        T = change / 2 + chain(change, power_series(gram, _terms(TANH, gram)))
+                return representable(_congruence(self._at(point).value, moved))
+        T = half_tanh(change, gram)
         resolvent = inverse(identity_like(point) - T)
-        before, after = (power_series(each, _terms(SECH, gram)) for each in (chain(change, change.T), gram))
+        before, after = half_sech(chain(change, change.T)), half_sech(gram)
         moved = chain(resolvent, coordinates + chain(before, coordinates))
         moved = chain(moved + chain(moved, after), resolvent)
         return _congruence(self._at(point).value, moved)
@@ -256,7 +237,7 @@ class SymmetricMonotoneManifold(MonotoneSet):
     def _logarithm(self, point: Array, other: Array, left: Array, sizes: Array, right: Array) -> Array:
         """Return −U Σ Rᵀ, given U, Σ and P of `frame_log`."""
         turned = _unit_columns(self._half_sum(point, other, point, other) @ right)
-        return _as_symmetric_as(point - other, -(left * sizes) @ turned.T)
+        return as_symmetric_as(point - other, -(left * sizes) @ turned.T)
 
     def _decomposed(self, point: Array, other: Array) -> tuple[Array, Array, Array]:
         """Return U, Σ and P of `frame_log`."""
@@ -266,104 +247,10 @@ class SymmetricMonotoneManifold(MonotoneSet):
         return left, 2 * xp.asinh(sizes), right.T
 
 
-class _Step(NamedTuple):
-    """The geodesic I ↦ (I + T) (I − T)⁻¹ in the frame at one time, by the singular vectors and values of X = U Σ Rᵀ.
-
-    With C = R cosh(Σ/2) − U sinh(Σ/2) it ends at B = I + 2 U sinh(Σ/2) C⁻¹, whose symmetric part is C⁻ᵀ C⁻¹. Columns of C are
-    scaled to unit length before C is inverted, and never contain 1 − tanh(Σ/2), so that nothing cancels or overflows.
-    """
-
-    left: Array
-    sizes: Array
-    right: Array
-
-    @classmethod
-    def along(cls, change: Array) -> "_Step":
-        """Decompose X, by eigenvectors if it is symmetric: then U = ±R to the last bit."""
-        xp = array_namespace(change)
-        if _is_symmetric(change):
-            rates, basis = xp.linalg.eigh(change)
-            signs = xp.where(rates < 0, -xp.ones_like(rates), xp.ones_like(rates))
-            return cls(basis * signs, xp.abs(rates), basis)
-        left, sizes, right = xp.linalg.svd(change)
-        return cls(left, sizes, right.T)
-
-    def at(self, time: float) -> "_Step":
-        """Return the step along t X."""
-        return _Step(-self.left if time < 0 else self.left, abs(time) * self.sizes, self.right)
-
-    def transposed(self) -> "_Step":
-        """Return the step along Xᵀ."""
-        return _Step(self.right, self.sizes, self.left)
-
-    def inverse_denominator(self) -> Array:
-        """Return C⁻¹."""
-        inverted, lengths = self._inverted()
-        return (array_namespace(self.sizes).exp(-self.sizes / 2) / lengths)[:, None] * inverted
-
-    def relative_change(self) -> Array:
-        """Return 2 U sinh(Σ/2) C⁻¹."""
-        inverted, lengths = self._inverted()
-        return (self.left * (-array_namespace(self.sizes).expm1(-self.sizes) / lengths)) @ inverted
-
-    def _inverted(self) -> tuple[Array, Array]:
-        """Return the inverse of C exp(−Σ/2) with columns scaled to unit length, and these lengths."""
-        xp = array_namespace(self.sizes)
-        columns = ((self.right - self.left) + (self.right + self.left) * xp.exp(-self.sizes)) / 2
-        lengths = xp.linalg.vector_norm(columns, axis=0)
-        try:
-            return inverse(columns / lengths), lengths
-        except np.linalg.LinAlgError:
-            raise _too_long() from None
-
-
-def _short_gram(change: Array) -> Array | None:
-    """Return Xᵀ X if the singular values of X are at most 1, as its Frobenius norm tells; None elsewhere."""
-    xp = array_namespace(change)
-    if float(xp.max(xp.abs(change))) > 1:
-        return None
-    gram = chain(change.T, change)
-    return gram if frobenius_norm(gram) <= 1 else None
-
-
-def _terms(coefficients: Sequence[float], matrix: Array) -> Sequence[float]:
-    """Return the coefficients c₁, c₂, … of the powers of a matrix with ‖M‖ ≤ 1 that the dtype resolves."""
-    size, epsilon = frobenius_norm(matrix), machine_epsilon(matrix)
-    count = sum(abs(c) * size**power > epsilon / 8 for power, c in enumerate(coefficients, start=1))
-    return coefficients[: max(count, 1)]
-
-
 def _congruence(transform: Array, matrix: Array) -> Array:
     """Return T M Tᵀ."""
-    return _as_symmetric_as(matrix, chain(transform, matrix, transform.T))
-
-
-def _as_symmetric_as(model: Array, matrix: Array) -> Array:
-    """Return a matrix that is symmetric but for rounding where the model is symmetric, and make it symmetric there.
-
-    A long step in a direction where S grows would multiply a skew rounding error by the same factor.
-    """
-    return symmetric_part(matrix) if _is_symmetric(model) else matrix
-
-
-def _is_symmetric(matrix: Array) -> bool:
-    return bool(array_namespace(matrix).all(matrix == matrix.T))
+    return as_symmetric_as(matrix, chain(transform, matrix, transform.T))
 
 
 def _unit_columns(matrix: Array) -> Array:
     return matrix / array_namespace(matrix).linalg.vector_norm(matrix, axis=0)
-
-
-def _representable(array: Array) -> Array:
-    """Return the end of a step, if it holds neither NaN nor infinity."""
-    if not all_finite(array):
-        raise _too_long()
-    return array
-
-
-def _too_long() -> OutsideManifoldError:
-    return OutsideManifoldError(
-        "a step that ends in NaN or infinity",
-        "the geodesic goes on for ever, but no floating-point number is so large",
-        "Shorten the step, for instance with a smaller learning rate",
-    )
