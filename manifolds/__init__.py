@@ -18,7 +18,8 @@ from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.signed_log import SignedLog
 from manifolds.slopes import CheckReport, CheckResult
 from manifolds.subspace import SubspaceManifold
-from manifolds.subspaces import Subspace, circulant, mask, symmetric, tied, toeplitz, zero_diagonal
+from manifolds.subspaces import Subspace, circulant, equivariant, mask, symmetric, tied, toeplitz, zero_diagonal
+from manifolds.symmetric_monotone import SymmetricMonotoneManifold
 
 __all__ = [
     "Array",
@@ -48,10 +49,12 @@ __all__ = [
     "SingularPointError",
     "Subspace",
     "SubspaceManifold",
+    "SymmetricMonotoneManifold",
     "WeightManifold",
     "check_chart",
     "check_manifold",
     "circulant",
+    "equivariant",
     "gain",
     "left_invariant",
     "mask",

@@ -1,9 +1,9 @@
 """Linear algebra of square matrices in matrix products, whose rows whoever calls may share among threads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import reduce
-from math import ceil, factorial, log2
+from math import ceil, factorial, inf, log2
 from operator import matmul
 from typing import TypeAlias
 
@@ -24,6 +24,9 @@ INVERSE_ERROR = 20.0
 PADE_DEGREE = 13
 PADE_RADIUS = 5.37
 """The Padé approximant of this degree gives the exponential to double precision up to this 1-norm."""
+
+SCHULZ_RADIUS, SCHULZ_ITERATIONS = 0.5, 6
+"""Newton–Schulz iterations start where ‖Mᵀ M − I‖ is below this radius, from where they need fewer iterations than this."""
 
 
 class _Rows:
@@ -194,21 +197,46 @@ def exponential_minus_identity(matrix: Array) -> Array:
 
 
 def exponential_series(matrix: Array) -> Array:
-    """Return exp(M) − I of a square matrix with ‖M‖ ≤ 1 or so, by as much of the power series as the dtype can tell.
-
-    Powers are summed three at a time, which takes a product for each three and one more (Paterson and Stockmeyer, SIAM J.
-    Comput. 2(1), 1973).
-    """
+    """Return exp(M) − I of a square matrix with ‖M‖ ≤ 1 or so, by the terms of the power series that the dtype resolves."""
     size, terms = frobenius_norm(matrix), 3
     while size**terms / factorial(terms + 1) > machine_epsilon(matrix) / 4:
         terms += 3
-    square = chain(matrix, matrix)
-    powers = matrix, square, chain(square, matrix)
+    return power_series(matrix, [1 / factorial(power) for power in range(1, terms + 1)])
+
+
+def power_series(matrix: Array, coefficients: Sequence[float]) -> Array:
+    """Return the sum of c₁ M, c₂ M², … of a square matrix, given c₁, c₂, and so on.
+
+    Powers are summed three at a time, which takes a product for each three and two more (Paterson and Stockmeyer, SIAM J.
+    Comput. 2(1), 1973).
+    """
+    powers = [matrix]
+    while len(powers) < min(3, len(coefficients)):
+        powers.append(chain(powers[-1], matrix))
     result = None
-    for first in range(terms - 2, 0, -3):
-        block = sum(power * (1 / factorial(first + place)) for place, power in enumerate(powers))
+    for first in range((len(coefficients) - 1) // 3 * 3, -1, -3):
+        block = sum(factor * power for factor, power in zip(coefficients[first : first + 3], powers))
         result = block if result is None else block + chain(powers[-1], result)
     return result
+
+
+def orthogonal_factor(matrix: Array) -> Array:
+    """Return the orthogonal Q of the polar decomposition M = Q H, H symmetric and positive definite.
+
+    Near an orthogonal matrix by Newton–Schulz iterations, M ← M (3 I − Mᵀ M) / 2, elsewhere by singular values (Higham,
+    *Functions of Matrices*, 2008, section 8.3).
+    """
+    orthogonal, excess = matrix, inf
+    for _ in range(SCHULZ_ITERATIONS):
+        defect = chain(orthogonal.T, orthogonal) - identity_like(matrix)
+        previous, excess = excess, frobenius_norm(defect)
+        if not excess < min(SCHULZ_RADIUS, previous):
+            break
+        orthogonal = orthogonal - chain(orthogonal, defect) / 2
+        if excess**2 < machine_epsilon(matrix):  # the error after this step
+            return orthogonal
+    left, _, right = array_namespace(matrix).linalg.svd(matrix)
+    return left @ right
 
 
 def cholesky(matrix: Array) -> Array | None:

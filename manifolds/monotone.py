@@ -1,26 +1,24 @@
 """Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cached_property
 from math import hypot, log
 from typing import final
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arguments import check_finite
-from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, machine_epsilon
-from manifolds.base import WeightManifold, squared_area
+from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, inner
+from manifolds.base import squared_area
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
-from manifolds.linear_algebra import chain, cholesky, exponential_series, triangular_inverse
+from manifolds.linear_algebra import chain, exponential_series
+from manifolds.monotone_set import MonotoneSet, skew_part, symmetric_part
 
 NEAR = 0.05
 """Logarithms of S are taken by eigenvalues whose smallest ratio exceeds this, and else by singular values of its factors."""
 
 
 @final
-class MonotoneManifold(WeightManifold):
+class MonotoneManifold(MonotoneSet):
     """The matrices W for which S, the symmetric part of I − W = S + K, is positive definite.
 
     If f is non-decreasing with slope at most 1, then at each of these W every stimulus has exactly one fixed point
@@ -64,45 +62,16 @@ class MonotoneManifold(WeightManifold):
     1.0
     """
 
-    stable_by_construction = True
-
     def __init__(
         self, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
     ) -> None:
-        super().__init__(f"Monotone manifold of {n}×{n} matrices", (int(n), int(n)), seed=seed, like=like, validate=validate)
-        self._at = PointCache(_Factor)
-        self._frame = PointCache(self._coordinates)  # a step is measured, taken and carried: its coordinates are wanted often
-
-    def nearest(self, weights: Array, margin: float = 0.05) -> Array:
-        """Return the point nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`.
-
-        The eigenvalues of S below the margin are raised to it; K stays (Higham, Linear Algebra and its Applications 103, 1988).
-
-        Raises
-        ------
-        InvalidArrayError
-            For weights of another shape or dtype, or that are not finite.
-        """
-        self.check(weights)
-        check_finite("the weights", weights, "no point is nearest to them")
-        xp = array_namespace(weights)
-        eigenvalues, basis = xp.linalg.eigh(identity_like(weights) - _symmetric(weights))
-        missing = xp.clip(margin - eigenvalues, 0.0, None)
-        return weights - _combined(basis, missing)
-
-    def to_frame(self, point: Array, tangent_vector: Array) -> Array:
-        """Return L⁻¹ V_s L⁻ᵀ + V_k, shape (n, n): coordinates in which the metric at W is Euclidean.
-
-        Momentum and moments of gradients may live in this frame, which moves along with the point.
-        """
-        self.check(point, tangent_vector)
-        return array_namespace(point).asarray(self._frame((point, tangent_vector)), copy=True)
+        super().__init__("Monotone manifold", n, seed=seed, like=like, validate=validate)
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
         """Return the tangent vector of given `to_frame`: L Z_s Lᵀ + Z_k."""
         self.check(point, coordinates)
         L = self._at(point).value
-        tangent_vector = _congruence(L, coordinates) + _skew(coordinates)
+        tangent_vector = _congruence(L, coordinates) + skew_part(coordinates)
         self._frame.remember((point, tangent_vector), array_namespace(point).asarray(coordinates, copy=True))
         return tangent_vector
 
@@ -110,26 +79,21 @@ class MonotoneManifold(WeightManifold):
         """Return `to_frame` of the Riemannian gradient, Lᵀ ∇_s L + ∇_k, which takes products alone."""
         self.check(point, euclidean_gradient)
         L = self._at(point).value
-        return _congruence(L.T, euclidean_gradient) + _skew(euclidean_gradient)
-
-    def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
-        """Return g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩."""
-        self.check(point, tangent_vector_a, tangent_vector_b)
-        return inner(self._frame((point, tangent_vector_a)), self._frame((point, tangent_vector_b)))
+        return _congruence(L.T, euclidean_gradient) + skew_part(euclidean_gradient)
 
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
         """Return grad = S ∇_s S + ∇_k, which takes products alone."""
         self.check(point, euclidean_gradient)
         S = self._at(point).symmetric
-        return _congruence(S, euclidean_gradient) + _skew(euclidean_gradient)
+        return _congruence(S, euclidean_gradient) + skew_part(euclidean_gradient)
 
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:
         """Return Hess[V] = S H_s S + H_k − sym(V_s ∇_s S), where H, `euclidean_hessian`, is the Euclidean Hessian along V."""
         self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
-        turn = chain(_symmetric(tangent_vector), _symmetric(euclidean_gradient), self._at(point).symmetric)
-        return self.euclidean_to_riemannian_gradient(point, euclidean_hessian) - _symmetric(turn)
+        turn = chain(symmetric_part(tangent_vector), symmetric_part(euclidean_gradient), self._at(point).symmetric)
+        return self.euclidean_to_riemannian_gradient(point, euclidean_hessian) - symmetric_part(turn)
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
         """Return the W′ with S′ = L exp(−L⁻¹ V_s L⁻ᵀ) Lᵀ and K′ = K − V_k.
@@ -145,8 +109,8 @@ class MonotoneManifold(WeightManifold):
         if frobenius_norm(growth) > 1:
             return self.geodesic(point, tangent_vector)(1.0)
         L = self._at(point).value
-        turned = _skew(point) + _skew(tangent_vector)
-        return self._inside(_symmetric(point) - _congruence(L, exponential_series(growth)) + turned)
+        turned = skew_part(point) + skew_part(tangent_vector)
+        return self._inside(symmetric_part(point) - _congruence(L, exponential_series(growth)) + turned)
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one eigenvalue problem for all of its points; each raises as `exp` does."""
@@ -154,7 +118,7 @@ class MonotoneManifold(WeightManifold):
         xp = array_namespace(point)
         rates, basis = xp.linalg.eigh(growth)
         L, start, identity = self._at(point).value, xp.asarray(point, copy=True), identity_like(point)
-        moved, turn = L @ basis, _skew(tangent_vector)
+        moved, turn = L @ basis, skew_part(tangent_vector)
         room = log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1) - 2 * log(frobenius_norm(L) + 1)
 
         def at(time: float) -> Array:
@@ -166,29 +130,21 @@ class MonotoneManifold(WeightManifold):
                     "Shorten the step, for instance with a smaller learning rate",
                 )
             if size <= 1:
-                symmetric = _symmetric(start) - _combined(moved, xp.expm1(time * rates))
+                symmetric = symmetric_part(start) - _combined(moved, xp.expm1(time * rates))
             else:  # S′ itself: the difference from S would hide an S′ that is much smaller
                 symmetric = identity - _combined(moved, xp.exp(time * rates))
-            return self._inside(symmetric + (_skew(start) + time * turn))
+            return self._inside(symmetric + (skew_part(start) + time * turn))
 
         return at
-
-    def retraction(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the exponential map, `exp`."""
-        return self.exp(point, tangent_vector)
-
-    def log(self, point_a: Array, point_b: Array) -> Array:
-        """Return the V with exp_W(V) = W′: V_s = −L log(L⁻¹ S′ L⁻ᵀ) Lᵀ, V_k = K − K′."""
-        return self.from_frame(point_a, self.frame_log(point_a, point_b))
 
     def dist(self, point_a: Array, point_b: Array) -> float:
         """Return √(‖log(L⁻¹ S′ L⁻ᵀ)‖² + ‖K′ − K‖²)."""
         self.check(point_a, point_b)
         xp, factor = array_namespace(point_a), self._at(point_a)
         difference = self.to_frame(point_a, point_b - point_a)
-        changes = xp.linalg.eigvalsh(-_symmetric(difference))
+        changes = xp.linalg.eigvalsh(-symmetric_part(difference))
         rates = xp.log1p(changes) if _near(changes) else 2 * xp.log(xp.linalg.svdvals(factor.inverse @ self._at(point_b).value))
-        return hypot(frobenius_norm(rates[:, None]), frobenius_norm(_skew(difference)))
+        return hypot(frobenius_norm(rates[:, None]), frobenius_norm(skew_part(difference)))
 
     def frame_log(self, point: Array, other: Array) -> Array:
         """Return `to_frame` of the logarithm, K − K′ − log(L⁻¹ S′ L⁻ᵀ): its Frobenius norm is the distance."""
@@ -218,11 +174,7 @@ class MonotoneManifold(WeightManifold):
             rates, basis = xp.linalg.eigh(half)
             turn = _combined(basis, xp.exp(rates))
         E = chain(factor.value, turn, factor.inverse)
-        return _congruence(E, carried) + _skew(carried)
-
-    def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
-        """Return the curvature of the plane of two vectors, never positive: see `frame_curvature`."""
-        return self.frame_curvature(self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b))
+        return _congruence(E, carried) + skew_part(carried)
 
     def frame_curvature(self, X: Array, Y: Array) -> float:
         """Return K = −¼ ‖[X_s, Y_s]‖² / (‖X‖²‖Y‖² − ⟨X, Y⟩²), X and Y the vectors in the frame.
@@ -230,19 +182,14 @@ class MonotoneManifold(WeightManifold):
         S lives in the symmetric space of positive definite matrices, K in a flat one (Helgason, *Differential Geometry, Lie
         Groups, and Symmetric Spaces*, 1978, section V.3).
         """
-        product = _symmetric(X) @ _symmetric(Y)
+        product = symmetric_part(X) @ symmetric_part(Y)
         bracket = product - product.T
         return -inner(bracket, bracket) / 4 / squared_area(inner(X, X), inner(Y, Y), inner(X, Y), X)
-
-    def random_point(self) -> Array:
-        """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""
-        sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
-        return self.exp(array_namespace(sample).zeros_like(sample), sample)
 
     def _growth(self, point: Array, tangent_vector: Array) -> Array:
         """Return −L⁻¹ V_s L⁻ᵀ, the relative growth of S along V."""
         self.check(point, tangent_vector)
-        growth = _symmetric(-self._frame((point, tangent_vector)))
+        growth = symmetric_part(-self._frame((point, tangent_vector)))
         if not all_finite(growth):
             raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
         return growth
@@ -252,69 +199,24 @@ class MonotoneManifold(WeightManifold):
         self.check(point, other)
         xp = array_namespace(point)
         difference = self._coordinates((point, other - point))
-        changes, basis = xp.linalg.eigh(-_symmetric(difference))
+        changes, basis = xp.linalg.eigh(-symmetric_part(difference))
         if _near(changes):
             rates = xp.log1p(changes)
         else:
             basis, roots, _ = xp.linalg.svd(self._at(point).inverse @ self._at(other).value)
             rates = 2 * xp.log(roots)
-        return rates, basis, _skew(difference)
+        return rates, basis, skew_part(difference)
 
     def _coordinates(self, place: tuple[Array, Array]) -> Array:
         """Return what `to_frame` does."""
         point, tangent_vector = place
         inverse = self._at(point).inverse
-        return _congruence(inverse, tangent_vector) + _skew(tangent_vector)
-
-    def _inside(self, point: Array) -> Array:
-        """Return W, with S raised where its smallest eigenvalue is below the rounding error of W."""
-        identity, size = identity_like(point), float(array_namespace(point).linalg.matrix_norm(point, ord=1))
-        rounding = self.shape[0] ** 0.5 * machine_epsilon(point) * (size + 1)
-        with suppress(OutsideManifoldError):
-            if frobenius_norm(self._at(point).inverse) ** -2 > rounding:  # the smallest eigenvalue is no smaller
-                return point
-        S = identity - _symmetric(point)
-        if cholesky(S - rounding * identity) is not None:
-            return point
-        return point - (rounding - min(_smallest(S), 0.0)) * identity
-
-
-class _Factor:
-    """S and the Cholesky factor L, S = L Lᵀ, at one point."""
-
-    def __init__(self, point: Array) -> None:
-        if not all_finite(point):
-            raise InvalidArrayError("the point holds NaN or infinity", "it has no geometry", "Find the step that made it")
-        self.symmetric = identity_like(point) - _symmetric(point)
-        factor = cholesky(self.symmetric)
-        if factor is None:
-            raise OutsideManifoldError(
-                f"smallest eigenvalue of sym(I − W) = {_smallest(self.symmetric):.3g}",
-                "the point is not monotone: stability is not guaranteed there",
-                "Start from `nearest(W)`, the nearest point inside, or from weights of spectral norm below 1",
-            )
-        self.value = factor
-
-    @cached_property
-    def inverse(self) -> Array:
-        return triangular_inverse(self.value)
-
-
-def _smallest(symmetric: Array) -> float:
-    return float(array_namespace(symmetric).linalg.eigvalsh(symmetric)[0])
+        return _congruence(inverse, tangent_vector) + skew_part(tangent_vector)
 
 
 def _near(changes: Array) -> bool:
     """Tell whether I + M has small eigenvalues that do not drown in the rounding of its large ones, given those of M."""
     return float(changes[0]) + 1 > NEAR * (float(changes[-1]) + 1)
-
-
-def _symmetric(matrix: Array) -> Array:
-    return (matrix + matrix.T) / 2
-
-
-def _skew(matrix: Array) -> Array:
-    return (matrix - matrix.T) / 2
 
 
 def _congruence(transform: Array, matrix: Array) -> Array:
@@ -323,9 +225,9 @@ def _congruence(transform: Array, matrix: Array) -> Array:
     S may be so large that the rounding error of a product exceeds K by orders of magnitude. The metric on K is Euclidean: a
     skew error would count in full.
     """
-    return _symmetric(chain(transform, _symmetric(matrix), transform.T))
+    return symmetric_part(chain(transform, symmetric_part(matrix), transform.T))
 
 
 def _combined(basis: Array, weights: Array) -> Array:
     """Return Q diag(w) Qᵀ, symmetric to the last bit."""
-    return _symmetric((basis * weights) @ basis.T)
+    return symmetric_part((basis * weights) @ basis.T)

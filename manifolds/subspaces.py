@@ -1,12 +1,14 @@
 """Linear subspaces of matrices, each given by its orthogonal projection: masks, symmetric weights, tied weights."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from manifolds.arrays import Array
 from manifolds.errors import InvalidArrayError
@@ -94,6 +96,36 @@ def toeplitz(n: int) -> Subspace:
 def circulant(n: int) -> Subspace:
     """Return the n×n matrices whose entries depend on i − j modulo n: circular convolutions."""
     return tied(np.subtract.outer(np.arange(n), np.arange(n)) % n)
+
+
+def equivariant(*permutations: Sequence[int]) -> Subspace:
+    """Return the matrices that commute with permutations of the units: W[p(i), p(j)] = W[i, j] for each p.
+
+    Parameters
+    ----------
+    permutations
+        Each lists p(0), …, p(n − 1).
+
+    Raises
+    ------
+    InvalidArrayError
+        Without a permutation, and for lists that are not permutations of the same n units.
+    """
+    orders = [np.asarray(permutation) for permutation in permutations]
+    size = orders[0].size if orders else 0
+    if not orders or any(sorted(order.reshape(-1).tolist()) != list(range(size)) for order in orders):
+        raise InvalidArrayError(
+            f"{len(orders)} permutations of lengths {[order.size for order in orders]}",
+            "each has to contain the numbers 0 to n − 1 once",
+            "Pass at least one permutation, all of the same units",
+        )
+    entries = np.arange(size**2).reshape(size, size)
+    images = np.concatenate([entries[np.ix_(order, order)].reshape(-1) for order in orders])
+    links = coo_array((np.ones(images.size), (np.tile(entries.reshape(-1), len(orders)), images)))
+    labels = connected_components(links, directed=False)[1]
+    return replace(
+        tied(labels.reshape(size, size)), name=f"{size}×{size} matrices that commute with {len(orders)} permutations"
+    )
 
 
 def _masked(placed: "_Placed", matrix: Array) -> Array:

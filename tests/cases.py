@@ -21,8 +21,10 @@ from manifolds import (
     SignedLog,
     Subspace,
     SubspaceManifold,
+    SymmetricMonotoneManifold,
     WeightManifold,
     circulant,
+    equivariant,
     left_invariant,
     mask,
     right_invariant,
@@ -105,6 +107,10 @@ def _monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
     return MonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
 
 
+def _symmetric_monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return SymmetricMonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
+
+
 def blocks(n: int = N) -> np.ndarray:
     """Return the mask of two blocks on the diagonal."""
     side = np.arange(n) < n // 2
@@ -118,6 +124,7 @@ SUBSPACES: dict[str, Subspace] = {
     "symmetric": symmetric(N),
     "toeplitz": toeplitz(N),
     "circulant": circulant(N),
+    "equivariant": equivariant([1, 0, 3, 2]),
     "tied blocks": tied(np.where(blocks(), np.arange(N) % 2, -1)),
 }
 """Subspaces of every kind."""
@@ -147,6 +154,11 @@ GEODESIC: dict[str, Callable[..., Any]] = {
     "monotone": _monotone,
     "circulant in monotone": partial(_subspace, "circulant", "monotone"),
     "blocks in monotone": partial(_subspace, "blocks", "monotone"),
+    "symmetric monotone": _symmetric_monotone,
+    **{
+        f"{subspace} in symmetric monotone": partial(_subspace, subspace, "symmetric monotone")
+        for subspace in ("symmetric", "circulant", "blocks", "equivariant")
+    },
 }
 """Those that offer one retraction, the geodesic."""
 

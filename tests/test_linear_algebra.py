@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from manifolds import linear_algebra
-from manifolds.linear_algebra import chain, inverse, solve
+from manifolds.linear_algebra import chain, inverse, orthogonal_factor, power_series, solve
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -39,3 +39,22 @@ def test_a_solution_is_corrected_where_elimination_would_be_more_exact(smallest,
     assert shapes.count((n, n)) == products
     rounding = np.finfo(float).eps * np.linalg.norm(matrix) * np.linalg.norm(solution)
     assert np.linalg.norm(matrix @ found - right_hand_side) < 2 * rounding
+
+
+def test_a_power_series_is_the_sum_of_its_terms(generator):
+    matrix = generator.standard_normal((5, 5)) / 3
+    for terms in range(1, 11):
+        coefficients = list(generator.standard_normal(terms))
+        expected = sum(c * np.linalg.matrix_power(matrix, k) for k, c in enumerate(coefficients, start=1))
+        np.testing.assert_allclose(power_series(matrix, coefficients), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-3, 0.2, 3.0])
+def test_the_orthogonal_factor_is_that_of_the_polar_decomposition(size, dtype, generator):
+    turn = np.linalg.qr(generator.standard_normal((6, 6)))[0]
+    root = generator.standard_normal((6, 6))
+    matrix = (turn @ (np.eye(6) + size * root @ root.T / 20)).astype(dtype)
+    found = orthogonal_factor(matrix)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, turn, atol=50 * np.finfo(dtype).eps)
