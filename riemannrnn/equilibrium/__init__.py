@@ -4,6 +4,7 @@ from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.autodiff import differentiable_fixed_points
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, solve_fixed_points
+from riemannrnn.equilibrium.flow import Flow
 from riemannrnn.equilibrium.implicit import Implicit, LinearSolution
 from riemannrnn.equilibrium.iteration import Iteration, Solver
 from riemannrnn.equilibrium.monotone import PeacemanRachford
@@ -17,6 +18,7 @@ __all__ = [
     "Automatic",
     "FixedPointError",
     "FixedPoints",
+    "Flow",
     "Implicit",
     "Iteration",
     "LinearSolution",
