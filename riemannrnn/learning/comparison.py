@@ -72,6 +72,8 @@ class Comparison(Summarised):
             other, lost = lower[0], int(lower[0].without_stable_fixed_point)
             fixed_points = f"{lost} stable fixed point{'' if lost == 1 else 's'} of the training and test stimuli"
             sentence += f" {other.contender.name} reaches {other.training_loss:.3f} but loses {fixed_points}."
+        if late := sum(entry.out_of_time for entry in there):
+            sentence += f" {late} used their seconds before their evaluations: another machine may rank them otherwise."
         return sentence
 
     def summary(self) -> dict[str, object]:

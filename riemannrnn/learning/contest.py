@@ -57,6 +57,7 @@ class Entry(Summarised):
     worst_abscissa: float = nan
     without_stable_fixed_point: float = nan
     stopped: str = ""
+    out_of_time: bool = field(default=False, repr=False)
     history: list["Accepted"] = field(default_factory=list, repr=False)
     weights: Point | None = field(default=None, repr=False)
 
@@ -89,7 +90,13 @@ class Entry(Summarised):
     def as_row(self) -> dict[str, object]:
         """Return everything but the history and the weights, for a table."""
         row: dict[str, object] = {"contender": self.contender.name}
-        row.update({name: value for name, value in vars(self).items() if name not in ("contender", "history", "weights")})
+        row.update(
+            {
+                name: value
+                for name, value in vars(self).items()
+                if name not in ("contender", "history", "weights", "out_of_time")
+            }
+        )
         return row
 
 
@@ -203,6 +210,7 @@ def run_contender(
         entry.stopped = f"Used its {budget} evaluations."
     except TimeUsedError:
         used = recorder.cost.evaluations.total
+        entry.out_of_time = True
         entry.stopped = f"Used its {max_seconds:g} seconds, after {used} of {budget} evaluations."
     except FAILURES as error:
         entry.stopped = f"{FAILED}{error}"
