@@ -5,8 +5,8 @@ import pytest
 
 from manifolds import (
     InvalidArrayError,
+    MonotoneManifold,
     SubspaceManifold,
-    SymmetricMonotoneManifold,
     circulant,
     equivariant,
     mask,
@@ -53,7 +53,7 @@ def isometry(request):
 @pytest.fixture(params=[1e-3, 0.5, 4.0])
 def step(request):
     """Return a manifold, a point, a tangent vector of some length, and another one."""
-    manifold = SymmetricMonotoneManifold(N, seed=3)
+    manifold = MonotoneManifold(N, seed=3)
     W = manifold.random_point()
     return manifold, W, request.param * manifold.random_tangent_vector(W), manifold.random_tangent_vector(W)
 
@@ -91,7 +91,7 @@ def test_isometries_keep_the_curvature(isometry, step):
 
 def test_descent_in_the_weights_and_in_the_resolvent_is_the_same_path(generator):
     """Of the cost ½ ‖A − A*‖², once as a function of W and once of A, where A takes the place of B."""
-    manifold = SymmetricMonotoneManifold(N, seed=1)
+    manifold = MonotoneManifold(N, seed=1)
     W, target = manifold.random_point(), generator.standard_normal((N, N))
     A = inverted(IDENTITY - W)
     for _ in range(20):
@@ -117,7 +117,7 @@ FIXED = {
 @pytest.mark.parametrize("name", FIXED)
 def test_what_isometries_fix_is_totally_geodesic_and_needs_no_solver(name, length, generator, monkeypatch):
     monkeypatch.setattr("manifolds.subspace.conjugate_gradient", lambda *arguments, **options: pytest.fail("solved"))
-    around, project = SymmetricMonotoneManifold(N, seed=0), FIXED[name].project
+    around, project = MonotoneManifold(N, seed=0), FIXED[name].project
     manifold = SubspaceManifold(around, FIXED[name])
     W = manifold.random_point()
     V, U = length * manifold.random_tangent_vector(W), manifold.random_tangent_vector(W)
