@@ -9,6 +9,7 @@ from manifolds import (
     SubspaceManifold,
     circulant,
     equivariant,
+    left_invariant,
     mask,
     symmetric,
 )
@@ -146,3 +147,22 @@ def test_equivariant_weights_commute_with_their_permutations(generator):
     for wrong in ((), ([0, 0],), ([0, 1], [0, 1, 2]), ([1, 2],)):
         with pytest.raises(InvalidArrayError, match="0 to n − 1 once"):
             equivariant(*wrong)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_what_isometries_fix_is_stable_by_construction(name, generator):
+    subspace = FIXED[name]
+    assert SubspaceManifold(MonotoneManifold(N), subspace).stable_by_construction
+    assert not SubspaceManifold(left_invariant(N), subspace).stable_by_construction
+    for _ in range(20):  # a mean over isometries of points near the edge
+        root = generator.standard_normal((N, 2))
+        skew = generator.standard_normal((N, N))
+        W = (1 - 1e-9) * IDENTITY - root @ root.T + skew - skew.T
+        assert np.linalg.eigvalsh(IDENTITY - (subspace.project(W) + subspace.project(W).T) / 2)[0] > 0
+
+
+@pytest.mark.parametrize(
+    "present", [~np.eye(N, dtype=bool), np.tri(N, dtype=bool), np.abs(np.subtract.outer(range(N), range(N))) < 2]
+)
+def test_other_masks_promise_no_stability(present):
+    assert not SubspaceManifold(MonotoneManifold(N), mask(present)).stable_by_construction

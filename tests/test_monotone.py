@@ -1,6 +1,7 @@
 """The symmetric space of monotone weights: each formula against its equation, a second derivation, or an exact special case."""
 
 import array_api_strict as strict
+import autograd.numpy as anp
 import numpy as np
 import pytest
 from cases import CALLS, short_vector
@@ -8,6 +9,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 from manifolds import InvalidArrayError, MetricManifold, MonotoneManifold, OutsideManifoldError, check_manifold
+from riemannrnn import Activation, solve_fixed_points
 
 LENGTHS = [1e-3, 0.9, 3.0]
 """Of steps by products and of steps by singular values."""
@@ -226,3 +228,20 @@ def test_points_and_steps_outside_are_refused():
 def test_nothing_is_nearest_to_weights_that_are_not_finite():
     with pytest.raises(InvalidArrayError, match="the weights holds NaN or infinity: no point is nearest"):
         MonotoneManifold(3).nearest(np.full((3, 3), np.nan))
+
+
+def test_scaled_rates_have_slopes_at_most_one_and_the_same_metric(generator):
+    """With slopes in [0, D], S is the symmetric part of D⁻¹ − W; s = D^−½ r has weights D^½ W D^½ and slopes in [0, 1]."""
+    slopes = np.array([0.3, 1.0, 4.0])
+    root = np.sqrt(slopes)
+    manifold, x = MonotoneManifold(3, seed=0), generator.standard_normal((5, 3))
+    scaled = manifold.random_point()
+    W = scaled / np.outer(root, root)
+    steep = solve_fixed_points(W, x, Activation.from_function(lambda z: slopes * anp.tanh(z)), tolerance=1e-12)
+    gentle = Activation.from_function(lambda z: slopes * anp.tanh(z / root) / root)
+    np.testing.assert_allclose(
+        steep.rates, root * solve_fixed_points(scaled, root * x, gentle, tolerance=1e-12).rates, atol=1e-10
+    )
+    inverse, V = np.linalg.inv(sym(np.diag(1 / slopes) - W)), generator.standard_normal((3, 3))
+    expected = np.trace(inverse @ V @ inverse @ V.T)
+    assert manifold.norm(scaled, V * np.outer(root, root)) ** 2 == pytest.approx(expected, rel=1e-12)
