@@ -118,7 +118,7 @@ assert np.isclose(plane.dist(spiral(z), spiral(other)), 2**0.5 * half_plane, rto
 # same number in both panels.
 
 RADIUS = 0.35
-centres = [0.5 + 0.6j, 0.5 - 0.6j, 1.0 + 0.0j, 1.7 + 1.1j, 1.0 - 1.35j, 2.1 - 0.6j, 0.35 + 1.2j]
+centres = [0.5 + 0.6j, 0.5 - 0.6j, 1.15 - 0.15j, 1.7 + 1.35j, 1.0 - 1.35j, 2.1 - 0.6j, 0.3 + 0.35j]
 lines = [(1.0 + 0.0j, 0.0), (1.0 + 0.0j, 90.0), (1.0 + 0.5j, 0.0), (0.55 + 1.0j, 90.0), (0.5 - 1.1j, 90.0)]
 """A point of each geodesic, and the angle of its direction from the x axis."""
 
@@ -139,7 +139,7 @@ def geodesic(point, slope, times):
 
 around, dotted = np.linspace(0, 2 * np.pi, 73), np.linspace(0, 2 * np.pi, 9)[:-1]
 along, beads = np.linspace(-9, 9, 361), np.linspace(-6, 6, 25)
-figure, axes = plt.subplots(1, 2, figsize=(6.4, 4.2), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.4, 4.6), sharey=True, layout="constrained")
 figure.suptitle("Two neurons: inversion maps geodesics to geodesics, and balls to balls of the same size", fontsize=9)
 colours = plt.colormaps["tab10"].colors
 for (point, degrees), colour in zip(lines, colours, strict=False):
@@ -154,12 +154,12 @@ for count, centre in enumerate(centres, 1):
     drawn, again = ball(centre, around), ball(1 / centre, dotted)
     for ax, outline in zip(axes, (drawn, 1 / drawn), strict=True):
         ax.fill(outline.real, outline.imag, fc="0.85", ec="black", lw=0.8)
-        corner = outline.real.max() + 1j * outline.imag.max()
-        ax.text(corner.real, corner.imag, f"{count}", ha="center", va="center")
+        beside = (outline.real.max(), outline[0].imag)
+        ax.annotate(f"{count}", beside, xytext=(3, 0), textcoords="offset points", va="center")
     axes[1].plot(again.real, again.imag, "o", color="black", ms=1.8)
 for ax, title in zip(axes, ("B = I − W", "B⁻¹ = A, the resolvent"), strict=True):
     ax.axvspan(-0.25, 0, color="0.6", lw=0)
-    ax.set(xlim=(-0.1, 3.0), ylim=(-1.9, 1.9), aspect="equal", xlabel="x, the part along I", title=title)
+    ax.set(xlim=(-0.1, 3.0), ylim=(-2.1, 2.1), aspect="equal", xlabel="x, the part along I", title=title)
 axes[0].set_ylabel("y, the part along J")
 plt.show()
 
