@@ -177,6 +177,10 @@ def train(
         raise ValueError(
             f"rule {name!r} moves a matrix of weights, not the factors of one; pass MetricRule(FixedRank(n, n, k)) as the rule"
         )
+    if record is not None and checkpoints is not None and not isinstance(record, Recorder):
+        raise TypeError(
+            f"record = {record!r} has no state for checkpoints; derive its class from riemannrnn.learning.history.Recorder"
+        )
     stepper = make_rule(name, network.n_units, manifold)
     parameterization = as_parameterization(getattr(stepper, "manifold", None), network.activation)
     promised = parameterization.stable_by_construction
