@@ -20,7 +20,7 @@ class Recorder(Protocol):
     """Records W along learning, such as `riemannrnn.analysis.PathRecorder`. Derive from it to have the defaults."""
 
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
-        """Look at W, at which learning is after so many steps, and the loss there."""
+        """Look at W after this number of steps, and the loss there."""
 
     def state(self) -> Mapping[str, Any] | None:
         """Return the state for a checkpoint: numbers, strings, None and arrays, none of which changes later. Default: None."""
