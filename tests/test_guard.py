@@ -10,10 +10,13 @@ from runs import DIGITS, NETWORK, N, check_same, fold, run
 
 from manifolds import (
     Identity,
+    MonotoneManifold,
     PullbackManifold,
     Resolvent,
     SubspaceManifold,
+    circulant,
     mask,
+    symmetric,
 )
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.equilibrium.certificate import abscissa_bound
@@ -161,10 +164,21 @@ def test_the_edge_of_a_manifold_shortens_the_step():
     assert history.guard_actions == len(history.guard_reasons)
 
 
+@pytest.mark.filterwarnings("ignore:The training loss has not fallen")
+def test_a_step_that_meets_the_edge_at_every_length_is_not_taken():
+    history = run(rule="dW2", learning_rate=300.0, guard=StabilityGuard(halvings=1))
+    assert history.stopped.startswith("All 2 epochs done.")
+    assert not history.failed
+    assert history.shortened[0] == history.step_length[0] == 0
+    assert history.guard_reasons[0].startswith("Step 1: exit time t* = ")
+
+
 def test_a_guard_does_not_hide_a_manifold_without_geodesics():
     manifold = SubspaceManifold(PullbackManifold(Resolvent(), N), mask(np.arange(N * N).reshape(N, N) % 5 > 0))
     start = manifold.subspace.project(NETWORK.initial_weights(0.3))
-    assert "not totally geodesic" in run(weights=start, rule=MetricRule(manifold)).stopped
+    history = run(weights=start, rule=MetricRule(manifold))
+    assert "not totally geodesic" in history.stopped
+    assert history.failed
 
 
 def test_euclidean_adam_keeps_its_fixed_points_under_a_guard():
@@ -257,6 +271,19 @@ def test_a_guard_may_be_given():
     strict, usual = (run(guard=guard, learning_rate=3.0, rule="dW1") for guard in (StabilityGuard(0.6), True))
     assert max(value for value in strict.abscissa if value == value) < -0.6  # noqa: PLR0124  # NaN where no step was taken
     assert strict.guard_actions > usual.guard_actions
+
+
+@pytest.mark.parametrize("subspace", [symmetric(N), circulant(N)])
+def test_a_subspace_promises_what_the_manifold_around_it_does(subspace):
+    assert not SubspaceManifold(PullbackManifold(Identity(), N), subspace).stable_by_construction
+    manifold = SubspaceManifold(MonotoneManifold(N), subspace)
+    start = subspace.project(NETWORK.initial_weights(0.3))
+    history = run(weights=start, rule=MetricRule(manifold), learning_rate=1.0)
+    assert np.all(np.isnan(history.abscissa)), "no guard looked"
+    assert history.loss_fell
+    assert np.all(NETWORK.fixed_points(history.weights, DIGITS.stimuli).stability() < 0)
+    with pytest.raises(ValueError, match="slope"):
+        run(RateNetwork(N, 64, 10, "power-law", seed=0), weights=start, rule=MetricRule(manifold))
 
 
 def test_promised_stability_needs_no_guard():

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from array_api_compat import array_namespace
 
-from manifolds import Array, ManifoldError, Point
+from manifolds import Array, ManifoldError, NoGeodesicError, OutsideManifoldError, Point
 from riemannrnn.equilibrium.certificate import not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
@@ -72,6 +72,8 @@ class _LostError(Exception):
 class StabilityGuard:
     """Accepts a step if the stimuli of its batch have fixed points at its end, stable ones with a margin; else halves it.
 
+    A step over the edge of the manifold is halved, too. If the last halving still fails, the step is not taken.
+
     Stability is first certified by one symmetric eigenvalue problem, `abscissa_bound`; where that does not suffice, all stimuli
     are surveyed. Shorter steps are tried on those that a longer one lost, before the others.
 
@@ -113,6 +115,13 @@ class StabilityGuard:
             The cost of the batch, and what is known at the point.
         point, velocity
             Where the step begins, and its tangent vector.
+
+        Raises
+        ------
+        NoGeodesicError
+            If the manifold does not know the path that the rule takes.
+        ManifoldError
+            If a step of every length fails, for another reason than the edge of the manifold.
         """
         everyone = array_namespace(cost.drive).nonzero(evaluation.fixed_points.converged)[0]
         reason, suspects = "", None
@@ -125,6 +134,10 @@ class StabilityGuard:
                 if suspects is not None:  # while one of them is lost, the others need not be looked at
                     self._arrive(cost, evaluation, weights, suspects)
                 fixed_points, abscissa = self._arrive(cost, evaluation, weights, everyone)
+            except NoGeodesicError:
+                raise  # no length helps: the manifold has no path
+            except OutsideManifoldError as error:
+                reason = reason or str(error)
             except ManifoldError as error:
                 if halving == self.halvings:
                     raise  # no length helps: the fault is not that of the step
