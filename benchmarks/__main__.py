@@ -1,5 +1,6 @@
 """`make bench`: how fast steps and learning are, beside their matrix products, the peers and the released method."""
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -214,11 +215,11 @@ def conditioning(
 
 
 @app.command()
-def metrics(seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
-    """Run conjugate gradients on the digits under four metrics, from the same starts, and draw the losses."""
-    settings = [(metric, seed) for seed in range(seeds) for metric in changed.RETRACTIONS]
-    for metric, seed in track(settings, "metrics", console=console):
-        records.write("metrics", [changed.learn(metric, seed, changed.digits(seed))], output)
+def metrics(metric: Names = None, solver: Names = None, seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
+    """Run solvers of pymanopt on the digits from the same starts, and draw conjugate gradients under four metrics."""
+    each = product(range(seeds), metric or changed.SHOWN, solver or [changed.USUAL])
+    for seed, name, by in track(list(each), "metrics", console=console):
+        records.write("metrics", [changed.learn(name, by, seed, changed.digits(seed))], output)
     if record := records.read("metrics", output):
         draw_metrics(record["rows"], output / "metrics.png")
 

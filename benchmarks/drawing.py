@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.conditioning import METRICS
 from benchmarks.contest import OURS
 from benchmarks.growth import BATCH, NETWORK, curves, exponent
-from benchmarks.metrics import BUDGET, by_metric, loss_at, median_curve
+from benchmarks.metrics import BUDGET, loss_at, median_curve, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
 from riemannrnn.plots.comparison import scale_losses
@@ -141,7 +141,7 @@ def draw_metrics(rows: list[Row], path: Path) -> None:
     figure.get_layout_engine().set(w_pad=0.1)
     axes = figure.add_subplot()
     counts = range(1, BUDGET + 1)
-    for style, (metric, runs) in zip(STYLES, by_metric(rows).items(), strict=False):
+    for style, (metric, runs) in zip(STYLES, shown(rows).items(), strict=False):
         colour = GEOMETRY_COLOURS.get(metric) or GEOMETRY_COLOURS[f"{metric}/geodesic"]
         for run in runs:
             axes.step(counts, [loss_at(run, count) for count in counts], where="post", color=colour, lw=0.8, alpha=0.5)

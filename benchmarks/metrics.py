@@ -1,4 +1,4 @@
-"""Change only the metric: conjugate gradients on the digits, from the same start and with the same number of evaluations."""
+"""Change only the metric: line searches on the digits, from the same start and with the same number of evaluations."""
 
 import statistics
 from math import inf
@@ -7,12 +7,16 @@ from benchmarks.records import Row
 from riemannrnn.cli.compare import digits_task
 from riemannrnn.learning import compare
 from riemannrnn.learning.contenders import Contender
+from riemannrnn.learning.geometries import GEOMETRIES
 from riemannrnn.learning.task import Task
 
-RETRACTIONS = {"euclidean": "additive", "resolvent": "geodesic", "left-invariant": "geodesic", "monotone": "geodesic"}
-"""The metrics, each with the retraction by which it is compared."""
+SHOWN = ("euclidean", "resolvent", "left-invariant", "monotone")
+"""The metrics of the figure and of the README's table."""
 
-UNITS, TRAINING, RADIUS, BUDGET, SEEDS = 100, 500, 0.5, 40, 6
+USUAL = "conjugate-gradient"
+"""The solver of that figure and that table."""
+
+UNITS, TRAINING, RADIUS, BUDGET, SEEDS = 100, 500, 0.5, 40, 10
 
 
 def digits(seed: int, units: int = UNITS, training: int = TRAINING) -> Task:
@@ -20,18 +24,20 @@ def digits(seed: int, units: int = UNITS, training: int = TRAINING) -> Task:
     return digits_task(units, RADIUS, "tanh", training, seed, "float64")
 
 
-def learn(metric: str, seed: int, task: Task, budget: int = BUDGET) -> Row:
-    """Run conjugate gradients under a metric and return its curve and how it ended.
+def learn(metric: str, solver: str, seed: int, task: Task, budget: int = BUDGET) -> Row:
+    """Run a solver of pymanopt under a metric, with its usual retraction, and return the curve and how it ended.
 
     The training stimuli have to keep a stable fixed point, as `riemannrnn compare` asks by default. `unstable` counts training
     and test stimuli without a stable fixed point at the last accepted weights. The run has no time limit, because with a time
     limit the result would depend on the machine.
     """
-    contender = Contender(metric, RETRACTIONS[metric], "conjugate-gradient")
+    contender = Contender(metric, GEOMETRIES[metric].retractions[0], solver)
     (entry,) = compare(task, [contender], budget, max_seconds=inf).entries
     return {
         "metric": metric,
+        "solver": solver,
         "seed": seed,
+        "seconds": entry.seconds,
         "loss": entry.training_loss,
         "accuracy": entry.test_accuracy,
         "unstable": entry.without_stable_fixed_point,
@@ -40,9 +46,15 @@ def learn(metric: str, seed: int, task: Task, budget: int = BUDGET) -> Row:
     }
 
 
-def by_metric(rows: list[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each metric, in the order in which the metrics were first measured."""
-    return {metric: [row for row in rows if row["metric"] == metric] for metric in dict.fromkeys(row["metric"] for row in rows)}
+def by_metric(rows: list[Row], solver: str = USUAL) -> dict[str, list[Row]]:
+    """Return the rows of each metric under a solver, in the order in which the metrics were first measured."""
+    metrics = dict.fromkeys(row["metric"] for row in rows)
+    return {metric: [row for row in rows if (row["metric"], row["solver"]) == (metric, solver)] for metric in metrics}
+
+
+def shown(rows: list[Row]) -> dict[str, list[Row]]:
+    """Return the rows of the figure, by metric."""
+    return {metric: runs for metric, runs in by_metric(rows).items() if metric in SHOWN}
 
 
 def loss_at(row: Row, evaluations: int) -> float:

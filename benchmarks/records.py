@@ -25,7 +25,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
-    "metrics": ("metric", "seed"),
+    "metrics": ("metric", "solver", "seed"),
     "default": ("seed",),
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),

@@ -2,7 +2,7 @@
 
 import re
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from benchmarks.conditioning import METRICS
 from benchmarks.contest import OUR_PICARD, OURS
 from benchmarks.growth import curves, exponent
 from benchmarks.learning import BY_DEFAULT, EXACT, MARKS, PATIENCE
-from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric
+from benchmarks.markdown import Record, figure, measured, processors, spread, table
+from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
 from benchmarks.steps import LIMIT
@@ -21,8 +22,6 @@ from benchmarks.training import MANIFOLDS, OPTIMISERS
 ROOT = Path(__file__).parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 OPENING, CLOSING = "<!-- benchmarks -->", "<!-- /benchmarks -->"
-
-Record = dict[str, Any]
 
 
 def with_section(text: str, section: str) -> str:
@@ -70,16 +69,27 @@ def metrics(record: Record) -> str:
     )
     rows = [
         [metric, spread(runs, "loss", ".2f"), spread(runs, "accuracy", ".1%"), spread(runs, "unstable", ".0f")]
-        for metric, runs in by_metric(record["rows"]).items()
+        for metric, runs in shown(record["rows"]).items()
     ]
     headings = ["metric", "training loss", "test accuracy", "stimuli without a stable fixed point"]
     return f"{measured(words, record)}\n\n{table(headings, rows)}"
 
 
-def spread(runs: list[Row], key: str, form: str) -> str:
-    """Return the least, the largest and the median value of a figure over runs."""
-    values = [row[key] for row in runs]
-    return f"{min(values):{form}} to {max(values):{form}} ({statistics.median(values):{form}})"
+def every_metric(record: Record) -> str:
+    """Return mean test accuracies and lost stimuli of every metric and solver that were measured."""
+    rows, seeds = record["rows"], len({row["seed"] for row in record["rows"]})
+    solvers = list(dict.fromkeys(row["solver"] for row in rows))
+    words = f"The same digits and {BUDGET} evaluations, {seeds} seeds: mean test accuracy, and how many seeds lost stimuli"
+    runs = {solver: by_metric(rows, solver) for solver in solvers}
+    cells = [[metric, *(mean_and_lost(runs[solver][metric]) for solver in solvers)] for metric in runs[solvers[0]]]
+    return f"{measured(words, record)}\n\n{table(['manifold', *solvers], cells)}"
+
+
+def mean_and_lost(runs: list[Row]) -> str:
+    """Return the mean test accuracy of runs, and how many of them ended with stimuli without a stable fixed point."""
+    if not runs:
+        return "–"
+    return f"{statistics.fmean(row['accuracy'] for row in runs):.1%}, {sum(row['unstable'] > 0 for row in runs)}"
 
 
 def peers(record: Record) -> str:
@@ -111,11 +121,6 @@ def peers_row(rows: list[Row]) -> list[str]:
         figure(named.get(OUR_PICARD, {}), "ratio", ".2f"),
         f"{len(missing)} of {len(others)}",
     ]
-
-
-def figure(row: Row, key: str, form: str) -> str:
-    """Return a number; "misses" where there is none."""
-    return format(row[key], form) if key in row else "misses"
 
 
 def products(record: Record) -> str:
@@ -284,13 +289,6 @@ def rates(record: Record) -> str:
     return f"{measured(words, record)}\n\n{table(['manifold', *optimisers], rows)}"
 
 
-def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table."""
-    heading = list(headings)
-    lines = [heading, ["---"] * len(heading), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
 def descent(row: Row | None) -> str:
     """Return the steps and the rate of a setting."""
     if row is None:
@@ -298,25 +296,8 @@ def descent(row: Row | None) -> str:
     return f"{row['steps']:,} (rate {row['rate']:.3g})" if row["steps"] else "not reached"
 
 
-def processors(rows: list[Row], record: Record) -> str:
-    """Return on what rows were measured: seconds on one processor do not compare with those on another."""
-    return " and ".join(sorted({row.get("processor", record["machine"]["processor"]) for row in rows}))
-
-
-def measured(words: str, record: Record, *, versions: bool = False) -> str:
-    """Return a heading that says when and on what the figures under it were measured, and with which versions."""
-    machine = record["machine"]
-    days = sorted({row["date"] for row in record["rows"]})
-    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    where = processors(record["rows"], record)
-    if versions:
-        packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if name != "riemannrnn")
-        where += f", {machine['cores']} cores, Python {machine['python']}, {packages}"
-    return f"**{words}** ({when}; {where}):"
-
-
 WRITERS: dict[str, Callable[[Record], str]] = {
-    "metrics": metrics,
+    "metrics": lambda record: f"{metrics(record)}\n\n{every_metric(record)}",
     "peers": peers,
     "products": products,
     "released": released,

@@ -26,7 +26,6 @@ from manifolds.signed_log import SignedLog
 from manifolds.slopes import CheckReport, CheckResult
 from manifolds.subspace import SubspaceManifold
 from manifolds.subspaces import Subspace, circulant, equivariant, mask, symmetric, tied, toeplitz, zero_diagonal
-from manifolds.symmetric_monotone import SymmetricMonotoneManifold
 
 __all__ = [
     "Array",
@@ -57,7 +56,6 @@ __all__ = [
     "SingularPointError",
     "Subspace",
     "SubspaceManifold",
-    "SymmetricMonotoneManifold",
     "WeightManifold",
     "check_chart",
     "check_manifold",

@@ -58,6 +58,16 @@ def all_finite(point: Point) -> bool:
     return all(bool(array_namespace(a).all(array_namespace(a).isfinite(a))) for a in arrays_of(point))
 
 
+def symmetric_part(matrix: Array) -> Array:
+    """Return (M + Mᵀ) / 2."""
+    return (matrix + matrix.T) / 2
+
+
+def skew_part(matrix: Array) -> Array:
+    """Return (M − Mᵀ) / 2."""
+    return (matrix - matrix.T) / 2
+
+
 def machine_epsilon(a: Array) -> float:
     """Return the relative spacing of the floating-point numbers of the dtype of `a`."""
     return float(array_namespace(a).finfo(a.dtype).eps)

@@ -7,10 +7,9 @@ from functools import cached_property
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, machine_epsilon
+from manifolds.arrays import Array, all_finite, frobenius_norm, machine_epsilon, symmetric_part
 from manifolds.errors import OutsideManifoldError
 from manifolds.linear_algebra import chain, inverse, power_series
-from manifolds.monotone_set import symmetric_part
 
 MOST_TERMS = 20
 """Terms of a series: as many as double precision resolves for singular values up to 1."""
@@ -105,12 +104,12 @@ def half_sech(gram: Array) -> Array:
     return power_series(gram, resolved(SECH, gram))
 
 
-def as_symmetric_as(model: Array, matrix: Array) -> Array:
-    """Return a matrix that is symmetric but for rounding where the model is symmetric, and make it symmetric there.
+def as_symmetric_as(matrix: Array, *models: Array) -> Array:
+    """Return a matrix that is symmetric but for rounding where all the models are symmetric, and make it symmetric there.
 
     A long step in a direction where S grows would multiply a skew rounding error by the same factor.
     """
-    return symmetric_part(matrix) if is_symmetric(model) else matrix
+    return symmetric_part(matrix) if all(map(is_symmetric, models)) else matrix
 
 
 def is_symmetric(matrix: Array) -> bool:

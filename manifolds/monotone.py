@@ -1,37 +1,43 @@
-"""Weights that are stable by construction: the symmetric part of I − W is positive definite, at every point of every path."""
+"""Weights that are stable by construction, as a symmetric space: its metric is the same for W and for (I − W)⁻¹."""
 
 from collections.abc import Callable
-from math import hypot, log
 from typing import final
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, inner
-from manifolds.base import squared_area
-from manifolds.errors import InvalidArrayError, OutsideManifoldError
-from manifolds.linear_algebra import chain, exponential_series
-from manifolds.monotone_set import MonotoneSet, skew_part, symmetric_part
-
-NEAR = 0.05
-"""Logarithms of S are taken by eigenvalues whose smallest ratio exceeds this, and else by singular values of its factors."""
+from manifolds.arguments import check_finite
+from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, skew_part
+from manifolds.base import WeightManifold, squared_area
+from manifolds.cholesky_factor import CholeskyFactor, raised, rounded_inside
+from manifolds.errors import InvalidArrayError
+from manifolds.hyperbolic import FrameStep, as_symmetric_as, half_sech, half_tanh, representable, short_gram
+from manifolds.linear_algebra import chain, inverse, orthogonal_factor, solve
 
 
 @final
-class MonotoneManifold(MonotoneSet):
-    """The matrices W for which S, the symmetric part of I − W = S + K, is positive definite.
+class MonotoneManifold(WeightManifold):
+    """The matrices W for which S, the symmetric part of B = I − W = S + K, is positive definite, as a symmetric space.
 
     If f is non-decreasing with slope at most 1, then at each of these W every stimulus has exactly one fixed point
     r = f(W r + x), and it is exponentially stable: −I + G W is Hurwitz for all gains in [0, 1].
 
-    The metric is affine-invariant on S and Euclidean on the skew part K; with V = V_s + V_k, symmetric and skew,
+    The metric is
 
-        g_W(U, V) = tr(S⁻¹ U_s S⁻¹ V_s) + ⟨U_k, V_k⟩,    grad = S ∇_s S + ∇_k.
+        g_W(U, V) = tr(S⁻¹ U S⁻¹ Vᵀ),    grad = S ∇ S.
 
-    It is complete and of non-positive curvature: the edge is infinitely far away, no step of any length leaves, and any two
-    points are joined by exactly one geodesic. The retraction is the exponential map, the transport is parallel along that
-    geodesic. Everything is computed in the frame of the Cholesky factor, S = L Lᵀ: steps of length up to 1 cost a factor and a
-    few products, longer ones and logarithms a symmetric eigenvalue problem.
+    Its isometries are the congruences B ↦ Q B Qᵀ, the shifts of B by a skew matrix, transposition, and the inversion B ↦ B⁻¹:
+    gradient descent in W and in A = (I − W)⁻¹ follow the same path. The space is O(n, n) / (O(n) × O(n)). It is complete and of
+    non-positive curvature: the edge is infinitely far away, no step of any length leaves, and any two points are joined by
+    exactly one geodesic. The retraction is the exponential map, the transport is parallel along that geodesic.
+
+    Everything is computed in the frame of the Cholesky factor, S = L Lᵀ. With the singular values of the change of B in the
+    frame, X = −L⁻¹ V L⁻ᵀ = U Σ Rᵀ, and T = U tanh(Σ/2) Rᵀ,
+
+        exp_W(V) = W − 2 L T (I − T)⁻¹ Lᵀ,    dist = ‖Σ‖.
+
+    Where all singular values are at most 1 or so, a step is a few products and one solve; elsewhere it is a singular value
+    decomposition. Steps between near points are carried by products too.
 
     Parameters
     ----------
@@ -49,8 +55,9 @@ class MonotoneManifold(MonotoneSet):
 
     References
     ----------
-    Winston and Kolter, *Monotone operator equilibrium networks*, NeurIPS 2020 (the set); Pennec, Fillard and Ayache,
-    International Journal of Computer Vision 66(1), 2006 (the metric on S).
+    Winston and Kolter, *Monotone operator equilibrium networks*, NeurIPS 2020 (the set); Siegel, *Symplectic geometry*,
+    American Journal of Mathematics 65(1), 1943 (the complex counterpart); Helgason, *Differential Geometry, Lie Groups, and
+    Symmetric Spaces*, 1978.
 
     Examples
     --------
@@ -62,172 +69,241 @@ class MonotoneManifold(MonotoneSet):
     1.0
     """
 
+    stable_by_construction = True
+
     def __init__(
         self, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
     ) -> None:
-        super().__init__("Monotone manifold", n, seed=seed, like=like, validate=validate)
+        n = int(n)
+        super().__init__(f"Monotone manifold of {n}×{n} matrices", (n, n), seed=seed, like=like, validate=validate)
+        self._at = PointCache(CholeskyFactor)
+        self._frame = PointCache(self._coordinates)  # a step is measured, taken and carried: its coordinates are wanted often
+
+    def nearest(self, weights: Array, margin: float = 0.05) -> Array:
+        """Return the point nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`.
+
+        The eigenvalues of S below the margin are raised to it; K stays (Higham, Linear Algebra and its Applications 103, 1988).
+
+        Raises
+        ------
+        InvalidArrayError
+            For weights of another shape or dtype, or that are not finite.
+        """
+        self.check(weights)
+        check_finite("the weights", weights, "no point is nearest to them")
+        return raised(weights, margin)
+
+    def random_point(self) -> Array:
+        """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""
+        sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
+        return self.exp(array_namespace(sample).zeros_like(sample), sample)
+
+    def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return g_W(U, V), the Frobenius inner product in the frame."""
+        self.check(point, tangent_vector_a, tangent_vector_b)
+        return inner(self._frame((point, tangent_vector_a)), self._frame((point, tangent_vector_b)))
+
+    def sharp_factors(self, point: Array) -> tuple[Array, Array]:
+        """Return S and S: the gradient is S ∇ S."""
+        self.check(point)
+        xp, S = array_namespace(point), self._at(point).symmetric
+        return xp.asarray(S, copy=True), xp.asarray(S, copy=True)
+
+    def to_frame(self, point: Array, tangent_vector: Array) -> Array:
+        """Return L⁻¹ V L⁻ᵀ, coordinates in which the metric at W is Euclidean, shape (n, n).
+
+        Momentum and moments of gradients may live in this frame, which moves along with the point.
+        """
+        self.check(point, tangent_vector)
+        return array_namespace(point).asarray(self._frame((point, tangent_vector)), copy=True)
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
-        """Return the tangent vector of given `to_frame`: L Z_s Lᵀ + Z_k."""
+        """Return the tangent vector of given `to_frame`: L Z Lᵀ."""
         self.check(point, coordinates)
-        L = self._at(point).value
-        tangent_vector = _congruence(L, coordinates) + skew_part(coordinates)
+        tangent_vector = _congruence(self._at(point).value, coordinates)
         self._frame.remember((point, tangent_vector), array_namespace(point).asarray(coordinates, copy=True))
         return tangent_vector
 
     def frame_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
-        """Return `to_frame` of the Riemannian gradient, Lᵀ ∇_s L + ∇_k, which takes products alone."""
+        """Return `to_frame` of the Riemannian gradient, Lᵀ ∇ L, which takes products alone."""
         self.check(point, euclidean_gradient)
-        L = self._at(point).value
-        return _congruence(L.T, euclidean_gradient) + skew_part(euclidean_gradient)
+        return _congruence(self._at(point).value.T, euclidean_gradient)
 
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
-        """Return grad = S ∇_s S + ∇_k, which takes products alone."""
+        """Return grad = S ∇ S."""
         self.check(point, euclidean_gradient)
-        S = self._at(point).symmetric
-        return _congruence(S, euclidean_gradient) + skew_part(euclidean_gradient)
+        return _congruence(self._at(point).symmetric, euclidean_gradient)
 
     def euclidean_to_riemannian_hessian(
         self, point: Array, euclidean_gradient: Array, euclidean_hessian: Array, tangent_vector: Array
     ) -> Array:
-        """Return Hess[V] = S H_s S + H_k − sym(V_s ∇_s S), where H, `euclidean_hessian`, is the Euclidean Hessian along V."""
+        """Return Hess[V] = S H S − ½ (Vᵀ ∇ S + S ∇ Vᵀ), where H, `euclidean_hessian`, is the Euclidean Hessian along V."""
         self.check(point, euclidean_gradient, euclidean_hessian, tangent_vector)
-        turn = chain(symmetric_part(tangent_vector), symmetric_part(euclidean_gradient), self._at(point).symmetric)
-        return self.euclidean_to_riemannian_gradient(point, euclidean_hessian) - symmetric_part(turn)
+        S, V = self._at(point).symmetric, tangent_vector
+        turn = chain(V.T, euclidean_gradient, S) + chain(S, euclidean_gradient, V.T)
+        return _congruence(S, euclidean_hessian) - turn / 2
+
+    def retraction(self, point: Array, tangent_vector: Array) -> Array:
+        """Return the exponential map, `exp`."""
+        return self.exp(point, tangent_vector)
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the W′ with S′ = L exp(−L⁻¹ V_s L⁻ᵀ) Lᵀ and K′ = K − V_k.
+        """Return the W′ with B′ = L (I + T) (I − T)⁻¹ Lᵀ + K.
 
         Where S′ would be singular in the dtype of the point, it is raised by the rounding error of W′, to stay inside.
 
         Raises
         ------
         OutsideManifoldError
-            If the largest eigenvalue of S′ exceeds the largest floating-point number.
+            If W′ exceeds the largest floating-point number.
         """
-        growth = self._growth(point, tangent_vector)
-        if frobenius_norm(growth) > 1:
+        change = self._change(point, tangent_vector)
+        gram = short_gram(change)
+        if gram is None:
             return self.geodesic(point, tangent_vector)(1.0)
-        L = self._at(point).value
-        turned = skew_part(point) + skew_part(tangent_vector)
-        return self._inside(symmetric_part(point) - _congruence(L, exponential_series(growth)) + turned)
+        T = half_tanh(change, gram)
+        relative = 2 * as_symmetric_as(solve(identity_like(point) - T, T), change)
+        return rounded_inside(point - _congruence(self._at(point).value, relative), self._at)
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
-        """Return t ↦ exp_W(t V), from one eigenvalue problem for all of its points; each raises as `exp` does."""
-        growth = self._growth(point, tangent_vector)
-        xp = array_namespace(point)
-        rates, basis = xp.linalg.eigh(growth)
-        L, start, identity = self._at(point).value, xp.asarray(point, copy=True), identity_like(point)
-        moved, turn = L @ basis, skew_part(tangent_vector)
-        room = log(float(xp.finfo(point.dtype).max)) - 4 * log(self.shape[0] + 1) - 2 * log(frobenius_norm(L) + 1)
+        """Return t ↦ exp_W(t V), from one singular value decomposition for all points; each raises as `exp` does."""
+        change = self._change(point, tangent_vector)
+        direction = FrameStep.along(change)
+        L, start = self._at(point).value, array_namespace(point).asarray(point, copy=True)
 
         def at(time: float) -> Array:
-            fastest, size = float(xp.max(time * rates)), float(xp.max(xp.abs(time * rates)))
-            if fastest > room:
-                raise OutsideManifoldError(
-                    f"a step that takes S by a factor exp({fastest:.3g})",
-                    "the geodesic goes on for ever, but no floating-point number is so large",
-                    "Shorten the step, for instance with a smaller learning rate",
-                )
-            if size <= 1:
-                symmetric = symmetric_part(start) - _combined(moved, xp.expm1(time * rates))
-            else:  # S′ itself: the difference from S would hide an S′ that is much smaller
-                symmetric = identity - _combined(moved, xp.exp(time * rates))
-            return self._inside(symmetric + (skew_part(start) + time * turn))
+            step = direction.at(time)
+            with np.errstate(all="ignore"):  # overflow is found by the check of the end
+                moved = _congruence(L, as_symmetric_as(step.relative_change(), change))
+                if float(array_namespace(start).max(step.sizes)) <= 1:
+                    end = start - moved
+                else:  # S′ itself: the difference from S would hide an S′ that is much smaller
+                    root = L @ step.inverse_denominator().T
+                    end = identity_like(start) - root @ root.T + skew_part(start) - skew_part(moved)
+            return rounded_inside(representable(end), self._at)
 
         return at
 
     def dist(self, point_a: Array, point_b: Array) -> float:
-        """Return √(‖log(L⁻¹ S′ L⁻ᵀ)‖² + ‖K′ − K‖²)."""
+        """Return ‖Σ‖, where sinh(Σ/2) are the singular values of ½ L⁻¹ (W′ − W) L′⁻ᵀ."""
         self.check(point_a, point_b)
-        xp, factor = array_namespace(point_a), self._at(point_a)
-        difference = self.to_frame(point_a, point_b - point_a)
-        changes = xp.linalg.eigvalsh(-symmetric_part(difference))
-        rates = xp.log1p(changes) if _near(changes) else 2 * xp.log(xp.linalg.svdvals(factor.inverse @ self._at(point_b).value))
-        return hypot(frobenius_norm(rates[:, None]), frobenius_norm(skew_part(difference)))
+        xp = array_namespace(point_a)
+        return 2 * frobenius_norm(xp.asinh(xp.linalg.svdvals(self._half_difference(point_a, point_b))))
+
+    def log(self, point_a: Array, point_b: Array) -> Array:
+        """Return the V with exp_W(V) = W′."""
+        return self.from_frame(point_a, self.frame_log(point_a, point_b))
 
     def frame_log(self, point: Array, other: Array) -> Array:
-        """Return `to_frame` of the logarithm, K − K′ − log(L⁻¹ S′ L⁻ᵀ): its Frobenius norm is the distance."""
-        rates, basis, turn = self._growth_to(point, other)
-        return turn - _combined(basis, rates)
+        """Return `to_frame` of the logarithm, −U Σ Rᵀ: its Frobenius norm is the distance.
+
+        The factors are found without a solve, from
+
+            ½ L⁻¹ (B′ − B) L′⁻ᵀ = U sinh(Σ/2) Pᵀ,    ½ L⁻¹ (B′ + Bᵀ) L′⁻ᵀ = R cosh(Σ/2) Pᵀ,    P orthogonal.
+        """
+        return self._logarithm(point, other, *self._decomposed(point, other))
 
     def frame_logs(self, point: Array, other: Array) -> tuple[Array, Array]:
-        """Return `frame_log` of W′ from W, and that of W from W′, by one eigenvalue problem for both.
+        """Return `frame_log` of W′ from W, and of W from W′, by one singular value decomposition for both.
 
-        With G = log(L⁻¹ S′ L⁻ᵀ) the second is K′ − K + R G Rᵀ, R = L′⁻¹ L exp(G/2) orthogonal, since L′ exp(−R G Rᵀ) L′ᵀ = S.
+        The second is N Σ Pᵀ, where ½ L′⁻¹ (B′ + Bᵀ) L⁻ᵀ = N cosh(Σ/2) Uᵀ.
         """
-        rates, basis, turn = self._growth_to(point, other)
-        turned = (self._at(other).inverse @ (self._at(point).value @ basis)) * array_namespace(point).exp(rates / 2)
-        return turn - _combined(basis, rates), _combined(turned, rates) - turn
+        left, sizes, right = self._decomposed(point, other)
+        back = (_unit_columns(self._half_sum(point, other, other, point) @ left) * sizes) @ right.T
+        return self._logarithm(point, other, left, sizes, right), as_symmetric_as(back, point - other)
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
-        """Return the parallel transport from W to W′ along the one geodesic between them."""
-        return self.parallel_transport(point_a, self.log(point_a, point_b), tangent_vector_a)
+        """Return the parallel transport from W to W′ along the geodesic between them, Q Ξ O in the frames.
+
+        Ξ is `to_frame` at W. Q and O are the orthogonal factors of ½ L′⁻¹ (B′ + Bᵀ) L⁻ᵀ and ½ L⁻¹ (B′ + Bᵀ) L′⁻ᵀ.
+        """
+        self.check(point_a, point_b, tangent_vector_a)
+        coordinates = self._coordinates((point_a, tangent_vector_a))
+        left = orthogonal_factor(self._half_sum(point_a, point_b, point_b, point_a))
+        right = orthogonal_factor(self._half_sum(point_a, point_b, point_a, point_b))
+        moved = as_symmetric_as(chain(left, coordinates, right), coordinates, point_b - point_a)
+        return _congruence(self._at(point_b).value, moved)
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
-        """Return E U_s Eᵀ + U_k, E = L exp(−½ L⁻¹ V_s L⁻ᵀ) L⁻¹: U carried along exp_W(t V), 0 ≤ t ≤ 1."""
+        """Return the tangent vector `carried` after parallel transport along exp_W(t V), 0 ≤ t ≤ 1, with Ξ its `to_frame`.
+
+        This is L M Ξ N Lᵀ, where M = (I − T)⁻¹ U sech(Σ/2) Uᵀ and N = R sech(Σ/2) Rᵀ (I − T)⁻¹.
+
+        Raises
+        ------
+        OutsideManifoldError
+            If the result exceeds the largest floating-point number.
+        """
         self.check(point, carried)
-        factor, half, xp = self._at(point), self._growth(point, tangent_vector) / 2, array_namespace(point)
-        if frobenius_norm(half) <= 1:
-            turn = identity_like(point) + exponential_series(half)
-        else:
-            rates, basis = xp.linalg.eigh(half)
-            turn = _combined(basis, xp.exp(rates))
-        E = chain(factor.value, turn, factor.inverse)
-        return _congruence(E, carried) + skew_part(carried)
+        change, coordinates = self._change(point, tangent_vector), self._coordinates((point, carried))
+        gram = short_gram(change)
+        if gram is None:
+            step = FrameStep.along(change)
+            with np.errstate(all="ignore"):  # overflow is found by the check of the result
+                turned = chain(step.left.T, coordinates, step.right)
+                moved = chain(step.transposed().inverse_denominator().T, turned, step.inverse_denominator())
+                moved = as_symmetric_as(moved, change, coordinates)
+                return representable(_congruence(self._at(point).value, moved))
+        T = half_tanh(change, gram)
+        resolvent = inverse(identity_like(point) - T)
+        before, after = half_sech(chain(change, change.T)), half_sech(gram)
+        moved = chain(resolvent, coordinates + chain(before, coordinates))
+        moved = chain(moved + chain(moved, after), resolvent)
+        return _congruence(self._at(point).value, as_symmetric_as(moved, change, coordinates))
+
+    def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
+        """Return the curvature of the plane of two vectors, never positive: see `frame_curvature`."""
+        return self.frame_curvature(self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b))
 
     def frame_curvature(self, X: Array, Y: Array) -> float:
-        """Return K = −¼ ‖[X_s, Y_s]‖² / (‖X‖²‖Y‖² − ⟨X, Y⟩²), X and Y the vectors in the frame.
+        """Return −⅛ (‖X Yᵀ − Y Xᵀ‖² + ‖Xᵀ Y − Yᵀ X‖²) / (‖X‖²‖Y‖² − ⟨X, Y⟩²), X and Y the vectors in the frame.
 
-        S lives in the symmetric space of positive definite matrices, K in a flat one (Helgason, *Differential Geometry, Lie
-        Groups, and Symmetric Spaces*, 1978, section V.3).
+        It is between −½ and 0. In O(n, n), X is half of the symmetric matrix with the blocks X and Xᵀ, and the curvature is
+        R(X, Y) Y = −[[X, Y], Y] (Helgason, section V.3).
         """
-        product = symmetric_part(X) @ symmetric_part(Y)
-        bracket = product - product.T
-        return -inner(bracket, bracket) / 4 / squared_area(inner(X, X), inner(Y, Y), inner(X, Y), X)
+        left, right = X @ Y.T, X.T @ Y
+        left, right = left - left.T, right - right.T
+        area = squared_area(inner(X, X), inner(Y, Y), inner(X, Y), X)
+        return -(inner(left, left) + inner(right, right)) / 8 / area
 
-    def _growth(self, point: Array, tangent_vector: Array) -> Array:
-        """Return −L⁻¹ V_s L⁻ᵀ, the relative growth of S along V."""
+    def _change(self, point: Array, tangent_vector: Array) -> Array:
+        """Return X = −L⁻¹ V L⁻ᵀ, the change of B in the frame."""
         self.check(point, tangent_vector)
-        growth = symmetric_part(-self._frame((point, tangent_vector)))
-        if not all_finite(growth):
+        change = -self._frame((point, tangent_vector))
+        if not all_finite(change):
             raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
-        return growth
-
-    def _growth_to(self, point: Array, other: Array) -> tuple[Array, Array, Array]:
-        """Return eigenvalues and eigenvectors of log(L⁻¹ S′ L⁻ᵀ), and K − K′."""
-        self.check(point, other)
-        xp = array_namespace(point)
-        difference = self._coordinates((point, other - point))
-        changes, basis = xp.linalg.eigh(-symmetric_part(difference))
-        if _near(changes):
-            rates = xp.log1p(changes)
-        else:
-            basis, roots, _ = xp.linalg.svd(self._at(point).inverse @ self._at(other).value)
-            rates = 2 * xp.log(roots)
-        return rates, basis, skew_part(difference)
+        return change
 
     def _coordinates(self, place: tuple[Array, Array]) -> Array:
-        """Return what `to_frame` does."""
         point, tangent_vector = place
-        inverse = self._at(point).inverse
-        return _congruence(inverse, tangent_vector) + skew_part(tangent_vector)
+        return _congruence(self._at(point).inverse, tangent_vector)
 
+    def _half_difference(self, point: Array, other: Array) -> Array:
+        """Return ½ L⁻¹ (B′ − B) L′⁻ᵀ."""
+        return chain(self._at(point).inverse, (point - other) / 2, self._at(other).inverse.T)
 
-def _near(changes: Array) -> bool:
-    """Tell whether I + M has small eigenvalues that do not drown in the rounding of its large ones, given those of M."""
-    return float(changes[0]) + 1 > NEAR * (float(changes[-1]) + 1)
+    def _half_sum(self, point: Array, other: Array, first: Array, last: Array) -> Array:
+        """Return ½ L⁻¹ (B′ + Bᵀ) L′⁻ᵀ, with the Cholesky factors L of the point `first` and L′ of `last`."""
+        total = identity_like(point) - (other + point.T) / 2
+        return chain(self._at(first).inverse, total, self._at(last).inverse.T)
+
+    def _logarithm(self, point: Array, other: Array, left: Array, sizes: Array, right: Array) -> Array:
+        """Return −U Σ Rᵀ, given U, Σ and P of `frame_log`."""
+        turned = _unit_columns(self._half_sum(point, other, point, other) @ right)
+        return as_symmetric_as(-(left * sizes) @ turned.T, point - other)
+
+    def _decomposed(self, point: Array, other: Array) -> tuple[Array, Array, Array]:
+        """Return U, Σ and P of `frame_log`."""
+        self.check(point, other)
+        xp = array_namespace(point)
+        left, sizes, right = xp.linalg.svd(self._half_difference(point, other))
+        return left, 2 * xp.asinh(sizes), right.T
 
 
 def _congruence(transform: Array, matrix: Array) -> Array:
-    """Return T M_s Tᵀ, symmetric to the last bit.
-
-    S may be so large that the rounding error of a product exceeds K by orders of magnitude. The metric on K is Euclidean: a
-    skew error would count in full.
-    """
-    return symmetric_part(chain(transform, symmetric_part(matrix), transform.T))
+    """Return T M Tᵀ."""
+    return as_symmetric_as(chain(transform, matrix, transform.T), matrix)
 
 
-def _combined(basis: Array, weights: Array) -> Array:
-    """Return Q diag(w) Qᵀ, symmetric to the last bit."""
-    return symmetric_part((basis * weights) @ basis.T)
+def _unit_columns(matrix: Array) -> Array:
+    return matrix / array_namespace(matrix).linalg.vector_norm(matrix, axis=0)

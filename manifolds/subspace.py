@@ -45,12 +45,12 @@ class SubspaceManifold(WeightManifold):
     the curvature of the subspace, so P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
 
     Where the subspace is totally geodesic its geodesics are those around it: every subspace in the Euclidean metric; circulant,
-    block-diagonal and symmetric weights in the resolvent and the monotone metrics too. On `SymmetricMonotoneManifold` the
-    subspaces fixed by isometries are totally geodesic: `symmetric` by transposition, block-diagonal masks, `circulant` and
-    `equivariant` weights by congruences. There ♯ maps the subspace to itself, grad = S (P∇) S, and nothing is solved for.
-    Sparsity, a zero diagonal and fixed signs are not fixed by isometries. Elsewhere (a sparsity mask in the
-    resolvent metric) `exp`, `log`, `dist` and `parallel_transport` raise; pymanopt's solvers need none of them. The projection
-    of a step that stays in a surrounding manifold with edges may lie outside it; the next call at that point says so.
+    block-diagonal and symmetric weights in the resolvent metric too. So are, on `MonotoneManifold`, the subspaces fixed by
+    isometries: `symmetric` by transposition, block-diagonal masks, `circulant` and `equivariant` weights by congruences. There
+    ♯ maps the subspace to itself, grad = S (P∇) S, nothing is solved for, and every point is stable by construction.
+    Sparsity, a zero diagonal and fixed signs are not fixed by isometries. Elsewhere (a sparsity mask in the resolvent metric)
+    `exp`, `log`, `dist` and `parallel_transport` raise; pymanopt's solvers need none of them. The projection of a step that
+    stays in a surrounding manifold with edges may lie outside it; the next call at that point says so.
 
     Parameters
     ----------
@@ -94,6 +94,7 @@ class SubspaceManifold(WeightManifold):
         super().__init__(name, manifold.shape, manifold.retraction_kind, seed=manifold.generator, like=manifold._like)
         self.manifold = manifold
         self.subspace = subspace
+        self.stable_by_construction = manifold.stable_by_construction and subspace.fixed_by_isometries
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""

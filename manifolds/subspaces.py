@@ -10,7 +10,7 @@ from array_api_compat import array_namespace, device
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from manifolds.arrays import Array
+from manifolds.arrays import Array, symmetric_part
 from manifolds.errors import InvalidArrayError
 
 
@@ -27,11 +27,16 @@ class Subspace:
         symmetric and idempotent.
     dimension
         Number of free parameters, the trace of the projection.
+    fixed_by_isometries
+        Whether it is the set of matrices that a group of maps M ↦ Q M Qᵀ and M ↦ Q Mᵀ Qᵀ leaves fixed, Q orthogonal. These are
+        isometries of `MonotoneManifold`, so that the subspace is totally geodesic there. The projection is the mean over the
+        group, and maps monotone weights to monotone ones.
     """
 
     name: str
     project: Callable[[Array], Array] = field(repr=False)
     dimension: int
+    fixed_by_isometries: bool = False
 
 
 def mask(present: Array) -> Subspace:
@@ -45,7 +50,8 @@ def mask(present: Array) -> Subspace:
     kept = np.array(present, dtype=bool)
     if kept.ndim != 2:
         raise InvalidArrayError(f"a mask of shape {kept.shape}", "it tells which entries of a matrix are free", "Pass a matrix")
-    return Subspace(f"mask of {int(kept.sum())} weights", partial(_masked, _Placed(kept)), int(kept.sum()))
+    count = int(kept.sum())
+    return Subspace(f"mask of {count} weights", partial(_masked, _Placed(kept)), count, _is_block_diagonal(kept))
 
 
 def zero_diagonal(n: int) -> Subspace:
@@ -55,7 +61,7 @@ def zero_diagonal(n: int) -> Subspace:
 
 def symmetric(n: int) -> Subspace:
     """Return the symmetric n×n matrices."""
-    return Subspace(f"symmetric {n}×{n}", _symmetric_part, n * (n + 1) // 2)
+    return Subspace(f"symmetric {n}×{n}", symmetric_part, n * (n + 1) // 2, fixed_by_isometries=True)
 
 
 def tied(labels: Array) -> Subspace:
@@ -95,7 +101,7 @@ def toeplitz(n: int) -> Subspace:
 
 def circulant(n: int) -> Subspace:
     """Return the n×n matrices whose entries depend on i − j modulo n: circular convolutions."""
-    return tied(np.subtract.outer(np.arange(n), np.arange(n)) % n)
+    return replace(tied(np.subtract.outer(np.arange(n), np.arange(n)) % n), fixed_by_isometries=True)
 
 
 def equivariant(*permutations: Sequence[int]) -> Subspace:
@@ -123,9 +129,8 @@ def equivariant(*permutations: Sequence[int]) -> Subspace:
     images = np.concatenate([entries[np.ix_(order, order)].reshape(-1) for order in orders])
     links = coo_array((np.ones(images.size), (np.tile(entries.reshape(-1), len(orders)), images)))
     labels = connected_components(links, directed=False)[1]
-    return replace(
-        tied(labels.reshape(size, size)), name=f"{size}×{size} matrices that commute with {len(orders)} permutations"
-    )
+    name = f"{size}×{size} matrices that commute with {len(orders)} permutations"
+    return replace(tied(labels.reshape(size, size)), name=name, fixed_by_isometries=True)
 
 
 def _masked(placed: "_Placed", matrix: Array) -> Array:
@@ -134,8 +139,12 @@ def _masked(placed: "_Placed", matrix: Array) -> Array:
     return matrix * xp.astype(here, matrix.dtype) + 0.0
 
 
-def _symmetric_part(matrix: Array) -> Array:
-    return (matrix + matrix.T) / 2
+def _is_block_diagonal(kept: Array) -> bool:
+    """Tell whether a mask keeps all weights within groups of units and none between them: Q = diag(±1), one sign a group."""
+    if kept.shape[0] != kept.shape[1] or not kept.diagonal().all():
+        return False
+    groups = connected_components(coo_array(kept), directed=False)[1]
+    return bool(np.array_equal(kept, np.equal.outer(groups, groups)))
 
 
 def _tied_means(placed: "_Placed", matrix: Array) -> Array:

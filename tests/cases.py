@@ -21,7 +21,6 @@ from manifolds import (
     SignedLog,
     Subspace,
     SubspaceManifold,
-    SymmetricMonotoneManifold,
     WeightManifold,
     circulant,
     equivariant,
@@ -107,10 +106,6 @@ def _monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
     return MonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
 
 
-def _symmetric_monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
-    return SymmetricMonotoneManifold(N, seed=seed, like=np.empty(0, dtype))
-
-
 def blocks(n: int = N) -> np.ndarray:
     """Return the mask of two blocks on the diagonal."""
     side = np.arange(n) < n // 2
@@ -152,11 +147,8 @@ CLOSED: dict[str, Callable[..., Any]] = {
 
 GEODESIC: dict[str, Callable[..., Any]] = {
     "monotone": _monotone,
-    "circulant in monotone": partial(_subspace, "circulant", "monotone"),
-    "blocks in monotone": partial(_subspace, "blocks", "monotone"),
-    "symmetric monotone": _symmetric_monotone,
     **{
-        f"{subspace} in symmetric monotone": partial(_subspace, subspace, "symmetric monotone")
+        f"{subspace} in monotone": partial(_subspace, subspace, "monotone")
         for subspace in ("symmetric", "circulant", "blocks", "equivariant")
     },
 }

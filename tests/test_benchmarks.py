@@ -42,7 +42,7 @@ def test_a_document_without_markers_is_refused() -> None:
 
 def test_metrics_are_compared_from_one_start_within_the_budget(tmp_path: Path) -> None:
     task = metrics.digits(0, units=20, training=50)
-    rows = [metrics.learn(metric, 0, task, budget=8) for metric in metrics.RETRACTIONS]
+    rows = [metrics.learn(metric, metrics.USUAL, 0, task, budget=8) for metric in metrics.SHOWN]
     starts = [row["curve"][0][1] for row in rows]
     assert starts == pytest.approx([starts[0]] * 4)
     for row in rows:
@@ -53,6 +53,7 @@ def test_metrics_are_compared_from_one_start_within_the_budget(tmp_path: Path) -
     drawing.draw_metrics(rows, tmp_path / "metrics.png")
     assert (tmp_path / "metrics.png").stat().st_size > 1000
     assert f"| monotone | {rows[-1]['loss']:.2f} to" in tables.short_section(tmp_path)
+    assert f"| monotone | {rows[-1]['accuracy']:.1%}, 0 |" in tables.every_metric(records.read("metrics", tmp_path))
 
 
 def test_the_median_holds_the_last_accepted_loss() -> None:

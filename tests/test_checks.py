@@ -12,7 +12,6 @@ from manifolds import (
     PullbackManifold,
     Resolvent,
     SubspaceManifold,
-    SymmetricMonotoneManifold,
     check_manifold,
     left_invariant,
     mask,
@@ -280,10 +279,7 @@ CURVED = {
     "zero diagonal in resolvent": (zero_diagonal(4), lambda like: PullbackManifold(Resolvent(), 4, seed=0, like=like)),
     "mask in left-invariant": (mask(np.tri(4, dtype=bool).T), lambda like: left_invariant(4, seed=0, like=like)),
     "toeplitz in monotone": (toeplitz(4), lambda like: MonotoneManifold(4, seed=0, like=like)),
-    "zero diagonal in symmetric monotone": (
-        zero_diagonal(4),
-        lambda like: SymmetricMonotoneManifold(4, seed=0, like=like),
-    ),
+    "zero diagonal in monotone": (zero_diagonal(4), lambda like: MonotoneManifold(4, seed=0, like=like)),
 }
 
 

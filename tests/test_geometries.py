@@ -115,7 +115,7 @@ def test_two_sided_metrics_say_so(task, generator):
             U = generator.standard_normal(point.shape)
             expected = manifold.euclidean_to_riemannian_gradient(point, U)
             np.testing.assert_allclose(factors[0] @ U @ factors[1], expected, rtol=1e-12, atol=1e-12, err_msg=name)
-    assert two_sided == {"resolvent", "left-invariant", "right-invariant", "gain"}
+    assert two_sided == {"resolvent", "left-invariant", "right-invariant", "gain", "monotone"}
 
 
 @pytest.mark.parametrize("name", ["euclidean", "resolvent", "left-invariant", "right-invariant", "monotone", "scaled-monotone"])

@@ -21,7 +21,6 @@ from manifolds import (
     SignedLog,
     SingularPointError,
     SubspaceManifold,
-    SymmetricMonotoneManifold,
     check_manifold,
     circulant,
     zero_diagonal,
@@ -67,7 +66,6 @@ def test_manifolds(xp, chart, retraction, dtype):
 
 OTHERS = {
     "monotone": lambda backend, like: MonotoneManifold(N, seed=0, like=like),
-    "symmetric monotone": lambda backend, like: SymmetricMonotoneManifold(N, seed=0, like=like),
     "signed logarithm": lambda backend, like: PullbackManifold(
         SignedLog(to_backend(signs(like.dtype, N), backend)), N, seed=0, like=like
     ),

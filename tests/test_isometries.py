@@ -5,10 +5,11 @@ import pytest
 
 from manifolds import (
     InvalidArrayError,
+    MonotoneManifold,
     SubspaceManifold,
-    SymmetricMonotoneManifold,
     circulant,
     equivariant,
+    left_invariant,
     mask,
     symmetric,
 )
@@ -53,7 +54,7 @@ def isometry(request):
 @pytest.fixture(params=[1e-3, 0.5, 4.0])
 def step(request):
     """Return a manifold, a point, a tangent vector of some length, and another one."""
-    manifold = SymmetricMonotoneManifold(N, seed=3)
+    manifold = MonotoneManifold(N, seed=3)
     W = manifold.random_point()
     return manifold, W, request.param * manifold.random_tangent_vector(W), manifold.random_tangent_vector(W)
 
@@ -91,7 +92,7 @@ def test_isometries_keep_the_curvature(isometry, step):
 
 def test_descent_in_the_weights_and_in_the_resolvent_is_the_same_path(generator):
     """Of the cost ½ ‖A − A*‖², once as a function of W and once of A, where A takes the place of B."""
-    manifold = SymmetricMonotoneManifold(N, seed=1)
+    manifold = MonotoneManifold(N, seed=1)
     W, target = manifold.random_point(), generator.standard_normal((N, N))
     A = inverted(IDENTITY - W)
     for _ in range(20):
@@ -117,7 +118,7 @@ FIXED = {
 @pytest.mark.parametrize("name", FIXED)
 def test_what_isometries_fix_is_totally_geodesic_and_needs_no_solver(name, length, generator, monkeypatch):
     monkeypatch.setattr("manifolds.subspace.conjugate_gradient", lambda *arguments, **options: pytest.fail("solved"))
-    around, project = SymmetricMonotoneManifold(N, seed=0), FIXED[name].project
+    around, project = MonotoneManifold(N, seed=0), FIXED[name].project
     manifold = SubspaceManifold(around, FIXED[name])
     W = manifold.random_point()
     V, U = length * manifold.random_tangent_vector(W), manifold.random_tangent_vector(W)
@@ -146,3 +147,22 @@ def test_equivariant_weights_commute_with_their_permutations(generator):
     for wrong in ((), ([0, 0],), ([0, 1], [0, 1, 2]), ([1, 2],)):
         with pytest.raises(InvalidArrayError, match="0 to n − 1 once"):
             equivariant(*wrong)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_what_isometries_fix_is_stable_by_construction(name, generator):
+    subspace = FIXED[name]
+    assert SubspaceManifold(MonotoneManifold(N), subspace).stable_by_construction
+    assert not SubspaceManifold(left_invariant(N), subspace).stable_by_construction
+    for _ in range(20):  # a mean over isometries of points near the edge
+        root = generator.standard_normal((N, 2))
+        skew = generator.standard_normal((N, N))
+        W = (1 - 1e-9) * IDENTITY - root @ root.T + skew - skew.T
+        assert np.linalg.eigvalsh(IDENTITY - (subspace.project(W) + subspace.project(W).T) / 2)[0] > 0
+
+
+@pytest.mark.parametrize(
+    "present", [~np.eye(N, dtype=bool), np.tri(N, dtype=bool), np.abs(np.subtract.outer(range(N), range(N))) < 2]
+)
+def test_other_masks_promise_no_stability(present):
+    assert not SubspaceManifold(MonotoneManifold(N), mask(present)).stable_by_construction

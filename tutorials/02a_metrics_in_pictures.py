@@ -176,9 +176,9 @@ assert np.allclose(as_chart, as_package)
 # synapses free. Its gradients make the arrows of the next figures, all drawn to one length, for only directions are compared.
 #
 # A *geodesic ball* is the set of all weights within a given distance, here 0.2. It is drawn by its definition: send a
-# geodesic of length 0.2 from the centre in every direction of the plane, by `exp`, and join the ends. (In two of the
-# metrics a geodesic of the four weights bends slightly out of the plane; then its shadow on the plane is drawn.) All balls
-# of a panel have the same size to that metric. Where a ball looks small, the metric takes short steps.
+# geodesic of length 0.2 from the centre in every direction of the plane, by `exp`, and join the ends. (In the left-invariant
+# metric a geodesic of the four weights bends slightly out of the plane. Then its shadow on the plane is drawn.) All balls
+# of a panel have the same size in that metric. Where a ball looks small, the metric takes short steps.
 
 synapses = mask([[True, True], [False, False]])
 planes = {name: SubspaceManifold(manifold, synapses) for name, manifold in manifolds.items()}
@@ -207,7 +207,7 @@ def response_of(plane_points):
 START = (-0.9, -1.0)
 
 
-def descent_path(name, step=0.03, most=300):
+def descent_path(name, step=0.01, most=600):
     """Return the path of steepest descent in a metric, in steps of equal length on the page, shape (points, 2)."""
     path = [np.array(START)]
     while len(path) < most and np.linalg.norm(path[-1] - target[0]) > step:
@@ -222,6 +222,9 @@ def has_point(name, w, c):
 
 
 centres = [(-0.6, 1.2), (-0.6, 0.0), (-0.6, -1.1), (0.0, 0.0), (0.55, 0.0), (0.45, 1.25), (0.3, -0.9), (0.75, 0.45)]
+for name, manifold in manifolds.items():
+    ends = manifold.exp(circuit(-0.6, 1.2), circuit(0.1, 0.1))
+    assert np.allclose(ends[1], 0, atol=1e-12) == (name != "left-invariant")
 balls = {
     name: [ball(manifold, circuit(*centre)) for centre in centres if has_point(name, *centre)]
     for name, manifold in manifolds.items()
@@ -284,7 +287,7 @@ plt.show()
 #   books: its arrows are the Euclidean ones, its path is the Euclidean path, only step lengths differ.
 # - **Monotone**: balls shrink towards the parabola 1 − w = c² / 4 as well. Beyond it a nonlinear network with these
 #   weights may lose its fixed points, so the manifold ends there, infinitely far away. The price: strong one-way
-#   amplification is left out.
+#   amplification is left out. This metric is the same in W and in A, as the page after the next one shows.
 # - **Response**: as the resolvent, and long along the valley. Its arrows point to the minimum from everywhere.
 
 for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):

@@ -121,6 +121,7 @@ assert min(unstable["euclidean"], unstable["left-invariant"], unstable["response
 # - **Monotone: where nothing may be lost.** At none of the rates did it lose a fixed point, and for activations with slopes
 #   in [0, 1] that is a theorem, for every stimulus and every step. It pays beside the edge: the slow teacher is close to
 #   it, so the way there is long. `ScaledMonotoneManifold`, the default of `train`, holds more weights with the same promise.
+#   The next page shows what sets the metric of `MonotoneManifold` apart: it is the same in W and in A.
 # - **Left-invariant: where det(I − W) must keep its sign.** No step crosses the singularity. A pair of complex eigenvalues
 #   needs no singularity to cross into instability, and at the long rates it did.
 # - **Euclidean: as the base line.** Correlated stimuli and the slow mode both defeat it, and it lost fixed points in more

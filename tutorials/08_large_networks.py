@@ -126,12 +126,13 @@ for radius in (0.05, 0.5, 0.9, 1.6):
 # - Where r ↦ f(W r + x) contracts fast it is simply iterated: **plain iteration**.
 # - Where it contracts, the **chord map** takes the mean gains of the sample into account: one factor of a matrix for all
 #   stimuli. The slower the contraction, the more acceleration.
-# - Where it does not, the chord map and Peaceman and Rachford's **splitting** compete. Weights of this size are chaotic
-#   without a stimulus, and for some stimuli no fixed point may be found. Those are marked in ``converged``, never passed over.
+# - Where it does not, a stimulus may have several fixed points. The solver follows the **dynamics** from f(x) to the fixed
+#   point at which they settle. If they settle nowhere, it tries Newton's method. Weights of this size are chaotic without a
+#   stimulus, and for some stimuli no fixed point may be found. These stimuli are marked in ``converged``.
 
 assert "plain iteration" in picked[0.05, np.float32].solver
 assert "chord map" in picked[0.5, np.float32].solver
-assert "splitting" in picked[1.6, np.float32].solver
+assert "the dynamics" in picked[1.6, np.float32].solver
 assert all(points.converged.all() for (radius, _), points in picked.items() if radius < 1)
 
 # %%

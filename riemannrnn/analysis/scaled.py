@@ -75,8 +75,8 @@ class LiftedScaledMonotone(WeightManifold):
     def lift(self, point: Array, change: Array) -> Array:
         """Return the shortest tangent vector [V | v] along which W changes as given, shape (n, n).
 
-        With N = I − M, S its symmetric part, and V = E⁻¹ Ẇ + c diag(v) N, the squared length is quadratic in v; its minimum
-        solves n equations.
+        With N = I − M, S its symmetric part, and V = E⁻¹ Ẇ + c diag(v) N, the squared length tr(S⁻¹ V S⁻¹ Vᵀ) + ‖v‖² is
+        quadratic in v. Its minimum solves n equations.
         """
         return self._completed(point, change, self._growth_along(point, change))
 
@@ -90,10 +90,8 @@ class LiftedScaledMonotone(WeightManifold):
         straight = change / self.manifold.scales(_parts(point))
         try:
             P = np.linalg.inv((N + N.T) / 2)
-            covector = P @ ((straight + straight.T) / 2) @ P + (straight - straight.T) / 2
-            symmetric = (P @ N.T) * (N @ P) + P * (N @ P @ N.T)
-            skew = np.diag((N * N).sum(axis=1)) - N * N.T
-            growth = np.linalg.solve(np.eye(len(N)) + c**2 / 2 * (symmetric + skew), -c * (covector * N).sum(axis=1))
+            slope = c * ((P @ straight @ P) * N).sum(axis=1)
+            growth = np.linalg.solve(np.eye(len(N)) + c**2 * P * (N @ P @ N.T), -slope)
         except (ManifoldError, np.linalg.LinAlgError):
             return np.zeros((len(N), 1))
         return growth[:, None]

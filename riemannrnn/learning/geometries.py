@@ -146,12 +146,19 @@ def _radius(W: Array) -> float:
     return float(array_namespace(W).max(abs(eigenvalues(W))))
 
 
-def _constrained(make: Callable[[int], Subspace]) -> Callable[[Task, Retraction], Start]:
+def _resolvent(n: int) -> WeightManifold:
+    return PullbackManifold(Resolvent(), n, "additive")
+
+
+def _constrained(
+    make: Callable[[int], Subspace], around: Callable[[int], WeightManifold]
+) -> Callable[[Task, Retraction], Start]:
+    """Return the beginning of a subspace of a manifold, at the projection of the weights of the task."""
+
     def begin(task: Task, retraction: Retraction) -> Start:
         subspace = make(_units(task))
         start = subspace.project(task.weights)
-        around = PullbackManifold(Resolvent(), _units(task), "additive")
-        return Start(SubspaceManifold(around, subspace), start, replace(task, weights=start))
+        return Start(SubspaceManifold(around(_units(task)), subspace), start, replace(task, weights=start))
 
     return begin
 
@@ -215,16 +222,16 @@ EVERY_GEOMETRY = (
     Geometry(
         "monotone",
         "MonotoneManifold(n)",
-        "grad J = S ∇ₛ S + ∇ₖ, S and K the symmetric and skew parts of I − W",
-        "Every stimulus has exactly one fixed point, a stable one, wherever learning goes: when that must not be lost. "
-        "Complete, in closed form; weights amplify little.",
+        "grad J = S ∇J S, S the symmetric part of I − W",
+        "Every stimulus has exactly one fixed point, a stable one, wherever learning goes. Descent in W and in (I − W)⁻¹ are "
+        "the same. Complete, in closed form: the first choice for line searches.",
         _anywhere(lambda task, retraction: MonotoneManifold(_units(task))),
     ),
     Geometry(
         "scaled-monotone",
         "ScaledMonotoneManifold(n)",
         "points [M, ε], I − W = diag(exp ε) (I − M)",
-        "The same promise for more weights, feedforward amplification among them: the safe choice for training.",
+        "The same promise for more weights, strong feedforward amplification among them: the default of training.",
         _scaled,
     ),
     Geometry(
@@ -272,7 +279,7 @@ EVERY_GEOMETRY = (
         "SubspaceManifold(…, mask(present))",
         "induced by the resolvent",
         "Absent synapses stay absent, blocks stay blocks. The comparison keeps half of the weights, at random.",
-        _constrained(_sparse),
+        _constrained(_sparse, _resolvent),
         ("additive",),
     ),
     Geometry(
@@ -280,24 +287,22 @@ EVERY_GEOMETRY = (
         "SubspaceManifold(…, zero_diagonal(n))",
         "induced by the resolvent",
         "No unit excites itself.",
-        _constrained(zero_diagonal),
+        _constrained(zero_diagonal, _resolvent),
         ("additive",),
     ),
     Geometry(
         "symmetric",
         "SubspaceManifold(…, symmetric(n))",
-        "induced by the resolvent",
-        "Networks with an energy, and no oscillation.",
-        _constrained(symmetric),
-        ("additive",),
+        "grad J = S P(∇J) S, P the projection onto symmetric matrices",
+        "Networks with an energy, and no oscillation. Stable by construction.",
+        _constrained(symmetric, MonotoneManifold),
     ),
     Geometry(
         "circulant",
         "SubspaceManifold(…, circulant(n))",
-        "induced by the resolvent",
-        "Ring networks, the same synapses around every unit: n parameters. Likewise `toeplitz`, and `tied` for any pattern.",
-        _constrained(circulant),
-        ("additive",),
+        "grad J = S P(∇J) S, P the mean along circular diagonals",
+        "Ring networks, the same synapses around every unit: n parameters. Stable by construction. Likewise `equivariant`.",
+        _constrained(circulant, MonotoneManifold),
     ),
     Geometry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
     Geometry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),

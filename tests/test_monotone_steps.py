@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifolds import OutsideManifoldError, SymmetricMonotoneManifold
+from manifolds import MonotoneManifold, OutsideManifoldError
 
 
 def sym(matrix):
@@ -19,7 +19,7 @@ def smallest(W):
 
 def drawn(n, length, seed=0, dtype=np.float64):
     """Return a manifold, a point that is not near the origin, and a tangent vector of a length."""
-    manifold = SymmetricMonotoneManifold(n, seed=seed, like=np.empty(0, dtype))
+    manifold = MonotoneManifold(n, seed=seed, like=np.empty(0, dtype))
     W = manifold.random_point()
     W = manifold.exp(W, manifold.random_tangent_vector(W))
     return manifold, W, dtype(length) * manifold.random_tangent_vector(W)
@@ -34,7 +34,7 @@ def rotated(x, y, dtype=np.float64):
 @pytest.mark.parametrize("size", [0.1, 2.0, 20.0])
 def test_long_steps_in_the_half_plane(size, angle):
     """From 1 in the direction of an angle a geodesic reaches (1 + i sinh(σ) sin(angle)) / (cosh σ − sinh σ cos angle)."""
-    manifold = SymmetricMonotoneManifold(2)
+    manifold = MonotoneManifold(2)
     V = -size * (np.eye(2) - rotated(np.cos(angle), np.sin(angle)))
     below = np.exp(-size) * (1 + np.cos(angle)) / 2 + np.exp(size) * np.sin(angle / 2) ** 2
     end = manifold.exp(np.zeros((2, 2)), V)
@@ -61,7 +61,7 @@ def test_nearly_singular_and_huge_points_lose_nothing(power, dtype, generator):
     """I − W = c (I + K), K skew: a congruence moves it to c = 1. W keeps the digits of c down to the machine epsilon."""
     n, epsilon = 6, float(np.finfo(dtype).eps)
     scale = dtype(epsilon**-power)
-    manifold = SymmetricMonotoneManifold(n, like=np.empty(0, dtype))
+    manifold = MonotoneManifold(n, like=np.empty(0, dtype))
     K = generator.standard_normal((n, n))
     W = np.eye(n, dtype=dtype) - scale * (np.eye(n) + K - K.T).astype(dtype)
     V = generator.standard_normal((n, n)).astype(dtype)
@@ -77,7 +77,7 @@ def test_nearly_singular_and_huge_points_lose_nothing(power, dtype, generator):
 def test_short_steps_next_to_the_edge(dtype):
     """A short step changes the smallest eigenvalue of S by its factor, where S is singular but for a few rounding errors."""
     n, epsilon = 5, float(np.finfo(dtype).eps)
-    manifold = SymmetricMonotoneManifold(n, like=np.empty(0, dtype))
+    manifold = MonotoneManifold(n, like=np.empty(0, dtype))
     edge = dtype(1e4 * epsilon)
     W = np.diag(np.array([1 - edge, 0, 0.5, 0, 0], dtype))
     end = manifold.exp(W, dtype(-0.5) * (np.eye(n, dtype=dtype) - W))
@@ -90,7 +90,7 @@ def test_short_steps_next_to_the_edge(dtype):
 @pytest.mark.parametrize("n", [1, 2, 5, 20])
 def test_growing_steps_of_any_length_have_that_length(n, length, dtype):
     """All eigenvalues of S grow alike, so that rounding hides nothing of S′, and the distance is the length of the step."""
-    manifold = SymmetricMonotoneManifold(n, seed=n, like=np.empty(0, dtype))
+    manifold = MonotoneManifold(n, seed=n, like=np.empty(0, dtype))
     W = sym(manifold.random_point())
     V = W - np.eye(n, dtype=dtype)  # −S
     V = dtype(min(length, 50 * n**0.5) / manifold.norm(W, V)) * V
@@ -103,7 +103,7 @@ def test_growing_steps_of_any_length_have_that_length(n, length, dtype):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("n", [1, 2, 5, 20])
 def test_no_step_is_longer_than_it_says(n, dtype):
-    manifold = SymmetricMonotoneManifold(n, seed=n, like=np.empty(0, dtype))
+    manifold = MonotoneManifold(n, seed=n, like=np.empty(0, dtype))
     for length in (3.0, 10.0, 40.0, 100.0):
         W = manifold.random_point()
         V = dtype(length) * manifold.random_tangent_vector(W)
@@ -124,7 +124,7 @@ def test_no_step_is_longer_than_it_says(n, dtype):
 )
 def test_steps_of_all_lengths_stay_inside(n, double, seed, lengths, shape):
     dtype = np.float64 if double else np.float32
-    manifold = SymmetricMonotoneManifold(n, seed=seed, like=np.empty(0, dtype))
+    manifold = MonotoneManifold(n, seed=seed, like=np.empty(0, dtype))
     W = manifold.random_point()
     for logarithm in lengths:
         V = manifold.random_tangent_vector(W)
@@ -146,7 +146,7 @@ def test_steps_of_all_lengths_stay_inside(n, double, seed, lengths, shape):
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_steps_along_the_matrix_of_ones_are_exponentials(n, dtype):
     """From B = I along c 1 1ᵀ / n a step ends at I + (exp(c) − 1) 1 1ᵀ / n, by the series and by singular values alike."""
-    manifold, ones = SymmetricMonotoneManifold(n, like=np.empty(0, dtype)), np.ones((n, n), dtype) / dtype(n)
+    manifold, ones = MonotoneManifold(n, like=np.empty(0, dtype)), np.ones((n, n), dtype) / dtype(n)
     for step in np.linspace(-2, 2, 41):
         end = manifold.exp(np.zeros((n, n), dtype), dtype(-step) * ones)
         np.testing.assert_allclose(end, -np.expm1(step) * ones, rtol=0, atol=5 * np.finfo(dtype).eps * np.exp(abs(step)))
@@ -157,7 +157,7 @@ def test_steps_along_the_matrix_of_ones_are_exponentials(n, dtype):
 def test_walks_to_the_edge_end_inside(length, dtype):
     """In the direction of the eigenvector of the smallest eigenvalue of S, by the series and by eigenvectors."""
     for seed in range(10):
-        manifold = SymmetricMonotoneManifold(4, seed=seed, like=np.empty(0, dtype))
+        manifold = MonotoneManifold(4, seed=seed, like=np.empty(0, dtype))
         W = manifold.random_point()
         for _ in range(60):
             values, basis = np.linalg.eigh(np.eye(4) - sym(W.astype(float)))
@@ -169,5 +169,32 @@ def test_walks_to_the_edge_end_inside(length, dtype):
 @pytest.mark.parametrize("huge", [1e18, 1e30])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_huge_steps_to_the_edge_end_inside(huge, dtype):
-    manifold = SymmetricMonotoneManifold(3, like=np.empty(0, dtype))
+    manifold = MonotoneManifold(3, like=np.empty(0, dtype))
     assert smallest(manifold.exp(np.zeros((3, 3), dtype), dtype(huge) * np.eye(3, dtype=dtype))) > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_what_is_symmetric_stays_so_at_a_far_point(dtype, generator):
+    """Where S is large, symmetric vectors have symmetric images, to the last bit."""
+    n = 20
+    manifold = MonotoneManifold(n, seed=0, like=np.empty(0, dtype))
+    root = generator.standard_normal((n, n))
+    W = (np.eye(n) - 1e6 * sym(root @ root.T + np.eye(n))).astype(dtype)
+    V, U = (sym(generator.standard_normal((n, n)).astype(dtype)) for _ in range(2))
+    long = dtype(5 / manifold.norm(W, 1e6 * V)) * dtype(1e6) * V
+    images = {
+        "gradient": manifold.euclidean_to_riemannian_gradient(W, V),
+        "Hessian": manifold.euclidean_to_riemannian_hessian(W, V, U, V),
+        "frame": manifold.to_frame(W, V),
+        "frame of the gradient": manifold.frame_gradient(W, V),
+        "vector": manifold.from_frame(W, V),
+        "short step": manifold.exp(W, V),
+        "long step": manifold.exp(W, long),
+        "transport": manifold.parallel_transport(W, long, V),
+        "short transport": manifold.parallel_transport(W, V, U),
+        "transport between points": manifold.transport(W, manifold.exp(W, long), U),
+        "logarithm": manifold.log(W, manifold.exp(W, long)),
+        "nearest": manifold.nearest(-W),
+    }
+    for name, image in images.items():
+        np.testing.assert_array_equal(image, image.T, err_msg=name)
