@@ -101,11 +101,6 @@ class SubspaceManifold(WeightManifold):
         return {"subspace": self.subspace.name, "of": self.manifold, "dimension": self.dim}
 
     @property
-    def stable_by_construction(self) -> bool:  # type: ignore[override]  # a constant of the base
-        """Whether the surrounding manifold promises one stable fixed point for every stimulus: the subspace then does, too."""
-        return self.manifold.stable_by_construction
-
-    @property
     def dim(self) -> int:
         """Dimension of the subspace."""
         return self.subspace.dimension

@@ -10,13 +10,10 @@ from runs import DIGITS, NETWORK, N, check_same, fold, run
 
 from manifolds import (
     Identity,
-    MonotoneManifold,
     PullbackManifold,
     Resolvent,
     SubspaceManifold,
-    circulant,
     mask,
-    symmetric,
 )
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.equilibrium.certificate import abscissa_bound
@@ -271,19 +268,6 @@ def test_a_guard_may_be_given():
     strict, usual = (run(guard=guard, learning_rate=3.0, rule="dW1") for guard in (StabilityGuard(0.6), True))
     assert max(value for value in strict.abscissa if value == value) < -0.6  # noqa: PLR0124  # NaN where no step was taken
     assert strict.guard_actions > usual.guard_actions
-
-
-@pytest.mark.parametrize("subspace", [symmetric(N), circulant(N)])
-def test_a_subspace_promises_what_the_manifold_around_it_does(subspace):
-    assert not SubspaceManifold(PullbackManifold(Identity(), N), subspace).stable_by_construction
-    manifold = SubspaceManifold(MonotoneManifold(N), subspace)
-    start = subspace.project(NETWORK.initial_weights(0.3))
-    history = run(weights=start, rule=MetricRule(manifold), learning_rate=1.0)
-    assert np.all(np.isnan(history.abscissa)), "no guard looked"
-    assert history.loss_fell
-    assert np.all(NETWORK.fixed_points(history.weights, DIGITS.stimuli).stability() < 0)
-    with pytest.raises(ValueError, match="slope"):
-        run(RateNetwork(N, 64, 10, "power-law", seed=0), weights=start, rule=MetricRule(manifold))
 
 
 def test_promised_stability_needs_no_guard():
