@@ -66,8 +66,8 @@ def train(
 ) -> History:
     """Train the recurrent weights on mini-batches.
 
-    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.015 falling
-    along a cosine, and steps no longer than 1.
+    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.05 falling
+    along a cosine, and steps no longer than 0.35 in the metric.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def train(
     rule
         "dW1" to "dW4", "geodesic_flow", "parallel_transport" (momentum), "adam", or a `Rule`.
     learning_rate
-        η, for the mean over the mini-batch. Default: 0.015 without a rule and a manifold. Else the rate of the history to go on
+        η, for the mean over the mini-batch. Default: 0.05 without a rule and a manifold. Else the rate of the history to go on
         from, or a range test finds one on the first batches; `History.range_test` holds what it tried.
     batch_size
         Stimuli a step; default: all. The last batch of an epoch holds what is left, if it does not divide them.
@@ -98,7 +98,7 @@ def train(
         "constant", "cosine", "linear", or a function from the share of the run that is done to a factor of the learning rate.
         Default: "cosine" without a rule, else "constant".
     longest_step
-        Longer steps are shortened to this length in the metric of the rule. Default: 1 without a rule, else infinity.
+        Longer steps are shortened to this length in the metric of the rule. Default: 0.35 without a rule, else infinity.
     decay
         λ: W is drawn to where it started, by λ/2 times the squared distance in the metric, apart from the moments of Adam. For
         manifolds with a logarithm; where that is found by shooting (`MetricManifold`) a step takes seconds.
@@ -119,7 +119,8 @@ def train(
     callback
         Called after each step with its number, from 1, and the history so far; or several of these.
     record
-        Takes down W along learning.
+        Records W along learning: an object with the method `record` of `riemannrnn.learning.history.Recorder`. With
+        `checkpoints` it derives from this class, because its state is part of a checkpoint.
     checkpoints
         An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and
         at the end.
@@ -152,8 +153,10 @@ def train(
     UnstableStartError
         For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
     CheckpointError
-        To resume without a checkpoint that is whole, or with arguments that change the steps, named with what they were; or to
-        begin anew in a folder that holds any.
+        To resume without a checkpoint that is whole, from one that lacks an entry or has one that cannot be read, or with
+        arguments that change the steps, named with what they were; or to begin anew in a folder that holds any.
+    TypeError
+        For checkpoints and a `record` without the methods of `Recorder`.
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
     RunInUseError
@@ -176,6 +179,10 @@ def train(
     if isinstance(weights, tuple) and isinstance(name, str):
         raise ValueError(
             f"rule {name!r} moves a matrix of weights, not the factors of one; pass MetricRule(FixedRank(n, n, k)) as the rule"
+        )
+    if record is not None and checkpoints is not None and not isinstance(record, Recorder):
+        raise TypeError(
+            f"record = {record!r} has no state for checkpoints; derive its class from riemannrnn.learning.history.Recorder"
         )
     stepper = make_rule(name, network.n_units, manifold)
     parameterization = as_parameterization(getattr(stepper, "manifold", None), network.activation)
