@@ -74,7 +74,7 @@ def test_the_search_is_recorded_and_counted():
     np.testing.assert_array_equal(dataset["tried_rate"], [trial.rate for trial in test.trials])
     assert len(history.loss) == 8, "the search takes no step of the run"
     check_same(run(**NO_RATE), history)
-    given = run(**NO_RATE | {"learning_rate": history.learning_rate})
+    given = run(**NO_RATE | {"learning_rate": history.learning_rate, "schedule": "tail"})
     check_same(given, history)
     assert given.range_test is None
 

@@ -85,7 +85,7 @@ class Model:
 
     def place(self, stimuli: Array) -> tuple[Task, Rule]:
         """Return the task at its start, and the rule there."""
-        chosen = defaults(self.settings["rule"], self.settings["manifold"])
+        chosen = defaults(self.settings["rule"], self.settings["manifold"], self.settings["learning_rate"])
         data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold looks at the labels
         network, radius = self.network(self.dtype), self.settings["radius"]
         try:
@@ -200,7 +200,8 @@ class FixedPointEstimator(BaseEstimator):
         else:
             seed = int(check_random_state(self.random_state).randint(2**31))
             before, curve, model = None, [], Model(settings, X.shape[1], n_outputs, X.dtype, seed)
-        chosen, stimuli = defaults(model.settings["rule"], model.settings["manifold"]), model.stimuli(X)
+        stimuli = model.stimuli(X)
+        chosen = defaults(settings["rule"], settings["manifold"], settings["learning_rate"])
         task, rule = model.place(stimuli)
         unique = as_parameterization(getattr(rule, "manifold", None), task.network.activation).stable_by_construction
         given = {name: value for name, value in settings.items() if value is not None}
