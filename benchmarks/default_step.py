@@ -19,7 +19,7 @@ from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.learning import Adam
 from riemannrnn.learning.defaults import ADAM_RATE, GROWTH
 from riemannrnn.learning.training import single_residual
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.runtime import one_blas_thread
 
 AGES = (0, 50)
 """Steps of the default that are taken before the one that is measured."""

@@ -17,9 +17,9 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from manifolds import Identity, PullbackManifold
 from manifolds.linear_algebra import chain
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, solve_fixed_points
-from riemannrnn.equilibrium import chunks
+from riemannrnn import runtime as chunks
 from riemannrnn.learning import MetricRule
-from riemannrnn.workers import on_a_busy_core, one_blas_thread, workers
+from riemannrnn.runtime import on_a_busy_core, one_blas_thread, workers
 
 
 def blas_threads():
@@ -135,7 +135,7 @@ def test_a_forked_child_has_threads_of_its_own():
     """It would wait for ever for those of its parent."""
     code = (
         "import os, numpy as np\n"
-        "from riemannrnn.equilibrium import chunks\n"
+        "from riemannrnn import runtime as chunks\n"
         "chunks.WORTHWHILE, os.sched_getaffinity = 0, lambda process: {0, 1}\n"
         "work = lambda: chunks.map_chunks(lambda rows: rows.stop, np.empty((300, 3)))\n"
         "work()\n"
@@ -287,7 +287,7 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 
 INTERRUPTED = """
 import threading
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.runtime import one_blas_thread
 
 start = threading.Thread.start
 

@@ -225,7 +225,7 @@ def test_all_manifolds_may_be_asked_for_among_others():
 
 
 def test_a_platform_without_forks():
-    code = "import importlib, os; from riemannrnn import workers; del os.register_at_fork; importlib.reload(workers)"
+    code = "import importlib, os; from riemannrnn import runtime; del os.register_at_fork; importlib.reload(runtime)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

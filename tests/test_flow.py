@@ -86,7 +86,7 @@ def test_what_relaxation_brings_to_a_stable_point_is_found(activation, seed):
 
 def test_no_core_changes_a_fixed_point(monkeypatch):
     """Chunks of rows are more on more cores. Where the dynamics settle, a row is solved alike in each of them."""
-    from riemannrnn.equilibrium import chunks
+    from riemannrnn import runtime as chunks
 
     weights, drive = multistable(5, n=20, radius=2.0, rows=400)
     whole = solve_fixed_points(weights, drive, on_failure="mask")

@@ -15,7 +15,7 @@ LAYERS = {
     "riemannrnn.datasets": 0,
     "riemannrnn.idx": 0,
     "riemannrnn.norms": 0,
-    "riemannrnn.workers": 0,
+    "riemannrnn.runtime": 0,
     "riemannrnn.run_folder": 0,
     "riemannrnn.settings": 0,
     "riemannrnn.network": 1,

@@ -16,7 +16,7 @@ from riemannrnn.analysis.survey import Progress, evenly, ignore, unobserved
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.equilibrium.arnoldi import plain
 from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.workers import workers
+from riemannrnn.runtime import workers
 
 PLANE_POINTS, MARGIN, LEAST_ASPECT = 21, 0.25, 0.4
 """Points along each side, what a plane reaches beyond the path, and its height at least, relative to the path's extent."""

@@ -16,7 +16,7 @@ from riemannrnn.analysis.survey import Progress, Survey, ignore, unobserved
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.task import Task
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.runtime import one_blas_thread
 
 TIMES = 41
 """Points along a geodesic and a straight line at which the loss is evaluated."""

@@ -25,7 +25,7 @@ from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.learning.counts import Evaluations
 from riemannrnn.learning.rules import delta_w3, delta_w4
-from riemannrnn.workers import workers
+from riemannrnn.runtime import workers
 
 RULES = ("dW1", "dW2", "dW3", "dW4")
 """Whose directions are compared with what was done."""

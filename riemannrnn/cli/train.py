@@ -22,8 +22,8 @@ from riemannrnn.learning.history import History
 from riemannrnn.learning.outcome import LossNotFallenWarning
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
+from riemannrnn.runtime import divided_into, parts
 from riemannrnn.settings import SettingError
-from riemannrnn.workers import divided_into, parts
 
 OUTPUT = Path("runs")
 

@@ -22,8 +22,8 @@ from riemannrnn.learning.task import Task
 from riemannrnn.learning.training import check_decay, train
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.run_folder import locked
+from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
-from riemannrnn.workers import physical_memory
 
 DIGITS = 1000
 """So many are learned by default; the others are held out."""

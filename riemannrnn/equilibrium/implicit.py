@@ -14,12 +14,12 @@ from manifolds import Array
 from manifolds.arrays import Point, map_arrays
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, finite_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, sentences
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.neumann import Neumann
 from riemannrnn.equilibrium.solving import solve_equation
+from riemannrnn.runtime import summed
 
 
 @dataclass(frozen=True)

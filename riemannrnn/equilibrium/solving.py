@@ -5,7 +5,6 @@ from collections.abc import Callable
 from manifolds import Array
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.auto import Automatic, Plan
-from riemannrnn.equilibrium.chunks import held, map_chunks
 from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
 from riemannrnn.equilibrium.flow import Flow, follow
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
@@ -13,6 +12,7 @@ from riemannrnn.equilibrium.monotone import PeacemanRachford
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Collected, Solution, certified, quiet
+from riemannrnn.runtime import held, map_chunks
 
 _KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), PeacemanRachford(), Picard(), Anderson(), Newton(), Flow())
 SOLVERS: dict[str, Solver] = {solver.name: solver for solver in _KNOWN}

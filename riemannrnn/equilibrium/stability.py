@@ -10,10 +10,9 @@ from array_api_compat import array_namespace, device
 from manifolds import Array
 from manifolds.arrays import Point, machine_epsilon, to_numpy
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
-from riemannrnn.equilibrium.chunks import map_chunks
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.network.connectivity import Connectivity
-from riemannrnn.workers import cores, one_blas_thread
+from riemannrnn.runtime import cores, map_chunks, one_blas_thread
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
 """Up to this many units all eigenvalues are computed, of every stimulus or of those of a survey."""

@@ -13,7 +13,7 @@ from riemannrnn.equilibrium.certificate import check_margin
 from riemannrnn.learning.contenders import Contender, all_contenders
 from riemannrnn.learning.contest import Entry, Progress, run_contender
 from riemannrnn.learning.task import Task
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.runtime import one_blas_thread
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
 """The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""

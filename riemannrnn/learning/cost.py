@@ -14,7 +14,6 @@ from manifolds import Array, Parameterization, Point, PointCache
 from manifolds.arrays import all_finite, copied
 from manifolds.summary import Summarised
 from riemannrnn.equilibrium.certificate import check_margin, not_stable
-from riemannrnn.equilibrium.chunks import held
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
 from riemannrnn.equilibrium.iteration import Solver
@@ -23,6 +22,7 @@ from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.losses import Loss
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.runtime import held
 
 Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from array_api_compat import array_namespace
 
 from manifolds import Array, Point
-from riemannrnn.equilibrium.chunks import held
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.runtime import held
 
 if TYPE_CHECKING:  # a cost makes evaluations, which know it
     from riemannrnn.learning.cost import FixedPointCost

@@ -9,8 +9,8 @@ from array_api_compat import array_namespace
 from manifolds import Array, Parameterization, Point, Retraction
 from manifolds.arrays import frobenius_norm
 from manifolds.summary import Summarised
-from riemannrnn.equilibrium.chunks import held
 from riemannrnn.learning.evaluation import Evaluation
+from riemannrnn.runtime import held
 
 Memory: TypeAlias = Any
 """What a rule carries from step to step; None before the first."""

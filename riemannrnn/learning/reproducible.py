@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from riemannrnn.learning.checkpoints import recorded_cores
 from riemannrnn.run_folder import locked
-from riemannrnn.workers import divided_into, one_blas_thread, parts
+from riemannrnn.runtime import divided_into, one_blas_thread, parts
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

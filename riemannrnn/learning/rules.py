@@ -9,9 +9,9 @@ from typing import Any, final
 from array_api_compat import array_namespace
 
 from manifolds import Array, Identity, Point, PullbackManifold, Resolvent, WeightManifold
-from riemannrnn.equilibrium.chunks import summed
 from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.optimizers import Adam, Memory, MetricRule, ParallelTransport, Rule
+from riemannrnn.runtime import summed
 
 
 def delta_w1(rates: Array, adjoints: Array) -> Array:

@@ -25,7 +25,7 @@ from riemannrnn.learning.outcome import HIDDEN, LOST, START, fallen_by_epochs, l
 from riemannrnn.learning.range_test import RangeTest, find_rate
 from riemannrnn.learning.stepping import Last, Stepper
 from riemannrnn.learning.stopping import Criterion, Verdict
-from riemannrnn.workers import one_blas_thread, parts
+from riemannrnn.runtime import one_blas_thread, parts
 
 BACK_UPS = 10
 """A step after which the next mini-batch has no fixed points is halved so often at most."""

@@ -10,7 +10,7 @@ from riemannrnn.datasets import Dataset
 from riemannrnn.paper.mnist_experiment import LAST, Curve, Experiment, Settings
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
-from riemannrnn.workers import workers
+from riemannrnn.runtime import workers
 
 POINTS = 0.03
 """A recorded accuracy counts as reproduced within so much."""
