@@ -1,6 +1,7 @@
 """What every module needs of arrays, whichever array-API library they come from."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -18,14 +19,43 @@ Work = TypeVar("Work")
 
 
 def inner(a: Array, b: Array) -> float:
-    """Return the Frobenius inner product ⟨a, b⟩ = tr(aᵀ b) as a Python float."""
+    """Return the Frobenius inner product ⟨a, b⟩ = tr(aᵀ b) as a Python float.
+
+    Products that overflow or underflow in the dtype of the arrays are taken again, of the arrays over their largest entries.
+    """
     xp = array_namespace(a, b)
-    return float(xp.vecdot(xp.reshape(a, (-1,)), xp.reshape(b, (-1,))))
+    a, b = xp.reshape(a, (-1,)), xp.reshape(b, (-1,))
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = float(xp.vecdot(a, b))
+    if least_square(a) < abs(result) < inf:
+        return result
+    size_a, size_b = largest(a), largest(b)
+    if not (0 < size_a < inf and 0 < size_b < inf):
+        return result
+    return size_a * (size_b * float(xp.vecdot(a / size_a, b / size_b)))
 
 
 def frobenius_norm(a: Array) -> float:
-    """Return the Frobenius norm ‖a‖ as a Python float."""
-    return float(array_namespace(a).linalg.vector_norm(a))
+    """Return the Frobenius norm ‖a‖ as a Python float; it neither overflows nor underflows in the dtype of the array."""
+    norm = array_namespace(a).linalg.vector_norm
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = float(norm(a))
+    if least_square(a) ** 0.5 < result < inf:
+        return result
+    size = largest(a)
+    return size * float(norm(a / size)) if 0 < size < inf else result
+
+
+def largest(a: Array) -> float:
+    """Return the largest absolute value of the entries as a Python float, 0 if there are none."""
+    xp = array_namespace(a)
+    return float(xp.max(xp.abs(a))) if 0 not in a.shape else 0.0
+
+
+def least_square(a: Array) -> float:
+    """Return a sum of squares that is so large that those that underflow are below its rounding."""
+    limits = array_namespace(a).finfo(a.dtype)
+    return float(limits.smallest_normal) / float(limits.eps)
 
 
 def identity_like(matrix: Array) -> Array:

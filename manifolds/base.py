@@ -10,7 +10,7 @@ from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds.arguments import check_array, check_finite
-from manifolds.arrays import Array, all_finite, machine_epsilon
+from manifolds.arrays import Array, all_finite, largest, least_square, machine_epsilon
 from manifolds.charts import Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
@@ -82,8 +82,16 @@ class WeightManifold(Parameterization, Manifold):
         return weights
 
     def norm(self, point: Array, tangent_vector: Array) -> float:
-        """Return √g_W(V, V)."""
-        return sqrt(max(self.inner_product(point, tangent_vector, tangent_vector), 0.0))
+        """Return √g_W(V, V); where the square overflows or underflows, s √g_W(V/s, V/s) with s the largest entry of V."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            squared = self.inner_product(point, tangent_vector, tangent_vector)
+        if least_square(tangent_vector) < squared < inf:
+            return sqrt(squared)
+        size = largest(tangent_vector)
+        if not 0 < size < inf:
+            return sqrt(max(squared, 0.0))
+        scaled = tangent_vector / size
+        return size * sqrt(max(self.inner_product(point, scaled, scaled), 0.0))
 
     def projection(self, point: Array, vector: Array) -> Array:
         """Return `vector`: in an open set every matrix is tangent."""

@@ -4,6 +4,7 @@ Notation: U, V are tangent vectors, P, Q covectors (Euclidean gradients); ♯_W 
 """
 
 from collections.abc import Callable
+from math import isfinite
 from typing import TypeAlias, final
 
 import autograd.numpy as anp
@@ -56,7 +57,7 @@ def conjugate_gradient(
     SingularPointError
         If the operator is not positive definite.
     ConvergenceError
-        After `most` products.
+        After `most` products, or where one of them is not finite.
 
     References
     ----------
@@ -75,7 +76,13 @@ def conjugate_gradient(
         direction = nearer + squared / previous * direction if iteration else nearer
         image = operator(direction)
         curvature = inner(direction, image)
-        if not curvature > 0:
+        if not isfinite(curvature):
+            raise ConvergenceError(
+                f"⟨P, {symbol}P⟩ = {curvature:.3g} after {iteration} iterations",
+                f"a vector or {symbol} of it is not finite, or too large for {right_side.dtype}",
+                "Shorten the vector, or use float64",
+            )
+        if curvature <= 0:
             raise SingularPointError(
                 f"⟨P, {symbol}P⟩ = {curvature:.3g} for a P that is not zero",
                 "the metric is not positive definite there",

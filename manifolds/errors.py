@@ -25,7 +25,7 @@ class ManifoldError(ValueError):
 
 
 class SingularPointError(ManifoldError):
-    """The point lies on the singular set of its chart or metric, to working precision."""
+    """The point lies on the singular set of its chart or metric, or so near or far away that rounding leaves no digit there."""
 
 
 class OutsideManifoldError(ManifoldError):

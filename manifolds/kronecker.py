@@ -246,7 +246,7 @@ class InvariantManifold(WeightManifold):
         if float(sign) != float(new_sign) or not abs(change) < 0.1:
             raise OutsideManifoldError(
                 f"a step of length {frobenius_norm(X):.3g}",
-                "the geodesic stays on the manifold, but I − W is singular to working precision at its end",
+                "the geodesic stays on the manifold, but rounding leaves no digit of det(I − W) at its end",
                 "Shorten the step, or use float64",
             )
 

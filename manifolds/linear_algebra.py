@@ -120,10 +120,13 @@ def inverse(matrix: Array) -> Array:
 
 
 def condition(matrix: Array, inverted: Array) -> float:
-    """Return ‖M‖₁ ‖M⁻¹‖₁, infinite where it overflows."""
-    linalg = array_namespace(matrix, inverted).linalg
-    with np.errstate(over="ignore"):
-        return float(linalg.matrix_norm(matrix, ord=1)) * float(linalg.matrix_norm(inverted, ord=1))
+    """Return ‖M‖₁ ‖M⁻¹‖₁, infinite where it overflows; the norms of M / s and s M⁻¹ do not, s the largest entry of M."""
+    xp = array_namespace(matrix, inverted)
+    size = float(xp.max(xp.abs(matrix)))
+    if not 0 < size < inf:
+        return inf
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(xp.linalg.matrix_norm(matrix / size, ord=1)) * float(xp.linalg.matrix_norm(inverted * size, ord=1))
 
 
 def solve(matrix: Array, right_hand_side: Array, inverted: Array | None = None) -> Array:

@@ -1,7 +1,8 @@
 """Products of manifolds whose points and vectors keep the dtype of their arrays."""
 
+import sys
 from collections.abc import Callable
-from math import fsum, sqrt
+from math import fsum, hypot, inf, sqrt
 from typing import Any
 
 import pymanopt.manifolds
@@ -11,6 +12,9 @@ from pymanopt.manifolds.product import _ProductTangentVector
 from manifolds.arrays import Point
 from manifolds.errors import InvalidArrayError
 from manifolds.summary import Summarised
+
+SMALLEST_SQUARE = sys.float_info.min / sys.float_info.epsilon
+"""Squares that underflow are below the rounding of a sum of squares that is larger than this."""
 
 
 class ProductVector(_ProductTangentVector):
@@ -73,12 +77,15 @@ class Product(Summarised, pymanopt.manifolds.Product):
         return float(super().inner_product(point, tangent_vector_a, tangent_vector_b))
 
     def norm(self, point: Point, tangent_vector: Point) -> float:
-        """Return √g_x(V, V)."""
-        return sqrt(max(self.inner_product(point, tangent_vector, tangent_vector), 0.0))
+        """Return √g_x(V, V); where the square overflows or underflows, from the norms of the factors."""
+        squared = self.inner_product(point, tangent_vector, tangent_vector)
+        if SMALLEST_SQUARE < squared < inf:
+            return sqrt(squared)
+        return hypot(*(float(m.norm(*parts)) for m, *parts in zip(self.manifolds, point, tangent_vector, strict=True)))
 
     def dist(self, point_a: Point, point_b: Point) -> float:
         """Return √Σ d_i², with d_i the distance on each factor."""
-        return float(super().dist(point_a, point_b))
+        return hypot(*(float(m.dist(*parts)) for m, *parts in zip(self.manifolds, point_a, point_b, strict=True)))
 
     def zero_vector(self, point: Point) -> ProductVector:
         """Return the zero tangent vector, in the dtype of each array of the point."""

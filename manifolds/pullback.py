@@ -150,9 +150,15 @@ class PullbackManifold(WeightManifold):
         return self.transport(point, self.exp(point, tangent_vector), carried)
 
     def random_point(self) -> Array:
-        """Return a point whose coordinates are normal, of standard deviation 0.5/√n, about the origin of the chart."""
+        """Return a point with normal coordinates about the origin of the chart, of standard deviation min(1, d)/(2√n).
+
+        d is the distance of the origin from the edge. The spectral norm of the deviation is then about d or less, so that the
+        chart is seldom ill-conditioned at the point.
+        """
         sample = self.normal()
-        return self.chart.inverse(self.chart.origin(sample) + 0.5 / max(self.shape) ** 0.5 * sample)
+        origin = self.chart.origin(sample)
+        spread = min(1.0, self.chart.edge_distance(self.chart.inverse(origin))) / (2 * max(self.shape) ** 0.5)
+        return self.chart.inverse(origin + spread * sample)
 
     def exit_time(self, point: Array, tangent_vector: Array) -> float:
         self.check(point, tangent_vector)

@@ -11,6 +11,7 @@ from manifolds.arguments import check_kind
 from manifolds.arrays import Array, PointCache, all_finite, copied, frobenius_norm, identity_like, machine_epsilon
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError, SingularPointError
+from manifolds.invertible import why_not_invertible
 from manifolds.linear_algebra import chain, condition, direct_inverse, eigenvalues, inverse, solve
 
 CERTAIN_SIZE, CERTAIN_ROUNDING = 0.9, 0.01
@@ -104,9 +105,7 @@ class Resolvent(Chart):
         try:
             step, _ = self._step((point, vector))
         except np.linalg.LinAlgError:
-            raise OutsideManifoldError(
-                "L + V G is singular to working precision", "the step ends on the edge of the manifold", "Shorten the step"
-            ) from None
+            raise self._no_step(point, vector) from None
         return point + chain(self._at(point).left, step)
 
     def difference(self, point: Array, other: Array) -> Array:
@@ -150,6 +149,16 @@ class Resolvent(Chart):
     def origin(self, like: Array) -> Array:
         identity = identity_like(like)
         return identity if self._gain is None else identity / self._gain
+
+    def _no_step(self, point: Array, vector: Array) -> OutsideManifoldError:
+        """Return why L + V G, whose determinant is zero at the edge of the manifold, cannot be inverted."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix = self._at(point).left + _gained(vector, self._gain)
+        found, remedy = "I − W G + V G holds NaN or infinity", "Shorten the step"
+        if not all_finite(matrix):
+            return OutsideManifoldError(found, "the step or the point is too large", remedy)
+        found, _ = why_not_invertible("I − W G + V G", matrix)
+        return OutsideManifoldError(found, "the step ends on the edge of the manifold to working precision", remedy)
 
     def _relative_velocity(self, point: Array, vector: Array) -> Array:
         """Return V R⁻¹ G."""
@@ -198,12 +207,9 @@ def _inverse(matrix: Array) -> Array:
     try:
         return _inverse_and_rounding(matrix)[0]
     except np.linalg.LinAlgError:
-        xp = array_namespace(matrix)
-        smallest = float(xp.min(xp.linalg.svdvals(matrix)))
         raise SingularPointError(
-            f"σ_min(I − G W) = {smallest:.3g}",
-            "the point lies on the singular set det(I − G W) = 0 to working precision",
-            "Start from weights whose spectrum keeps away from 1, or use a chart that is regular there",
+            *why_not_invertible("I − G W", matrix),
+            "Start from smaller weights whose spectrum keeps away from 1, or use a chart that is regular there",
         ) from None
 
 

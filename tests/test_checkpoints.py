@@ -70,7 +70,7 @@ def file_name(step):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(state=st.dictionaries(st.text(), VALUES))
 def test_what_goes_in_comes_out(tmp_path, state):
-    check_same(read_checkpoint(write_checkpoint(tmp_path, 1, state)), state)
+    check_same(dict(read_checkpoint(write_checkpoint(tmp_path, 1, state))), state)
 
 
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64])

@@ -26,6 +26,9 @@ PATH_FILE, PATH_FORMAT = "path.h5", "riemannrnn path 1"
 LOG = np.dtype([("step", np.int64), ("loss", np.float64), ("length", np.float64), ("checksum", np.uint32)])
 """What stands beside each recorded W: the step, the loss given, the length of the path so far, and the CRC-32 of W."""
 
+STATE = ("points", "calls", "length", "previous", "recorded")
+"""What a checkpoint holds of a path: how many points and calls there were, the length, and W at the last call and point."""
+
 BEING_WRITTEN = ("open for write", "unable to lock")
 """What HDF5 says of a file that has a writer, or had one until it crashed."""
 
@@ -58,8 +61,9 @@ class PathRecorder:
     every
         The period, in calls of `record`: the calls between are ignored.
     resume
-        Go on with the file that is there, if any: from the first step recorded now, which takes the place of those after it.
-        Between the two the length is that of the chord.
+        Continue with the file that is there, if any. After `restore` the path is the one of a recorder that was never stopped.
+        Otherwise the first step recorded now replaces this step and all later ones in the file. The length between the last
+        point before it and the first point recorded now is then the length of the chord.
 
     Raises
     ------
@@ -111,6 +115,7 @@ class PathRecorder:
         self._last: tuple[int, Array, float] | None = None  # what was offered last, and not yet recorded
         self._previous: Array | None = None  # the point to which the length is known
         self._recorded: Array | None = None
+        self._state: Mapping[str, Any] | None = None  # what `restore` was given
         self._before = self._path if resume and self._path.exists() else None
         self._partial = self._path.with_name(f".{self._path.stem}.partial{self._path.suffix}")
         self._place = self._partial  # it gets its name with its first point
@@ -150,6 +155,22 @@ class PathRecorder:
         self._last = (step, copy, loss)
         if self._recorded is None or ((self._calls - 1) % self._every == 0 and self._gone_far(copy)):
             self._write()
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what `restore` needs to continue the path: the number of points, the length and W at its two ends.
+
+        Returns
+        -------
+        dict or None
+            Numbers and arrays, none of which changes later. Before the first point, what `restore` was given, or None.
+        """
+        if self._recorded is None:
+            return None if self._state is None else dict(self._state)
+        return dict(zip(STATE, (self._log.shape[0], self._calls, self._length, self._previous, self._recorded), strict=True))
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Continue from a state that `state` returned; to be called before the first point is recorded."""
+        self._state = None if state is None else {name: state[name] for name in STATE}
 
     def observe(self, kind: Kind, weights: Array, value: float) -> None:
         """Record what a solver of pymanopt accepts, the points where it asks for a gradient: `FixedPointCost(observer=…)`."""
@@ -208,11 +229,10 @@ class PathRecorder:
             self._file.swmr_mode = True
 
     def _take_over(self, step: int, weights: Array) -> None:
-        """Copy what was recorded before a step."""
+        """Copy what was recorded before a step, or before the state to continue from."""
         try:
             with open_path(self._path) as before:
-                log = before["log"][:]
-                log = log[log["step"] < step]
+                log = self._kept(before["log"][:], step)
                 self._reserve(log.nbytes + log.size * weights.size * np.dtype(np.float32).itemsize)
                 self._log.resize(log.shape)
                 self._log[:] = log
@@ -229,6 +249,21 @@ class PathRecorder:
             self._length = self._recorded_length = float(log["length"][-1])
             xp = array_namespace(weights)
             self._recorded = self._previous = xp.asarray(self._weights[-1], dtype=weights.dtype, device=device(weights))
+        if self._state is not None:
+            self._calls += self._state["calls"]
+            self._length, self._previous, self._recorded = (self._state[name] for name in ("length", "previous", "recorded"))
+
+    def _kept(self, log: Array, step: int) -> Array:
+        """Return the rows of the log to continue from.
+
+        Closing a recorder writes its last point. A recorder that was never stopped might not have recorded this point, so that
+        the steps alone do not tell which rows to keep.
+        """
+        if self._state is None:
+            return log[log["step"] < step]
+        if log.size < self._state["points"]:
+            raise ValueError(f"it holds {log.size} points, but {self._state['points']} were recorded at the checkpoint")
+        return log[: self._state["points"]]
 
     def _gone_far(self, weights: Array) -> bool:
         change, self._previous = weights - self._previous, weights

@@ -4,10 +4,10 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar, final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,9 +23,55 @@ KEPT = 3
 
 PATTERN = "checkpoint-*.npz.sum"
 
+FOREIGN = "another version of riemannrnn wrote it. Resume with that version, or start the run again in an empty folder"
+"""Why an entry of a checkpoint that is whole is missing or cannot be read, and what to do."""
+
+Value = TypeVar("Value")
+
 
 class CheckpointError(ValueError):
     """A checkpoint is damaged, foreign, or not there."""
+
+
+@final
+class Checkpoint(dict[str, Any]):
+    """The entries of a checkpoint, with the file that they come from.
+
+    Parameters
+    ----------
+    path
+        The file.
+    entries
+        The state.
+
+    Raises
+    ------
+    CheckpointError
+        For an entry that is missing.
+    """
+
+    def __init__(self, path: Path, entries: Mapping[str, Any]) -> None:
+        super().__init__(entries)
+        self.path = path
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise CheckpointError(f"{self.path} has no entry {name!r}: {FOREIGN}")
+
+    def read(self, name: str, convert: Callable[[Any], Value]) -> Value:
+        """Return what a function makes of an entry.
+
+        Raises
+        ------
+        CheckpointError
+            If the entry is missing, or the function raises an error.
+        """
+        entry = self[name]
+        try:
+            return convert(entry)
+        except KeyError as error:
+            raise CheckpointError(f"{self.path} has no entry {f'{name}.{error.args[0]}'!r}: {FOREIGN}") from error
+        except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise CheckpointError(f"{self.path} has an entry {name!r} that cannot be read ({error}): {FOREIGN}") from error
 
 
 def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
@@ -60,7 +106,7 @@ def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     return path
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Return the state in a file.
 
     Raises
@@ -85,10 +131,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is damaged: it holds no state")
-    return state
+    return Checkpoint(path, state)
 
 
-def last_checkpoint(folder: Path) -> dict[str, Any]:
+def last_checkpoint(folder: Path) -> Checkpoint:
     """Return the state of the newest checkpoint of a folder that is whole; each damaged one is named in a warning.
 
     Raises

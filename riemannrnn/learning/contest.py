@@ -293,7 +293,11 @@ def _validation_loss(contender: Contender, start: Start, budget: int, rate: floa
 
 def accuracy_on_test(task: Task, weights: Array) -> float:
     """Return the accuracy on the test split; a stimulus without a fixed point counts as wrong."""
-    fixed_points = _fixed_points(task, weights, task.test)
+    return _accuracy(task, _fixed_points(task, weights, task.test))
+
+
+def _accuracy(task: Task, fixed_points: FixedPoints) -> float:
+    """Return the accuracy at the fixed points of the test split."""
     xp = array_namespace(fixed_points.rates)
     outputs = task.network.outputs(fixed_points.rates)
     right = (xp.argmax(outputs, axis=1) == task.test.labels) & fixed_points.converged
@@ -316,13 +320,13 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
     entry.weights = weights
     # From a cold start, as accuracy and stability are, so that a row tells what anyone finds at its weights.
     entry.training_loss, entry.seconds = task.cost(task.training)(weights), recorder.history[-1].seconds
-    entry.test_accuracy = accuracy_on_test(task, weights)
+    on_test = _fixed_points(task, weights, task.test)
+    entry.test_accuracy = _accuracy(task, on_test)
     xp = array_namespace(recorder.cost.drive)
     entry.without_stable_fixed_point = 0
-    for data in (task.training, task.test):
-        fixed_points = _fixed_points(task, weights, data)
+    for fixed_points in (_fixed_points(task, weights, task.training), on_test):
         there = xp.nonzero(fixed_points.converged)[0]
-        entry.without_stable_fixed_point += data.stimuli.shape[0] - there.shape[0]
+        entry.without_stable_fixed_point += fixed_points.rates.shape[0] - there.shape[0]
         if there.shape[0]:
             gains = take_rows(fixed_points.gains, there)
             worst, unstable = survey_stability(fixed_points.connectivity, weights, gains)

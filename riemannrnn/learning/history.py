@@ -1,8 +1,9 @@
 """What a training run did, step by step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isnan, nan
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -14,11 +15,19 @@ from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.range_test import RangeTest
 
 
+@runtime_checkable
 class Recorder(Protocol):
-    """What takes down W along learning, such as `riemannrnn.analysis.PathRecorder`."""
+    """Records W along learning, such as `riemannrnn.analysis.PathRecorder`. Derive from it to have the defaults."""
 
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
-        """Look at W, at which learning is after so many steps, and the loss there."""
+        """Look at W after this number of steps, and the loss there."""
+
+    def state(self) -> Mapping[str, Any] | None:
+        """Return the state for a checkpoint: numbers, strings, None and arrays, none of which changes later. Default: None."""
+        return None
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Continue from a state that `state` returned; None where nothing was recorded. Default: do nothing."""
 
 
 @dataclass(repr=False)

@@ -8,6 +8,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, Point, SingularPointError
 from manifolds.arrays import identity_like, machine_epsilon
+from manifolds.invertible import why_not_invertible
 from manifolds.linear_algebra import inverse
 from riemannrnn.learning.evaluation import Evaluation
 from riemannrnn.learning.optimizers import Memory, Rule
@@ -64,10 +65,14 @@ def response_factor(weights: Array, mean_gains: Array) -> Array:
     SingularPointError
         Where I − Ḡ W is singular.
     """
+    matrix = identity_like(weights) - mean_gains[:, None] * weights
     try:
-        response = inverse(identity_like(weights) - mean_gains[:, None] * weights) * mean_gains[None, :]
+        response = inverse(matrix) * mean_gains[None, :]
     except np.linalg.LinAlgError as error:
-        raise SingularPointError("det(I − G W) = 0 at the mean gains", "the rates respond without bound", "Move W") from error
+        found, reason = why_not_invertible("I − G W", matrix)
+        raise SingularPointError(
+            f"at the mean gains {found}", reason, "Start from smaller weights, or shorten the step"
+        ) from error
     return response.T @ response
 
 

@@ -7,8 +7,7 @@ from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array
+from array_api_compat import array_namespace, is_numpy_array
 
 from manifolds import Array, ManifoldError, Point
 from manifolds.arrays import arrays_of
@@ -22,7 +21,8 @@ from riemannrnn.learning.history import History, Recorder, accuracy
 from riemannrnn.learning.losses import CrossEntropy, Loss
 from riemannrnn.learning.optimizers import Memory, Rule
 from riemannrnn.learning.outcome import HIDDEN, LOST, START, fallen_by_epochs, look_back
-from riemannrnn.learning.range_test import RangeTest, find_rate
+from riemannrnn.learning.range_test import find_rate
+from riemannrnn.learning.resuming import restore
 from riemannrnn.learning.stepping import Last, Stepper
 from riemannrnn.learning.stopping import Criterion, Verdict
 from riemannrnn.runtime import one_blas_thread, parts
@@ -91,32 +91,7 @@ class Run:
         """Take up the state of the last checkpoint."""
         if self.checkpoints is None:
             raise CheckpointError("there is no folder to resume from; pass checkpoints=FOLDER")
-        state = last_checkpoint(self.checkpoints)
-        before, now = state.get("run", {}), self._described
-        changed = ", ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name])
-        if changed:
-            raise CheckpointError(
-                f"the checkpoint is of another run: {changed}; resume with the arguments that the run was started with"
-            )
-        there = array_namespace(self.cost.drive)
-
-        def placed(value: Any) -> Any:
-            if isinstance(value, np.ndarray):
-                return there.asarray(value, device=device(self.cost.drive))
-            return type(value)(map(placed, value)) if isinstance(value, list | tuple) else value
-
-        self.step, self.batches.order = state["step"], placed(state["order"])
-        self.point, self.memory = placed(state["point"]), placed(state["memory"])
-        if state["last"] is not None:
-            before, velocity, memory = placed(state["last"])
-            several = isinstance(velocity, list | tuple)  # which has to get the arithmetic of tangent vectors back
-            self.last = Last(before, self.rule.manifold.to_tangent_space(before, velocity) if several else velocity, memory)  # type: ignore[attr-defined]
-        self.batches.generator.bit_generator.state = state["generator"]
-        self.history.learning_rate = state["learning_rate"]
-        if state["range_test"] is not None:
-            self.history.range_test = RangeTest.from_tree(state["range_test"])
-        for name, values in state["history"].items():
-            setattr(self.history, name, values)
+        restore(self, last_checkpoint(self.checkpoints), self._described)
         self._keep(self.point if self.last is None else self.last.point)
 
     def _loop(self) -> str:
@@ -336,6 +311,7 @@ class Run:
             "learning_rate": self.history.learning_rate,
             "range_test": None if self.history.range_test is None else self.history.range_test.as_tree(),
             "revised": {name: getattr(self.history, name)[-1:] for name in REVISED},
+            "record": None if self.record is None or self.checkpoints is None else self.record.state(),
         }
 
     def _write(self, state: dict[str, Any]) -> None:

@@ -119,7 +119,8 @@ def train(
     callback
         Called after each step with its number, from 1, and the history so far; or several of these.
     record
-        Takes down W along learning.
+        Records W along learning: an object with the method `record` of `riemannrnn.learning.history.Recorder`. With
+        `checkpoints` it derives from this class, because its state is part of a checkpoint.
     checkpoints
         An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and
         at the end.
@@ -152,8 +153,10 @@ def train(
     UnstableStartError
         For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
     CheckpointError
-        To resume without a checkpoint that is whole, or with arguments that change the steps, named with what they were; or to
-        begin anew in a folder that holds any.
+        To resume without a checkpoint that is whole, from one that lacks an entry or has one that cannot be read, or with
+        arguments that change the steps, named with what they were; or to begin anew in a folder that holds any.
+    TypeError
+        For checkpoints and a `record` without the methods of `Recorder`.
     RunFolderError
         If a checkpoint cannot be written; those before are untouched.
     RunInUseError
@@ -176,6 +179,10 @@ def train(
     if isinstance(weights, tuple) and isinstance(name, str):
         raise ValueError(
             f"rule {name!r} moves a matrix of weights, not the factors of one; pass MetricRule(FixedRank(n, n, k)) as the rule"
+        )
+    if record is not None and checkpoints is not None and not isinstance(record, Recorder):
+        raise TypeError(
+            f"record = {record!r} has no state for checkpoints; derive its class from riemannrnn.learning.history.Recorder"
         )
     stepper = make_rule(name, network.n_units, manifold)
     parameterization = as_parameterization(getattr(stepper, "manifold", None), network.activation)

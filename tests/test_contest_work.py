@@ -1,0 +1,22 @@
+"""A comparison does not compute the same fixed points twice."""
+
+from riemannrnn.cli.compare import digits_task
+from riemannrnn.learning import contest
+from riemannrnn.learning.contenders import all_contenders
+
+
+def test_the_fixed_points_of_the_test_split_are_found_once_for_a_row(monkeypatch):
+    task, solved, solve = digits_task(10, 0.3, "tanh", 50, 0, "float64"), [], contest._fixed_points
+
+    def counted(task, weights, data):
+        solved.append("test" if data is task.test else "training")
+        return solve(task, weights, data)
+
+    monkeypatch.setattr(contest, "_fixed_points", counted)
+    contender = next(each for each in all_contenders() if each.name == "euclidean/additive/steepest-descent")
+    recorder = contest.Recorder(contender.begin(task), 6, lambda share: None, measurements=0)
+    contest.follow_rule(next(iter(all_contenders())), recorder, 0.0)
+    entry = contest.Entry(contender)
+    contest._summarise(entry, recorder.start.task, recorder)
+    assert sorted(solved) == ["test", "training"]
+    assert entry.test_accuracy == contest.accuracy_on_test(task, recorder.weights)
