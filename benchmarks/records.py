@@ -26,7 +26,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
     "metrics": ("metric", "solver", "seed"),
-    "default": ("seed",),
+    "default": ("manifold", "seed"),
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),
     "rates": ("manifold", "optimiser", "rate"),

@@ -53,7 +53,7 @@ def test_metrics_are_compared_from_one_start_within_the_budget(tmp_path: Path) -
     drawing.draw_metrics(rows, tmp_path / "metrics.png")
     assert (tmp_path / "metrics.png").stat().st_size > 1000
     assert f"| monotone | {rows[-1]['loss']:.2f} to" in tables.short_section(tmp_path)
-    assert f"| monotone | {rows[-1]['accuracy']:.1%}, 0 |" in tables.every_metric(records.read("metrics", tmp_path))
+    assert f"| monotone | {rows[-1]['accuracy']:.1%}, 0 of 1 |" in tables.every_metric(records.read("metrics", tmp_path))
 
 
 def test_the_median_holds_the_last_accepted_loss() -> None:

@@ -13,7 +13,7 @@ from riemannrnn.learning.rules import RULES_WITH_MANIFOLD, make_rule
 from riemannrnn.learning.task import Task
 from riemannrnn.rate_network import RateNetwork
 
-ADAM_RATE = 0.015
+ADAM_RATE = 0.05
 """Learning rate without a rule: of Adam on `ScaledMonotoneManifold`."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -26,7 +26,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 GROWTH = 3.0
 """Of the scales on the default manifold."""
 
-LONGEST_STEP = 1.0
+LONGEST_STEP = 0.35
 """In the metric, under the default rule."""
 
 

@@ -66,8 +66,8 @@ def train(
 ) -> History:
     """Train the recurrent weights on mini-batches.
 
-    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.015 falling
-    along a cosine, and steps no longer than 1.
+    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.05 falling
+    along a cosine, and steps no longer than 0.35 in the metric.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def train(
     rule
         "dW1" to "dW4", "geodesic_flow", "parallel_transport" (momentum), "adam", or a `Rule`.
     learning_rate
-        η, for the mean over the mini-batch. Default: 0.015 without a rule and a manifold. Else the rate of the history to go on
+        η, for the mean over the mini-batch. Default: 0.05 without a rule and a manifold. Else the rate of the history to go on
         from, or a range test finds one on the first batches; `History.range_test` holds what it tried.
     batch_size
         Stimuli a step; default: all. The last batch of an epoch holds what is left, if it does not divide them.
@@ -98,7 +98,7 @@ def train(
         "constant", "cosine", "linear", or a function from the share of the run that is done to a factor of the learning rate.
         Default: "cosine" without a rule, else "constant".
     longest_step
-        Longer steps are shortened to this length in the metric of the rule. Default: 1 without a rule, else infinity.
+        Longer steps are shortened to this length in the metric of the rule. Default: 0.35 without a rule, else infinity.
     decay
         λ: W is drawn to where it started, by λ/2 times the squared distance in the metric, apart from the moments of Adam. For
         manifolds with a logarithm; where that is found by shooting (`MetricManifold`) a step takes seconds.
