@@ -185,13 +185,13 @@ def _controller() -> ThreadpoolController:
 BLAS = _BlasLimit()
 """The limit of BLAS in this process."""
 
-_POOL = _Threads(cores, "riemannrnn", _keep_to_one_core)
+POOL = _Threads(cores, "riemannrnn", _keep_to_one_core)
 """The threads that share batches."""
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread while inside, whoever else is; the rows of the products of `manifolds` are shared among the cores.
+    """Hold BLAS to one thread while inside, whoever else is, and share the rows of the products of `manifolds` among the cores.
 
     Matrices of a few hundred rows are too small for BLAS to share: its threads would wait for each other, not work.
     """
@@ -201,7 +201,7 @@ def one_blas_thread() -> Iterator[None]:
 
 @contextmanager
 def workers(most: int | None = None) -> Iterator[tuple[ThreadPoolExecutor, Event]]:
-    """Yield a pool, one thread a core or `most`, and an event that is set when the caller leaves, so that after Ctrl-C all end."""
+    """Yield a pool, one thread a core or `most`, and an event that is set when the caller leaves: after Ctrl-C all end."""
     stop = Event()
     begin = _keep_to_one_core if most is None else _share_rows_in_this_thread
     with one_blas_thread(), ThreadPoolExecutor(most or cores(), initializer=begin) as pool:
@@ -244,7 +244,7 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
 
     with one_blas_thread():
         # NumPy's settings of errors go with the work.
-        others = [_POOL.submit(copy_context().run, work) for _ in range(min(cores(), len(starts)) - 1)]
+        others = [POOL.submit(copy_context().run, work) for _ in range(min(cores(), len(starts)) - 1)]
         try:
             with busy_core():
                 work()

@@ -224,11 +224,6 @@ def test_all_manifolds_may_be_asked_for_among_others():
     assert sorted(alone.splitlines()) == sorted(among.splitlines())
 
 
-def test_a_platform_without_forks():
-    code = "import importlib, os; from riemannrnn import runtime; del os.register_at_fork; importlib.reload(runtime)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
 @pytest.mark.parametrize(
     "option", ["--units=0", "--budget=1", "--training-size=2000", "--seed=-1", "--dtype=int8", "--radius=x"]
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from riemannrnn import runtime
 from riemannrnn.equilibrium import Picard, solve_fixed_points
 from riemannrnn.equilibrium.iteration import iterate_rows
 from riemannrnn.network import ACTIVATIONS
@@ -86,12 +87,10 @@ def test_what_relaxation_brings_to_a_stable_point_is_found(activation, seed):
 
 def test_no_core_changes_a_fixed_point(monkeypatch):
     """Chunks of rows are more on more cores. Where the dynamics settle, a row is solved alike in each of them."""
-    from riemannrnn import runtime as chunks
-
     weights, drive = multistable(5, n=20, radius=2.0, rows=400)
     whole = solve_fixed_points(weights, drive, on_failure="mask")
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr(chunks, "cores", lambda: 6)
+    monkeypatch.setattr(runtime, "WORTHWHILE", 0)
+    monkeypatch.setattr(runtime, "cores", lambda: 6)
     parts = solve_fixed_points(weights, drive, on_failure="mask")
     settled = solve_fixed_points(weights, drive, solver="flow", max_iterations=100, on_failure="mask").converged
     assert settled.sum() > 100

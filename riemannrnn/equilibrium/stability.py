@@ -1,7 +1,6 @@
 """Stability of fixed points: the spectral abscissa of −I + G W for every stimulus."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from math import nan
 
 import numpy as np
@@ -12,7 +11,7 @@ from manifolds.arrays import Point, machine_epsilon, to_numpy
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.network.connectivity import Connectivity
-from riemannrnn.runtime import cores, map_chunks, one_blas_thread
+from riemannrnn.runtime import cores, map_chunks, workers
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
 """Up to this many units all eigenvalues are computed, of every stimulus or of those of a survey."""
@@ -160,7 +159,6 @@ def _reduced(jacobians: Array) -> Array:
 def _rightmost(matrices: Callable[[Array], Array], batch: int, size: int) -> Array:
     """All eigenvalues, stimuli shared among the cores (LAPACK releases the interpreter lock)."""
     chunks = np.array_split(np.arange(batch), max(cores(), batch * size * size // 2**24 + 1))
-    # With BLAS threads of its own in every worker they would fight for the cores.
-    with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
+    with workers() as (pool, _):
         parts = list(pool.map(lambda rows: np.linalg.eigvals(matrices(rows)).real.max(axis=1), chunks))
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Every core at work: chunks of a batch in threads, and BLAS held to one thread meanwhile."""
+"""The runtime: chunks of a batch in threads, BLAS held to one thread meanwhile, and nothing that an import starts."""
 
 import platform
 import subprocess
@@ -16,8 +16,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 
 from manifolds import Identity, PullbackManifold
 from manifolds.linear_algebra import chain
-from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, solve_fixed_points
-from riemannrnn import runtime as chunks
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, runtime, solve_fixed_points
 from riemannrnn.learning import MetricRule
 from riemannrnn.runtime import on_a_busy_core, one_blas_thread, workers
 
@@ -36,16 +35,16 @@ def set_blas_threads(counts):
 @pytest.fixture
 def two_cores(monkeypatch):
     """Two cores, and threads even for small batches."""
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr(runtime, "WORTHWHILE", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
 
 
 @pytest.mark.usefixtures("two_cores")
 def test_chunks_are_all_rows_in_order():
-    parts = chunks.map_chunks(lambda rows: rows, np.empty((2000, 3)))
+    parts = runtime.map_chunks(lambda rows: rows, np.empty((2000, 3)))
     assert len(parts) > 2
     np.testing.assert_array_equal(np.concatenate([np.arange(2000)[rows] for rows in parts]), np.arange(2000))
-    assert len(chunks.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
+    assert len(runtime.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
 
 
 @pytest.mark.parametrize(("units", "held"), [(100, 1), (20, 0)])
@@ -53,8 +52,8 @@ def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units,
     """Its threads wait for each other, on a machine with other work for milliseconds; for tiny products it uses none."""
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     entered = []
-    monkeypatch.setattr(chunks, "one_blas_thread", lambda: entered.append(1) or nullcontext())
-    chunks.summed(lambda adjoints, rates: adjoints.T @ rates, *np.ones((2, 512, units)))
+    monkeypatch.setattr(runtime, "one_blas_thread", lambda: entered.append(1) or nullcontext())
+    runtime.summed(lambda adjoints, rates: adjoints.T @ rates, *np.ones((2, 512, units)))
     assert len(entered) == held
 
 
@@ -74,7 +73,7 @@ def test_blas_has_its_threads_back_whoever_leaves_last():
     seen = []
     with ThreadPoolExecutor(4) as pool:
         array = np.empty((300, 3))
-        list(pool.map(lambda _: chunks.map_chunks(lambda rows: seen.append(max(blas_threads())), array), range(20)))
+        list(pool.map(lambda _: runtime.map_chunks(lambda rows: seen.append(max(blas_threads())), array), range(20)))
     assert set(seen) == {1}
     assert blas_threads() == before
 
@@ -135,9 +134,9 @@ def test_a_forked_child_has_threads_of_its_own():
     """It would wait for ever for those of its parent."""
     code = (
         "import os, numpy as np\n"
-        "from riemannrnn import runtime as chunks\n"
-        "chunks.WORTHWHILE, os.sched_getaffinity = 0, lambda process: {0, 1}\n"
-        "work = lambda: chunks.map_chunks(lambda rows: rows.stop, np.empty((300, 3)))\n"
+        "from riemannrnn import runtime\n"
+        "runtime.WORTHWHILE, os.sched_getaffinity = 0, lambda process: {0, 1}\n"
+        "work = lambda: runtime.map_chunks(lambda rows: rows.stop, np.empty((300, 3)))\n"
         "work()\n"
         "child = os.fork()\n"
         "if child == 0:\n"
@@ -157,7 +156,7 @@ def test_an_error_in_a_thread_arrives():
         return 1 // (get_ident() == caller)
 
     with pytest.raises(ZeroDivisionError):
-        chunks.map_chunks(work, np.empty((300, 3)))
+        runtime.map_chunks(work, np.empty((300, 3)))
 
 
 @pytest.mark.parametrize("solver", ["auto", "picard", "anderson", "newton"])
@@ -165,9 +164,9 @@ def test_an_error_in_a_thread_arrives():
 def test_threads_change_nothing(solver, dtype, monkeypatch):
     weights, drive = problem(batch=300, dtype=dtype)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
-    monkeypatch.setattr(chunks, "WORTHWHILE", np.inf)
+    monkeypatch.setattr(runtime, "WORTHWHILE", np.inf)
     alone = solve_fixed_points(weights, drive, solver=solver)
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
+    monkeypatch.setattr(runtime, "WORTHWHILE", 0)
     together = solve_fixed_points(weights, drive, solver=solver)
     np.testing.assert_allclose(together.rates, alone.rates, atol=20 * alone.tolerance)
     assert together.converged.all()
@@ -178,7 +177,7 @@ def test_a_chunk_may_ask_for_chunks():
     """Threads that wait for each other would wait for ever."""
     array = np.ones((300, 3))
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(chunks.map_chunks, lambda rows: len(chunks.map_chunks(lambda inner: inner, array)), array)
+        work = pool.submit(runtime.map_chunks, lambda rows: len(runtime.map_chunks(lambda inner: inner, array)), array)
         assert set(work.result(timeout=30)) == {1}
 
 
@@ -186,7 +185,7 @@ def test_a_chunk_may_ask_for_chunks():
 @pytest.mark.parametrize(("most", "chunks_of_each"), [(None, 1), (1, 2)])
 def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, chunks_of_each):
     with workers(most) as (pool, _):
-        work = pool.submit(chunks.map_chunks, lambda rows: rows, np.ones((300, 3)))
+        work = pool.submit(runtime.map_chunks, lambda rows: rows, np.ones((300, 3)))
         assert len(work.result(timeout=30)) == chunks_of_each
 
 
@@ -194,8 +193,8 @@ def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, 
 def test_products_in_threads(generator):
     a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
     for left in (a, (9 * a).astype(np.int16)):  # sound, say
-        np.testing.assert_allclose(chunks.product(left, b), left @ b, rtol=1e-12, atol=1e-12)
-    total = chunks.summed(lambda left, right: left.T @ right, a, a[:, :20])
+        np.testing.assert_allclose(runtime.product(left, b), left @ b, rtol=1e-12, atol=1e-12)
+    total = runtime.summed(lambda left, right: left.T @ right, a, a[:, :20])
     np.testing.assert_allclose(total, a.T @ a[:, :20], rtol=1e-12, atol=1e-12)
 
 
@@ -220,9 +219,9 @@ def test_settings_of_errors_go_with_the_work_into_threads():
         return np.float32(1e38) * np.full(3, 10, np.float32)
 
     with np.errstate(over="ignore"):
-        assert np.all(np.isinf(chunks.map_chunks(overflow, np.empty((300, 3)))))
+        assert np.all(np.isinf(runtime.map_chunks(overflow, np.empty((300, 3)))))
     with pytest.raises(RuntimeWarning, match="overflow"):
-        chunks.map_chunks(overflow, np.empty((300, 3)))
+        runtime.map_chunks(overflow, np.empty((300, 3)))
 
 
 @pytest.mark.usefixtures("two_cores")
@@ -234,7 +233,7 @@ def test_the_calling_thread_works_too():
         threads.append(get_ident())
         return on_a_busy_core()
 
-    assert chunks.map_chunks(work, np.empty((300, 3))) == [True, True]
+    assert runtime.map_chunks(work, np.empty((300, 3))) == [True, True]
     assert get_ident() in threads
     assert len(set(threads)) == 2
     assert not on_a_busy_core()
@@ -252,17 +251,17 @@ def test_after_an_error_no_thread_begins_another_chunk():
         time.sleep(0.3)
 
     with pytest.raises(ZeroDivisionError):
-        chunks.map_chunks(work, np.empty((5000, 3)))
+        runtime.map_chunks(work, np.empty((5000, 3)))
     assert sorted(begun) == [0, 512]
 
 
 @pytest.mark.usefixtures("two_cores")
 def test_a_busy_pool_is_not_waited_for():
     leave = Event()
-    others = [chunks._pool().submit(leave.wait) for _ in range(64)]
+    others = [runtime.POOL.submit(leave.wait) for _ in range(64)]
     with ThreadPoolExecutor(1) as pool:
         try:
-            work = pool.submit(chunks.map_chunks, lambda rows: rows, np.empty((300, 3)))
+            work = pool.submit(runtime.map_chunks, lambda rows: rows, np.empty((300, 3)))
             assert len(work.result(timeout=30)) == 2
         finally:
             leave.set()
@@ -287,7 +286,7 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 
 INTERRUPTED = """
 import threading
-from riemannrnn.runtime import one_blas_thread
+from riemannrnn.runtime import BLAS, one_blas_thread
 
 start = threading.Thread.start
 
@@ -301,10 +300,10 @@ threading.Thread.start = interrupted
 try:
     one_blas_thread().__enter__()
 except KeyboardInterrupt:
-    print(one_blas_thread().held)
+    print(BLAS.held)
 threading.Thread.start = start
 with one_blas_thread():
-    print(one_blas_thread().held)
+    print(BLAS.held)
 """
 
 
