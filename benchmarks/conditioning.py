@@ -10,7 +10,8 @@ from benchmarks.records import Row
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, Resolvent, WeightManifold
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.equilibrium.fixed_points import FixedPointError
-from riemannrnn.learning import MetricRule, response_metric
+from riemannrnn.metrics import response_metric
+from riemannrnn.rules import MetricRule
 
 CONDITIONS = (1, 10, 100, 1000)
 UNITS, STIMULI, RADIUS, SEED = 10, 20, 0.5, 0

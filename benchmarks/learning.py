@@ -13,10 +13,10 @@ from benchmarks.records import Row
 from manifolds import Array
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import Dataset
-from riemannrnn.learning import History
-from riemannrnn.learning.defaults import ADAM_RATE
-from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.training import single_residual
+from riemannrnn.rules.named import RULES
+from riemannrnn.training import History
+from riemannrnn.training.defaults import ADAM_RATE
+from riemannrnn.training.training import single_residual
 
 UNITS, BATCH, RADIUS, EPOCHS, EVERY = 300, 512, 0.5, 3, 10
 MARKS = (0.80, 0.87)

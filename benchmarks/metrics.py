@@ -5,10 +5,10 @@ from math import inf
 
 from benchmarks.records import Row
 from riemannrnn.cli.compare import digits_task
-from riemannrnn.learning import compare
-from riemannrnn.learning.contenders import Contender
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.task import Task
+from riemannrnn.comparison import compare
+from riemannrnn.comparison.contenders import Contender
+from riemannrnn.cost.task import Task
+from riemannrnn.metrics.catalogue import GEOMETRIES
 
 SHOWN = ("euclidean", "resolvent", "left-invariant", "monotone")
 """The metrics of the figure and of the README's table."""

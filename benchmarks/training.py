@@ -13,11 +13,11 @@ from benchmarks.learning import Task as Problem
 from benchmarks.records import Row
 from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn import RateNetwork, train
+from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.stability import survey_stability
-from riemannrnn.learning import History
-from riemannrnn.learning.defaults import GROWTH, LONGEST_STEP, rule_on
-from riemannrnn.learning.stopping import StepLimit
-from riemannrnn.learning.task import Task
+from riemannrnn.training import History
+from riemannrnn.training.defaults import GROWTH, LONGEST_STEP, rule_on
+from riemannrnn.training.stopping import StepLimit
 
 MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")
 OPTIMISERS = {"plain": "geodesic_flow", "momentum": "parallel_transport", "adam": "adam"}

@@ -52,12 +52,12 @@ from riemannrnn import (
     train,
 )
 from riemannrnn.analysis import LearningPath
+from riemannrnn.comparison.contenders import Contender
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import stopping
-from riemannrnn.learning.contenders import Contender
-from riemannrnn.learning.guard import StabilityGuard
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.rules import DeltaW3
+from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.per_stimulus import DeltaW3
+from riemannrnn.training import stopping
+from riemannrnn.training.guard import StabilityGuard
 
 N = 20
 

@@ -8,9 +8,10 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import OutsideManifoldError, PullbackManifold, Resolvent
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
-from riemannrnn.learning import AggregatedMetric, MetricRule, aggregated_metric, check_descent
-from riemannrnn.learning.aggregated import aggregated_sharp, gain_moments
-from riemannrnn.learning.rules import delta_w3, delta_w4
+from riemannrnn.metrics import AggregatedMetric, aggregated_metric
+from riemannrnn.metrics.aggregated import aggregated_sharp, gain_moments
+from riemannrnn.rules import MetricRule, check_descent
+from riemannrnn.rules.per_stimulus import delta_w3, delta_w4
 
 N, BATCH = 4, 7
 

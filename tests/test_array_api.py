@@ -10,10 +10,11 @@ from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, 
 from riemannrnn.equilibrium import Anderson, Implicit, Picard
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
-from riemannrnn.learning import AggregatedMetric, KroneckerResponse, ResponseMetric, check_descent
-from riemannrnn.learning.rules import delta_w1, delta_w3, delta_w4
+from riemannrnn.metrics import AggregatedMetric, ResponseMetric
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.network.connectivity import Dense
+from riemannrnn.rules import KroneckerResponse, check_descent
+from riemannrnn.rules.per_stimulus import delta_w1, delta_w3, delta_w4
 
 N, BATCH = 6, 9
 DTYPES = {"float64": 1e-12, "float32": 2e-5}

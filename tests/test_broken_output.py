@@ -11,8 +11,8 @@ from test_cli import names, refused
 from test_train_command import RESULTS, begin, merged
 
 from riemannrnn.cli import train as command
-from riemannrnn.learning.run import Run
 from riemannrnn.run_folder import write_toml
+from riemannrnn.training.run import Run
 
 FULL = Path("/dev/full")
 LOST = (

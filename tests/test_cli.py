@@ -15,10 +15,10 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from riemannrnn import cli
-from riemannrnn.learning.comparison import Comparison, compare
-from riemannrnn.learning.contenders import all_contenders
-from riemannrnn.learning.contest import Entry
-from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.comparison.comparison import Comparison, compare
+from riemannrnn.comparison.contenders import all_contenders
+from riemannrnn.comparison.contest import Entry
+from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.run_folder import RunFolderError
 
 TINY = ["compare", "--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2", "--contender", "steepest"]

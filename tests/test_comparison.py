@@ -10,13 +10,13 @@ from pymanopt.optimizers import SteepestDescent
 
 from manifolds import ManifoldError
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
+from riemannrnn.comparison import contest
+from riemannrnn.comparison.comparison import compare
+from riemannrnn.comparison.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
 from riemannrnn.equilibrium.fixed_points import FixedPointError
-from riemannrnn.learning import contest
-from riemannrnn.learning.comparison import compare
-from riemannrnn.learning.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.task import Task
+from riemannrnn.rules.descent import MetricRule
 
 BUDGET = 7
 RATES = (0.3,)

@@ -3,7 +3,7 @@
 import pytest
 from blocks import ROOT, python_blocks, run_blocks
 
-from riemannrnn.learning.geometries import GEOMETRIES, metrics_table
+from riemannrnn.metrics.catalogue import GEOMETRIES, metrics_table
 
 DOCS = ROOT / "docs"
 PAGES = DOCS / "howto"

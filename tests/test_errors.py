@@ -31,8 +31,8 @@ from riemannrnn import (
     solve_fixed_points,
     train,
 )
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.rules import make_rule
+from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.named import make_rule
 
 N = 3
 ZERO = np.zeros((N, N))

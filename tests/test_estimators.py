@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from riemannrnn import CrossEntropy, FixedPointClassifier, FixedPointRegressor, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
 from riemannrnn.estimators import base
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.rules import RULES
+from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.rules.named import RULES
 
 DIGITS = load_digits().split(240, seed=0)[0]
 X, Y = DIGITS.stimuli, DIGITS.labels

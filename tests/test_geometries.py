@@ -7,11 +7,11 @@ import pytest
 
 from manifolds import check_manifold
 from riemannrnn import RateNetwork, compare
+from riemannrnn.comparison.contenders import OPTIMIZERS, all_contenders, choose_contenders, contenders_on
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.contenders import OPTIMIZERS, all_contenders, choose_contenders, contenders_on
-from riemannrnn.learning.geometries import EVERY_GEOMETRY, GEOMETRIES
-from riemannrnn.learning.optimizers import Adam
-from riemannrnn.learning.task import Task
+from riemannrnn.metrics.catalogue import EVERY_GEOMETRY, GEOMETRIES
+from riemannrnn.rules.adam import Adam
 
 BUDGET = 7
 

@@ -9,10 +9,12 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, SquaredError, compare, to_backend, train
 from riemannrnn.cli.compare import digits_task
+from riemannrnn.comparison import Contender
+from riemannrnn.comparison.same_dtype import SameDtypeTrustRegions
 from riemannrnn.datasets import Dataset, load_digits
-from riemannrnn.learning import AggregatedMetric, Contender, KroneckerResponse, ResponseMetric, check_descent
-from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.same_dtype import SameDtypeTrustRegions
+from riemannrnn.metrics import AggregatedMetric, ResponseMetric
+from riemannrnn.rules import KroneckerResponse, check_descent
+from riemannrnn.rules.named import RULES
 
 DTYPES = {"float64": 1e-8, "float32": 2e-3}
 

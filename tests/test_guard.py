@@ -17,8 +17,9 @@ from manifolds import (
 )
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.equilibrium.certificate import abscissa_bound
-from riemannrnn.learning import Adam, MetricRule, StabilityGuard
-from riemannrnn.learning.guard import _LostError as LostError
+from riemannrnn.rules import Adam, MetricRule
+from riemannrnn.training import StabilityGuard
+from riemannrnn.training.guard import _LostError as LostError
 
 EUCLIDEAN = MetricRule(PullbackManifold(Identity(), N))
 UNIT = MetricRule(PullbackManifold(Identity(), 1))
@@ -207,7 +208,7 @@ def test_the_guard_looks_where_the_next_evaluation_will():
 
 
 def test_the_history_says_how_many_jumped(monkeypatch):
-    monkeypatch.setattr("riemannrnn.learning.guard.count_jumps", lambda *arguments: 7)
+    monkeypatch.setattr("riemannrnn.training.guard.count_jumps", lambda *arguments: 7)
     assert run().jumps == [7] * 8
 
 

@@ -10,10 +10,10 @@ from riemannrnn import RateNetwork, train
 from riemannrnn.analysis import METRIC_NAMES, LearningPath, PathRecorder, make_metric, read_run
 from riemannrnn.analysis.metrics import WITHOUT_LOGARITHM
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.defaults import rule_on
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.task import Task
+from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.training.defaults import rule_on
 
 
 def record(folder, manifold, dtype="float64"):

@@ -14,10 +14,12 @@ from sklearn.preprocessing import StandardScaler
 
 from manifolds import PullbackManifold, Resolvent
 from riemannrnn import FixedPointClassifier, RateNetwork, SquaredError, Task, train
+from riemannrnn.comparison import compare
+from riemannrnn.comparison.comparison import Contender
 from riemannrnn.datasets import Dataset
-from riemannrnn.learning import LossNotFallenWarning, MetricRule, Rule, compare
-from riemannrnn.learning.comparison import Contender
-from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.rules import MetricRule, Rule
+from riemannrnn.training import LossNotFallenWarning
 
 NO_RATE = {"learning_rate": None, "rule": "geodesic_flow"}
 SLOW = ("response", "aggregated", "symmetric")

@@ -6,9 +6,10 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import OutsideManifoldError, PullbackManifold, Resolvent, SingularPointError
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
-from riemannrnn.learning import KroneckerResponse, MetricRule, ResponseMetric, response_metric
-from riemannrnn.learning.kronecker import KroneckerFactors, ResponseStatistics
-from riemannrnn.learning.rules import descent_cosine
+from riemannrnn.metrics import ResponseMetric, response_metric
+from riemannrnn.metrics.kronecker import KroneckerFactors, ResponseStatistics
+from riemannrnn.rules import KroneckerResponse, MetricRule
+from riemannrnn.rules.descending import descent_cosine
 
 N, BATCH = 4, 11
 ACTIVATIONS = ["identity", "tanh", "softplus"]

@@ -13,13 +13,14 @@ from runs import DIGITS, NETWORK, N, check_same, fold, run
 
 from manifolds import FixedRank, MonotoneManifold, PullbackManifold, Resolvent, ScaledMonotoneManifold
 from riemannrnn import LowRank, RateNetwork, SquaredError, train
+from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.equilibrium import Neumann
-from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, StabilityGuard
-from riemannrnn.learning.checkpoints import CheckpointError, last_checkpoint
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.run import Run
-from riemannrnn.learning.stopping import LossBelow, StepLimit
+from riemannrnn.rules import Adam, KroneckerResponse, MetricRule, ParallelTransport
 from riemannrnn.run_folder import RunFolderError
+from riemannrnn.training import StabilityGuard
+from riemannrnn.training.checkpoints import CheckpointError, last_checkpoint
+from riemannrnn.training.run import Run
+from riemannrnn.training.stopping import LossBelow, StepLimit
 
 KILLS = int(os.environ.get("RIEMANNRNN_KILLS", "1"))
 """How often the run in a process of its own is killed."""

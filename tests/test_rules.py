@@ -7,16 +7,11 @@ from cases import N, short_vector
 from manifolds import FixedRank, Identity, PullbackManifold, Resolvent, ScaledMonotoneManifold
 from manifolds.checks import check_slope
 from riemannrnn import FixedPointCost, LowRank, RateNetwork, SquaredError
-from riemannrnn.learning.optimizers import MetricRule, ParallelTransport
-from riemannrnn.learning.rules import (
-    DeltaW3,
-    DeltaW4,
-    delta_w1,
-    delta_w3,
-    delta_w4,
-    descent_cosine,
-    make_rule,
-)
+from riemannrnn.rules.descending import descent_cosine
+from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.momentum import ParallelTransport
+from riemannrnn.rules.named import make_rule
+from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4, delta_w1, delta_w3, delta_w4
 
 ACTIVATIONS = ["identity", "tanh", "softplus", "relu"]
 BATCH, RATE = 7, 0.05

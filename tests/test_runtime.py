@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from manifolds import Identity, PullbackManifold
 from manifolds.linear_algebra import chain
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, runtime, solve_fixed_points
-from riemannrnn.learning import MetricRule
+from riemannrnn.rules import MetricRule
 from riemannrnn.runtime import on_a_busy_core, one_blas_thread, workers
 
 

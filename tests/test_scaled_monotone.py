@@ -7,7 +7,8 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import OutsideManifoldError, ScaledMonotoneManifold, check_manifold
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
-from riemannrnn.learning.optimizers import MetricRule, ParallelTransport
+from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.momentum import ParallelTransport
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 50])

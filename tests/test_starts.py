@@ -7,7 +7,8 @@ from test_guard import abscissa
 
 from manifolds import FixedRank, MonotoneManifold, OutsideManifoldError, ScaledMonotoneManifold
 from riemannrnn import LowRank, RateNetwork, SquaredError, train
-from riemannrnn.learning import MetricRule, UnstableStartError, stable_start
+from riemannrnn.rules import MetricRule
+from riemannrnn.training import UnstableStartError, stable_start
 
 REMEDY = r"Start from `riemannrnn\.learning\.stable_start\(network, weights, stimuli\)`, or pass guard=False"
 

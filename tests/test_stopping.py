@@ -19,13 +19,15 @@ from manifolds import (
     zero_diagonal,
 )
 from riemannrnn import CrossEntropy, FixedPointCost, LowRank, RateNetwork, SquaredError, train
-from riemannrnn.learning import Adam, MetricRule, StabilityGuard, Task
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.history import History
-from riemannrnn.learning.stopping import Criterion, LossBelow, NoProgress, StepBelow, StepLimit, TimeLimit, Verdict
+from riemannrnn.cost import Task
+from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.plots import training_figure
 from riemannrnn.plots.training import plot_watch
+from riemannrnn.rules import Adam, MetricRule
 from riemannrnn.run_folder import write_netcdf
+from riemannrnn.training import StabilityGuard
+from riemannrnn.training.history import History
+from riemannrnn.training.stopping import Criterion, LossBelow, NoProgress, StepBelow, StepLimit, TimeLimit, Verdict
 
 
 def history(loss=(), **lists):

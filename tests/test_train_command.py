@@ -20,8 +20,8 @@ from riemannrnn.cli import train as command
 from riemannrnn.cli import training_run
 from riemannrnn.cli.config import PATHS, TABLES, parse_config
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.run import Run
 from riemannrnn.run_folder import write_toml
+from riemannrnn.training.run import Run
 
 TINY = {
     "network": {"units": 6, "radius": 0.3},

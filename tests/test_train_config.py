@@ -6,8 +6,8 @@ import pytest
 from test_cli import names, refused, run
 
 from riemannrnn.cli.config import PATHS, TABLES, Config, parse_config, read_config, write_config
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.rules import RULES
+from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.rules.named import RULES
 from riemannrnn.settings import SettingError
 
 

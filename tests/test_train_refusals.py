@@ -12,8 +12,8 @@ from test_datasets import tiny_mnist
 from test_train_command import RESULTS, begin, results
 
 from riemannrnn.analysis import read_run
-from riemannrnn.learning.checkpoints import PATTERN
-from riemannrnn.learning.run import Run
+from riemannrnn.training.checkpoints import PATTERN
+from riemannrnn.training.run import Run
 
 
 def test_a_path_is_recorded_unless_it_is_not_wanted_or_there_is_none(tmp_path):

@@ -9,11 +9,13 @@ from runs import fold
 
 from manifolds import Identity, InvalidArrayError, MonotoneManifold, PullbackManifold, Resolvent
 from riemannrnn import AutogradLoss, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from riemannrnn.comparison import SameDtypeTrustRegions
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, SameDtypeTrustRegions, accuracy
-from riemannrnn.learning.optimizers import Rule
-from riemannrnn.learning.outcome import HIDDEN, LOST
 from riemannrnn.network import power_law
+from riemannrnn.rules import Adam, KroneckerResponse, MetricRule, ParallelTransport
+from riemannrnn.rules.rule import Rule
+from riemannrnn.training import accuracy
+from riemannrnn.training.outcome import HIDDEN, LOST
 
 RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
 

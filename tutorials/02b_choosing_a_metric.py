@@ -26,8 +26,8 @@ import numpy as np
 
 from manifolds import Identity, ManifoldError, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
 from riemannrnn import FixedPointCost, FixedPointError, RateNetwork, SquaredError
-from riemannrnn.learning.metrics import response_metric
-from riemannrnn.learning.optimizers import MetricRule
+from riemannrnn.metrics.response import response_metric
+from riemannrnn.rules.descent import MetricRule
 
 METRICS = ("euclidean", "resolvent", "left-invariant", "monotone", "response")
 N, MOST_STEPS = 10, 100

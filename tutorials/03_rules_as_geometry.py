@@ -24,9 +24,11 @@ import numpy as np
 
 from manifolds import Identity, PullbackManifold, Resolvent, gain
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.rules import delta_w1, delta_w3, descent_cosine, make_rule
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
+from riemannrnn.rules.descending import descent_cosine
+from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.named import make_rule
+from riemannrnn.rules.per_stimulus import delta_w1, delta_w3
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -299,6 +301,6 @@ assert heavy.loss[-1] < 1.5 * fast.loss[-1]
 # - `Adam(resolvent)`: the moments of Adam, kept in coordinates of the chart instead of synapse by synapse.
 # - Give the stimuli a spread of variances, `white * np.geomspace(1, 0.1, N)`. One geodesic step of rate 1 no longer
 #   arrives, and `MetricRule(response_metric(cost), "additive")` still nearly does.
-# - `check_descent` of `riemannrnn.learning.aggregated` tells where along a path ΔW3 and ΔW4 descend, and
+# - `check_descent` of `riemannrnn.metrics.aggregated` tells where along a path ΔW3 and ΔW4 descend, and
 #   `aggregated_metric` is a metric that takes gains from every stimulus and always does.
 # - Write `sharp`, a metric of your own, in one function: the tutorial on manifolds of your own begins there.

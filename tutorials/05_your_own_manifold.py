@@ -32,8 +32,8 @@ from manifolds import (
     zero_diagonal,
 )
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.stopping import LossBelow
+from riemannrnn.rules.descent import MetricRule
+from riemannrnn.training.stopping import LossBelow
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
 EUCLIDEAN, OURS = "#D55E00", "#0072B2"

@@ -30,7 +30,7 @@ from riemannrnn import (
     train,
 )
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import MetricRule
+from riemannrnn.rules import MetricRule
 
 plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
 digits, test = load_digits().split(256, 500, seed=0)

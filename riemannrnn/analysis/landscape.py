@@ -13,9 +13,9 @@ from manifolds import Array, Chart
 from manifolds.arrays import frobenius_norm, inner
 from riemannrnn.analysis.path_geometry import FAILURES
 from riemannrnn.analysis.survey import Progress, evenly, ignore, unobserved
+from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.equilibrium.arnoldi import plain
-from riemannrnn.learning.cost import FixedPointCost
 from riemannrnn.runtime import workers
 
 PLANE_POINTS, MARGIN, LEAST_ASPECT = 21, 0.25, 0.4

@@ -13,9 +13,9 @@ from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric, points_of
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.recorded import RecordedRun
 from riemannrnn.analysis.survey import Progress, Survey, ignore, unobserved
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.task import Task
 from riemannrnn.runtime import one_blas_thread
 
 TIMES = 41

@@ -15,9 +15,9 @@ from manifolds import (
     right_invariant,
 )
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
-from riemannrnn.learning.defaults import GROWTH
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.task import Task
+from riemannrnn.cost.task import Task
+from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.training.defaults import GROWTH
 
 METRICS: Mapping[str, Callable[[int], WeightManifold]] = {
     "euclidean": lambda n: PullbackManifold(Identity(), n),

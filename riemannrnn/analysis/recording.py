@@ -17,7 +17,7 @@ from array_api_compat import array_namespace, device
 
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
 from manifolds.arrays import all_finite, to_numpy
-from riemannrnn.learning.cost import Kind
+from riemannrnn.cost.cost import Kind
 from riemannrnn.run_folder import RunFolderError, unwritten
 
 PATH_FILE, PATH_FORMAT = "path.h5", "riemannrnn path 1"

@@ -21,10 +21,10 @@ from riemannrnn.analysis.path_geometry import (
     why_singular,
 )
 from riemannrnn.analysis.singularity import SmallestSingularValue
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.counts import Evaluations
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.counts import Evaluations
-from riemannrnn.learning.rules import delta_w3, delta_w4
+from riemannrnn.rules.per_stimulus import delta_w3, delta_w4
 from riemannrnn.runtime import workers
 
 RULES = ("dW1", "dW2", "dW3", "dW4")

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from riemannrnn.learning.progress import progress_bars as bars_on
 from riemannrnn.run_folder import RunFolderError
+from riemannrnn.training.progress import progress_bars as bars_on
 
 console = Console()
 

@@ -14,12 +14,12 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
+from riemannrnn.comparison.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
+from riemannrnn.comparison.contenders import Contender, choose_contenders
+from riemannrnn.comparison.contest import FAILED, Entry
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
-from riemannrnn.learning.contenders import Contender, choose_contenders
-from riemannrnn.learning.contest import FAILED, Entry
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.task import Task
+from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.rate_network import RateNetwork

@@ -8,12 +8,12 @@ from math import inf
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from riemannrnn.learning.defaults import SCHEDULES
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.rules import RULES
+from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.network import ACTIVATIONS
+from riemannrnn.rules.named import RULES
 from riemannrnn.run_folder import write_toml
 from riemannrnn.settings import SettingError, checked, unknown
+from riemannrnn.training.defaults import SCHEDULES
 
 VERSIONS = "versions"
 """The table of a run folder that says what made it; it is no setting."""

@@ -16,14 +16,14 @@ from riemannrnn.analysis.recording import PATH_FILE
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
 from riemannrnn.cli.config import Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
-from riemannrnn.learning.checkpoints import PATTERN, CheckpointError, recorded_cores
-from riemannrnn.learning.guard import UnstableStartError
-from riemannrnn.learning.history import History
-from riemannrnn.learning.outcome import LossNotFallenWarning
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
 from riemannrnn.runtime import divided_into, parts
 from riemannrnn.settings import SettingError
+from riemannrnn.training.checkpoints import PATTERN, CheckpointError, recorded_cores
+from riemannrnn.training.guard import UnstableStartError
+from riemannrnn.training.history import History
+from riemannrnn.training.outcome import LossNotFallenWarning
 
 OUTPUT = Path("runs")
 

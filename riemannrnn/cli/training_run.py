@@ -12,18 +12,18 @@ import numpy as np
 from manifolds import ManifoldError
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.cli.config import Config
+from riemannrnn.cost.cost import as_parameterization
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
-from riemannrnn.learning.cost import as_parameterization
-from riemannrnn.learning.defaults import defaults, rule_on
-from riemannrnn.learning.guard import StabilityGuard
-from riemannrnn.learning.history import History
-from riemannrnn.learning.optimizers import Rule
-from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import check_decay, train
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
+from riemannrnn.training.defaults import defaults, rule_on
+from riemannrnn.training.guard import StabilityGuard
+from riemannrnn.training.history import History
+from riemannrnn.training.training import check_decay, train
 
 DIGITS = 1000
 """So many are learned by default; the others are held out."""

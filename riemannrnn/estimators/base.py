@@ -17,22 +17,22 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from manifolds import Array, ManifoldError, Point
 from manifolds.arrays import map_arrays
 from riemannrnn.backend import check_unmasked
+from riemannrnn.cost.cost import as_parameterization
+from riemannrnn.cost.losses import Loss
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints
-from riemannrnn.learning.cost import as_parameterization
-from riemannrnn.learning.defaults import SCHEDULES, defaults, rule_on
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.guard import UnstableStartError
-from riemannrnn.learning.history import History
-from riemannrnn.learning.losses import Loss
-from riemannrnn.learning.optimizers import Rule
-from riemannrnn.learning.outcome import START, LossNotFallenWarning
-from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import single_residual, train
+from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.network import ACTIVATIONS, Connectivity
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.rules.named import RULES
+from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import checked
+from riemannrnn.training.defaults import SCHEDULES, defaults, rule_on
+from riemannrnn.training.guard import UnstableStartError
+from riemannrnn.training.history import History
+from riemannrnn.training.outcome import START, LossNotFallenWarning
+from riemannrnn.training.training import single_residual, train
 
 LARGEST_BATCH = 200
 """Samples a step at most, by default."""

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter, SymmetricalLogLocator
 
-from riemannrnn.learning.comparison import Comparison
-from riemannrnn.learning.contest import Entry
-from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.comparison.comparison import Comparison
+from riemannrnn.comparison.contest import Entry
+from riemannrnn.metrics.catalogue import GEOMETRIES
 
 SOLVER_STYLES = {
     "fixed-step": ("#0072B2", "o"),

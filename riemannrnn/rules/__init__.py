@@ -1,0 +1,28 @@
+"""Learning rules: how one step of training is computed."""
+
+from riemannrnn.rules.adam import Adam
+from riemannrnn.rules.descending import Descent, check_descent, descent_cosine
+from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.kfac import KroneckerResponse
+from riemannrnn.rules.momentum import ParallelTransport
+from riemannrnn.rules.named import RULES, make_rule
+from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4, delta_w1, delta_w3, delta_w4
+from riemannrnn.rules.rule import Rule
+
+__all__ = [
+    "RULES",
+    "Adam",
+    "DeltaW3",
+    "DeltaW4",
+    "Descent",
+    "KroneckerResponse",
+    "MetricRule",
+    "ParallelTransport",
+    "Rule",
+    "check_descent",
+    "delta_w1",
+    "delta_w3",
+    "delta_w4",
+    "descent_cosine",
+    "make_rule",
+]

@@ -1,0 +1,19 @@
+"""Training on mini-batches: the loop, the guard of stability, the history, stopping and checkpoints."""
+
+from riemannrnn.training.guard import StabilityGuard, UnstableStartError, stable_start
+from riemannrnn.training.history import History, accuracy
+from riemannrnn.training.outcome import LossNotFallenWarning
+from riemannrnn.training.range_test import RangeTest, Trial
+from riemannrnn.training.training import train
+
+__all__ = [
+    "History",
+    "LossNotFallenWarning",
+    "RangeTest",
+    "StabilityGuard",
+    "Trial",
+    "UnstableStartError",
+    "accuracy",
+    "stable_start",
+    "train",
+]

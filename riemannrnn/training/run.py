@@ -1,0 +1,324 @@
+"""The loop of training: a mini-batch, a step, a look at it; with everything that a checkpoint needs in one place."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import inf, isnan, nan
+from pathlib import Path
+from typing import Any
+
+from array_api_compat import array_namespace, is_numpy_array
+
+from manifolds import Array, ManifoldError, Point
+from manifolds.arrays import arrays_of
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.cost.losses import CrossEntropy, Loss
+from riemannrnn.equilibrium.fixed_points import FixedPointError
+from riemannrnn.rules.rule import Memory, Rule
+from riemannrnn.runtime import one_blas_thread, parts
+from riemannrnn.training.batches import Batches
+from riemannrnn.training.checkpoints import CheckpointError, fingerprint, last_checkpoint, write_checkpoint
+from riemannrnn.training.guard import StabilityGuard, Step, UnstableStartError
+from riemannrnn.training.history import History, Recorder, accuracy
+from riemannrnn.training.outcome import HIDDEN, LOST, START, fallen_by_epochs, look_back
+from riemannrnn.training.range_test import find_rate
+from riemannrnn.training.resuming import restore
+from riemannrnn.training.stepping import Last, Stepper
+from riemannrnn.training.stopping import Criterion, Verdict
+
+BACK_UPS = 10
+"""A step after which the next mini-batch has no fixed points is halved so often at most."""
+
+REVISED = ("step_length", "shortened", "abscissa", "jumps")
+"""What the history says of a step that may still be halved."""
+
+
+@dataclass
+class Run:
+    """A training run; the arguments of `train`, resolved, and what changes from step to step."""
+
+    rule: Rule
+    cost: FixedPointCost
+    learning_rate: float | None
+    schedule: Callable[[float], float]
+    batches: Batches
+    steps: int
+    point: Point
+    history: History
+    longest_step: float = inf
+    decay: float = 0.0
+    guard: StabilityGuard | None = None
+    held_out: FixedPointCost | None = None
+    evaluate_every: int = 0
+    stop: Criterion | None = None
+    callbacks: tuple[Callable[[int, History], None], ...] = ()
+    record: Recorder | None = None
+    checkpoints: Path | None = None
+    checkpoint_every: int = 50
+    data: str = ""
+    solvers: str = ""
+    anew: bool = True
+
+    step = 0
+    memory: Memory = None
+    last: Last | None = None
+    _boundary: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.stepper = Stepper(self.rule, self.point, self.guard, self.longest_step, self.decay)
+        self.start = self.history.weights
+        if self.learning_rate is not None:
+            self.history.learning_rate = self.learning_rate
+        self._described = self._description()
+
+    def go(self, finished: str) -> History:
+        """Run to the end, or to what stops it; `finished` is why a run ends that nothing stopped."""
+        history = self.history
+        # BLAS threads spin between products, and would take a core from the threads that iterate the fixed points.
+        with one_blas_thread() if is_numpy_array(self.cost.drive) else nullcontext():
+            try:
+                history.stopped = self._loop() or finished
+                self._look_back()
+            except (FixedPointError, ManifoldError) as error:
+                self._fail(f"Stopped at step {self.step + 1}", error)
+            except KeyboardInterrupt:
+                history.stopped, history.interrupted = f"Interrupted after {self.step} steps.", True
+                self._write(self._boundary or self._state())
+        return history
+
+    def restore(self) -> None:
+        """Take up the state of the last checkpoint."""
+        if self.checkpoints is None:
+            raise CheckpointError("there is no folder to resume from; pass checkpoints=FOLDER")
+        restore(self, last_checkpoint(self.checkpoints), self._described)
+        self._keep(self.point if self.last is None else self.last.point)
+
+    def _loop(self) -> str:
+        """Take the steps; return why they ended before the last, or nothing."""
+        verdict = self._verdict() if self.step > 0 else None  # a run that had ended does not go on when it is resumed
+        while verdict is None and self.step < self.steps:
+            self._boundary = self._state()  # a step that is interrupted is taken anew
+            masked = self.guard is not None and self.last is not None  # then those without a fixed point are left out
+            part = self.batches.next(self.step, "mask" if masked else None)
+            if self.guard is not None and self.last is not None:
+                self._back_up(part, self.last)
+            evaluation = self._evaluated(part)
+            self._begin(evaluation, part.loss)
+            if self.step == 0:
+                self._refuse_unstable_start(evaluation)
+                self._write(self._boundary)  # a folder that takes no files shows before there is work to lose
+                self._find_rate()
+            self._take_step(part, evaluation)
+            self.step += 1
+            self._look()
+            for callback in self.callbacks:
+                callback(self.step, self.history)
+            verdict = self._verdict()
+            if verdict is not None or self.step == self.steps or self.step % self.checkpoint_every == 0:
+                self._write(self._state())
+        if not self._lost():
+            self._arrive()
+            return "" if verdict is None else verdict.reason
+        return self.history.stopped
+
+    def _verdict(self) -> Verdict | None:
+        verdict = None if self.stop is None else self.stop(self.history)
+        if verdict is not None:
+            self.history.converged = verdict.converged
+            self._measure()
+        return verdict
+
+    def _evaluated(self, part: FixedPointCost) -> Evaluation:
+        """Return the cost of the batch at the point."""
+        try:
+            return part.at(self.rule.parameterization.weights(self.point))
+        except FixedPointError as error:
+            if self.guard is not None and self.step == 0:
+                raise UnstableStartError(f"at the weights to start from, {error} {START}") from error
+            raise
+
+    def _back_up(self, part: FixedPointCost, last: Last) -> None:
+        """Halve the step before until the stimuli have fixed points, those that had one where it began."""
+        xp = array_namespace(part.drive)
+
+        def found(point: Point) -> Array:
+            return part.at(self.rule.parameterization.weights(point)).fixed_points.converged
+
+        now, count = found(self.point), part.drive.shape[0]
+        if bool(xp.all(now)):
+            return
+        before = found(last.point)
+        for _ in range(BACK_UPS):
+            lost = int(xp.count_nonzero(before & ~now))
+            if not lost:
+                break
+            self._halve(last)
+            self.history.guard_reasons.append(
+                f"Step {self.step}: the stimuli after it: {lost} of {count} stimuli have no fixed point"
+            )
+            now = found(self.point)
+        if left_out := int(xp.count_nonzero(~now)):
+            self.history.guard_reasons.append(
+                f"Step {self.step + 1}: {left_out} of its {count} stimuli are left out: they have no fixed point"
+            )
+
+    def _halve(self, last: Last) -> None:
+        """Put a step of half the length in the place of the last one."""
+        velocity = 0.5 * last.velocity
+        self.point = self.rule.move(last.point, velocity)
+        self.memory = self.rule.carry(last.point, velocity, last.memory)
+        last.velocity = velocity
+        self.history.step_length[-1] *= 0.5
+        self.history.shortened[-1] *= 0.5
+        self.history.abscissa[-1] = self.history.jumps[-1] = nan  # they were those of the longer step
+
+    def _begin(self, evaluation: Evaluation, loss: Loss) -> None:
+        history, xp = self.history, array_namespace(evaluation.rates)
+        history.weights, history.point, history.memory = evaluation.weights, self.point, self.memory
+        history.loss.append(evaluation.cost if evaluation.valid else nan)
+        history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
+        history.left_out.append(int(xp.count_nonzero(~evaluation.fixed_points.converged)))
+        if isinstance(loss, CrossEntropy):
+            history.accuracy.append(accuracy(evaluation, loss.labels))
+        if self.record is not None:
+            self.record.record(self.step, evaluation.weights, history.loss[-1])
+
+    def _take_step(self, part: FixedPointCost, evaluation: Evaluation) -> None:
+        if self.guard is not None and self.last is not None and not evaluation.valid:
+            zero = self.rule.zero(self.point)  # all stimuli are left out: there is nothing to learn from
+            self.last = Last(self.point, zero, self.memory)
+            self._tell(Step(self.point, zero, 0.0), 0.0)
+            return
+        rate = self.history.learning_rate * float(self.schedule(self.step / self.steps))
+        step, length, memory = self.stepper.take(part, evaluation, self.point, self.memory, rate)
+        if step.reason:
+            self.history.guard_reasons.append(f"Step {self.step + 1}: {step.reason}")
+        self.last = Last(self.point, step.velocity, memory)
+        self.memory = self.rule.carry(self.point, step.velocity, memory)
+        self.point = step.point
+        self._tell(step, length)
+
+    def _tell(self, step: Step, length: float) -> None:
+        """Put a step into the history, of which so long a one was asked for."""
+        self.history.step_length.append(step.share * length)
+        self.history.shortened.append(step.share)
+        self.history.abscissa.append(step.abscissa)
+        self.history.jumps.append(step.jumps)
+
+    def _find_rate(self) -> None:
+        """Find the learning rate, if none was given."""
+        if isnan(self.history.learning_rate):
+            batches = self.batches
+            self.history.range_test = find_rate(
+                self.stepper, self.cost, batches.order, batches.size, self.steps, self.point, self.memory
+            )
+            self.history.learning_rate = self.history.range_test.rate
+
+    def _look_back(self) -> None:
+        """Say so if the run did not lower the training loss."""
+        history, per_epoch = self.history, -(-self.cost.drive.shape[0] // self.batches.size)
+        if not (history.failed or history.converged or self.step == 0 or fallen_by_epochs(history.loss, per_epoch)):
+            look_back(history, self.cost, self.batches.order, self.start, warn=self.anew)
+
+    def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
+        """Refuse to begin where the guard could accept no step."""
+        if self.guard is None:
+            return
+        worst, unstable = self.guard.unstable(evaluation.fixed_points)
+        if unstable.shape[0]:
+            raise UnstableStartError(
+                f"at the weights to start from {unstable.shape[0]} of {evaluation.rates.shape[0]} stimuli of the first batch "
+                f"have no fixed point that is stable by {self.guard.margin:g}: the largest abscissa is {worst:+.3g}. {START}"
+            )
+
+    def _look(self) -> None:
+        """Make room for the held-out data, and evaluate them at their period and at the end."""
+        self.history.test_loss.append(nan)
+        self.history.test_accuracy.append(nan)
+        if self.step % self.evaluate_every == 0 or self.step == self.steps:
+            self._measure()
+
+    def _measure(self) -> None:
+        if self.held_out is None:
+            return
+        evaluation = self.held_out.at(self.rule.parameterization.weights(self.point))
+        self.history.test_loss[-1] = evaluation.cost
+        if evaluation.valid and isinstance(self.held_out.loss, CrossEntropy):
+            self.history.test_accuracy[-1] = accuracy(evaluation, self.held_out.loss.labels)
+
+    def _lost(self) -> bool:
+        """Tell whether the last step, at which no guard looked, lost a fixed point of its batch; the run has failed then."""
+        if self.guard is not None or self.last is None:
+            return False
+        try:
+            self._evaluated(self.batches.of(self.step - 1))
+        except FixedPointError as error:
+            self._keep(self.last.point)
+            self._fail(f"Stopped after step {self.step}", error)
+        return self.history.failed
+
+    def _fail(self, when: str, error: Exception) -> None:
+        """Say why the run ended before its end."""
+        self.history.failed, self.history.converged, self.history.stopped = True, False, f"{when}: {error}"
+        if isinstance(error, FixedPointError):
+            self.history.stopped += f" {HIDDEN if self.rule.parameterization.stable_by_construction else LOST}"
+
+    def _keep(self, point: Point) -> None:
+        self.history.weights, self.history.point = self.rule.parameterization.weights(point), point
+
+    def _arrive(self) -> None:
+        """Make the point that was reached the result."""
+        self._keep(self.point)
+        self.history.memory = self.memory
+        if self.record is not None:
+            self.record.record(self.step, self.history.weights)
+
+    def _description(self) -> dict[str, Any]:
+        """Return what has to be the same where a run is resumed, by the names of arguments."""
+        return {
+            "rule": self.rule.name,
+            "options of the rule": self.rule.options,
+            "solvers": self.solvers,
+            "learning_rate": self.learning_rate,
+            "schedule": ", ".join(f"{float(self.schedule(quarter / 4)):.6g}" for quarter in range(4))
+            if self.checkpoints
+            else "",
+            "longest_step": self.longest_step,
+            "decay": self.decay,
+            "guard": repr(self.guard),
+            "tolerance": self.cost.tolerance,
+            "batch_size": self.batches.size,
+            "steps": self.steps,
+            "stimuli": self.cost.drive.shape[0],
+            "activation": self.cost.network.activation.name,
+            "weights": fingerprint(*arrays_of(self.history.weights)) if self.checkpoints else "",
+            "data": self.data,
+        }
+
+    def _state(self) -> dict[str, Any]:
+        """Return what the run is made of between two steps; nothing of it changes later, but that the lists grow."""
+        return {
+            "run": self._described,
+            "cores": parts(),
+            "step": self.step,
+            "order": self.batches.order,
+            "point": self.point,
+            "memory": self.memory,
+            "last": None if self.last is None else [self.last.point, self.last.velocity, self.last.memory],
+            "generator": self.batches.generator.bit_generator.state,
+            "guarded": len(self.history.guard_reasons),
+            "learning_rate": self.history.learning_rate,
+            "range_test": None if self.history.range_test is None else self.history.range_test.as_tree(),
+            "revised": {name: getattr(self.history, name)[-1:] for name in REVISED},
+            "record": None if self.record is None or self.checkpoints is None else self.record.state(),
+        }
+
+    def _write(self, state: dict[str, Any]) -> None:
+        if self.checkpoints is None:
+            return
+        history = {name: values[: state["step"]] for name, values in self.history.records().items()}
+        for name, values in state["revised"].items():
+            history[name][-1:] = values
+        history["guard_reasons"] = self.history.guard_reasons[: state["guarded"]]
+        write_checkpoint(self.checkpoints, state["step"], state | {"history": history})

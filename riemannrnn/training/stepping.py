@@ -1,0 +1,75 @@
+"""One step of learning: the rule, the decay, the longest step and the guard, in their order."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from manifolds import Point
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.rules.rule import Memory, Rule
+from riemannrnn.training.guard import StabilityGuard, Step
+
+
+class Taken(NamedTuple):
+    """A step that was taken: the step, the length that the rule asked for, and the memory at the start of the step."""
+
+    step: Step
+    length: float
+    memory: Memory
+
+
+@dataclass
+class Last:
+    """The step before: where it began, along what, and the memory that was not yet carried along it."""
+
+    point: Point
+    velocity: Point
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """Takes steps by a rule.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    reference
+        The point to which the decay draws.
+    guard
+        Shortens steps, if there is one.
+    longest_step
+        Longer steps are shortened to this length in the metric of the rule.
+    decay
+        λ of the decay.
+    """
+
+    rule: Rule
+    reference: Point
+    guard: StabilityGuard | None = None
+    longest_step: float = inf
+    decay: float = 0.0
+
+    def take(self, part: FixedPointCost, evaluation: Evaluation, point: Point, memory: Memory, rate: float) -> Taken:
+        """Take a step from a point.
+
+        Parameters
+        ----------
+        part, evaluation
+            The cost of the batch, and its value at the point.
+        point, memory
+            The point, and what the rule remembers there.
+        rate
+            η.
+        """
+        velocity, memory = self.rule.velocity(point, evaluation, rate, memory)
+        if self.decay:
+            velocity = velocity + rate * self.decay * self.rule.manifold.log(point, self.reference)  # type: ignore[attr-defined]
+        length = self.rule.length(point, velocity)
+        if length > self.longest_step:
+            velocity, length = self.longest_step / length * velocity, self.longest_step
+        if self.guard is None:
+            return Taken(Step(self.rule.move(point, velocity), velocity), length, memory)
+        return Taken(self.guard.accept(self.rule, part, evaluation, point, velocity), length, memory)
