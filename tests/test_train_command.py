@@ -136,7 +136,7 @@ def test_config_holds_every_key_and_gives_the_same_run(folder, tmp_path):
     assert [f"{table}.{key}" for table, keys in written.items() for key in keys] == [
         path for path in PATHS if path != "data.folder"
     ]
-    chosen = {"rule": "adam", "manifold": "scaled-monotone", "learning_rate": 0.015, "schedule": "cosine", "longest_step": 1.0}
+    chosen = {"rule": "adam", "manifold": "scaled-monotone", "learning_rate": 0.05, "schedule": "cosine", "longest_step": 0.35}
     assert written["train"].items() >= (chosen | {"guard": False, "evaluate_every": 4}).items()
     result = run("train", "--config", folder / "config.toml", "--output", tmp_path)
     assert result.exit_code == 0, result.output
