@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import Task
+from riemannrnn.cost import Task
 from riemannrnn.training.defaults import rule_on
 
 digits = load_digits(np.float32).split(1000, seed=0)[0]

@@ -10,7 +10,7 @@ from riemannrnn import LowRank, RateNetwork, SquaredError, train
 from riemannrnn.rules import MetricRule
 from riemannrnn.training import UnstableStartError, stable_start
 
-REMEDY = r"Start from `riemannrnn\.learning\.stable_start\(network, weights, stimuli\)`, or pass guard=False"
+REMEDY = r"Start from `riemannrnn\.training\.stable_start\(network, weights, stimuli\)`, or pass guard=False"
 
 
 def test_a_start_without_fixed_points_is_refused():
