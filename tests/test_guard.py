@@ -11,9 +11,6 @@ from runs import DIGITS, NETWORK, N, check_same, fold, run
 from manifolds import (
     Identity,
     PullbackManifold,
-    Resolvent,
-    SubspaceManifold,
-    mask,
 )
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.equilibrium.certificate import abscissa_bound
@@ -160,12 +157,6 @@ def test_the_edge_of_a_manifold_shortens_the_step():
     assert history.guard_reasons[0].startswith("Step 1: exit time t* = ")
     assert 0 < history.shortened[0] < 1
     assert history.guard_actions == len(history.guard_reasons)
-
-
-def test_a_guard_does_not_hide_a_manifold_without_geodesics():
-    manifold = SubspaceManifold(PullbackManifold(Resolvent(), N), mask(np.arange(N * N).reshape(N, N) % 5 > 0))
-    start = manifold.subspace.project(NETWORK.initial_weights(0.3))
-    assert "not totally geodesic" in run(weights=start, rule=MetricRule(manifold)).stopped
 
 
 def test_euclidean_adam_keeps_its_fixed_points_under_a_guard():

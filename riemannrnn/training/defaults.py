@@ -1,7 +1,6 @@
 """What `train` does where a rule, a manifold or a schedule is not given."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import cos, inf, pi
 from typing import Any, NamedTuple
 
@@ -9,7 +8,6 @@ from manifolds import ScaledMonotoneManifold
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.rate_network import RateNetwork
-from riemannrnn.rules.descent import MetricRule
 from riemannrnn.rules.named import RULES_WITH_MANIFOLD, make_rule
 from riemannrnn.rules.rule import Rule
 from riemannrnn.training.reproducible import reproducible
@@ -70,8 +68,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     made, _, task = GEOMETRIES[manifold].start(task, retraction)
     if isinstance(made, ScaledMonotoneManifold):
         made = usual_manifold(task.network)
-    on_it = make_rule(rule, task.network.n_units, made)
-    return task, replace(on_it, retraction=retraction) if isinstance(on_it, MetricRule) else on_it
+    return task, make_rule(rule, task.network.n_units, made)
 
 
 def usual_manifold(network: RateNetwork) -> ScaledMonotoneManifold:
