@@ -19,8 +19,12 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: (1 + cos(pi * done)) / 2,
     "linear": lambda done: 1 - done,
+    "tail": lambda done: min(1.0, 10 * (1 - done)),
 }
-"""What the learning rate is multiplied by, as a function of the share of the run that is done."""
+"""What the learning rate is multiplied by, as a function of the share of the run that is done.
+
+"tail" falls in the last tenth, so that a run does not end with one long step.
+"""
 
 GROWTH = 3.0
 """Of the scales on the default manifold."""
@@ -42,13 +46,15 @@ class Defaults(NamedTuple):
     longest_step: float
 
 
-def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
-    """Return what `train` chooses for a rule and a manifold, either or both of which may be None."""
+def defaults(rule: str | Rule | None = None, manifold: Any = None, learning_rate: float | None = None) -> Defaults:
+    """Return what `train` chooses for a rule, a manifold and a learning rate, any of which may be None."""
     plain = rule is None and manifold is None
     name = rule or ("adam" if plain else "geodesic_flow")
     if plain:
         return Defaults(name, "scaled-monotone", ADAM_RATE, "cosine", LONGEST_STEP)
-    return Defaults(name, "resolvent" if name in RULES_WITH_MANIFOLD else None, None, "constant", inf)
+    return Defaults(
+        name, "resolvent" if name in RULES_WITH_MANIFOLD else None, None, "constant" if learning_rate else "tail", inf
+    )
 
 
 @reproducible
