@@ -1,38 +1,23 @@
 """The metrics that a path is measured under, by the names of the manifolds in `compare` and `train`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import final
 
 from manifolds import (
     Array,
-    Identity,
-    MonotoneManifold,
     NoGeodesicError,
-    PullbackManifold,
-    Resolvent,
     WeightManifold,
-    left_invariant,
-    right_invariant,
 )
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.training.defaults import GROWTH
 
-METRICS: Mapping[str, Callable[[int], WeightManifold]] = {
-    "euclidean": lambda n: PullbackManifold(Identity(), n),
-    "resolvent": lambda n: PullbackManifold(Resolvent(), n),
-    "monotone": MonotoneManifold,
-    "left-invariant": left_invariant,
-    "right-invariant": right_invariant,
-}
-"""Those whose points are W, from the number of units. The first two are the default where a run has no manifold: they are the
-metrics of ΔW1 and of the paper."""
-
 METRIC_NAMES = tuple(GEOMETRIES)
 """Every name of a manifold."""
 
 DEFAULT_METRICS = ("euclidean", "resolvent")
+"""Where a run has no manifold: the metrics of ΔW1 and of the paper."""
 
 WITHOUT_LOGARITHM = ("response", "aggregated", "sparse", "hollow")
 """Under these, steps are measured along chords: their geodesics have no closed form, and integrating them takes too long."""
@@ -88,12 +73,13 @@ def make_metric(name: str, n: int, task: Task | None = None) -> WeightManifold:
     ValueError
         For an unknown name, a manifold whose points are not weights, or a metric that depends on a task without one.
     """
-    if name in METRICS:
-        return METRICS[name](n)
     if name == "scaled-monotone":
         return LiftedScaledMonotone(n, GROWTH)
     if name not in METRIC_NAMES:
         raise ValueError(f"metric {name!r} is unknown; choose one of {', '.join(METRIC_NAMES)}")
+    make = GEOMETRIES[name].make
+    if make is not None:
+        return make(n, "geodesic")
     if name == "low-rank":
         raise ValueError(
             "metric 'low-rank' measures factors of W, and a recorded path holds W itself; its metric is inherited from the "

@@ -79,8 +79,11 @@ class Geometry:
         Its chart, or its Riemannian gradient.
     use
         What it is, and when to use it.
+    make
+        Makes it from the number of units and a retraction, where it depends on nothing else.
     begin
-        Makes it for a task, with a retraction; None for those that take a function of the user's.
+        Makes it for a task, with a retraction, where it depends on more or starts elsewhere. None of both for manifolds that
+        take a function of the user's.
     retractions
         Those that are worth comparing.
     second_order
@@ -91,6 +94,7 @@ class Geometry:
     call: str
     formula: str
     use: str
+    make: Callable[[int, Retraction], WeightManifold] | None = None
     begin: Callable[[Task, Retraction], Start] | None = None
     retractions: tuple[Retraction, ...] = ("geodesic",)
     second_order: bool = True
@@ -103,13 +107,16 @@ class Geometry:
         ValueError
             If the manifold takes a function of the user's.
         """
-        if self.begin is None:
+        if self.begin is not None:
+            return self.begin(task, retraction)
+        if self.make is None:
             raise ValueError(f"{self.call} takes a function of your own; make it, and use it with `FixedPointCost.problem`")
-        return self.begin(task, retraction)
+        manifold = self.make(task.network.n_units, retraction)
+        return Start(manifold, manifold.point_at(task.weights), task)
 
 
-def _anywhere(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[Task, Retraction], Start]:
-    """Return the beginning of a manifold of which the weights of the task are a point."""
+def _measured(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[Task, Retraction], Start]:
+    """Return the beginning of a manifold whose metric depends on the task, and of which the weights of the task are a point."""
 
     def begin(task: Task, retraction: Retraction) -> Start:
         manifold = make(task, retraction)
@@ -185,8 +192,8 @@ EVERY_GEOMETRY = (
         "φ = W",
         "Euclidean descent, the paper's ΔW1: the base line. Its loss surface is full of singularities, where I − G W "
         "loses rank.",
-        _anywhere(lambda task, retraction: PullbackManifold(Identity(), _units(task), retraction)),
-        ("additive",),
+        lambda n, retraction: PullbackManifold(Identity(), n, retraction),
+        retractions=("additive",),
     ),
     Geometry(
         "resolvent",
@@ -194,8 +201,8 @@ EVERY_GEOMETRY = (
         "φ = (I − W)⁻¹ = A",
         "The paper's metric: a good first choice. The singularities are infinitely far away; the edge that a geodesic can "
         "reach is where A is singular, W → ∞. A geodesic step is ΔW2, in a linear network an additive one is ΔW3.",
-        _anywhere(lambda task, retraction: PullbackManifold(Resolvent(), _units(task), retraction)),
-        ("geodesic", "additive"),
+        lambda n, retraction: PullbackManifold(Resolvent(), n, retraction),
+        retractions=("geodesic", "additive"),
     ),
     Geometry(
         "gain",
@@ -203,21 +210,21 @@ EVERY_GEOMETRY = (
         "grad J = L Lᵀ ∇J Rᵀ R, L = I − W G, R = I − G W",
         "The resolvent of units of gain g, also `Resolvent(g)`: where gains differ much from 1 and from unit to unit. For one "
         "stimulus of gains g it is ΔW3. The comparison takes the mean gains at the start.",
-        _anywhere(_mean_gains),
+        begin=_measured(_mean_gains),
     ),
     Geometry(
         "left-invariant",
         "left_invariant(n)",
         "grad J = B Bᵀ ∇J, B = I − W",
         "Neither the singular set nor infinity can be reached, whatever the step: for long steps. Curved, in closed form.",
-        _anywhere(lambda task, retraction: left_invariant(_units(task), retraction)),
+        left_invariant,
     ),
     Geometry(
         "right-invariant",
         "right_invariant(n)",
         "grad J = ∇J Bᵀ B",
         "Its mirror image: the correlations of rates are taken out, not those of adjoints.",
-        _anywhere(lambda task, retraction: right_invariant(_units(task), retraction)),
+        right_invariant,
     ),
     Geometry(
         "monotone",
@@ -225,14 +232,14 @@ EVERY_GEOMETRY = (
         "grad J = S ∇J S, S the symmetric part of I − W",
         "Every stimulus has exactly one fixed point, a stable one, wherever learning goes. Descent in W and in (I − W)⁻¹ are "
         "the same. Complete, in closed form: the first choice for line searches.",
-        _anywhere(lambda task, retraction: MonotoneManifold(_units(task))),
+        lambda n, retraction: MonotoneManifold(n),
     ),
     Geometry(
         "scaled-monotone",
         "ScaledMonotoneManifold(n)",
         "points [M, ε], I − W = diag(exp ε) (I − M)",
         "The same promise for more weights, strong feedforward amplification among them: the default of training.",
-        _scaled,
+        begin=_scaled,
     ),
     Geometry(
         "response",
@@ -241,12 +248,12 @@ EVERY_GEOMETRY = (
         "Gauss–Newton: a step is as long as the rates change. The resolvent for white stimuli to a linear network; where "
         "stimuli are correlated it needs many times fewer steps, each dearer. `KroneckerResponse()` is its rule for "
         "mini-batches.",
-        _anywhere(
+        begin=_measured(
             lambda task, retraction: response_metric(
                 task.cost(task.training, "mask"), DAMPING, max_iterations=task.inner_iterations, enough=ENOUGH
             )
         ),
-        ("additive",),
+        retractions=("additive",),
     ),
     Geometry(
         "aggregated",
@@ -254,8 +261,8 @@ EVERY_GEOMETRY = (
         "♯ = mean over stimuli of L Lᵀ · Rᵀ R",
         "The mean of the metrics under which ΔW3 takes each stimulus: unlike ΔW3 it always descends; `check_descent` tells "
         "where ΔW3 and ΔW4 do.",
-        _anywhere(lambda task, retraction: aggregated_metric(task.cost(task.training, "mask"))),
-        ("additive",),
+        begin=_measured(lambda task, retraction: aggregated_metric(task.cost(task.training, "mask"))),
+        retractions=("additive",),
     ),
     Geometry(
         "low-rank",
@@ -263,7 +270,7 @@ EVERY_GEOMETRY = (
         "points (u, s, vᵀ) of W = u diag(s) vᵀ",
         "Large networks: a network with `connectivity=LowRank(k)` never forms W. The comparison takes rank 10. No trust "
         "regions.",
-        _low_rank,
+        begin=_low_rank,
         second_order=False,
     ),
     Geometry(
@@ -272,37 +279,37 @@ EVERY_GEOMETRY = (
         "φ = log(s W)",
         "Dale's law: no unit changes from excitation to inhibition, exactly; geodesics are exponentiated gradient. The "
         "comparison starts from the sizes of the weights, one unit in five inhibitory.",
-        _signed,
+        begin=_signed,
     ),
     Geometry(
         "sparse",
         "SubspaceManifold(…, mask(present))",
         "induced by the resolvent",
         "Absent synapses stay absent, blocks stay blocks. The comparison keeps half of the weights, at random.",
-        _constrained(_sparse, _resolvent),
-        ("additive",),
+        begin=_constrained(_sparse, _resolvent),
+        retractions=("additive",),
     ),
     Geometry(
         "hollow",
         "SubspaceManifold(…, zero_diagonal(n))",
         "induced by the resolvent",
         "No unit excites itself.",
-        _constrained(zero_diagonal, _resolvent),
-        ("additive",),
+        begin=_constrained(zero_diagonal, _resolvent),
+        retractions=("additive",),
     ),
     Geometry(
         "symmetric",
         "SubspaceManifold(…, symmetric(n))",
         "grad J = S P(∇J) S, P the projection onto symmetric matrices",
         "Networks with an energy, and no oscillation. Stable by construction.",
-        _constrained(symmetric, MonotoneManifold),
+        begin=_constrained(symmetric, MonotoneManifold),
     ),
     Geometry(
         "circulant",
         "SubspaceManifold(…, circulant(n))",
         "grad J = S P(∇J) S, P the mean along circular diagonals",
         "Ring networks, the same synapses around every unit: n parameters. Stable by construction. Likewise `equivariant`.",
-        _constrained(circulant, MonotoneManifold),
+        begin=_constrained(circulant, MonotoneManifold),
     ),
     Geometry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
     Geometry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
@@ -310,8 +317,8 @@ EVERY_GEOMETRY = (
 )
 """All manifolds of the documentation's table; a manifold without a name takes a function of the user."""
 
-GEOMETRIES = {geometry.name: geometry for geometry in EVERY_GEOMETRY if geometry.begin is not None}
-"""The manifolds that a comparison knows by name."""
+GEOMETRIES = {geometry.name: geometry for geometry in EVERY_GEOMETRY if geometry.name}
+"""The manifolds that are known by name."""
 
 
 def metrics_table() -> str:
