@@ -88,7 +88,8 @@ class Options:
     @classmethod
     def checked(cls, name: str, value: Any, prefix: str = "") -> Any:
         """Return the value of one option as the record holds it; errors call it by its name behind a prefix."""
-        declared, (kind, others, optional) = _declared(cls)[name], _kinds(cls)[name]
+        record: Any = cls  # mypy does not take the class of a dataclass for hashable
+        declared, (kind, others, optional) = _declared(record)[name], _kinds(record)[name]
         if (value is None and optional) or (not cls.by_name and isinstance(value, others)):
             return value
         bounds = {each: declared.metadata[each] for each in ("least", "below", "choices")}
@@ -173,12 +174,12 @@ def unknown(what: str, wrong: str, right: Iterable[str], elsewhere: Iterable[str
 
 
 @cache
-def _declared(record: type[Options]) -> dict[str, Field[Any]]:
+def _declared(record: Any) -> dict[str, Field[Any]]:
     return {each.name: each for each in fields(record)}
 
 
 @cache
-def _kinds(record: type[Options]) -> dict[str, tuple[type, tuple[Any, ...], bool]]:
+def _kinds(record: Any) -> dict[str, tuple[type, tuple[Any, ...], bool]]:
     """Return for each option its plain kind, the other types that it may have, and whether it may be None."""
     hints, found = get_type_hints(record), {}
     for each in fields(record):

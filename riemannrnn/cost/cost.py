@@ -107,22 +107,21 @@ class FixedPointCost(Summarised):
         stable: float | None = None,
         observer: Callable[[Kind, Point, float], None] | None = None,
     ) -> None:
-        options = SolverOptions(solver, adjoint_solver, tolerance, max_iterations, on_failure)
+        self.options = SolverOptions(solver, adjoint_solver, tolerance, max_iterations, on_failure)
         check_margin("stable", stable)
         self.network, self.loss, self.observer = network, loss, observer
         self.evaluations = Evaluations()
         self.drive = network.drive(stimuli)
         if self.drive.shape[0] == 0:
             raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
-        asked = options.tolerance
-        self.options = replace(options, tolerance=default_tolerance(self.drive) if asked is None else asked)
         self.stable = stable
         self._initial_rates = initial_rates
         self._at = PointCache(self._evaluate)
 
     @property
-    def tolerance(self) -> float | None:
-        return self.options.tolerance
+    def tolerance(self) -> float:
+        """The tolerance of fixed points and linear systems."""
+        return default_tolerance(self.drive) if self.options.tolerance is None else self.options.tolerance
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
@@ -227,7 +226,7 @@ class FixedPointCost(Summarised):
             self.network.solve,
             weights,
             solver=self.options.solver,
-            tolerance=self.options.tolerance,
+            tolerance=self.tolerance,
             max_iterations=self.options.max_iterations,
         )
         if self._initial_rates is None:

@@ -111,12 +111,10 @@ class Evaluation:
         """
         if not self.valid:
             raise self.no_gradient()
-        options, included = (
-            self._cost.options,
-            replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs),
-        )
+        options = self._cost.options
+        included = replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
         solver = options.solver if options.adjoint_solver is None else options.adjoint_solver
-        return Implicit(included, solver, options.tolerance, options.max_iterations)
+        return Implicit(included, solver, self._cost.tolerance, options.max_iterations)
 
     def no_gradient(self) -> FixedPointError:
         """Return the error of an infinite cost."""

@@ -7,7 +7,7 @@ from array_api_compat import array_namespace, device
 
 from manifolds import Array
 from riemannrnn.cost.cost import FixedPointCost
-from riemannrnn.equilibrium.fixed_points import OnFailure
+from riemannrnn.equilibrium.options import OnFailure
 
 
 @dataclass
