@@ -95,6 +95,10 @@ class Options:
         bounds = {each: declared.metadata[each] for each in ("least", "below", "choices")}
         return checked(f"{prefix}{name}", value, kind, **bounds, others=() if cls.by_name else others)
 
+    def part(self, record: "type[Options]") -> dict[str, Any]:
+        """Return the options that another record declares, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(record)}
+
     def described(self) -> dict[str, Any]:
         """Return the options that a resumed run must have in common with its beginning, as plain values by name."""
         kept = [each for each in fields(self) if each.metadata["resumed"]]

@@ -258,7 +258,17 @@ class FixedPointCost(Summarised):
 
 def as_parameterization(manifold: Manifold, activation: Activation) -> Parameterization:
     """Return how a manifold's points stand for weights of a network with that activation; raises as `problem` does."""
-    parameterization = manifold if isinstance(manifold, Parameterization) else Parameterization()
+    return for_activation(manifold if isinstance(manifold, Parameterization) else Parameterization(), activation)
+
+
+def for_activation(parameterization: Parameterization, activation: Activation) -> Parameterization:
+    """Return a parameterization that fits an activation.
+
+    Raises
+    ------
+    ValueError
+        For one that promises stability, if the activation has a slope outside [0, 1].
+    """
     if parameterization.stable_by_construction:
         check_slopes(activation)
     return parameterization

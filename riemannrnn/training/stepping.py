@@ -19,9 +19,9 @@ class Taken(NamedTuple):
     memory: Memory
 
 
-@dataclass
+@dataclass(frozen=True)
 class Last:
-    """The step before: where it began, along what, and the memory that was not yet carried along it."""
+    """The step before: its start, its tangent vector, and the memory at its start."""
 
     point: Point
     velocity: Point
