@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import cos, inf, pi
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from pymanopt.manifolds.manifold import Manifold
@@ -129,12 +129,16 @@ class TrainingOptions(Options):
         The manifold is then given by name, unless it was an object, and is None for rules that take none. The learning rate is
         None where a range test finds it.
         """
-        chosen: dict[str, Any]
-        if self.usual:
-            chosen = {"rule": "adam", "manifold": "scaled-monotone", "learning_rate": ADAM_RATE, "schedule": "cosine"}
-            chosen["longest_step"] = LONGEST_STEP
-        else:
-            rule = self.rule or "geodesic_flow"
-            manifold = "resolvent" if rule in RULES_WITH_MANIFOLD else None
-            chosen = {"rule": rule, "manifold": manifold, "schedule": "constant", "longest_step": inf}
-        return replace(self, **{name: value for name, value in chosen.items() if vars(self)[name] is None})
+        chosen = USUAL if self.usual else OTHERWISE
+        if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
+            chosen = replace(chosen, manifold="resolvent")
+        return replace(self, **{name: value for name, value in vars(chosen).items() if vars(self)[name] is None})
+
+
+USUAL = TrainingOptions(
+    rule="adam", manifold="scaled-monotone", learning_rate=ADAM_RATE, schedule="cosine", longest_step=LONGEST_STEP
+)
+"""The defaults without a rule and a manifold."""
+
+OTHERWISE = TrainingOptions(rule="geodesic_flow", schedule="constant", longest_step=inf)
+"""The defaults with a rule or a manifold."""

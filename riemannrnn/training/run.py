@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from math import inf, isnan, nan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,7 @@ class Run:
     anew: bool = True
 
     def __post_init__(self) -> None:
-        longest = self.options.longest_step
-        self.stepper = Stepper(self.rule, self.state.point, self.guard, inf if longest is None else longest, self.options.decay)
+        self.stepper = Stepper(self.rule, self.state.point, self.guard, self.options)
         self.history, self.start = self.state.history, self.state.history.weights
         self.steps = self.options.epochs * self.batches.per_epoch
         if self.options.learning_rate is not None:
