@@ -15,7 +15,7 @@ from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import Dataset
 from riemannrnn.rules.named import RULES
 from riemannrnn.training import History
-from riemannrnn.training.defaults import ADAM_RATE
+from riemannrnn.training.options import ADAM_RATE
 from riemannrnn.training.training import single_residual
 
 UNITS, BATCH, RADIUS, EPOCHS, EVERY = 300, 512, 0.5, 3, 10

@@ -16,7 +16,8 @@ from riemannrnn import RateNetwork, train
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.training import History
-from riemannrnn.training.defaults import GROWTH, LONGEST_STEP, rule_on
+from riemannrnn.training.defaults import GROWTH, rule_on
+from riemannrnn.training.options import LONGEST_STEP
 from riemannrnn.training.stopping import StepLimit
 
 MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")

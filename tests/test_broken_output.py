@@ -87,7 +87,7 @@ def test_a_run_folder_that_is_deleted_ends_in_a_sentence(tmp_path, monkeypatch):
     look = Run._look
 
     def deleted(self):
-        if self.step == 5:
+        if self.state.step == 5:
             shutil.rmtree(self.checkpoints.parent)
         look(self)
 

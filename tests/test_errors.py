@@ -229,12 +229,20 @@ CASES = {
     "policy": (
         lambda: solve_fixed_points(ZERO, EYE, on_failure="ignore"),
         ValueError,
-        "'ignore' is unknown; choose one of .*mask",
+        "on_failure = 'ignore': unknown; choose one of raise, mask, inf",
     ),
     "activation": (lambda: solve_fixed_points(ZERO, EYE, "sin"), ValueError, "'sin' is unknown; choose one of identity"),
-    "tolerance": (lambda: solve_fixed_points(ZERO, EYE, tolerance=np.nan), ValueError, "tolerance = nan.*: neither may be"),
+    "tolerance": (
+        lambda: solve_fixed_points(ZERO, EYE, tolerance=np.nan),
+        ValueError,
+        "tolerance = nan: it has to be 0 or more",
+    ),
     "negative tolerance": (lambda: solve_fixed_points(ZERO, EYE, tolerance=-1.0), ValueError, r"tolerance = -1\.0"),
-    "iterations": (lambda: solve_fixed_points(ZERO, EYE, max_iterations=-1), ValueError, "max_iterations = -1: neither may be"),
+    "iterations": (
+        lambda: solve_fixed_points(ZERO, EYE, max_iterations=-1),
+        ValueError,
+        "max_iterations = -1: it has to be 0 or more",
+    ),
     "no damping": (lambda: Picard(damping=0.0), ValueError, r"damping = 0\.0 is not in \(0, 1\]; 1 is the plain"),
     "over-relaxation": (lambda: Picard(damping=1.5), ValueError, r"damping = 1\.5"),
     "memory": (lambda: Anderson(memory=0), ValueError, "memory = 0 is below 1; without any, use Picard"),
@@ -292,7 +300,7 @@ CASES = {
     "policy of a cost": (
         lambda: FixedPointCost(RateNetwork(2), np.zeros((1, 2)), SquaredError(np.zeros((1, 2))), on_failure="nan"),
         ValueError,
-        "on_failure = 'nan' is unknown; choose one of",
+        "on_failure = 'nan': unknown; choose one of raise, mask, inf",
     ),
     # Rules and training
     "rule": (lambda: make_rule("dW5", N), ValueError, "rule 'dW5' is unknown; choose one of dW1, dW2"),

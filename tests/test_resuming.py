@@ -149,9 +149,9 @@ def test_another_run_cannot_be_resumed(tmp_path):
     with pytest.raises(CheckpointError, match="holds no checkpoint that is whole"):
         run(resume=True, checkpoints=tmp_path)
     run(checkpoints=tmp_path)
-    with pytest.raises(CheckpointError, match="another run: batch_size was 30, now 60, steps was 8, now 4; resume with"):
+    with pytest.raises(CheckpointError, match="another run: batch_size was 30, now 60; resume with"):
         run(checkpoints=tmp_path, resume=True, batch_size=60)
-    with pytest.raises(CheckpointError, match=r"rule was DeltaW3, now MetricRule on the Resolvent manifold .*; resume with"):
+    with pytest.raises(CheckpointError, match=r"rule was DeltaW3.*, now MetricRule on the Resolvent manifold .*; resume with"):
         run(checkpoints=str(tmp_path), resume=True, rule="dW2")
     with pytest.raises(CheckpointError, match=r"learning_rate was 0\.05, now 0\.5; resume with"):
         run(checkpoints=tmp_path, resume=True, learning_rate=0.5)
@@ -164,11 +164,12 @@ def test_another_run_cannot_be_resumed(tmp_path):
 
 
 OPTIONS = {
-    "schedule": ({"schedule": "cosine"}, "1, 1, 1, 1, now 1, 0.853553, 0.5, 0.146447"),
+    "schedule": ({"schedule": "cosine"}, "constant, now cosine"),
     "longest_step": ({"longest_step": 0.5}, "inf, now 0.5"),
     "decay": ({"decay": 0.1}, "0.0, now 0.1"),
     "guard": ({"guard": StabilityGuard(0.1)}, r"StabilityGuard\(margin=0.05, .*, now StabilityGuard\(margin=0.1, .*"),
-    "solvers": ({"adjoint_solver": Neumann(2)}, r"auto and None, now auto and Neumann\(terms=2.*\)"),
+    "solver": ({"solver": "newton"}, "auto, now newton"),
+    "adjoint_solver": ({"adjoint_solver": Neumann(2)}, r"None, now Neumann\(terms=2.*\)"),
     "tolerance": ({"tolerance": 1e-6}, ".*, now 1e-06"),
 }
 
@@ -181,7 +182,8 @@ def test_a_schedule_need_not_have_an_end(tmp_path):
 
 def test_a_run_is_resumed_with_the_options_of_its_rule(tmp_path):
     run(rule=ParallelTransport(resolvent()), checkpoints=tmp_path, stop=StepLimit(4))
-    message = r"options of the rule was retraction = geodesic, momentum = 0\.9, now retraction = geodesic, momentum = 0\.5;"
+    name = r"rule was ParallelTransport on the Resolvent manifold .* \(retraction = geodesic, momentum = 0\.9\), "
+    message = name + r"now .* \(retraction = geodesic, momentum = 0\.5\); resume with"
     with pytest.raises(CheckpointError, match=message):
         run(rule=ParallelTransport(resolvent(), momentum=0.5), checkpoints=tmp_path, resume=True)
 

@@ -74,7 +74,7 @@ def interrupt(monkeypatch, method, step):
     original = getattr(Run, method)
 
     def pressed(self, *arguments):
-        if self.step == step:
+        if self.state.step == step:
             raise KeyboardInterrupt
         return original(self, *arguments)
 
@@ -182,7 +182,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, references, name,
     assert f"Go on with riemannrnn train --resume {folder}" in stopped.stdout
     taken, take_step = [], Run._take_step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_take_step", lambda self, *rest: (taken.append(self.step), take_step(self, *rest)))
+        patch.setattr(Run, "_take_step", lambda self, *rest: (taken.append(self.state.step), take_step(self, *rest)))
         result = run("train", "--resume", folder)
     assert result.exit_code == 0, result.output
     assert taken == list(range({"_take_step": step, "_look": step - 1, "_arrive": step}[method], 12))

@@ -30,7 +30,7 @@ def test_another_configuration_than_that_of_the_checkpoint_is_refused(tmp_path):
     _, folder = begin(tmp_path)
     path = folder / "config.toml"
     path.write_text(path.read_text().replace("epochs = 3", "epochs = 4"))
-    assert "the checkpoint is of another run: steps was 12, now 16; resume with" in refused(run("train", "--resume", folder))
+    assert "the checkpoint is of another run: epochs was 3, now 4; resume with" in refused(run("train", "--resume", folder))
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_goes_on(tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ MISTAKES = {
         {"rule": MetricRule(PullbackManifold(Identity(), 20)), "manifold": PullbackManifold(Identity(), 20)},
         "the rule MetricRule on the Identity manifold .* is made already",
     ),
-    "a class": ({"rule": MetricRule}, "rule <class .*MetricRule'> is unknown"),
+    "a class": ({"rule": MetricRule}, "rule = <class .*MetricRule'>: expected a text in quotes or Rule"),
     "ragged lists": ({"stimuli": [[0.0] * 64, [0.0]]}, "the stimuli cannot be read as an array of numbers"),
     "a list of words": ({"labels": ["a"] * 100}, "the labels have dtype <U1, which holds no real numbers; pass numbers"),
     "NaN": (
@@ -244,9 +244,12 @@ def test_ctrl_c_keeps_what_was_reached(network, digits):
     assert complete.loss[:3] == history.loss
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 101])
-def test_batch_sizes_that_do_not_fit(network, digits, batch_size):
-    with pytest.raises(ValueError, match=f"batch_size = {batch_size} does not fit 100 stimuli; choose 1 to 100"):
+@pytest.mark.parametrize(
+    ("batch_size", "reason"),
+    [(0, ": it has to be 1 or more"), (-1, ": it has to be 1 or more"), (101, " does not fit 100 stimuli; choose 1 to 100")],
+)
+def test_batch_sizes_that_do_not_fit(network, digits, batch_size, reason):
+    with pytest.raises(ValueError, match=f"batch_size = {batch_size}{reason}"):
         run(network, digits, batch_size=batch_size)
 
 

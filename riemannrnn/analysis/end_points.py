@@ -11,7 +11,7 @@ from manifolds import Array, ConvergenceError, WeightManifold
 from riemannrnn.analysis.learning_path import TIMES, LearningPath
 from riemannrnn.analysis.metrics import points_of
 from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
-from riemannrnn.analysis.survey import Progress, ignore
+from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_blas_thread
 
 SAME_VALLEY = 0.02

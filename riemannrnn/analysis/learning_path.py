@@ -12,10 +12,11 @@ from manifolds.summary import Summarised
 from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric, points_of
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
 from riemannrnn.analysis.recorded import RecordedRun
-from riemannrnn.analysis.survey import Progress, Survey, ignore, unobserved
+from riemannrnn.analysis.survey import Survey, unobserved
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_blas_thread
 
 TIMES = 41

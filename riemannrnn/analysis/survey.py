@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan
 from threading import Event, Lock
-from typing import TypeAlias, final
+from typing import final
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,7 @@ from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.progress import Progress, ignore
 from riemannrnn.rules.per_stimulus import delta_w3, delta_w4
 from riemannrnn.runtime import workers
 
@@ -36,13 +37,6 @@ MOST_SHARED = 600
 
 CHUNKS = 8
 """Parts of the path that are shared among the cores; each starts its fixed points anew."""
-
-Progress: TypeAlias = Callable[[float], None]
-"""Called with the share that is done."""
-
-
-def ignore(share: float) -> None:
-    """Report progress to nobody."""
 
 
 def evenly(count: int, most: int) -> Array:

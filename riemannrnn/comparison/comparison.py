@@ -1,8 +1,9 @@
 """The main job: every metric × retraction × solver on one task from one starting point, within one budget of evaluations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, isfinite, nan
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 
 from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import Contender, all_contenders
-from riemannrnn.comparison.contest import Entry, Progress, run_contender
+from riemannrnn.comparison.contest import Entry, run_contender
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin
 from riemannrnn.runtime import one_blas_thread
@@ -114,7 +115,7 @@ def compare(
     contenders: Sequence[Contender] | None = None,
     budget: int = 40,
     learning_rates: Sequence[float] = LEARNING_RATES,
-    progress: Progress | None = None,
+    progress: Callable[[Contender, float], None] | None = None,
     stable: float | None = STABLE_BY,
     max_seconds: float = MAX_SECONDS,
     inner_iterations: int = 50,
@@ -165,12 +166,12 @@ def compare(
         )
     task = replace(task, stable=stable, inner_iterations=inner_iterations)
     entries: list[Entry] = []
-    report: Progress = progress or (lambda contender, share: None)
+    report = progress or (lambda contender, share: None)
     small = task.network.n_units <= SINGLE_THREAD_UNITS
     try:
         with one_blas_thread() if small else nullcontext():
             for contender in all_contenders() if contenders is None else contenders:
-                entries.append(run_contender(contender, task, budget, learning_rates, report, max_seconds))
+                entries.append(run_contender(contender, task, budget, learning_rates, partial(report, contender), max_seconds))
                 report(contender, 1.0)
     except KeyboardInterrupt:
         return Comparison(tuple(entries), budget, True, stable)

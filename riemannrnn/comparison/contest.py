@@ -19,6 +19,7 @@ from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.metrics.catalogue import Start
+from riemannrnn.progress import Progress
 
 LEAST_TRIAL = 4
 """Evaluations of a trial at least: cost and gradient at the start, and at the point one step on."""
@@ -31,9 +32,6 @@ FAILED = "Failed: "
 
 FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.linalg.LinAlgError)
 """What ends a run with a reason instead of the program."""
-
-Progress = Callable[[Contender, float], None]
-"""Called with a contender and the share of its work that is done."""
 
 
 @dataclass(repr=False)
@@ -198,7 +196,7 @@ def run_contender(
         entry.stopped = f"{FAILED}{error}"
         return entry
     task = start.task
-    recorder = Recorder(start, budget, lambda share: progress(contender, share), max_seconds=max_seconds)
+    recorder = Recorder(start, budget, progress, max_seconds=max_seconds)
     try:
         if contender.optimizer() is None:
             entry.learning_rate = choose_learning_rate(contender, start, budget // TRIAL_SHARE, learning_rates, max_seconds)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import pymanopt
 from array_api_compat import array_namespace, device
@@ -18,8 +19,9 @@ from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import Loss
 from riemannrnn.equilibrium.certificate import check_margin, not_stable
 from riemannrnn.equilibrium.equation import take_rows
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, default_tolerance
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.runtime import held
@@ -63,8 +65,12 @@ class FixedPointCost(Summarised):
         The counts so far.
     drive
         The external drive of the units, shape (m, n).
+    options
+        The `SolverOptions`.
     tolerance
-        That of fixed points and linear systems.
+        The tolerance of fixed points and linear systems.
+    stable
+        As above.
 
     Raises
     ------
@@ -101,22 +107,21 @@ class FixedPointCost(Summarised):
         stable: float | None = None,
         observer: Callable[[Kind, Point, float], None] | None = None,
     ) -> None:
-        if on_failure not in get_args(OnFailure):
-            raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
+        self.options = SolverOptions(solver, adjoint_solver, tolerance, max_iterations, on_failure)
         check_margin("stable", stable)
         self.network, self.loss, self.observer = network, loss, observer
         self.evaluations = Evaluations()
         self.drive = network.drive(stimuli)
         if self.drive.shape[0] == 0:
             raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
-        self._solver = solver
-        self._adjoint_solver = solver if adjoint_solver is None else adjoint_solver
-        self.tolerance = default_tolerance(self.drive) if tolerance is None else tolerance
-        self._max_iterations = max_iterations
-        self._on_failure: OnFailure = on_failure
+        self.stable = stable
         self._initial_rates = initial_rates
-        self._stable = stable
         self._at = PointCache(self._evaluate)
+
+    @property
+    def tolerance(self) -> float:
+        """The tolerance of fixed points and linear systems."""
+        return default_tolerance(self.drive) if self.options.tolerance is None else self.options.tolerance
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
@@ -160,8 +165,10 @@ class FixedPointCost(Summarised):
         """
         part = copy(self)
         part.loss, part.drive, part._initial_rates = self.loss.take(rows), take_rows(self.drive, rows), initial_rates
-        part._max_iterations = min(max_iterations or self._max_iterations, self._max_iterations)
-        part._on_failure = on_failure or self._on_failure
+        most = self.options.max_iterations
+        part.options = replace(
+            self.options, max_iterations=min(max_iterations or most, most), on_failure=on_failure or self.options.on_failure
+        )
         part._at = PointCache(part._evaluate)
         return part
 
@@ -203,14 +210,14 @@ class FixedPointCost(Summarised):
     def _evaluate(self, weights: Point) -> Evaluation:
         if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
-        policy: OnFailure = "raise" if self._on_failure == "raise" else "mask"
+        policy: OnFailure = "raise" if self.options.on_failure == "raise" else "mask"
         with held(self.drive):
             fixed_points = self._fixed_points(weights, policy)
             evaluation = Evaluation(self, fixed_points, self.drive, self._found(fixed_points))
         if policy == "raise" and not evaluation.valid:
-            evaluation._refuse()
+            raise evaluation.no_gradient()
         self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
-        self._count("cost", evaluation)
+        self.count("cost", evaluation)
         return evaluation
 
     def _fixed_points(self, weights: Point, policy: OnFailure) -> FixedPoints:
@@ -218,9 +225,9 @@ class FixedPointCost(Summarised):
         solve = partial(
             self.network.solve,
             weights,
-            solver=self._solver,
+            solver=self.options.solver,
             tolerance=self.tolerance,
-            max_iterations=self._max_iterations,
+            max_iterations=self.options.max_iterations,
         )
         if self._initial_rates is None:
             return solve(self.drive, on_failure=policy)
@@ -233,16 +240,17 @@ class FixedPointCost(Summarised):
     def _found(self, fixed_points: FixedPoints) -> Array:
         """Return for each stimulus whether it has a fixed point, one that is stable by the margin if there is one."""
         converged = fixed_points.converged
-        if self._stable is None:
+        if self.stable is None:
             return converged
         xp, started = array_namespace(converged), perf_counter()
         gains = xp.where(converged[:, None], fixed_points.gains, 0.0)
-        unstable = not_stable(fixed_points.connectivity, fixed_points.weights, gains, self._stable)[1]
+        unstable = not_stable(fixed_points.connectivity, fixed_points.weights, gains, self.stable)[1]
         everyone = xp.arange(converged.shape[0], device=device(converged))
         self.evaluations.stability_seconds += perf_counter() - started
         return converged & xp.all(everyone[:, None] != unstable, axis=1)
 
-    def _count(self, kind: Kind, evaluation: Evaluation) -> None:
+    def count(self, kind: Kind, evaluation: Evaluation) -> None:
+        """Count an evaluation, and tell the observer of it."""
         setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
         if self.observer is not None:
             self.observer(kind, evaluation.weights, evaluation.cost)
@@ -250,7 +258,17 @@ class FixedPointCost(Summarised):
 
 def as_parameterization(manifold: Manifold, activation: Activation) -> Parameterization:
     """Return how a manifold's points stand for weights of a network with that activation; raises as `problem` does."""
-    parameterization = manifold if isinstance(manifold, Parameterization) else Parameterization()
+    return for_activation(manifold if isinstance(manifold, Parameterization) else Parameterization(), activation)
+
+
+def for_activation(parameterization: Parameterization, activation: Activation) -> Parameterization:
+    """Return a parameterization that fits an activation.
+
+    Raises
+    ------
+    ValueError
+        For one that promises stability, if the activation has a slope outside [0, 1].
+    """
     if parameterization.stable_by_construction:
         check_slopes(activation)
     return parameterization

@@ -40,7 +40,7 @@ class Evaluation:
         self.fixed_points = fixed_points
         self.drive, self.found = drive, fixed_points.converged if found is None else found
         xp, everything = array_namespace(drive), bool(array_namespace(drive).all(self.found))
-        self.valid = everything or (cost._on_failure == "mask" and bool(xp.any(self.found)))
+        self.valid = everything or (cost.options.on_failure == "mask" and bool(xp.any(self.found)))
         count = max(int(xp.count_nonzero(self.found)), 1)
         self.included = xp.astype(self.found, drive.dtype)[:, None] / count
         # Rates that are not finite would turn the products of the whole batch into NaN.
@@ -68,7 +68,7 @@ class Evaluation:
     def errors(self) -> Array:
         """ℓ = ∂J/∂r, that is (1/m) ∂L/∂r, a row a stimulus, shape (batch, n)."""
         if not self.valid:
-            self._refuse()
+            raise self.no_gradient()
         return self._cost.network.pull_back_outputs(self._cost.loss.gradient(self.outputs)) * self.included
 
     @cached_property
@@ -81,7 +81,7 @@ class Evaluation:
         """∇J = Σ u rᵀ, with the shape of W."""
         with held(self.drive):
             gradient = self.implicit.gradient(self.adjoint)
-        self._cost._count("gradient", self)
+        self._cost.count("gradient", self)
         return gradient
 
     def tangent(self, change: Point) -> Array:
@@ -97,7 +97,7 @@ class Evaluation:
 
         with held(self.drive):
             product = self.implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
-        self._cost._count("hessian", self)
+        self._cost.count("hessian", self)
         return product
 
     @cached_property
@@ -110,14 +110,17 @@ class Evaluation:
             Where J is infinite.
         """
         if not self.valid:
-            self._refuse()
-        cost, included = self._cost, replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
-        return Implicit(included, cost._adjoint_solver, cost.tolerance, cost._max_iterations)
+            raise self.no_gradient()
+        options = self._cost.options
+        included = replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
+        solver = options.solver if options.adjoint_solver is None else options.adjoint_solver
+        return Implicit(included, solver, self._cost.tolerance, options.max_iterations)
 
-    def _refuse(self) -> None:
-        failed, margin = int(array_namespace(self.drive).count_nonzero(~self.found)), self._cost._stable
+    def no_gradient(self) -> FixedPointError:
+        """Return the error of an infinite cost."""
+        failed, margin = int(array_namespace(self.drive).count_nonzero(~self.found)), self._cost.stable
         what = "fixed point" if margin is None else f"fixed point that is stable by {margin:g}"
-        raise FixedPointError(
+        return FixedPointError(
             f"there is no gradient here: {failed} of {self.drive.shape[0]} stimuli have no {what} and J is infinite. "
             "Start from smaller weights, shorten the step, or pass on_failure='mask'.",
             self.fixed_points,

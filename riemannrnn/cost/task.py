@@ -7,7 +7,7 @@ from manifolds.summary import Summarised
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.datasets import Dataset
-from riemannrnn.equilibrium.fixed_points import OnFailure
+from riemannrnn.equilibrium.options import OnFailure
 from riemannrnn.rate_network import RateNetwork
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
@@ -14,14 +14,12 @@ from riemannrnn.backend import as_array
 from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
 from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.equilibrium.solution import Solution
 from riemannrnn.equilibrium.solving import solve_equation
 from riemannrnn.equilibrium.stability import spectral_abscissa
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity, Dense
-
-OnFailure: TypeAlias = Literal["raise", "mask", "inf"]
-"""What becomes of stimuli without a fixed point: an error; a mark in `converged`; or that, and infinite rates."""
 
 
 class FixedPointError(ArithmeticError):
@@ -212,21 +210,18 @@ def solve_fixed_points(
     FixedPointError
         Under "raise", if a stimulus did not converge; carries the result.
     ValueError
-        For masked arrays, arrays whose shapes or dtypes do not fit, weights that are not finite, a negative tolerance or
-        number of iterations, or an unknown solver or policy. (NaN in the drive is the failure of that stimulus alone.)
+        For masked arrays, arrays whose shapes or dtypes do not fit, weights that are not finite, an invalid option, or an
+        unknown solver. (NaN in the drive is the failure of that stimulus alone.)
     """
     f = as_activation(activation)
     connectivity = connectivity or Dense()
-    if on_failure not in get_args(OnFailure):
-        raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
+    options = SolverOptions(solver=solver, tolerance=tolerance, max_iterations=max_iterations, on_failure=on_failure)
     weights, drive, initial_rates = _as_arrays(weights, drive, initial_rates)
     _check_arrays(weights, drive, initial_rates)
     connectivity.check(weights, drive.shape[1])
-    tolerance = default_tolerance(drive) if tolerance is None else tolerance
-    if not tolerance >= 0 or max_iterations < 0:
-        raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
+    tolerance = default_tolerance(drive) if options.tolerance is None else options.tolerance
     equation = FixedPointEquation(Operator(connectivity, weights), drive, f)
-    solution, name, plan = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
+    solution, name, plan = solve_equation(equation, initial_rates, solver, tolerance, options.max_iterations)
     result = FixedPoints(
         weights=copied(weights),  # the caller may change them in place, and ask for stability or adjoints afterwards
         rates=solution.state,
@@ -242,7 +237,7 @@ def solve_fixed_points(
         connectivity=connectivity,
         plan=plan,
     )
-    return result.under(on_failure)
+    return result.under(options.on_failure)
 
 
 def _as_arrays(weights: Point, drive: Any, initial_rates: Any) -> tuple[Point, Array, Array | None]:

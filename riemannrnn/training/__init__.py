@@ -1,7 +1,8 @@
 """Training on mini-batches: the loop, the guard of stability, the history, stopping and checkpoints."""
 
 from riemannrnn.training.guard import StabilityGuard, UnstableStartError, stable_start
-from riemannrnn.training.history import History, accuracy
+from riemannrnn.training.history import History, Recorder, accuracy
+from riemannrnn.training.options import TrainingOptions
 from riemannrnn.training.outcome import LossNotFallenWarning
 from riemannrnn.training.range_test import RangeTest, Trial
 from riemannrnn.training.training import train
@@ -10,7 +11,9 @@ __all__ = [
     "History",
     "LossNotFallenWarning",
     "RangeTest",
+    "Recorder",
     "StabilityGuard",
+    "TrainingOptions",
     "Trial",
     "UnstableStartError",
     "accuracy",

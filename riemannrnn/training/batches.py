@@ -7,47 +7,43 @@ from array_api_compat import array_namespace, device
 
 from manifolds import Array
 from riemannrnn.cost.cost import FixedPointCost
-from riemannrnn.equilibrium.fixed_points import OnFailure
+from riemannrnn.equilibrium.options import OnFailure
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batches:
-    """The stimuli of each step of a run, in the order of the epoch that it is in.
+    """The stimuli of each step, in the order of the epoch.
 
     Parameters
     ----------
     cost
-        The cost of all the stimuli.
+        The cost of all stimuli.
     size
-        Stimuli of a batch; the last of an epoch holds what is left.
-    generator
-        Draws the orders.
-
-    Attributes
-    ----------
-    order
-        The order of the epoch that was begun last, shape (stimuli,); None before the first.
+        Stimuli of a batch; the last batch of an epoch holds the rest.
     """
 
     cost: FixedPointCost
     size: int
-    generator: np.random.Generator
-    order: Array = None
 
-    def next(self, step: int, on_failure: OnFailure | None = None) -> FixedPointCost:
-        """Return the cost of the stimuli of a step, after as many others; with an epoch it draws the order."""
-        if self._place(step) == 0:
-            drive = self.cost.drive
-            order = self.generator.permutation(drive.shape[0])
-            self.order = array_namespace(drive).asarray(order, device=device(drive))
-        return self.of(step, on_failure)
+    @property
+    def per_epoch(self) -> int:
+        """Number of batches of an epoch."""
+        return -(-int(self.cost.drive.shape[0]) // self.size)
 
-    def of(self, step: int, on_failure: OnFailure | None = None) -> FixedPointCost:
-        """Return the cost of the stimuli of a step of the epoch that was begun last."""
+    def begins_epoch(self, step: int) -> bool:
+        """Tell whether the batch after this many steps is the first of an epoch."""
+        return self._place(step) == 0
+
+    def draw(self, generator: np.random.Generator) -> Array:
+        """Return a random order of the stimuli, shape (stimuli,)."""
+        drive = self.cost.drive
+        return array_namespace(drive).asarray(generator.permutation(drive.shape[0]), device=device(drive))
+
+    def of(self, step: int, order: Array, on_failure: OnFailure | None = None) -> FixedPointCost:
+        """Return the cost of the batch after this many steps, in the order of its epoch."""
         place = self._place(step)
-        return self.cost.take(self.order[place : place + self.size], on_failure=on_failure)
+        return self.cost.take(order[place : place + self.size], on_failure=on_failure)
 
     def _place(self, step: int) -> int:
         """Return where the stimuli of a step begin in their order."""
-        count: int = self.cost.drive.shape[0]
-        return step * self.size % (-(-count // self.size) * self.size)
+        return step * self.size % (self.per_epoch * self.size)

@@ -1,9 +1,10 @@
 """What a training run did, step by step."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isnan, nan
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,10 +16,10 @@ from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.training.range_test import RangeTest
 
 
-@runtime_checkable
-class Recorder(Protocol):
-    """Records W along learning, such as `riemannrnn.analysis.PathRecorder`. Derive from it to have the defaults."""
+class Recorder(ABC):
+    """Records W along learning, such as `riemannrnn.analysis.PathRecorder`."""
 
+    @abstractmethod
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
         """Look at W after this number of steps, and the loss there."""
 
@@ -26,7 +27,7 @@ class Recorder(Protocol):
         """Return the state for a checkpoint: numbers, strings, None and arrays, none of which changes later. Default: None."""
         return None
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:
+    def restore(self, state: Mapping[str, Any] | None) -> None:  # noqa: B027  # a recorder without a state has nothing to do
         """Continue from a state that `state` returned; None where nothing was recorded. Default: do nothing."""
 
 

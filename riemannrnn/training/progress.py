@@ -7,23 +7,14 @@ from contextlib import contextmanager
 from math import isfinite
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from riemannrnn.progress import progress_bars
 from riemannrnn.training.history import History
 
 Show = Callable[[int, History], None]
 
 PERIOD = 0.1
 """Seconds between two updates of a bar, at least."""
-
-
-def progress_bars(console: Console, auto_refresh: bool = True) -> Progress:
-    """Return progress bars with a description, the share done, and the time gone and left."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    return Progress(*columns, console=console, auto_refresh=auto_refresh)
 
 
 @contextmanager

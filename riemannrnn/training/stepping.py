@@ -1,7 +1,6 @@
 """One step of learning: the rule, the decay, the longest step and the guard, in their order."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import NamedTuple
 
 from manifolds import Point
@@ -9,6 +8,7 @@ from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.rules.rule import Memory, Rule
 from riemannrnn.training.guard import StabilityGuard, Step
+from riemannrnn.training.options import TrainingOptions
 
 
 class Taken(NamedTuple):
@@ -19,9 +19,9 @@ class Taken(NamedTuple):
     memory: Memory
 
 
-@dataclass
+@dataclass(frozen=True)
 class Last:
-    """The step before: where it began, along what, and the memory that was not yet carried along it."""
+    """The step before: its start, its tangent vector, and the memory at its start."""
 
     point: Point
     velocity: Point
@@ -40,17 +40,14 @@ class Stepper:
         The point to which the decay draws.
     guard
         Shortens steps, if there is one.
-    longest_step
-        Longer steps are shortened to this length in the metric of the rule.
-    decay
-        λ of the decay.
+    options
+        The longest step and the decay.
     """
 
     rule: Rule
     reference: Point
-    guard: StabilityGuard | None = None
-    longest_step: float = inf
-    decay: float = 0.0
+    guard: StabilityGuard | None
+    options: TrainingOptions
 
     def take(self, part: FixedPointCost, evaluation: Evaluation, point: Point, memory: Memory, rate: float) -> Taken:
         """Take a step from a point.
@@ -65,11 +62,12 @@ class Stepper:
             η.
         """
         velocity, memory = self.rule.velocity(point, evaluation, rate, memory)
-        if self.decay:
-            velocity = velocity + rate * self.decay * self.rule.manifold.log(point, self.reference)  # type: ignore[attr-defined]
+        decay, longest = self.options.decay, self.options.longest_step
+        if decay:
+            velocity = velocity + rate * decay * self.rule.manifold.log(point, self.reference)  # type: ignore[attr-defined]
         length = self.rule.length(point, velocity)
-        if length > self.longest_step:
-            velocity, length = self.longest_step / length * velocity, self.longest_step
+        if longest is not None and length > longest:
+            velocity, length = longest / length * velocity, longest
         if self.guard is None:
             return Taken(Step(self.rule.move(point, velocity), velocity), length, memory)
         return Taken(self.guard.accept(self.rule, part, evaluation, point, velocity), length, memory)
