@@ -7,8 +7,8 @@ import pytest
 
 from manifolds import MonotoneManifold, ScaledMonotoneManifold
 from riemannrnn import FixedPointCost, PeacemanRachford, RateNetwork, SquaredError, solve_fixed_points
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
-from riemannrnn.network import ACTIVATIONS, Activation
+from riemannrnn.equilibrium.equation import FixedPointEquation
+from riemannrnn.network import ACTIVATIONS, Activation, Dense
 from riemannrnn.network.activations import check_slopes
 
 POINTS = 100
@@ -18,7 +18,7 @@ POINTS = 100
 def equation_of(W, x, activation="tanh", transposed=False):
     """Return the equation as solvers see it."""
     f = ACTIVATIONS[activation] if isinstance(activation, str) else activation
-    return FixedPointEquation(Operator(RateNetwork(1).connectivity, W, transposed), x, f)
+    return FixedPointEquation(Dense().bind(W).directed(transposed), x, f)
 
 
 def random_weights(kind, generator):

@@ -237,7 +237,7 @@ class FixedPointCost(Summarised):
             return converged
         xp, started = array_namespace(converged), perf_counter()
         gains = xp.where(converged[:, None], fixed_points.gains, 0.0)
-        unstable = not_stable(fixed_points.connectivity, fixed_points.weights, gains, self._stable)[1]
+        unstable = not_stable(fixed_points.operator, gains, self._stable)[1]
         everyone = xp.arange(converged.shape[0], device=device(converged))
         self.evaluations.stability_seconds += perf_counter() - started
         return converged & xp.all(everyone[:, None] != unstable, axis=1)

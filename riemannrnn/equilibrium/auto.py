@@ -13,7 +13,7 @@ from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows, to_single
+from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
@@ -21,6 +21,7 @@ from riemannrnn.equilibrium.probe import FAST, SAMPLE_ITERATIONS, SAMPLE_ROWS, i
 from riemannrnn.equilibrium.relaxing import completed, has_unique_solutions, relaxed_solution
 from riemannrnn.equilibrium.solution import Solution, certified, quiet
 from riemannrnn.equilibrium.stages import DirectStage, MapStage, MixedStage, RecentredStage, Stage
+from riemannrnn.network.operator import to_single
 from riemannrnn.norms import row_norms
 
 METHODS, PRECISIONS = ("any", "chord", "splitting"), ("mixed", "native")

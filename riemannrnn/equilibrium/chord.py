@@ -5,8 +5,9 @@ from functools import cached_property
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work, finite_rows, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, Work
 from riemannrnn.network.activations import into
+from riemannrnn.network.operator import Operator
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class ChordMap(FixedPointMap):
     equation
         The equation s = φ(T s + d).
     gain
-        ḡ, shape (n,).
+        ḡ, shape (n,), in the form that the operator shares it.
     propagator
-        S ↦ M S on rows.
+        The operator of M.
     blocks
         Blocks of units; where parts of M cost as much as the whole there is one, however many are wanted.
     """
@@ -65,11 +66,11 @@ class ChordMap(FixedPointMap):
         image, remainder = work or (xp.empty_like(state), xp.empty_like(state))
         remainder = self._remainder(state, slice(None), (image, remainder))
         if self.blocks == 1 or not self._parts:
-            image = self.propagator(remainder, image)
+            image = self.propagator.apply(remainder, image)
             image += self.equation.drive
             return image
         for units, part in self._parts:
-            inputs = part(remainder)
+            inputs = part.apply(remainder)
             inputs += self.equation.drive[:, units]
             image[:, units] = inputs
             if units.stop < state.shape[1]:
@@ -79,7 +80,7 @@ class ChordMap(FixedPointMap):
     def at(self, equation: FixedPointEquation) -> "ChordMap":
         """Return the map of another equation with the same T, or its transpose, from the same factor, in its precision."""
         transposed = equation.operator.transposed
-        operator, propagator = (replace(each, transposed=transposed) for each in (self.equation.operator, self.propagator))
+        operator, propagator = (each.directed(transposed) for each in (self.equation.operator, self.propagator))
         single = None if equation.drive.dtype == self.gain.dtype else equation.single(operator)
         return replace(self, equation=single or equation, propagator=propagator)
 
@@ -137,15 +138,8 @@ class CorrectedMap(FixedPointMap):
         image = chord.equation.inputs(chord.equation.respond(state, residual), image)
         residual = into(residual, xp.subtract, image, state)
         residual *= chord.gain
-        image += chord.propagator(residual)
+        image += chord.propagator.apply(residual)
         return image
 
     def take(self, rows: Rows) -> "CorrectedMap":
         return CorrectedMap(self.chord.take(rows))
-
-
-def mean_gain(gains: Array) -> Array:
-    """Return the mean of the rows that are finite, shape (n,); zeros if none is."""
-    xp = namespace_of(gains)
-    rows = take_rows(gains, xp.nonzero(finite_rows(gains))[0])
-    return xp.mean(rows, axis=0) if rows.shape[0] else xp.zeros_like(gains[0, :])

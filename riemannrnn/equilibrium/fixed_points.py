@@ -12,13 +12,15 @@ from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_
 from manifolds.summary import Summarised
 from riemannrnn.backend import as_array
 from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.solution import Solution
 from riemannrnn.equilibrium.solving import solve_equation
 from riemannrnn.equilibrium.stability import spectral_abscissa
 from riemannrnn.network.activations import Activation, as_activation
-from riemannrnn.network.connectivity import Connectivity, Dense
+from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.dense import Dense
+from riemannrnn.network.operator import Operator
 
 OnFailure: TypeAlias = Literal["raise", "mask", "inf"]
 """What becomes of stimuli without a fixed point: an error; a mark in `converged`; or that, and infinite rates."""
@@ -49,8 +51,10 @@ class FixedPoints(Summarised):
 
     Attributes
     ----------
+    operator
+        W, the recurrent weights.
     weights
-        W, shape (n, n), or the parameters of the connectivity.
+        The parameters of W: an array of shape (n, n), or the parameters of another connectivity.
     rates
         r, shape (batch, n).
     inputs
@@ -77,7 +81,7 @@ class FixedPoints(Summarised):
         What the automatic solver learnt of the weights; linear systems at the fixed points use it again.
     """
 
-    weights: Point
+    operator: Operator
     rates: Array
     inputs: Array
     gains: Array
@@ -90,6 +94,11 @@ class FixedPoints(Summarised):
     activation: Activation
     connectivity: Connectivity
     plan: Plan | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def weights(self) -> Point:
+        """The parameters of W, an array of shape (n, n) where the connectivity is dense."""
+        return self.operator.parameters
 
     def completed(self, rest: "FixedPoints") -> "FixedPoints":
         """Return these with the stimuli that have not converged replaced by the rest, in order; iterations add up."""
@@ -141,7 +150,7 @@ class FixedPoints(Summarised):
         fixed point.
         """
         xp = array_namespace(self.rates)
-        abscissa = spectral_abscissa(self.connectivity, self.weights, xp.where(self.converged[:, None], self.gains, 0.0))
+        abscissa = spectral_abscissa(self.operator, xp.where(self.converged[:, None], self.gains, 0.0))
         return xp.where(self.converged, abscissa, xp.nan)
 
 
@@ -225,10 +234,10 @@ def solve_fixed_points(
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
     if not tolerance >= 0 or max_iterations < 0:
         raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
-    equation = FixedPointEquation(Operator(connectivity, weights), drive, f)
+    equation = FixedPointEquation(connectivity.bind(weights), drive, f)
     solution, name, plan = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
     result = FixedPoints(
-        weights=copied(weights),  # the caller may change them in place, and ask for stability or adjoints afterwards
+        operator=connectivity.bind(copied(weights)),  # the caller may change the weights in place before asking for adjoints
         rates=solution.state,
         inputs=solution.inputs,
         gains=solution.gains,

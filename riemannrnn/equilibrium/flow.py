@@ -7,11 +7,12 @@ from array_api_compat import device, is_numpy_array
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, take_rows
 from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
 from riemannrnn.equilibrium.stability import unstable_stimuli
+from riemannrnn.network.operator import Operator
 from riemannrnn.norms import row_norms
 
 ACCURACY = 1e-3
@@ -205,7 +206,7 @@ def stable_rows(equation: FixedPointEquation, gains: Array, asked: Array) -> Arr
         return asked
     gains, operator = take_rows(gains, rows), equation.operator
     if is_numpy_array(gains):
-        _, unstable = unstable_stimuli(operator.connectivity, operator.parameters, gains)
+        _, unstable = unstable_stimuli(operator, gains)
         return asked & spread(~xp.any(rows[:, None] == take_rows(rows, unstable)[None, :], axis=1), asked)
     return spread(_shrinking(operator, gains), asked)
 
@@ -217,6 +218,6 @@ def _shrinking(operator: Operator, gains: Array) -> Array:
     lengths = []
     for _ in range(2):
         for _ in range(LINEAR_STEPS // 2):
-            vector = 0.5 * (vector + gains * operator(vector))
+            vector = 0.5 * (vector + gains * operator.apply(vector))
         lengths.append(row_norms(vector))
     return lengths[1] < lengths[0]

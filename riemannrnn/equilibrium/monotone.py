@@ -5,13 +5,13 @@ from math import ceil, inf, log
 from typing import final
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from manifolds import Array
 from manifolds.arrays import identity_like
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified
@@ -113,14 +113,14 @@ class StatedPlan:
     def _contraction(self, roots: Array) -> float:
         xp = array_namespace(roots)
         # In float64, as q may be closer to 1 than float32 can tell.
-        cayley = xp.astype(_matrix(self._map.propagator, self.equation.drive), xp.float64) / 2
+        cayley = xp.astype(self._map.propagator.matrix, xp.float64) / 2
         contraction = float(xp.linalg.matrix_norm(roots[:, None] * cayley / roots, ord=2))
         if not contraction < 1:
             raise _not_monotone(contraction)
         return contraction
 
     def _spread(self) -> float:
-        matrix = _matrix(self.equation.operator, self.equation.drive)
+        matrix = self.equation.operator.matrix
         return float(array_namespace(matrix).linalg.matrix_norm(2 * identity_like(matrix) - matrix, ord=2))
 
     def _enough(self, roots: Array) -> int:
@@ -154,11 +154,6 @@ def _not_monotone(contraction: float) -> ValueError:
         "in the norm of the scales, is not positive definite, and no number of iterations can be promised. Choose "
         "solver='auto', or weights of a monotone manifold, with their scales"
     )
-
-
-def _matrix(operator: Operator, like: Array) -> Array:
-    xp, n = array_namespace(like), like.shape[1]
-    return operator(xp.eye(n, dtype=like.dtype, device=device(like))).T
 
 
 def _step_lengths(fixed_point_map: ChordMap, inputs: Array) -> Array:

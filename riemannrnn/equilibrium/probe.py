@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.chord import mean_gain
 from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.equilibrium.solution import quiet
 from riemannrnn.norms import row_norms
@@ -30,7 +29,7 @@ class Probe(NamedTuple):
     left
         How many more iterations the slowest row needs.
     gain
-        The mean gain of the rows, shape (n,).
+        The gain that the rows share, shape (n,).
     """
 
     rate: float
@@ -49,7 +48,7 @@ def probe(equation: FixedPointEquation, state: Array, tolerance: float) -> Probe
         state = image
         if count >= FEWEST_ITERATIONS and bool(xp.all(sizes[-1] <= FAST**2 * sizes[-3])):
             break
-    gain = mean_gain(equation.slope(inputs, image))
+    gain = equation.operator.shared_gains(equation.slope(inputs, image))
     before, after = sizes[-3], sizes[-1]
     wanted = after > tolerance
     if not bool(xp.any(wanted)):

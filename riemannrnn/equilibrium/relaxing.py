@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Protocol
 
-import numpy as np
 from array_api_compat import device
 
 from manifolds import Array
-from manifolds.arrays import identity_like
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
 from riemannrnn.equilibrium.flow import follow, linear_between, spread, stable_rows
@@ -17,7 +15,6 @@ from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
 from riemannrnn.equilibrium.stages import Stage
 from riemannrnn.network.activations import Activation, check_slopes
-from riemannrnn.network.connectivity import Dense
 from riemannrnn.norms import row_norms
 
 FLOW_STEPS, PATIENCE = 300, 10
@@ -146,7 +143,7 @@ def _contracting(equation: FixedPointEquation, settled: Solution, solution: Solu
     lengths = []
     for _ in range(2):
         for _ in range(POWERS):
-            vector = solution.gains * equation.operator(vector)
+            vector = solution.gains * equation.operator.apply(vector)
         lengths.append(row_norms(vector))
     return lengths[1] < CLEARLY**POWERS * lengths[0]
 
@@ -158,21 +155,11 @@ def _indices(rows: slice, like: Array) -> Array:
 def has_unique_solutions(equation: FixedPointEquation) -> bool:
     """Tell whether every row is certain to have one fixed point: f has slopes in [0, 1] and I − sym W is positive definite.
 
-    The test is sufficient, not necessary. It takes one Cholesky factor of dense weights.
+    The test is sufficient, not necessary.
     """
-    operator, activation = equation.operator, equation.activation
-    if not isinstance(activation, Activation) or not isinstance(operator.connectivity, Dense) or not _is_monotone(activation):
-        return False
-    weights = operator.parameters
-    xp = namespace_of(weights)
-    symmetric = (weights + weights.T) / 2
-    if float(xp.linalg.matrix_norm(symmetric)) < 1 - STRICTLY:
-        return True
-    try:
-        factor = xp.linalg.cholesky((1 - STRICTLY) * identity_like(weights) - symmetric)
-    except np.linalg.LinAlgError:
-        return False
-    return bool(xp.all(xp.isfinite(factor)))
+    activation = equation.activation
+    monotone = isinstance(activation, Activation) and _is_monotone(activation)
+    return monotone and equation.operator.numerical_abscissa_below(1 - STRICTLY)
 
 
 @cache

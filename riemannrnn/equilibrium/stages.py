@@ -8,10 +8,11 @@ import numpy as np
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap, mean_gain
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, finite_rows, take_rows, to_single
+from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, finite_rows, take_rows
 from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
+from riemannrnn.network.operator import to_single
 from riemannrnn.norms import row_norms
 
 INPUT_MARGIN = 1.6
@@ -191,8 +192,9 @@ def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
     inputs = take_rows(inputs, namespace_of(inputs).nonzero(finite_rows(inputs))[0])
     if inputs.shape[0] == 0:
         return None
+    gains = equation.slope(inputs, equation.respond(inputs))
     try:
-        return ChordMap.build(equation, mean_gain(equation.slope(inputs, equation.respond(inputs))))
+        return ChordMap.build(equation, equation.operator.shared_gains(gains))
     except np.linalg.LinAlgError:
         return None
 
