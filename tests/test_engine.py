@@ -15,12 +15,12 @@ from riemannrnn import (
     solve_fixed_points,
 )
 from riemannrnn.equilibrium import Iteration, Picard
-from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
 from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Iterate
 from riemannrnn.equilibrium.solution import certified
+from riemannrnn.equilibrium.solver import Problem
 from riemannrnn.equilibrium.stages import MixedStage
 from riemannrnn.network import Dense
 from riemannrnn.network.activations import as_activation
@@ -33,10 +33,10 @@ def test_the_splitting_map_alone_needs_no_sample(monkeypatch):
     def sampled(*arguments):
         raise AssertionError
 
-    monkeypatch.setattr("riemannrnn.equilibrium.auto.probe", sampled)
-    assert Plan(equation, None, 1e-8, 100, Automatic("splitting")).plain == 0
+    monkeypatch.setattr("riemannrnn.equilibrium.probe.probe", sampled)
+    assert Automatic("splitting").prepare(Problem(equation, None, 1e-8, 100)).decision.plain == 0
     with pytest.raises(AssertionError):
-        Plan(equation, None, 1e-8, 100, Automatic())
+        Automatic().prepare(Problem(equation, None, 1e-8, 100))
 
 
 def test_one_slow_row_does_not_use_up_what_others_need(generator):
@@ -309,7 +309,7 @@ def test_one_factor_serves_the_fixed_points_and_every_derivative(precision, monk
     )
     adjoint, tangent = implicit.adjoint(errors), implicit.tangent(vector)
     assert len(built) == 1
-    alone = Implicit(replace(found, plan=None), solver)
+    alone = Implicit(replace(found, known=None), solver)
     np.testing.assert_allclose(adjoint, alone.adjoint(errors), atol=1e-8)
     np.testing.assert_allclose(tangent, alone.tangent(vector), atol=1e-8)
 

@@ -19,7 +19,7 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.equilibrium.certificate import check_margin, not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, OnFailure, default_tolerance
-from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.runtime import held

@@ -8,7 +8,7 @@ from autograd.extend import defvjp, primitive
 from manifolds import Array
 from riemannrnn.equilibrium.fixed_points import default_tolerance, solve_fixed_points
 from riemannrnn.equilibrium.implicit import solve_linear
-from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.dense import Dense
 from riemannrnn.network.operator import Operator

@@ -11,10 +11,10 @@ from manifolds import Array
 from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, map_arrays, to_numpy
 from manifolds.summary import Summarised
 from riemannrnn.backend import as_array
-from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation
-from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.factors import Knowledge
 from riemannrnn.equilibrium.solution import Solution
+from riemannrnn.equilibrium.solver import Problem, Solver
 from riemannrnn.equilibrium.solving import solve_equation
 from riemannrnn.equilibrium.stability import spectral_abscissa
 from riemannrnn.network.activations import Activation, as_activation
@@ -77,8 +77,8 @@ class FixedPoints(Summarised):
         The solver, and where it was chosen automatically what was chosen.
     tolerance
         The tolerance asked for.
-    plan
-        What the automatic solver learnt of the weights; linear systems at the fixed points use it again.
+    known
+        What the automatic solver learnt of the weights. Linear systems at the fixed points use it again.
     """
 
     operator: Operator
@@ -93,7 +93,7 @@ class FixedPoints(Summarised):
     tolerance: float
     activation: Activation
     connectivity: Connectivity
-    plan: Plan | None = field(default=None, repr=False, compare=False)
+    known: Knowledge | None = field(default=None, repr=False, compare=False)
 
     @property
     def weights(self) -> Point:
@@ -135,8 +135,8 @@ class FixedPoints(Summarised):
         return facts | {"activation": self.activation.name, "solver": self.solver, "dtype": str(self.rates.dtype)}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the plan, which is only a shortcut: a copy solves its linear systems without it."""
-        return vars(self) | {"plan": None}
+        """Leave out `known`, which is only a shortcut: a copy solves its linear systems without it."""
+        return vars(self) | {"known": None}
 
     @property
     def status(self) -> list[str]:
@@ -235,7 +235,7 @@ def solve_fixed_points(
     if not tolerance >= 0 or max_iterations < 0:
         raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
     equation = FixedPointEquation(connectivity.bind(weights), drive, f)
-    solution, name, plan = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
+    solution, prepared = solve_equation(Problem(equation, initial_rates, tolerance, max_iterations), solver)
     result = FixedPoints(
         operator=connectivity.bind(copied(weights)),  # the caller may change the weights in place before asking for adjoints
         rates=solution.state,
@@ -245,11 +245,11 @@ def solve_fixed_points(
         converged=solution.converged,
         singular=solution.singular,
         iterations=solution.iterations,
-        solver=name,
+        solver=prepared.name,
         tolerance=tolerance,
         activation=f,
         connectivity=connectivity,
-        plan=plan,
+        known=prepared.knowledge,
     )
     return result.under(on_failure)
 

@@ -1,19 +1,23 @@
 """The dynamics τ ṙ = −r + φ(T r + d), followed from the start with error control to the fixed point that they reach."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from array_api_compat import device, is_numpy_array
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, take_rows
-from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration, Solver, iterate_rows
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration, iterated
 from riemannrnn.equilibrium.newton import Newton
-from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
+from riemannrnn.equilibrium.solution import Solution, certified
+from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 from riemannrnn.equilibrium.stability import unstable_stimuli
 from riemannrnn.network.operator import Operator
 from riemannrnn.norms import row_norms
+
+if TYPE_CHECKING:
+    from riemannrnn.equilibrium.factors import Knowledge
 
 ACCURACY = 1e-3
 """Error of one step of the integration, relative to the norm of the rates."""
@@ -111,9 +115,29 @@ class Flow(Solver):
     A start that is a fixed point is returned as it is, also where it is unstable.
     """
 
+    linear: ClassVar[bool] = False  # a linear equation has one solution, which any solver may find
+
     @property
     def name(self) -> str:
         return "flow"
+
+    def prepare(self, problem: Problem, known: "Knowledge | None" = None) -> Prepared:
+        return _Followed(self, problem)
+
+
+@dataclass(frozen=True)
+class _Followed(Prepared):
+    """The dynamics of each row, followed from its start."""
+
+    solver: Flow
+    problem: Problem
+
+    @property
+    def name(self) -> str:
+        return self.solver.name
+
+    def solve(self, rows: slice) -> Solution:
+        return follow(*self.problem.take(rows), self.problem.tolerance, self.problem.max_iterations)
 
 
 def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget: int, patience: int | None = None) -> Solution:
@@ -138,8 +162,7 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
     state, best = start, xp.full_like(start[:, 0], xp.inf)
     idle, tried = xp.zeros_like(best), best
     for spent in range(0, budget, ROUND):
-        outcome = iterate_rows(RungeKutta(), equation, state, CERTIFICATE_MARGIN * tolerance, min(ROUND, budget - spent))
-        part = certified(equation, outcome.state, outcome.iterations, tolerance)
+        part = iterated(RungeKutta(), equation, state, tolerance, min(ROUND, budget - spent))
         near = part.residual < CLOSE * row_norms(part.state) + tolerance
         trying = ~part.converged & near & (part.residual < AGAIN * tried)
         tried = xp.where(trying, part.residual, tried)
@@ -165,10 +188,7 @@ def _finished(equation: FixedPointEquation, part: Solution, trying: Array, toler
         return part
     rows = xp.nonzero(trying)[0]
     equation = equation.take(rows)
-    outcome = iterate_rows(
-        Newton(part.state.shape[1]), equation, take_rows(part.state, rows), CERTIFICATE_MARGIN * tolerance, budget
-    )
-    found = certified(equation, outcome.state, outcome.iterations, tolerance)
+    found = iterated(Newton(part.state.shape[1]), equation, take_rows(part.state, rows), tolerance, budget)
     near = take_rows(part.inputs, rows), take_rows(part.residual, rows)
     accepted = found.converged & linear_between(equation, *near, found)
     accepted = accepted & stable_rows(equation, found.gains, accepted)

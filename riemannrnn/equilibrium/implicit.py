@@ -12,12 +12,11 @@ from operator import add
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows
+from riemannrnn.equilibrium.factors import Knowledge
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, sentences
-from riemannrnn.equilibrium.iteration import Solver
-from riemannrnn.equilibrium.neumann import Neumann
-from riemannrnn.equilibrium.solving import solve_equation
+from riemannrnn.equilibrium.solver import Problem, Solver
+from riemannrnn.equilibrium.solving import solve_equation, solver_of
 from riemannrnn.network.operator import Operator
 from riemannrnn.runtime import summed
 
@@ -110,8 +109,8 @@ class Implicit:
     ------
     FixedPointError
         From every method but `solve_adjoint` and `solve_tangent`, if the system of some converged stimulus is not solved to the
-        tolerance: I − G W is singular or close to singular there, or the solver does not suit it. Never from `Neumann`, which
-        does not promise it.
+        tolerance: I − G W is singular or close to singular there, or the solver does not suit it. Never from a solver that is
+        not exact, such as `Neumann`.
     """
 
     fixed_points: FixedPoints
@@ -189,7 +188,7 @@ class Implicit:
         return connectivity.bind(connectivity.change(vector))
 
     def _required(self, solution: LinearSolution, what: str) -> Array:
-        return solution.state if isinstance(self.solver, Neumann) else solution.required(what)
+        return solution.required(what) if solver_of(self.solver).exact else solution.state
 
     def _solve(self, operator: Operator, drive: Array) -> LinearSolution:
         fixed_points = self.fixed_points
@@ -199,7 +198,7 @@ class Implicit:
         if not bool(xp.all(there)):
             drive, gains = xp.where(there, drive, 0.0), xp.where(there, gains, 0.0)
         tolerance = fixed_points.tolerance if self.tolerance is None else self.tolerance
-        return solve_linear(operator, drive, gains, self.solver, tolerance, self.max_iterations, known=fixed_points.plan)
+        return solve_linear(operator, drive, gains, self.solver, tolerance, self.max_iterations, known=fixed_points.known)
 
 
 def solve_linear(
@@ -209,22 +208,19 @@ def solve_linear(
     solver: str | Solver,
     tolerance: float,
     max_iterations: int,
-    known: Plan | None = None,
+    known: Knowledge | None = None,
 ) -> LinearSolution:
-    """Solve s = g ∘ (T s + d) for every row; what is known of T from the plan of the fixed points is used again."""
+    """Solve s = g ∘ (T s + d) for every row; what the solver of the fixed points learnt of T is used again."""
     source = gains * drive
     largest, finite = _largest(source)
     # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
     scale = largest * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
-    if isinstance(solver, Neumann):
-        solution, name = solver.solve(equation, tolerance), solver.name
-    else:
-        solution, name, _ = solve_equation(equation, None, solver, tolerance, max_iterations, known)
+    solution, prepared = solve_equation(Problem(equation, None, tolerance, max_iterations), solver, known)
     state = solution.state
     state *= scale
     verdicts = solution.residual, solution.converged, solution.singular, finite, solution.iterations
-    return LinearSolution(state, *verdicts, name, tolerance)
+    return LinearSolution(state, *verdicts, prepared.name, tolerance)
 
 
 def _largest(array: Array) -> tuple[float, Array]:

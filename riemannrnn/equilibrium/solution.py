@@ -8,11 +8,13 @@ from array_api_compat import device
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
-from riemannrnn.equilibrium.iteration import ROUNDING, is_converged, unit_rounding
 from riemannrnn.norms import row_norms
 
 CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
+
+ROUNDING = 4
+"""A residual below this many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
 
 PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400
 """How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Of exact fixed
@@ -159,6 +161,18 @@ def _rounding(equation: FixedPointEquation, gains: Array, state: Array) -> Array
     share = PRODUCT_ROUNDING * namespace_of(state).abs(gains) * equation.operator.row_norms
     share *= unit_rounding(state)[:, None] / n**0.5
     return share
+
+
+def is_converged(state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING) -> Array:
+    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖."""
+    bound = tolerance + rounding * unit_rounding(state)
+    # An infinite state would certify any residual.
+    return (residual <= bound) & namespace_of(state).isfinite(bound)
+
+
+def unit_rounding(state: Array) -> Array:
+    """Return machine epsilon times ‖s‖ for each row, shape (batch,), finite if the state is."""
+    return row_norms(state, float(namespace_of(state).finfo(state.dtype).eps))
 
 
 def quiet() -> np.errstate:
