@@ -111,7 +111,7 @@ class Evaluation:
         """
         if not self.valid:
             self._refuse()
-        cost, included = self._cost, replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
+        cost, included = self._cost, replace(self.fixed_points, state=self.rates, gains=self.gains, inputs=self.inputs)
         return Implicit(included, cost._adjoint_solver, cost.tolerance, cost._max_iterations)
 
     def _refuse(self) -> None:

@@ -14,7 +14,8 @@ from manifolds.arrays import Point, map_arrays
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows
 from riemannrnn.equilibrium.factors import Knowledge
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, sentences
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.equilibrium.solution import Solution
 from riemannrnn.equilibrium.solver import Problem, Solver
 from riemannrnn.equilibrium.solving import solve_equation, solver_of
 from riemannrnn.network.operator import Operator
@@ -22,13 +23,13 @@ from riemannrnn.runtime import summed
 
 
 @dataclass(frozen=True)
-class LinearSolution:
+class LinearSolution(Solution):
     """Adjoints or tangents of a batch of stimuli, with a verdict for each.
 
     Attributes
     ----------
-    state
-        u or δr, shape (batch, n).
+    state, inputs, gains
+        s, which is u or δr; T s + d; and g, shape (batch, n).
     residual
         ‖g ∘ (T s + d) − s‖₂ relative to the largest entry of g ∘ d in the batch times √n, shape (batch,).
     converged
@@ -45,19 +46,14 @@ class LinearSolution:
         The solver, and where it was chosen automatically what was chosen; the tolerance asked for.
     """
 
-    state: Array
-    residual: Array
-    converged: Array
-    singular: Array
     finite: Array
-    iterations: Array
     solver: str
     tolerance: float
 
     @property
     def status(self) -> list[str]:
         """A sentence for each stimulus."""
-        return sentences(self.residual, self.converged, self.singular, self.iterations, self.tolerance)
+        return self.sentences(self.tolerance)
 
     def required(self, what: str) -> Array:
         """Return the states, or raise `FixedPointError` where one is not solved; `what` names the system in the message."""
@@ -217,10 +213,11 @@ def solve_linear(
     scale = largest * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
     solution, prepared = solve_equation(Problem(equation, None, tolerance, max_iterations), solver, known)
-    state = solution.state
+    state, inputs = solution.state, solution.inputs
     state *= scale
-    verdicts = solution.residual, solution.converged, solution.singular, finite, solution.iterations
-    return LinearSolution(state, *verdicts, prepared.name, tolerance)
+    inputs *= scale
+    arrays = vars(solution) | {"state": state, "inputs": inputs}
+    return LinearSolution(**arrays, finite=finite, solver=prepared.name, tolerance=tolerance)
 
 
 def _largest(array: Array) -> tuple[float, Array]:
