@@ -11,7 +11,7 @@ from riemannrnn.equilibrium.monotone import PeacemanRachford
 from riemannrnn.equilibrium.neumann import Neumann
 from riemannrnn.equilibrium.newton import Newton
 from riemannrnn.equilibrium.picard import Picard
-from riemannrnn.equilibrium.solver import Solver
+from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 from riemannrnn.equilibrium.stability import spectral_abscissa
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "OnFailure",
     "PeacemanRachford",
     "Picard",
+    "Prepared",
+    "Problem",
     "Solver",
     "differentiable_fixed_points",
     "solve_fixed_points",

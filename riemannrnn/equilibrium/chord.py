@@ -14,19 +14,20 @@ from riemannrnn.network.operator import Operator
 class ChordMap(FixedPointMap):
     """z ↦ d + M (φ(z) − ḡ ∘ (z − d)) with M = (I − T Ḡ)⁻¹ T, whose fixed points are z = T φ(z) + d, the inputs at s = φ(z).
 
-    ḡ is a gain that all rows share. The map contracts as fast as the gains of a row are close to it, and costs one product,
-    like the plain iteration, because M is formed once for all rows and all iterations. From z = d its first image is the
-    linear response to the drive.
+    ḡ is a gain that all rows share. The closer the gains of a row are to ḡ, the faster the map contracts. It costs one product,
+    like the plain iteration, because M is formed once for all rows and all iterations. The first image of z = d is the linear
+    response to the drive.
 
-    With every gain ½ it is Peaceman–Rachford splitting, z ↦ 2 y − w with w = 2 φ(z) − z and y = (2 I − T)⁻¹ (w + d), since then
-    M = 4 (2 I − T)⁻¹ − 2 I. Averaged, that converges from any start where the symmetric part of I − T is positive definite and
-    φ is non-decreasing with slope at most 1, however large T is (Winston & Kolter, *Monotone operator equilibrium networks*,
-    NeurIPS 2020).
+    With every gain ½ the map is Peaceman–Rachford splitting, z ↦ 2 y − w with w = 2 φ(z) − z and y = (2 I − T)⁻¹ (w + d),
+    because then M = 4 (2 I − T)⁻¹ − 2 I. The averaged map converges from any start where the symmetric part of I − T is
+    positive definite and φ is non-decreasing with slope at most 1, however large T is (Winston & Kolter, *Monotone operator
+    equilibrium networks*, NeurIPS 2020).
 
-    In several blocks the units are taken in turn, each block with the inputs that those before it have just got: a sweep of
-    nonlinear Gauss–Seidel (Ortega & Rheinboldt, *Iterative Solution of Nonlinear Equations in Several Variables*, 1970, 7.4),
-    with the same fixed points, for the work of one product. Where M has independent entries, and one block contracts by q, many
-    contract by e^(−a/2) with a = q² (eᵃ − 1): from 0.5 to 0.31, from 0.9 to 0.82. No polynomial in M is as quick.
+    With several blocks, the blocks of units are updated in turn, each from the new inputs of the blocks before it. This is a
+    sweep of nonlinear Gauss–Seidel (Ortega & Rheinboldt, *Iterative Solution of Nonlinear Equations in Several Variables*,
+    1970, 7.4). It has the same fixed points and takes the work of one product. Where M has independent entries and one block
+    contracts by q, many blocks contract by e^(−a/2) with a = q² (eᵃ − 1): from 0.5 to 0.31, from 0.9 to 0.82. No polynomial in
+    M contracts as fast.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class ChordMap(FixedPointMap):
     propagator
         The operator of M.
     blocks
-        Blocks of units; where parts of M cost as much as the whole there is one, however many are wanted.
+        Blocks of units. There is only one where a part of M takes as long as the whole.
     """
 
     equation: FixedPointEquation

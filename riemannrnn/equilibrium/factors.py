@@ -48,7 +48,7 @@ class Factors:
         return self._maps.get(name) is not None
 
     def get(self, name: MapName) -> ChordMap | None:
-        """Return a map. None if its factor is singular, or if there is no lower precision than that of the equation."""
+        """Return a map. None if its factor is singular, or for "single" if the equation is in float32 already."""
         with self._lock:
             if name not in self._maps:
                 try:

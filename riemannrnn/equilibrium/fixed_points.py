@@ -206,7 +206,9 @@ def solve_fixed_points(
     connectivity.check(weights, drive.shape[1])
     tolerance = default_tolerance(drive) if tolerance is None else tolerance
     if not tolerance >= 0 or max_iterations < 0:
-        raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
+        raise ValueError(
+            f"tolerance = {tolerance}, max_iterations = {max_iterations}: one is negative or NaN; pass numbers from 0 on"
+        )
     equation = FixedPointEquation(connectivity.bind(weights), drive, f)
     solution, prepared = solve_equation(Problem(equation, initial_rates, tolerance, max_iterations), solver)
     result = FixedPoints(

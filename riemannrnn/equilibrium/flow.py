@@ -105,7 +105,7 @@ def _slope(equation: FixedPointMap, state: Array) -> Array:
 @final
 @dataclass(frozen=True)
 class Flow(Solver):
-    """Follows the dynamics τ ṙ = −r + f(W r + x) from the start: the fixed point is the one that the network settles at.
+    """Follows the dynamics τ ṙ = −r + f(W r + x) from the start: the fixed point is where the network settles.
 
     Each stimulus is integrated with error control until its state is close to a fixed point. Newton's method then finds this
     point. It is accepted only if it is stable and if the dynamics between the state and the point are close to linear.
@@ -115,7 +115,7 @@ class Flow(Solver):
     A start that is a fixed point is returned as it is, also where it is unstable.
     """
 
-    linear: ClassVar[bool] = False  # a linear equation has one solution, which any solver may find
+    linear: ClassVar[bool] = False  # a linear equation has one solution, and any solver may find it
 
     @property
     def name(self) -> str:
@@ -208,7 +208,7 @@ def linear_between(equation: FixedPointEquation, inputs: Array, residual: Array,
     """Tell whether φ is linear between states, given by their inputs and residuals, and fixed points, shape (batch,).
 
     The remainder ‖φ(z) − φ(z*) − φ′(z*) (z − z*)‖ is compared with the residual ‖φ(z) − s‖. Where the remainder is small, the
-    dynamics from s to s* are those of the Jacobian at s*.
+    dynamics from s to s* are linear, with the Jacobian at s*.
     """
     remainder = equation.respond(inputs) - equation.respond(found.inputs) - found.gains * (inputs - found.inputs)
     return row_norms(remainder) <= LINEAR * residual

@@ -149,7 +149,7 @@ class Implicit:
         return self._solve(self.operator, self.change(vector).apply(self.fixed_points.rates))
 
     def gradient(self, adjoint: Array, rates: Array | None = None) -> Point:
-        """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters; r may be other rates than those of the fixed points."""
+        """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters, with r at the fixed points unless other rates are given."""
         rates = self.fixed_points.rates if rates is None else rates
         return summed(self.operator.accumulate, adjoint, rates)
 

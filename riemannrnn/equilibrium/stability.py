@@ -14,22 +14,22 @@ from riemannrnn.network.operator import Operator
 from riemannrnn.runtime import cores, map_chunks, workers
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
-"""Up to this many units all eigenvalues are computed, of every stimulus or of those of a survey."""
+"""Up to this many units all eigenvalues are computed: of every stimulus, or in a survey."""
 
 ROUNDS = 2
 """Shifts that are tried before all eigenvalues of a stimulus are computed."""
 
 FINALISTS = 16
-"""A survey starts with so many of the largest estimates."""
+"""A survey starts with this number of the largest estimates."""
 
 
 def spectral_abscissa(operator: Operator, gains: Array) -> Array:
     """Return the largest real part of the eigenvalues of −I + G W for each stimulus.
 
-    Up to 256 units, and of low rank, from all eigenvalues. Beyond, by Arnoldi's method with shift and inversion
-    (`arnoldi.shift_invert`), where its estimate of its error is at most √ε, ε being the rounding of the dtype; and from all
-    eigenvalues where it is larger, or where what was found lies further left than plain Arnoldi steps allow. That no eigenvalue
-    lies further right is thus checked but, unlike with all eigenvalues, not proven.
+    Up to 256 units, and for low rank, all eigenvalues are computed. For more units, Arnoldi's method with shift and inversion
+    is used (`arnoldi.shift_invert`). All eigenvalues are computed where the estimated error of this method is above √ε, with ε
+    the rounding of the dtype, or where its result lies further left than plain Arnoldi steps allow. This checks that no
+    eigenvalue lies further right. It does not prove it.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def spectral_abscissa(operator: Operator, gains: Array) -> Array:
 def survey_stability(operator: Operator, gains: Array) -> tuple[float, int]:
     """Return the largest spectral abscissa of −I + G W over all stimuli, and how many are not stable.
 
-    Every stimulus is screened by plain Arnoldi steps, all stimuli in lock-step. Those that may be the worst, or whose sign
-    is open, are then computed: the sixteen worst as by `spectral_abscissa`, the others as it does for many units. What is
-    open is told by the intervals of `arnoldi.plain`, which are no bounds but experience: on trained networks close to the
-    edge of stability they held for every stimulus looked at.
+    Plain Arnoldi steps screen all stimuli in lock-step. Eigenvalues are then computed for the stimuli that may be the worst, or
+    whose sign is not decided: for the sixteen worst like `spectral_abscissa`, for the others like `spectral_abscissa` for many
+    units. The intervals of `arnoldi.plain` decide. They are not proven bounds. On trained networks close to the edge of
+    stability they held for every stimulus that was checked.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def survey_stability(operator: Operator, gains: Array) -> tuple[float, int]:
 def unstable_stimuli(operator: Operator, gains: Array, limit: float = 0.0) -> tuple[float, Array]:
     """Return an estimate of the largest spectral abscissa, and the stimuli whose own is not below a limit.
 
-    As `survey_stability`, but that stimuli which are clear of the limit, 0 or below it by a margin, are only screened.
+    Like `survey_stability`, but stimuli that are clearly on one side of the limit are only screened.
 
     Returns
     -------

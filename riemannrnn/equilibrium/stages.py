@@ -20,7 +20,7 @@ from riemannrnn.norms import row_norms
 
 @dataclass(frozen=True)
 class Stage(ABC):
-    """A way to solve some rows, with a number of iterations that it may use."""
+    """A way to solve some rows within a number of iterations."""
 
     iterations: int
 
@@ -36,18 +36,18 @@ class Stage(ABC):
     def run(
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
-        """Solve.
+        """Return the solution of some rows.
 
         Parameters
         ----------
         equation
             The equation of these rows.
         rows
-            Their indices in the batch that the stage was made for.
+            The indices of the rows in the whole batch.
         start, inputs
-            States and inputs to start from; the inputs are None where only states are needed.
+            States and inputs to start from. The inputs may be None where the stage takes only states.
         tolerance, budget
-            Residual that is wanted, and iterations at most.
+            The largest residual of a row, and the most iterations.
         """
 
 
