@@ -131,7 +131,7 @@ def judged(weights: Array, problem: Problem) -> tuple[int, int]:
         again = exact.fixed_points(weights.astype(np.float64), drive, tolerance=RESIDUAL, on_failure="mask")
         gains = np.concatenate([gains, again.gains[again.converged].astype(gains.dtype)])
         lost = int(np.count_nonzero(~again.converged))
-    return lost, survey_stability(network.connectivity, weights, gains)[1]
+    return lost, survey_stability(found.operator, gains)[1]
 
 
 def certified(manifold: str, problem: Problem) -> Row:

@@ -13,7 +13,8 @@ from manifolds.summary import Summarised
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.network.activations import Activation, as_activation
-from riemannrnn.network.connectivity import Connectivity, Dense
+from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.dense import Dense
 from riemannrnn.runtime import product
 
 

@@ -9,10 +9,9 @@ from manifolds import Identity, PullbackManifold, Resolvent, check_manifold
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, power_law, solve_fixed_points
 from riemannrnn.equilibrium import Anderson, Implicit, Picard
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.metrics import AggregatedMetric, ResponseMetric
-from riemannrnn.network import ACTIVATIONS
-from riemannrnn.network.connectivity import Dense
+from riemannrnn.network import ACTIVATIONS, Dense
 from riemannrnn.rules import KroneckerResponse, check_descent
 from riemannrnn.rules.per_stimulus import delta_w1, delta_w3, delta_w4
 
@@ -193,6 +192,6 @@ def test_sweeps(linear, transposed, arrays, tolerance):
     images = []
     for convert in (there, lambda array: array):
         W, x, errors = (convert(array) for array in arrays)
-        equation = FixedPointEquation(Operator(Dense(), W, transposed), x, errors if linear else ACTIVATIONS["tanh"])
+        equation = FixedPointEquation(Dense().bind(W).directed(transposed), x, errors if linear else ACTIVATIONS["tanh"])
         images.append(ChordMap.build(equation, convert(np.full(N, 0.7, arrays[0].dtype)), 3).image(errors))
     same(*images, tolerance)

@@ -51,6 +51,14 @@ assert abs(result.point[~present]).max() == 0
     run("own_metric", claims)
 
 
+def test_own_connectivity(run):
+    claims = """
+assert cost(point) < 0.7 * cost(net.initial_weights(radius=0.5))
+assert cost.at(point).fixed_points.stability().max() < 0
+"""
+    run("own_connectivity", claims)
+
+
 def test_resuming(run):
     assert "the lights went out" in run("resuming", "assert np.array_equal(resumed.weights, uninterrupted.weights)")
 

@@ -15,6 +15,7 @@ from manifolds import (
 )
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.equilibrium.certificate import abscissa_bound
+from riemannrnn.network import Dense
 from riemannrnn.rules import Adam, MetricRule
 from riemannrnn.training import StabilityGuard
 from riemannrnn.training.guard import _LostError as LostError
@@ -34,7 +35,7 @@ def test_no_stimulus_exceeds_the_bound(n, batch, scale, seed):
     generator = np.random.default_rng(seed)
     weights = scale * generator.standard_normal((n, n))
     gains = generator.random((batch, n)) * generator.integers(0, 2, (batch, n)) * 3  # some units are silent
-    assert abscissa_bound(weights, gains) >= abscissa(weights, gains) - 1e-9 * (1 + scale)
+    assert abscissa_bound(Dense().bind(weights), gains) >= abscissa(weights, gains) - 1e-9 * (1 + scale)
 
 
 @settings(max_examples=100, deadline=None)
@@ -47,11 +48,11 @@ def test_the_bound_is_tight_for_normal_weights(n, gain, seed):
     if n > 1:
         block[:2, :2] = [[0.7, -1.3], [1.3, 0.7]]  # a pair of complex eigenvalues
     weights, gains = basis @ block @ basis.T, np.full((3, n), gain)
-    assert abscissa_bound(weights, gains) == pytest.approx(max(abscissa(weights, gains), -1.0), abs=1e-9)
+    assert abscissa_bound(Dense().bind(weights), gains) == pytest.approx(max(abscissa(weights, gains), -1.0), abs=1e-9)
 
 
 def test_negative_gains_have_no_bound():
-    assert np.isnan(abscissa_bound(np.eye(2), np.array([[1.0, -1.0]])))
+    assert np.isnan(abscissa_bound(Dense().bind(np.eye(2)), np.array([[1.0, -1.0]])))
 
 
 @pytest.mark.parametrize(("margin", "halvings"), [(-0.1, 10), (1.0, 10), (np.nan, 10), (0.1, 0)])

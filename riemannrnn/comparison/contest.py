@@ -327,6 +327,6 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
         entry.without_stable_fixed_point += fixed_points.rates.shape[0] - there.shape[0]
         if there.shape[0]:
             gains = take_rows(fixed_points.gains, there)
-            worst, unstable = survey_stability(fixed_points.connectivity, weights, gains)
+            worst, unstable = survey_stability(fixed_points.operator, gains)
             entry.without_stable_fixed_point += unstable
             entry.worst_abscissa = float(np.fmax(entry.worst_abscissa, worst))

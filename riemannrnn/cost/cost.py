@@ -20,8 +20,8 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.equilibrium.certificate import check_margin, not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, default_tolerance
-from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
+from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.runtime import held
@@ -244,7 +244,7 @@ class FixedPointCost(Summarised):
             return converged
         xp, started = array_namespace(converged), perf_counter()
         gains = xp.where(converged[:, None], fixed_points.gains, 0.0)
-        unstable = not_stable(fixed_points.connectivity, fixed_points.weights, gains, self.stable)[1]
+        unstable = not_stable(fixed_points.operator, gains, self.stable)[1]
         everyone = xp.arange(converged.shape[0], device=device(converged))
         self.evaluations.stability_seconds += perf_counter() - started
         return converged & xp.all(everyone[:, None] != unstable, axis=1)

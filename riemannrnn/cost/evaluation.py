@@ -112,7 +112,7 @@ class Evaluation:
         if not self.valid:
             raise self.no_gradient()
         options = self._cost.options
-        included = replace(self.fixed_points, rates=self.rates, gains=self.gains, inputs=self.inputs)
+        included = replace(self.fixed_points, state=self.rates, gains=self.gains, inputs=self.inputs)
         solver = options.solver if options.adjoint_solver is None else options.adjoint_solver
         return Implicit(included, solver, self._cost.tolerance, options.max_iterations)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.settings import Options, option
 
 OnFailure: TypeAlias = Literal["raise", "mask", "inf"]

@@ -38,7 +38,7 @@ from manifolds.linear_algebra import eigenvalues
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.aggregated import aggregated_metric
 from riemannrnn.metrics.response import response_metric
-from riemannrnn.network.connectivity import LowRank
+from riemannrnn.network import LowRank
 
 RANK = 10
 """Rank of the low-rank weights of the comparison."""

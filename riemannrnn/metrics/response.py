@@ -129,29 +129,29 @@ class ResponseMetric(PointMetric):
 
         Along V, δr[U] changes by e + (I − G W)⁻¹ G (V δr[U] + U δr[V] + W e), with e = δG (W δr[U] + U r).
         """
-        implicit, apply = self._implicit, self._implicit.fixed_points.connectivity.apply
+        implicit, change = self._implicit, self._implicit.change(along)
         response, adjoint = self._responses(vector)
         included = self._evaluation.included
 
         def errors_change(rates_change: Array) -> Array:
             gains_change = implicit.curvature * implicit.inputs_change(along, rates_change)
             direct = gains_change * implicit.inputs_change(vector, response)
-            drive = apply(along, response) + apply(vector, rates_change) + implicit.apply(direct)
+            drive = change.apply(response) + implicit.change(vector).apply(rates_change) + implicit.operator.apply(direct)
             return included * (direct + implicit.response(drive))
 
         return implicit.hessian(included * response, adjoint, along, errors_change)
 
     def flat_gradient(self, vector_a: Array, vector_b: Array) -> Array:
         """Return ∂_W g_W(U, V) at fixed U and V, by adjoints."""
-        implicit, apply_transpose = self._implicit, self._implicit.fixed_points.connectivity.apply_transpose
+        implicit, transpose = self._implicit, self._implicit.operator.transpose
         total, inputs_covectors, rates_covectors = 0.0, 0.0, 0.0
         for vector, other in ((vector_a, vector_b), (vector_b, vector_a)):
             response, _ = self._responses(vector)
             opposite, adjoint = self._responses(other)
             # ⟨opposite, δ response⟩, where response = G (W response + V r): each of G, W and r moves with W.
-            through_gains = self._evaluation.included * opposite + implicit.apply_transpose(adjoint)
+            through_gains = self._evaluation.included * opposite + transpose.apply(adjoint)
             inputs_covectors = inputs_covectors + through_gains * implicit.inputs_change(vector, response)
-            rates_covectors = rates_covectors + apply_transpose(vector, adjoint)
+            rates_covectors = rates_covectors + implicit.change(vector).transpose.apply(adjoint)
             total = total + implicit.gradient(adjoint, response)
         return total + implicit.state_gradient(implicit.curvature * inputs_covectors, rates_covectors)
 

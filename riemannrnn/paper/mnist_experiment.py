@@ -245,7 +245,7 @@ class Experiment:
         }
         if found.any():
             gains = fixed_points.gains[found]
-            values["worst_abscissa"], unstable = survey_stability(self.network.connectivity, weights, gains)
+            values["worst_abscissa"], unstable = survey_stability(fixed_points.operator, gains)
             values["final_unstable"] = float(unstable)
             eigenvalues = np.linalg.eigvals(gains[0][:, None] * weights) - 1
             values["eigenvalue"] = (("component", "unit"), np.stack([eigenvalues.real, eigenvalues.imag]))

@@ -172,11 +172,11 @@ class StabilityGuard:
 
     def unstable(self, fixed_points: FixedPoints) -> tuple[float, Array]:
         """Return a bound or an estimate of the largest spectral abscissa, and the rows of stimuli not stable by the margin."""
-        return not_stable(fixed_points.connectivity, fixed_points.weights, fixed_points.gains, self.margin)
+        return not_stable(fixed_points.operator, fixed_points.gains, self.margin)
 
 
 def _abscissas(fixed_points: FixedPoints, rows: Array) -> Array:
-    return spectral_abscissa(fixed_points.connectivity, fixed_points.weights, take_rows(fixed_points.gains, rows))
+    return spectral_abscissa(fixed_points.operator, take_rows(fixed_points.gains, rows))
 
 
 def _refuse_jumps(evaluation: Evaluation, arrived: FixedPoints, predicted: Array, rows: Array) -> None:

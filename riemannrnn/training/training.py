@@ -15,8 +15,8 @@ from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_activation
 from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
 from riemannrnn.equilibrium.auto import Automatic
-from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.options import SolverOptions
+from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.rule import Rule
