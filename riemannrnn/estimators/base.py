@@ -39,6 +39,9 @@ LARGEST_BATCH = 200
 STEPS = 10
 """Steps an epoch by default, where that does not make a batch too large."""
 
+INNER_ITERATIONS = 10
+"""Iterations of conjugate gradients for one gradient under the response metric; each of their iterates descends."""
+
 
 @dataclass(frozen=True)
 class EstimatorOptions(NetworkOptions, TrainingOptions):
@@ -77,7 +80,7 @@ class Model:
         data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold looks at the labels
         network, radius = self.network(self.dtype), self.options.radius
         try:
-            task = Task(network, network.initial_weights(radius), data, data, data)
+            task = Task(network, network.initial_weights(radius), data, data, data, inner_iterations=INNER_ITERATIONS)
             return rule_on(task, str(chosen.rule), chosen.manifold)
         except ManifoldError as error:
             raise ValueError(f"radius = {radius!r}: too large for the manifold; {error}") from error

@@ -1,12 +1,9 @@
 """The manifolds and rules that names stand for, and the manifold of `train` without a rule."""
 
-from dataclasses import replace
-
 from manifolds import ScaledMonotoneManifold
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.rate_network import RateNetwork
-from riemannrnn.rules.descent import MetricRule
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.rule import Rule
 from riemannrnn.training.reproducible import reproducible
@@ -32,8 +29,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     made, _, task = GEOMETRIES[manifold].start(task, retraction)
     if isinstance(made, ScaledMonotoneManifold):
         made = usual_manifold(task.network)
-    on_it = make_rule(rule, task.network.n_units, made)
-    return task, replace(on_it, retraction=retraction) if isinstance(on_it, MetricRule) else on_it
+    return task, make_rule(rule, task.network.n_units, made)
 
 
 def usual_manifold(network: RateNetwork) -> ScaledMonotoneManifold:

@@ -27,8 +27,12 @@ SCHEDULES: dict[str, Schedule] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: (1 + cos(pi * done)) / 2,
     "linear": lambda done: 1 - done,
+    "tail": lambda done: min(1.0, 10 * (1 - done)),
 }
-"""The factors of the learning rate, as functions of the share of the run that is done."""
+"""The factors of the learning rate, as functions of the share of the run that is done.
+
+"tail" falls in the last tenth, so that a run does not end with one long step.
+"""
 
 
 def _describe_rule(rule: Rule) -> str:
@@ -82,8 +86,9 @@ class TrainingOptions(Options):
     )
     schedule: str | Schedule | None = option(
         None,
-        '"constant", "cosine", "linear", or a function from the share of the run that is done to a factor of the learning '
-        'rate. Default: "cosine" without a rule and a manifold, else "constant".',
+        '"constant", "cosine", "linear", "tail" (constant, and falling in the last tenth of the run), or a function from the '
+        'share of the run that is done to a factor of the learning rate. Default: "cosine" without a rule and a manifold; '
+        '"tail" where a range test finds the rate; else "constant".',
         choices=SCHEDULES,
         describe=_describe_schedule,
     )
@@ -132,6 +137,8 @@ class TrainingOptions(Options):
         chosen = USUAL if self.usual else OTHERWISE
         if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
             chosen = replace(chosen, manifold="resolvent")
+        if not self.usual and self.learning_rate is None:
+            chosen = replace(chosen, schedule="tail")
         return replace(self, **{name: value for name, value in vars(chosen).items() if vars(self)[name] is None})
 
 
