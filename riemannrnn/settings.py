@@ -51,7 +51,7 @@ def option(
     resumed
         Whether a run can be resumed only with the same value.
     describe
-        Returns a plain value that tells objects apart which are no plain values themselves.
+        Returns a plain value for an object, different for objects that differ.
     """
     bounds = {"least": least, "below": below, "choices": tuple(choices)}
     return field(default=default, metadata=bounds | {"help": help, "resumed": resumed, "describe": describe})

@@ -1,7 +1,9 @@
 """Each option is declared once: `train`, configuration files, estimators, costs and resumed runs read the same records."""
 
 import ast
+import copy
 import inspect
+import pickle
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -130,6 +132,13 @@ def test_records_hold_plain_numbers_and_stay_checked():
         replace(options, batch_size=0)
     with pytest.raises(AttributeError):
         options.decay = 1.0
+
+
+@pytest.mark.parametrize(
+    "made", [TrainingOptions(rule="adam"), SolverOptions(solver=Newton()), TrainTable(), EstimatorOptions()]
+)
+def test_records_can_be_copied_and_stored(made):
+    assert copy.deepcopy(made) == pickle.loads(pickle.dumps(made)) == made
 
 
 def test_what_a_resumed_run_may_change():

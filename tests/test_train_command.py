@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import tomllib
 from functools import cache
 from importlib.metadata import version
@@ -279,3 +280,15 @@ def test_ctrl_c_while_results_are_written(tmp_path, folder, monkeypatch):
     assert f"Interrupted. Go on with riemannrnn train --resume {stopped}" in result.stdout
     assert run("train", "--resume", stopped).exit_code == 0
     assert_same_bits(stopped, folder)
+
+
+def test_the_keys_are_listed_with_their_meaning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("train", "--list")
+    assert result.exit_code == 0, result.output
+    for path in PATHS:
+        table, key = path.split(".")
+        assert f"[{table}]" in result.stdout
+        assert re.search(rf"^ *{key} ", result.stdout, re.MULTILINE)
+    assert re.search(r"epochs +10 +Passes through", result.stdout)
+    assert not names(tmp_path)

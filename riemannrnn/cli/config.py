@@ -12,7 +12,7 @@ from riemannrnn.settings import Options, SettingError, again, option, unknown
 from riemannrnn.training.options import NetworkOptions, TrainingOptions
 
 VERSIONS = "versions"
-"""The table of a run folder that says what made it; it is no setting."""
+"""The table of a run folder that says what made it; it has no options."""
 
 
 @dataclass(frozen=True)

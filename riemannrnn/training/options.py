@@ -139,6 +139,8 @@ class TrainingOptions(Options):
             chosen = replace(chosen, schedule="tail")
         if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
             chosen = replace(chosen, manifold="resolvent")
+        if not self.usual and self.learning_rate is None:
+            chosen = replace(chosen, schedule="tail")
         return replace(self, **{name: value for name, value in vars(chosen).items() if vars(self)[name] is None})
 
 

@@ -51,7 +51,7 @@ class Run:
     data
         A fingerprint of what is learned.
     anew
-        Whether the run begins anew, not from a history.
+        Whether the run begins at weights, not at the end of a history.
     """
 
     options: TrainingOptions
@@ -107,7 +107,7 @@ class Run:
         """Take the steps; return why they ended before the last, or nothing."""
         verdict = self._verdict() if self.state.step > 0 else None  # a run that had ended does not go on when it is resumed
         while verdict is None and self.state.step < self.steps:
-            self._boundary = self._snapshot()  # a step that is interrupted is taken anew
+            self._boundary = self._snapshot()  # a step that is interrupted is taken again
             masked = self.guard is not None and self.state.last is not None  # then those without a fixed point are left out
             if self.batches.begins_epoch(self.state.step):
                 self.state.order = self.batches.draw(self.state.generator)
@@ -182,7 +182,7 @@ class Run:
         self.state.last = halved
         self.history.step_length[-1] *= 0.5
         self.history.shortened[-1] *= 0.5
-        self.history.abscissa[-1] = self.history.jumps[-1] = nan  # they were those of the longer step
+        self.history.abscissa[-1] = self.history.jumps[-1] = nan  # the values of the longer step
         return halved
 
     def _begin(self, evaluation: Evaluation, loss: Loss) -> None:

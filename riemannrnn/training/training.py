@@ -223,12 +223,14 @@ def _resolved(given: TrainingOptions, network: RateNetwork, before: History | No
 
     The learning rate is the one of the history to go on from, if none was given; it is None where a range test has to find one.
     """
-    if given.learning_rate is None and before is not None and not isnan(before.learning_rate):
-        given = replace(given, learning_rate=before.learning_rate)
-    size, options = given.batch_size or count, given.resolved()
+    size = given.batch_size or count
     if size > count:
         raise ValueError(f"batch_size = {size} does not fit {count} stimuli; choose 1 to {count}")
-    rule = make_rule(options.rule or "adam", network.n_units, usual_manifold(network) if given.usual else given.manifold)
+    manifold = usual_manifold(network) if given.usual else given.manifold
+    if not given.usual and given.learning_rate is None and before is not None and not isnan(before.learning_rate):
+        given = replace(given, learning_rate=before.learning_rate)
+    options = given.resolved()
+    rule = make_rule(options.rule or "adam", network.n_units, manifold)
     return replace(options, rule=rule, manifold=None, batch_size=size), rule
 
 
