@@ -25,7 +25,7 @@ MOST_STEPS = 50_000
 
 METRICS: dict[str, Callable[[FixedPointCost], WeightManifold]] = {
     "Euclidean": lambda cost: PullbackManifold(Identity(), cost.network.n_units),
-    "resolvent": lambda cost: PullbackManifold(Resolvent(), cost.network.n_units),
+    "resolvent": lambda cost: PullbackManifold(Resolvent(), cost.network.n_units, "additive"),
     "response": response_metric,
 }
 
@@ -55,7 +55,7 @@ class Regression:
     def costs(self, metric: str, rate: float) -> Iterator[float]:
         """Yield the cost before each step W ← W − η grad J, relative to the first."""
         cost = FixedPointCost(RateNetwork(UNITS, activation="identity"), self.stimuli, SquaredError(self.targets))
-        rule, weights = MetricRule(METRICS[metric](cost), "additive"), self.start
+        rule, weights = MetricRule(METRICS[metric](cost)), self.start
         first = cost(weights)
         while True:
             yield cost(weights) / first

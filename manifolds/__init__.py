@@ -5,7 +5,14 @@ from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
 from manifolds.checks import check_chart, check_manifold
-from manifolds.errors import ConvergenceError, InvalidArrayError, ManifoldError, OutsideManifoldError, SingularPointError
+from manifolds.errors import (
+    ConvergenceError,
+    InvalidArrayError,
+    ManifoldError,
+    NoGeodesicError,
+    OutsideManifoldError,
+    SingularPointError,
+)
 from manifolds.fixed_rank import FixedRank
 from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_invariant
 from manifolds.metric import MetricManifold
@@ -35,6 +42,7 @@ __all__ = [
     "ManifoldError",
     "MetricManifold",
     "MonotoneManifold",
+    "NoGeodesicError",
     "OutsideManifoldError",
     "Parameterization",
     "Point",

@@ -32,6 +32,10 @@ class OutsideManifoldError(ManifoldError):
     """A step leads over the edge of the manifold, or a point lies beyond it."""
 
 
+class NoGeodesicError(ManifoldError):
+    """A geodesic or parallel transport was asked for, and the manifold does not know its geodesics, whatever their length."""
+
+
 class InvalidArrayError(ManifoldError):
     """An array has the wrong shape or dtype, or holds NaN or infinity."""
 

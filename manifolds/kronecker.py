@@ -95,6 +95,11 @@ class InvariantManifold(WeightManifold):
     1.0
     """
 
+    has_frame = True
+    closed_logarithm = False
+    has_curvature = True
+    thread_safe = True
+
     def __init__(
         self,
         side: Side,

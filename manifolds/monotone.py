@@ -70,6 +70,10 @@ class MonotoneManifold(WeightManifold):
     """
 
     stable_by_construction = True
+    has_frame = True
+    frame_logarithm = True
+    has_curvature = True
+    thread_safe = True
 
     def __init__(
         self, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False

@@ -4,7 +4,7 @@ from array_api_compat import array_namespace
 
 from manifolds.arrays import Array, all_finite, frobenius_norm, machine_epsilon
 from manifolds.base import WeightManifold
-from manifolds.errors import ManifoldError, OutsideManifoldError
+from manifolds.errors import ManifoldError, NoGeodesicError
 from manifolds.pullback import PullbackManifold
 from manifolds.slopes import CheckResult, check_equal, check_slope
 
@@ -108,6 +108,6 @@ def submanifold_checks(manifold: WeightManifold, point: Array) -> list[CheckResu
 def _refuses_geodesics(manifold: WeightManifold, point: Array, vector: Array) -> CheckResult:
     try:
         manifold.exp(point, vector)
-    except OutsideManifoldError:
+    except NoGeodesicError:
         return CheckResult("no geodesics", True, "the subspace is not totally geodesic, and exp refuses")
     return CheckResult("no geodesics", False, "exp answers, but the subspace is not totally geodesic")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import final
 
 from array_api_compat import array_namespace
@@ -9,7 +10,14 @@ from array_api_compat import array_namespace
 from manifolds.arrays import Array, frobenius_norm, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.cometric import conjugate_gradient
-from manifolds.errors import ConvergenceError, InvalidArrayError, OutsideManifoldError, SingularPointError
+from manifolds.errors import (
+    ConvergenceError,
+    InvalidArrayError,
+    ManifoldError,
+    NoGeodesicError,
+    OutsideManifoldError,
+    SingularPointError,
+)
 from manifolds.subspaces import Subspace
 
 ROUNDING = 1e3
@@ -56,8 +64,9 @@ class SubspaceManifold(WeightManifold):
     InvalidArrayError
         For a subspace of dimension 0.
     OutsideManifoldError
-        For a point that does not lie in the subspace, and from `exp`, `log`, `dist` and
-        `parallel_transport` where that is not totally geodesic.
+        For a point that does not lie in the subspace.
+    NoGeodesicError
+        From `exp`, `log`, `dist` and `parallel_transport` where the subspace is not totally geodesic.
     ConvergenceError
         Where ♯ is so ill-conditioned that conjugate gradients fail.
 
@@ -85,6 +94,7 @@ class SubspaceManifold(WeightManifold):
         super().__init__(name, manifold.shape, manifold.retraction_kind, seed=manifold.generator, like=manifold._like)
         self.manifold = manifold
         self.subspace = subspace
+        self.closed_logarithm, self.thread_safe = manifold.closed_logarithm, manifold.thread_safe
         self.stable_by_construction = manifold.stable_by_construction and subspace.fixed_by_isometries
 
     def summary(self) -> dict[str, object]:
@@ -99,7 +109,9 @@ class SubspaceManifold(WeightManifold):
     def check(self, point: Array, *vectors: Array) -> None:
         """Refuse what the surrounding manifold refuses, and points outside the subspace."""
         self.manifold.check(point, *vectors)
-        self._inside(point, "the point lies outside the subspace", "Project it first, with subspace.project")
+        self._inside(
+            point, OutsideManifoldError, "the point lies outside the subspace", "Project it first, with subspace.project"
+        )
 
     def has_geodesics(self, point: Array) -> bool:
         """Tell whether the subspace is totally geodesic at W: its second fundamental form, ⟨♭Hess(N, 0)[V], V⟩, is zero.
@@ -152,6 +164,15 @@ class SubspaceManifold(WeightManifold):
         self.check(point, tangent_vector)
         return self.subspace.project(self.manifold.retraction(point, tangent_vector))
 
+    def moved(self, point: Array, tangent_vector: Array) -> Array:
+        """Return P of the end of the step in the surrounding manifold: `exp` itself, where the subspace is totally geodesic."""
+        self.check(point, tangent_vector)
+        return self.subspace.project(self.manifold.moved(point, tangent_vector))
+
+    def carried(self, point: Array, tangent_vector: Array, vector: Array) -> Array:
+        """Return the transport to the end of the step: parallel, where the subspace is totally geodesic."""
+        return self.transport(point, self.moved(point, tangent_vector), vector)
+
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return the logarithm of the surrounding manifold, where that is tangent to the subspace."""
         self.check(point_a)
@@ -195,8 +216,16 @@ class SubspaceManifold(WeightManifold):
         """
         within = self.subspace.project(gradient)
         sharp, diagonal = self._sharp(point)
-        tangent, normal = self._split(sharp(within), sharp, diagonal)
+        raised = sharp(within)
+        if frobenius_norm(self._beside(raised)) <= self._rounding(point, within):
+            return self.subspace.project(raised), within
+        tangent, normal = self._split(raised, sharp, diagonal)
         return tangent, within - normal
+
+    def _rounding(self, point: Array, covector: Array) -> float:
+        """Return the rounding error of ♯∇ = P ∇ Q, ε ‖P‖ ‖∇‖ ‖Q‖; zero where P and Q are not known."""
+        factors = self.manifold.sharp_factors(point) or ()
+        return machine_epsilon(point) * prod(map(frobenius_norm, (covector, *factors))) if factors else 0.0
 
     def _split(self, vector: Array, sharp: Callable[[Array], Array], diagonal: Array | float) -> tuple[Array, Array]:
         """Return P_W V and N, with V = P_W V + ♯N, by preconditioned conjugate gradients on Q ♯ Q N = Q V."""
@@ -237,12 +266,13 @@ class SubspaceManifold(WeightManifold):
     def _geodesic(self, matrix: Array) -> Array:
         self._inside(
             matrix,
+            NoGeodesicError,
             "geodesics leave the subspace, which is not totally geodesic, and its own have no closed form",
             "Use retraction and transport, or a metric of which the subspace is totally geodesic",
         )
         return self.subspace.project(matrix)
 
-    def _inside(self, matrix: Array, reason: str, remedy: str) -> None:
+    def _inside(self, matrix: Array, error: type[ManifoldError], reason: str, remedy: str) -> None:
         distance = frobenius_norm(matrix - self.subspace.project(matrix))
         if not distance <= ROUNDING * machine_epsilon(matrix) * (frobenius_norm(matrix) + self.typical_dist):
-            raise OutsideManifoldError(f"distance {distance:.3g} from the {self.subspace.name}", reason, remedy)
+            raise error(f"distance {distance:.3g} from the {self.subspace.name}", reason, remedy)

@@ -98,7 +98,7 @@ def test_in_a_linear_network_it_is_the_resolvent_metric():
     cost, W = make_cost("identity")
     evaluation = cost.at(W)
     gradient = PullbackManifold(Resolvent(), N).euclidean_to_riemannian_gradient(W, evaluation.gradient)
-    found, _ = MetricRule(aggregated_metric(cost), "additive").step(W, evaluation, 0.1)
+    found, _ = MetricRule(aggregated_metric(cost)).step(W, evaluation, 0.1)
     np.testing.assert_allclose(found, W - 0.1 * gradient, rtol=1e-12, atol=1e-14)
 
 

@@ -31,7 +31,6 @@ from riemannrnn import (
     solve_fixed_points,
     train,
 )
-from riemannrnn.rules.descent import MetricRule
 from riemannrnn.rules.named import make_rule
 
 N = 3
@@ -310,7 +309,6 @@ CASES = {
         ValueError,
         "metric of its own; use 'geodesic_flow'",
     ),
-    "retraction of a rule": (lambda: MetricRule(resolvent(), "additve"), ValueError, "'additve' is unknown; choose one of"),
     "too many labels": (
         lambda: train(RateNetwork(2, 2, 2), np.zeros((2, 2)), np.zeros((3, 2)), np.zeros(4, int)),
         ValueError,

@@ -22,8 +22,8 @@ from riemannrnn.rules import MetricRule, Rule
 from riemannrnn.training import LossNotFallenWarning
 
 NO_RATE = {"learning_rate": None, "rule": "geodesic_flow"}
-SLOW = ("response", "aggregated", "symmetric")
-"""Manifolds whose runs take longer than the others; a run on them is not needed to test the search."""
+SLOW = ("response",)
+"""A run there takes a minute, and is not needed to test the search."""
 
 
 class Descent(Rule):
@@ -50,7 +50,8 @@ def test_every_manifold_learns_without_a_rate(manifold):
     X, y = load_iris(return_X_y=True)
     model = FixedPointClassifier(30, manifold=manifold, random_state=0, epochs=10)
     X = StandardScaler().fit_transform(X)
-    assert model.fit(X, y).score(X, y) > (0.6 if manifold == "circulant" else 0.8)
+    assert model.fit(X, y).score(X, y) > 0.83
+    assert model.history_.loss_fell
 
 
 def test_the_rate_does_not_depend_on_the_scale_of_a_rule_or_a_metric():
@@ -75,7 +76,7 @@ def test_the_search_is_recorded_and_counted():
     np.testing.assert_array_equal(dataset["tried_rate"], [trial.rate for trial in test.trials])
     assert len(history.loss) == 8, "the search takes no step of the run"
     check_same(run(**NO_RATE), history)
-    given = run(**NO_RATE | {"learning_rate": history.learning_rate})
+    given = run(**NO_RATE | {"learning_rate": history.learning_rate, "schedule": "tail"})
     check_same(given, history)
     assert given.range_test is None
 

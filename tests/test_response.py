@@ -182,7 +182,7 @@ def test_pymanopt_decreases_the_cost(optimizer):
 
 def test_it_is_the_metric_of_a_rule():
     cost, W = make_cost()
-    found, _ = MetricRule(response_metric(cost, 0.1), "additive").step(W, cost.at(W), 0.5)
+    found, _ = MetricRule(response_metric(cost, 0.1)).step(W, cost.at(W), 0.5)
     np.testing.assert_allclose(found, W - 0.5 * ResponseMetric(cost.at(W), 0.1).sharp(cost.gradient(W)), rtol=1e-9)
 
 

@@ -333,7 +333,7 @@ def test_every_manifold_trains(name, guard):
     task = Task(NETWORK, NETWORK.initial_weights(0.3), DIGITS, DIGITS, DIGITS)
     for retraction in GEOMETRIES[name].retractions:
         manifold, _, there = GEOMETRIES[name].start(task, retraction)
-        rule, start, network = MetricRule(manifold, retraction), there.weights, there.network
+        rule, start, network = MetricRule(manifold), there.weights, there.network
         seen = train(network, start, DIGITS.stimuli, DIGITS.labels, rule, 0.03, 40, seed=0, guard=guard)
         assert (len(seen.loss), seen.stopped) == (3, "All 1 epochs done.")
         assert seen.loss[0] > 0

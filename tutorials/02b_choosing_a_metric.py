@@ -45,7 +45,7 @@ MAKE = {
     "resolvent": lambda cost: MetricRule(PullbackManifold(Resolvent(), N)),
     "left-invariant": lambda cost: MetricRule(left_invariant(N)),
     "monotone": lambda cost: MetricRule(MonotoneManifold(N)),
-    "response": lambda cost: MetricRule(response_metric(cost), "additive"),
+    "response": lambda cost: MetricRule(response_metric(cost)),
 }
 
 

@@ -104,10 +104,11 @@ assert np.allclose(steps["dW4"], steps["dW3"])
 # parallel_transport    yours       geodesic        momentum, carried along the geodesic
 # ====================  ==========  ==============  ====================================
 #
-# `MetricRule(manifold, retraction)` is the general line, and the names are short for it.
+# `MetricRule(manifold)` is the general line, and the names are short for it. The retraction is the manifold's.
 
-assert np.array_equal(MetricRule(resolvent, "geodesic").step(start, here, eta)[0], ends["dW2"])
-assert np.allclose(MetricRule(resolvent, "additive").step(start, here, eta)[0], ends["dW3"])
+straight = PullbackManifold(Resolvent(), N, "additive")
+assert np.array_equal(MetricRule(resolvent).step(start, here, eta)[0], ends["dW2"])
+assert np.allclose(MetricRule(straight).step(start, here, eta)[0], ends["dW3"])
 assert np.array_equal(make_rule("geodesic_flow", N, resolvent).step(start, here, eta)[0], ends["dW2"])
 
 # %%
@@ -300,7 +301,7 @@ assert heavy.loss[-1] < 1.5 * fast.loss[-1]
 # - `ParallelTransport(left_invariant(N))`: the same momentum on a curved manifold, where transport turns vectors.
 # - `Adam(resolvent)`: the moments of Adam, kept in coordinates of the chart instead of synapse by synapse.
 # - Give the stimuli a spread of variances, `white * np.geomspace(1, 0.1, N)`. One geodesic step of rate 1 no longer
-#   arrives, and `MetricRule(response_metric(cost), "additive")` still nearly does.
+#   arrives, and `MetricRule(response_metric(cost))` still nearly does.
 # - `check_descent` of `riemannrnn.metrics.aggregated` tells where along a path ΔW3 and ΔW4 descend, and
 #   `aggregated_metric` is a metric that takes gains from every stimulus and always does.
 # - Write `sharp`, a metric of your own, in one function: the tutorial on manifolds of your own begins there.

@@ -294,12 +294,12 @@ assert abs(curvature) > 0.1
 # A metric in use
 # ---------------
 # With `retraction="additive"` a step is W + V and no geodesic is ever integrated. That is the choice for learning; the
-# gradient is what the metric is for. As a rule it is `MetricRule(manifold, "additive")`;
+# gradient is what the metric is for. As a rule it is `MetricRule(manifold)`;
 # "adam" needs coordinates for its moments, which a chart has and a metric alone has not. Both runs end at the same loss.
 
 scaling = MetricManifold(sharp, N, "additive", flat=flat, seed=0)
 ends = {
-    name: train(network, start, stimuli, loss, MetricRule(manifold, "additive"), 0.1, epochs=60, stop=LossBelow(0.3))
+    name: train(network, start, stimuli, loss, MetricRule(manifold), 0.1, epochs=60, stop=LossBelow(0.3))
     for name, manifold in (("Euclidean", flat_space), ("scaling", scaling))
 }
 assert all(run.converged for run in ends.values())

@@ -7,7 +7,7 @@ from manifolds import (
     Array,
     Identity,
     MonotoneManifold,
-    OutsideManifoldError,
+    NoGeodesicError,
     PullbackManifold,
     Resolvent,
     WeightManifold,
@@ -62,7 +62,7 @@ class Chords(WeightManifold):
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
         """Refuse to follow a geodesic."""
-        raise OutsideManifoldError("a geodesic was asked for", "only chords are measured here", "Choose another metric")
+        raise NoGeodesicError("a geodesic was asked for", "only chords are measured here", "Choose another metric")
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
         return carried

@@ -16,8 +16,6 @@ from riemannrnn.analysis.path_geometry import (
     POINT_QUANTITIES,
     Geodesic,
     PathMeter,
-    may_be_shared,
-    needs_shooting,
     why_singular,
 )
 from riemannrnn.analysis.singularity import SmallestSingularValue
@@ -90,7 +88,7 @@ class Survey:
         self._losses, self._singular_values = np.full(count, nan), np.full(count, nan)
         self._notes = Notes()
         self._singular: dict[tuple[str, int], bool] = {}
-        shot = {name: needs_shooting(manifold) for name, manifold in metrics.items()}
+        shot = {name: not manifold.closed_logarithm for name, manifold in metrics.items()}
         self._places = {name: evenly(count, SHOOTING_POINTS if shot[name] else count) for name in metrics}
         self._far = {name: {*evenly(len(self._places[name]), FAR_POINTS if shot[name] else count)} for name in metrics}
         for name, manifold in metrics.items():
@@ -106,7 +104,7 @@ class Survey:
     def run(self, progress: Progress = ignore) -> None:
         """Measure every point; an interruption ends all threads."""
         done = iter(range(1, len(self._points) + 1))
-        shared = all(may_be_shared(manifold) for manifold in self._metrics.values()) and len(self._points[0]) <= MOST_SHARED
+        shared = all(manifold.thread_safe for manifold in self._metrics.values()) and len(self._points[0]) <= MOST_SHARED
         with workers(None if shared else 1) as (pool, stop):
             chunks = np.array_split(np.arange(len(self._points)), CHUNKS)
             for future in [

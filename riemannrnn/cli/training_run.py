@@ -107,7 +107,7 @@ def prepare(config: Config) -> Training:
     count, network = training.labels.shape[0], config.network
     if config.train.batch_size > count:
         raise SettingError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
-    chosen = defaults(config.train.rule, config.train.manifold)
+    chosen = defaults(config.train.rule, config.train.manifold, config.train.learning_rate)
     settings: dict[str, Any] = chosen._asdict() | {"evaluate_every": ceil(count / config.train.batch_size)}
     missing = {key: value for key, value in settings.items() if value is not None and getattr(config.train, key) is None}
     config = replace(

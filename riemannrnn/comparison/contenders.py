@@ -91,8 +91,8 @@ class Contender:
         if self.solver == "dW4":
             return DeltaW4()
         if self.solver == "momentum":
-            return ParallelTransport(manifold, self.retraction)
-        return MetricRule(manifold, self.retraction)
+            return ParallelTransport(manifold)
+        return MetricRule(manifold)
 
 
 def contenders_on(names: Iterable[str]) -> tuple[Contender, ...]:

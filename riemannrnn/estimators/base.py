@@ -40,6 +40,9 @@ LARGEST_BATCH = 200
 STEPS = 10
 """Steps an epoch by default, where that does not make a batch too large."""
 
+INNER_ITERATIONS = 10
+"""Iterations of conjugate gradients for one gradient under the response metric; each of their iterates descends."""
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "n_units": {"kind": int, "least": 1},
     "activation": {"kind": str, "choices": ACTIVATIONS},
@@ -82,11 +85,11 @@ class Model:
 
     def place(self, stimuli: Array) -> tuple[Task, Rule]:
         """Return the task at its start, and the rule there."""
-        chosen = defaults(self.settings["rule"], self.settings["manifold"])
+        chosen = defaults(self.settings["rule"], self.settings["manifold"], self.settings["learning_rate"])
         data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold looks at the labels
         network, radius = self.network(self.dtype), self.settings["radius"]
         try:
-            task = Task(network, network.initial_weights(radius), data, data, data)
+            task = Task(network, network.initial_weights(radius), data, data, data, inner_iterations=INNER_ITERATIONS)
             return rule_on(task, str(chosen.rule), self.settings["manifold"] or chosen.manifold)
         except ManifoldError as error:
             raise ValueError(f"radius = {radius!r}: too large for the manifold; {error}") from error
@@ -197,7 +200,8 @@ class FixedPointEstimator(BaseEstimator):
         else:
             seed = int(check_random_state(self.random_state).randint(2**31))
             before, curve, model = None, [], Model(settings, X.shape[1], n_outputs, X.dtype, seed)
-        chosen, stimuli = defaults(model.settings["rule"], model.settings["manifold"]), model.stimuli(X)
+        stimuli = model.stimuli(X)
+        chosen = defaults(settings["rule"], settings["manifold"], settings["learning_rate"])
         task, rule = model.place(stimuli)
         unique = as_parameterization(getattr(rule, "manifold", None), task.network.activation).stable_by_construction
         given = {name: value for name, value in settings.items() if value is not None}

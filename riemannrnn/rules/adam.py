@@ -21,8 +21,8 @@ class Adam(MetricRule):
 
     Parameters
     ----------
-    manifold, retraction
-        As for `MetricRule`; the manifold has `frame_gradient` and `from_frame`.
+    manifold
+        As for `MetricRule`, with a frame.
     decays
         β₁ and β₂.
     epsilon
@@ -43,12 +43,11 @@ class Adam(MetricRule):
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not all(0 <= decay < 1 for decay in self.decays) or not self.epsilon > 0:
             raise ValueError(
                 f"decays = {self.decays}, epsilon = {self.epsilon}: choose decays in [0, 1) and a positive epsilon"
             )
-        if not hasattr(self.manifold, "frame_gradient"):
+        if not self.parameterization.has_frame:
             raise ValueError(
                 f"{self.manifold} has no frame in which moments of gradients keep their meaning from point to point; choose a "
                 "pullback, invariant or monotone manifold, or another optimiser"

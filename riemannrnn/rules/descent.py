@@ -1,41 +1,25 @@
 """Gradient descent under a metric."""
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
-from manifolds import Parameterization, Point, Retraction
+from manifolds import Parameterization, Point
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.rules.rule import Memory, Rule
 
 
 @dataclass(frozen=True)
 class MetricRule(Rule):
-    """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J.
+    """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J where the manifold's retraction is "additive".
 
     Parameters
     ----------
     manifold
-        The metric: a `WeightManifold`, `ScaledMonotoneManifold`, or any manifold of pymanopt, whose retraction then stands
-        for geodesics.
-    retraction
-        "geodesic", or "additive" where points are weights.
-
-    Raises
-    ------
-    ValueError
-        For an unknown retraction, or additive steps where points are not weights.
+        The metric and the retraction: a `WeightManifold`, `ScaledMonotoneManifold`, or any manifold of pymanopt, whose
+        retraction stands for geodesics.
     """
 
     manifold: Any
-    retraction: Retraction = "geodesic"
-
-    def __post_init__(self) -> None:
-        if self.retraction not in get_args(Retraction):
-            raise ValueError(f"retraction = {self.retraction!r} is unknown; choose one of {get_args(Retraction)}")
-        if self.retraction == "additive" and self.manifold.point_layout != 1:
-            raise ValueError(
-                f"points of {self.manifold} are several arrays, which are not weights; choose retraction='geodesic'"
-            )
 
     @property
     def name(self) -> str:
@@ -55,13 +39,6 @@ class MetricRule(Rule):
     ) -> tuple[Point, Memory]:
         return -learning_rate * self.gradient(point, evaluation), None
 
-    def move(self, point: Point, velocity: Point) -> Point:
-        if self.retraction == "additive":
-            return point + velocity
-        # Manifolds of pymanopt need not have an exponential map; all have a retraction.
-        exponential = "exp" if isinstance(self.manifold, Parameterization) else "retraction"
-        return getattr(self.manifold, exponential)(point, velocity)
-
     def zero(self, point: Point) -> Point:
         return self.manifold.zero_vector(point)
 
@@ -74,6 +51,12 @@ class _Embedded(Parameterization):
 
     def __init__(self, manifold: Any) -> None:
         self._manifold = manifold
+
+    def moved(self, point: Point, tangent_vector: Point) -> Point:
+        return self._manifold.retraction(point, tangent_vector)
+
+    def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
+        return self._manifold.transport(point, self.moved(point, tangent_vector), vector)
 
     def velocity(self, point: Point, tangent_vector: Point) -> Point:
         return self._manifold.embedding(point, tangent_vector)

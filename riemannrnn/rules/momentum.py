@@ -19,7 +19,7 @@ class ParallelTransport(MetricRule):
 
     Parameters
     ----------
-    manifold, retraction
+    manifold
         As for `MetricRule`.
     momentum
         β, from 0 to below 1.
@@ -33,7 +33,6 @@ class ParallelTransport(MetricRule):
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum = {self.momentum} is not in [0, 1); 0.9 is usual")
         object.__setattr__(self, "momentum", float(self.momentum))  # a number of NumPy would widen float32
@@ -47,6 +46,4 @@ class ParallelTransport(MetricRule):
         return descent + self.momentum * self.manifold.to_tangent_space(point, memory), None
 
     def carry(self, point: Point, velocity: Point, memory: Memory) -> Memory:
-        if self.retraction == "geodesic" and hasattr(self.manifold, "parallel_transport"):
-            return self.manifold.parallel_transport(point, velocity, velocity)
-        return self.manifold.transport(point, self.move(point, velocity), velocity)
+        return self.parameterization.carried(point, velocity, velocity)

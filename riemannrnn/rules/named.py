@@ -54,7 +54,7 @@ def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     if name.startswith("dW") and manifold is not None:
         raise ValueError(f"rule {name!r} has a metric of its own; use 'geodesic_flow' to choose the manifold")
     if name == "dW1":
-        return MetricRule(_euclidean(n), "additive")
+        return MetricRule(_euclidean(n))
     if name == "dW2":
         return MetricRule(_resolvent(n))
     if name == "dW3":

@@ -47,8 +47,8 @@ class Rule(Summarised, ABC):
         """
 
     def move(self, point: Point, velocity: Point) -> Point:
-        """Return the end of the path along a tangent vector; by default of the straight line."""
-        return point + velocity
+        """Return the end of the path along a tangent vector."""
+        return self.parameterization.moved(point, velocity)
 
     def carry(self, point: Point, velocity: Point, memory: Memory) -> Memory:
         """Return what is remembered, carried along the step that was taken."""

@@ -1,7 +1,6 @@
 """What `train` does where a rule, a manifold or a schedule is not given."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import cos, inf, pi
 from typing import Any, NamedTuple
 
@@ -9,7 +8,6 @@ from manifolds import ScaledMonotoneManifold
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import GEOMETRIES
 from riemannrnn.rate_network import RateNetwork
-from riemannrnn.rules.descent import MetricRule
 from riemannrnn.rules.named import RULES_WITH_MANIFOLD, make_rule
 from riemannrnn.rules.rule import Rule
 from riemannrnn.training.reproducible import reproducible
@@ -21,8 +19,12 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: (1 + cos(pi * done)) / 2,
     "linear": lambda done: 1 - done,
+    "tail": lambda done: min(1.0, 10 * (1 - done)),
 }
-"""What the learning rate is multiplied by, as a function of the share of the run that is done."""
+"""What the learning rate is multiplied by, as a function of the share of the run that is done.
+
+"tail" falls in the last tenth, so that a run does not end with one long step.
+"""
 
 GROWTH = 3.0
 """Of the scales on the default manifold."""
@@ -44,13 +46,15 @@ class Defaults(NamedTuple):
     longest_step: float
 
 
-def defaults(rule: str | Rule | None = None, manifold: Any = None) -> Defaults:
-    """Return what `train` chooses for a rule and a manifold, either or both of which may be None."""
+def defaults(rule: str | Rule | None = None, manifold: Any = None, learning_rate: float | None = None) -> Defaults:
+    """Return what `train` chooses for a rule, a manifold and a learning rate, any of which may be None."""
     plain = rule is None and manifold is None
     name = rule or ("adam" if plain else "geodesic_flow")
     if plain:
         return Defaults(name, "scaled-monotone", ADAM_RATE, "cosine", LONGEST_STEP)
-    return Defaults(name, "resolvent" if name in RULES_WITH_MANIFOLD else None, None, "constant", inf)
+    return Defaults(
+        name, "resolvent" if name in RULES_WITH_MANIFOLD else None, None, "constant" if learning_rate else "tail", inf
+    )
 
 
 @reproducible
@@ -70,8 +74,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     made, _, task = GEOMETRIES[manifold].start(task, retraction)
     if isinstance(made, ScaledMonotoneManifold):
         made = usual_manifold(task.network)
-    on_it = make_rule(rule, task.network.n_units, made)
-    return task, replace(on_it, retraction=retraction) if isinstance(on_it, MetricRule) else on_it
+    return task, make_rule(rule, task.network.n_units, made)
 
 
 def usual_manifold(network: RateNetwork) -> ScaledMonotoneManifold:

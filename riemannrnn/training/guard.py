@@ -7,7 +7,7 @@ from typing import Any, final
 
 from array_api_compat import array_namespace
 
-from manifolds import Array, ManifoldError, Point
+from manifolds import Array, ManifoldError, OutsideManifoldError, Point
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import check_finite
@@ -38,7 +38,7 @@ class Step:
     abscissa
         Largest spectral abscissa of the batch at its end: a bound of it, or an estimate, exact where it is about the margin.
     jumps
-        Number of stimuli whose fixed point jumped.
+        Number of stimuli whose fixed point a longer step would have made jump.
     reason
         Why it was shortened; empty if it was not.
     """
@@ -60,17 +60,21 @@ class UnstableStartError(ValueError):
 
 
 class _LostError(Exception):
-    """Some stimuli, given by their rows, would have no fixed point that is stable enough."""
+    """Some stimuli, given by their rows, would have no fixed point that is stable enough, or would jump to another."""
 
-    def __init__(self, reason: str, rows: Array) -> None:
+    def __init__(self, reason: str, rows: Array, jumps: int = 0) -> None:
         super().__init__(reason)
-        self.rows = rows
+        self.rows, self.jumps = rows, jumps
 
 
 @final
 @dataclass(frozen=True)
 class StabilityGuard:
     """Accepts a step if the stimuli of its batch have fixed points at its end, stable ones with a margin; else halves it.
+
+    A step that makes a fixed point jump is halved, too: the gradient says nothing about the other fixed point, and training may
+    end in a state that no longer responds. A step over the edge of the manifold is halved as well. If the last halving still
+    fails, the step is not taken.
 
     Stability is first certified by one symmetric eigenvalue problem, `abscissa_bound`; where that does not suffice, all stimuli
     are surveyed. Shorter steps are tried on those that a longer one lost, before the others.
@@ -103,7 +107,7 @@ class StabilityGuard:
             )
 
     def accept(self, rule: Rule, cost: FixedPointCost, evaluation: Evaluation, point: Point, velocity: Point) -> Step:
-        """Return the longest of the halved steps that keeps the fixed points of the batch.
+        """Return the longest of the halved steps that keeps the fixed points of the batch, stable and without a jump.
 
         Parameters
         ----------
@@ -113,9 +117,14 @@ class StabilityGuard:
             The cost of the batch, and what is known at the point.
         point, velocity
             Where the step begins, and its tangent vector.
+
+        Raises
+        ------
+        ManifoldError
+            If a step of every length fails, for another reason than the edge of the manifold.
         """
         everyone = array_namespace(cost.drive).nonzero(evaluation.fixed_points.converged)[0]
-        reason, suspects = "", None
+        reason, suspects, jumps, predicted = "", None, 0, None
         for halving in range(self.halvings + 1):
             share = 0.5**halving
             step = velocity if halving == 0 else share * velocity
@@ -125,16 +134,20 @@ class StabilityGuard:
                 if suspects is not None:  # while one of them is lost, the others need not be looked at
                     self._arrive(cost, evaluation, weights, suspects)
                 fixed_points, abscissa = self._arrive(cost, evaluation, weights, everyone)
+                if predicted is None:
+                    predicted = evaluation.tangent(rule.parameterization.velocity(point, velocity))
+                _refuse_jumps(evaluation, fixed_points, share * predicted, everyone)
+            except OutsideManifoldError as error:
+                reason = reason or str(error)
             except ManifoldError as error:
                 if halving == self.halvings:
                     raise  # no length helps: the fault is not that of the step
                 reason = reason or str(error)
             except _LostError as error:
-                suspects, reason = error.rows, reason or str(error)
+                suspects, reason, jumps = error.rows, reason or str(error), max(jumps, error.jumps)
             else:
-                jumps = count_jumps(evaluation, fixed_points, rule.parameterization.velocity(point, step), everyone)
                 return Step(end, step, share, abscissa, jumps, reason)
-        return Step(point, rule.zero(point), 0.0, nan, nan, reason)
+        return Step(point, rule.zero(point), 0.0, nan, jumps, reason)
 
     def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> tuple[FixedPoints, float]:
         """Return the fixed points of some of the stimuli, by their rows, and their largest abscissa as `unstable` tells it."""
@@ -166,13 +179,14 @@ def _abscissas(fixed_points: FixedPoints, rows: Array) -> Array:
     return spectral_abscissa(fixed_points.operator, take_rows(fixed_points.gains, rows))
 
 
-def count_jumps(evaluation: Evaluation, arrived: FixedPoints, change: Array, rows: Array) -> int:
-    """Return how many fixed points, given by their rows, are far from where the linear response to a change of W predicts."""
+def _refuse_jumps(evaluation: Evaluation, arrived: FixedPoints, predicted: Array, rows: Array) -> None:
+    """Refuse fixed points, given by their rows, that are far from where the linear response δr to the step predicts."""
     xp = array_namespace(arrived.rates)
-    rates, predicted = (take_rows(each, rows) for each in (evaluation.rates, evaluation.tangent(change)))
-    miss = row_norms(arrived.rates - rates - predicted)
-    far = miss > JUMP * row_norms(predicted) + NOISE * row_norms(rates)
-    return int(xp.count_nonzero(far))
+    rates, change = take_rows(evaluation.rates, rows), take_rows(predicted, rows)
+    far = row_norms(arrived.rates - rates - change) > JUMP * row_norms(change) + NOISE * row_norms(rates)
+    if count := int(xp.count_nonzero(far)):
+        reason = f"{count} of {rows.shape[0]} stimuli would jump to another fixed point"
+        raise _LostError(reason, take_rows(rows, xp.nonzero(far)[0]), count)
 
 
 def stable_start(network: Any, weights: Point, stimuli: Array, margin: float = 0.05) -> Point:

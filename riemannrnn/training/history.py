@@ -62,7 +62,8 @@ class History(Summarised):
     shortened
         What part of the step was taken: 1 for the whole of it, less where the guard shortened it, 0 where it took none.
     jumps
-        Stimuli whose fixed point moved far beyond its linear prediction, where the guard looked; NaN elsewhere.
+        Stimuli whose fixed point a longer step would have moved far beyond its linear prediction, where the guard looked; NaN
+        elsewhere.
     left_out
         Stimuli of each mini-batch that were left out under a guard, since they have no fixed point.
     test_loss, test_accuracy

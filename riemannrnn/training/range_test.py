@@ -120,13 +120,13 @@ class Trials:
         return self.sample(self.stepper.rule.parameterization.weights(point))
 
     def run(self, rate: float) -> Trial:
-        """Take the steps at a rate. A rate fails if a step loses a fixed point, or the guard has to shorten a step."""
+        """Take the steps at a rate. A rate fails if a step loses a fixed point, or comes too near to that."""
         rule, point, memory = self.stepper.rule, self.point, self.memory
         try:
             for number, part in enumerate(self.parts, 1):
                 evaluation = part.at(rule.parameterization.weights(point))
                 step, _, memory = self.stepper.take(part, evaluation, point, memory, rate)
-                if step.share < 1:
+                if step.share < 1 and not step.jumps:
                     return Trial(rate, inf, f"The guard shortened step {number}: {step.reason}")
                 memory = rule.carry(point, step.velocity, memory)
                 point = step.point
@@ -137,7 +137,14 @@ class Trials:
 
 
 def find_rate(
-    stepper: Stepper, cost: FixedPointCost, order: Array, size: int, steps: int, point: Point, memory: Memory = None
+    stepper: Stepper,
+    cost: FixedPointCost,
+    order: Array,
+    size: int,
+    steps: int,
+    point: Point,
+    memory: Memory = None,
+    travel: float | None = None,
 ) -> RangeTest:
     """Find a learning rate by trials of the rates of a geometric ladder, each from the same start on the same batches.
 
@@ -159,6 +166,8 @@ def find_rate(
         Steps of the run.
     point, memory
         The start, and what the rule remembers there.
+    travel
+        How many steps at the whole rate the run is as long as; default: as many as it has, by a constant schedule.
 
     Raises
     ------
@@ -172,7 +181,7 @@ def find_rate(
     loss, length = trials.loss(point), len(trials.parts)
     unit = _unit(stepper.rule, trials.parts[0].at(stepper.rule.parameterization.weights(point)), point, memory)
     tried = _climb(trials, loss, unit) if isfinite(unit) else []
-    rate, reason = _choose(tried, loss, steps / length)
+    rate, reason = _choose(tried, loss, (travel or steps) / length)
     ended = sorted(tried, key=lambda trial: trial.rate)
     return RangeTest(rate, loss, tuple(ended), length, reason, _difference(cost.evaluations, before))
 

@@ -211,9 +211,13 @@ class Run:
         if isnan(self.history.learning_rate):
             batches = self.batches
             self.history.range_test = find_rate(
-                self.stepper, self.cost, batches.order, batches.size, self.steps, self.point, self.memory
+                self.stepper, self.cost, batches.order, batches.size, self.steps, self.point, self.memory, self._travel()
             )
             self.history.learning_rate = self.history.range_test.rate
+
+    def _travel(self) -> float:
+        """Return how many steps at the whole rate the run is as long as: the sum of its schedule."""
+        return sum(float(self.schedule(step / self.steps)) for step in range(self.steps))
 
     def _look_back(self) -> None:
         """Say so if the run did not lower the training loss."""

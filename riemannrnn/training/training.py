@@ -95,8 +95,9 @@ def train(
     manifold
         The metric of the rules that have none of their own.
     schedule
-        "constant", "cosine", "linear", or a function from the share of the run that is done to a factor of the learning rate.
-        Default: "cosine" without a rule, else "constant".
+        "constant", "cosine", "linear", "tail" (constant, and falling in the last tenth of the run), or a function from the
+        share of the run that is done to a factor of the learning rate. Default: "cosine" without a rule; "tail" where a range
+        test finds the rate; else "constant".
     longest_step
         Longer steps are shortened to this length in the metric of the rule. Default: 0.35 without a rule, else infinity.
     decay
@@ -172,7 +173,7 @@ def train(
     if not all_finite(weights.weights if isinstance(weights, History) else weights):
         raise ValueError("the weights to start from hold NaN or infinity; pass others")
     epochs, decay = checked("epochs", epochs, int, 0), checked("decay", decay, float, 0)
-    chosen = defaults(rule, manifold)
+    chosen = defaults(rule, manifold, weights.learning_rate if isinstance(weights, History) else learning_rate)
     name = chosen.rule
     if rule is None and manifold is None:
         manifold = usual_manifold(network)
