@@ -1,6 +1,6 @@
 """What the automatic solver does: a pure function of what was measured. No arrays are computed here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from riemannrnn.equilibrium.anderson import Anderson
@@ -80,7 +80,7 @@ class Step:
 
     on: Literal["equation", "recentred", "better", "other"] | MapName
     iterations: int
-    solver: Iteration = Anderson()
+    solver: Iteration = field(default_factory=Anderson)
     repeated: bool = True
     patience: int | None = None
     needs: MapName | None = None
