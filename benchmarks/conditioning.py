@@ -11,7 +11,7 @@ from manifolds import Array, Identity, ManifoldError, PullbackManifold, Resolven
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.metrics import response_metric
-from riemannrnn.rules import MetricRule
+from riemannrnn.rules import Descent
 
 CONDITIONS = (1, 10, 100, 1000)
 UNITS, STIMULI, RADIUS, SEED = 10, 20, 0.5, 0
@@ -55,7 +55,7 @@ class Regression:
     def costs(self, metric: str, rate: float) -> Iterator[float]:
         """Yield the cost before each step W ← W − η grad J, relative to the first."""
         cost = FixedPointCost(RateNetwork(UNITS, activation="identity"), self.stimuli, SquaredError(self.targets))
-        rule, weights = MetricRule(METRICS[metric](cost)), self.start
+        rule, weights = Descent(METRICS[metric](cost)), self.start
         first = cost(weights)
         while True:
             yield cost(weights) / first

@@ -33,7 +33,7 @@ RATES: dict[str, tuple[float, ...]] = (
         "dW1": EUCLIDEAN,
         "dW4": (0.01, 0.02, 0.05, 0.1),
         "adam": (1.5e-4, 5e-4, 1.5e-3, 5e-3),
-        "parallel_transport": tuple(rate / 10 for rate in NATURAL),  # momentum 0.9 makes ten steps of one
+        "momentum": tuple(rate / 10 for rate in NATURAL),  # momentum 0.9 makes ten steps of one
         "torchdeq, SGD": EUCLIDEAN,
         "torchdeq, Adam": (1e-4, 3e-4, 1e-3, 3e-3),
         "torchdeq, Adam, as exact as the default": (1e-4, 3e-4, 1e-3, 3e-3),

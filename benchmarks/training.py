@@ -21,7 +21,7 @@ from riemannrnn.training.options import LONGEST_STEP
 from riemannrnn.training.stopping import StepLimit
 
 MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")
-OPTIMISERS = {"plain": "geodesic_flow", "momentum": "parallel_transport", "adam": "adam"}
+OPTIMISERS = {"plain": "descent", "momentum": "momentum", "adam": "adam"}
 RATES = {"plain": (0.03, 0.1, 0.3, 1.0), "momentum": (0.003, 0.01, 0.03, 0.1), "adam": (0.0005, 0.0015, 0.005, 0.015, 0.05)}
 """The rate of the least loss after an epoch is taken."""
 

@@ -12,7 +12,7 @@ from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.metrics import AggregatedMetric, ResponseMetric
 from riemannrnn.network import ACTIVATIONS, Dense
-from riemannrnn.rules import KroneckerResponse, check_descent
+from riemannrnn.rules import KFAC, check_descent
 from riemannrnn.rules.per_stimulus import delta_w1, delta_w3, delta_w4
 
 N, BATCH = 6, 9
@@ -171,7 +171,7 @@ def test_metrics_of_a_network(arrays, tolerance):
     for metric in (AggregatedMetric, lambda evaluation: ResponseMetric(evaluation, 0.1)):
         for call in ("sharp", "flat"):
             same(getattr(metric(abroad), call)(there(gradient)), getattr(metric(here), call)(gradient), loose)
-    steps = (KroneckerResponse().step(each.weights, each, 0.1)[0] for each in (abroad, here))
+    steps = (KFAC().step(each.weights, each, 0.1)[0] for each in (abroad, here))
     same(*steps, loose)
     assert check_descent(abroad).cosine == pytest.approx(check_descent(here).cosine, abs=loose)
 

@@ -16,7 +16,7 @@ from riemannrnn.comparison.contenders import OPTIMIZERS, Contender, all_contende
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
 from riemannrnn.equilibrium.fixed_points import FixedPointError
-from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.descent import Descent
 
 BUDGET = 7
 RATES = (0.3,)
@@ -156,7 +156,7 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
     def broken(*arguments, **options):
         raise ManifoldError("broken on purpose", "a test wants so", "Do nothing.")
 
-    monkeypatch.setattr(MetricRule, "step", broken)
+    monkeypatch.setattr(Descent, "step", broken)
     monkeypatch.setattr(SteepestDescent, "run", broken)
     rule, descent, healthy = only(task, "euclidean/additive/fixed", "euclidean/additive/steepest", "dW3").entries
     assert rule.stopped.startswith(
@@ -172,9 +172,9 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("resolvant", "geodesic", "fixed-step"), "metric = 'resolvant': unknown; did you mean resolvent"),
+        (("resolvant", "geodesic", "descent"), "metric = 'resolvant': unknown; did you mean resolvent"),
         (("resolvent", "geodesic", "fixed-stop"), "solver = 'fixed-stop': unknown; did you mean fixed-step"),
-        (("resolvent", "geodetic", "fixed-step"), "retraction = 'geodetic': unknown; did you mean geodesic"),
+        (("resolvent", "geodetic", "descent"), "retraction = 'geodetic': unknown; did you mean geodesic"),
         (("resolvent", "additive", "dW3"), "the rules dW3 and dW4, and no others, have a metric per-stim"),
         (("per-stimulus", "additive", "momentum"), "the rules dW3 and dW4, and no others"),
     ],
@@ -252,7 +252,7 @@ def test_arguments_that_make_no_sense(task, options, message):
 def test_patterns_choose_contenders():
     assert choose_contenders([]) == all_contenders()
     assert [each.name for each in choose_contenders(["dW"])] == ["per-stimulus/additive/dW3", "per-stimulus/additive/dW4"]
-    with pytest.raises(ValueError, match="no contender's name contains 'adam'; the names are euclidean/additive/fixed-step, "):
+    with pytest.raises(ValueError, match="no contender's name contains 'adam'; the names are euclidean/additive/descent, "):
         choose_contenders(["dW", "adam"])
 
 
@@ -306,7 +306,7 @@ def test_an_error_of_the_program_is_not_hidden(task, monkeypatch):
     def broken(*arguments):
         raise TypeError("a mistake")
 
-    monkeypatch.setattr(MetricRule, "step", broken)
+    monkeypatch.setattr(Descent, "step", broken)
     with pytest.raises(TypeError, match="a mistake"):
         only(task, "euclidean/additive/fixed")
     assert not issubclass(TypeError, contest.FAILURES)

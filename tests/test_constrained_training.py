@@ -70,7 +70,7 @@ def obeying_dale(network):
 
 
 def trained(network, weights, task, manifold, learning_rate=0.3, epochs=10, guard=None):
-    rule = rules.MetricRule(manifold)
+    rule = rules.Descent(manifold)
     history = train(network, weights, *task, rule, learning_rate, batch_size=20, epochs=epochs, seed=0, guard=guard)
     assert history.weights.dtype == weights.dtype
     return history

@@ -3,7 +3,7 @@
 import pytest
 from blocks import ROOT, python_blocks, run_blocks
 
-from riemannrnn.metrics.catalogue import GEOMETRIES, metrics_table
+from riemannrnn.metrics.catalogue import CATALOGUE, metrics_table
 
 DOCS = ROOT / "docs"
 PAGES = DOCS / "howto"
@@ -79,4 +79,4 @@ def test_the_page_on_metrics_has_a_row_for_every_manifold_of_the_command_line():
     assert "```{include} generated/metrics.md" in (DOCS / "metrics.md").read_text(encoding="utf-8")
     rows = [row.strip("|").split("|") for row in metrics_table().splitlines()]
     assert {len(row) for row in rows} == {4}
-    assert set(GEOMETRIES) <= {row[0].strip() for row in rows}
+    assert set(CATALOGUE) <= {row[0].strip() for row in rows}

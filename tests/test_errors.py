@@ -307,7 +307,7 @@ CASES = {
     "rule with a metric of its own": (
         lambda: make_rule("dW3", N, resolvent()),
         ValueError,
-        "metric of its own; use 'geodesic_flow'",
+        "metric of its own; use 'descent'",
     ),
     "too many labels": (
         lambda: train(RateNetwork(2, 2, 2), np.zeros((2, 2)), np.zeros((3, 2)), np.zeros(4, int)),

@@ -13,7 +13,7 @@ from riemannrnn.comparison import Contender
 from riemannrnn.comparison.same_dtype import SameDtypeTrustRegions
 from riemannrnn.datasets import Dataset, load_digits
 from riemannrnn.metrics import AggregatedMetric, ResponseMetric
-from riemannrnn.rules import KroneckerResponse, check_descent
+from riemannrnn.rules import KFAC, check_descent
 from riemannrnn.rules.named import RULES
 
 DTYPES = {"float64": 1e-8, "float32": 2e-3}
@@ -63,7 +63,7 @@ def test_metrics_of_a_network(xp, dtype):
             evaluation, gradient = cost.at(W), cost.gradient(W)
             metrics = AggregatedMetric(evaluation), ResponseMetric(evaluation, 0.1)
             steps = [each for metric in metrics for each in (metric.sharp(gradient), metric.flat(gradient))]
-            return [*steps, KroneckerResponse().step(W, evaluation, 0.1)[0]], check_descent(evaluation).cosine
+            return [*steps, KFAC().step(W, evaluation, 0.1)[0]], check_descent(evaluation).cosine
 
     (found, cosine), (expected, expected_cosine) = run(xp), run("numpy")
     assert cosine == pytest.approx(expected_cosine, rel=DTYPES[dtype])

@@ -16,12 +16,12 @@ from manifolds import (
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.equilibrium.certificate import abscissa_bound
 from riemannrnn.network import Dense
-from riemannrnn.rules import Adam, MetricRule
+from riemannrnn.rules import Adam, Descent
 from riemannrnn.training import StabilityGuard
 from riemannrnn.training.guard import _LostError as LostError
 
-EUCLIDEAN = MetricRule(PullbackManifold(Identity(), N))
-UNIT = MetricRule(PullbackManifold(Identity(), 1))
+EUCLIDEAN = Descent(PullbackManifold(Identity(), N))
+UNIT = Descent(PullbackManifold(Identity(), 1))
 
 
 def abscissa(weights, gains):
@@ -136,7 +136,7 @@ def test_fixed_points_that_take_too_many_iterations_count_as_lost(cost):
     assert "have no fixed point" in steps[0].reason
 
 
-@pytest.mark.parametrize("rule", ["dW1", "dW3", "parallel_transport", "adam"])
+@pytest.mark.parametrize("rule", ["dW1", "dW3", "momentum", "adam"])
 def test_steps_that_are_fine_are_untouched(rule):
     guarded, free = (run(rule=rule, learning_rate=0.003, guard=guard) for guard in (True, False))
     np.testing.assert_array_equal(guarded.weights, free.weights)
@@ -238,7 +238,7 @@ def test_a_batch_without_fixed_points_shortens_the_step_before():
 def test_a_stimulus_beyond_help_is_left_out(batch_size):
     """The fourth drive has no fixed point even at the weights to start from, and is not in the first batch."""
     network, drives = RateNetwork(1, activation="power-law", seed=0), np.array([[0.4], [0.43], [0.47], [3.0]])
-    options = {"rule": "parallel_transport", "learning_rate": 1e-4, "batch_size": batch_size, "epochs": 3, "seed": 0}
+    options = {"rule": "momentum", "learning_rate": 1e-4, "batch_size": batch_size, "epochs": 3, "seed": 0}
     arguments = network, np.array([[0.1]]), drives, SquaredError(np.full((4, 1), 2.0))
     history = train(*arguments, **options)
     assert history.stopped == "All 3 epochs done."

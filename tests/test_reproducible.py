@@ -31,7 +31,7 @@ from riemannrnn.training.defaults import rule_on
 digits = load_digits(np.float32).split(1000, seed=0)[0]
 network = RateNetwork(200, 64, 10, seed=0, dtype=np.float32)
 task = Task(network, network.initial_weights(0.5), digits, digits, digits)
-task, rule = rule_on(task, "geodesic_flow", manifold)
+task, rule = rule_on(task, "descent", manifold)
 
 
 def stop(step, history):

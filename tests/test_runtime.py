@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from manifolds import Identity, PullbackManifold
 from manifolds.linear_algebra import chain
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, runtime, solve_fixed_points
-from riemannrnn.rules import MetricRule
+from riemannrnn.rules import Descent
 from riemannrnn.runtime import on_a_busy_core, one_blas_thread, workers
 
 
@@ -117,7 +117,7 @@ def test_small_products_between_solutions_wake_no_blas_threads(monkeypatch, what
         own = getattr(network, name)
         monkeypatch.setattr(network, name, lambda array, own=own: seen.append(max(blas_threads())) or own(array))
     cost = FixedPointCost(network, drive, CrossEntropy(np.zeros(512, dtype=int)))
-    rule = MetricRule(Watching(Identity(), 100))
+    rule = Descent(Watching(Identity(), 100))
     calls = {
         "cost": lambda: cost(weights),
         "gradient": lambda: cost.gradient(weights),

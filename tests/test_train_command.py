@@ -33,8 +33,8 @@ TINY = {
 
 RULES = {
     "default": {},
-    "guarded": {"rule": "geodesic_flow", "manifold": "euclidean", "learning_rate": 10.0},
-    "momentum": {"rule": "parallel_transport", "manifold": "monotone", "learning_rate": 0.01, "decay": 0.01},
+    "guarded": {"rule": "descent", "manifold": "euclidean", "learning_rate": 10.0},
+    "momentum": {"rule": "momentum", "manifold": "monotone", "learning_rate": 0.01, "decay": 0.01},
     "per stimulus": {"rule": "dW3", "schedule": "linear"},
 }
 

@@ -12,12 +12,12 @@ from riemannrnn import AutogradLoss, CrossEntropy, FixedPointCost, RateNetwork, 
 from riemannrnn.comparison import SameDtypeTrustRegions
 from riemannrnn.datasets import load_digits
 from riemannrnn.network import power_law
-from riemannrnn.rules import Adam, KroneckerResponse, MetricRule, ParallelTransport
+from riemannrnn.rules import KFAC, Adam, Descent, Momentum
 from riemannrnn.rules.rule import Rule
 from riemannrnn.training import accuracy
 from riemannrnn.training.outcome import HIDDEN, LOST
 
-RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
+RULES = ["dW1", "dW2", "dW3", "dW4", "descent", "momentum"]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def run(network, digits, rule="dW3", **options):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_learning_happens(network, digits, rule):
-    history = run(network, digits, rule, learning_rate={"dW1": 0.1, "parallel_transport": 0.05}.get(rule, 0.3), epochs=8)
+    history = run(network, digits, rule, learning_rate={"dW1": 0.1, "momentum": 0.05}.get(rule, 0.3), epochs=8)
     assert np.mean(history.loss[-4:]) < 0.95 * np.mean(history.loss[:4])
     assert np.mean(history.accuracy[-4:]) > np.mean(history.accuracy[:4])
     assert history.stopped == "All 8 epochs done."
@@ -54,11 +54,11 @@ def test_scalars_of_numpy_leave_single_precision_as_it_is(rule):
 
 RESOLVENT = PullbackManifold(Resolvent(), 20)
 NUMPY_RULES = {
-    "momentum": lambda number: ParallelTransport(RESOLVENT, momentum=number(0.5)),
+    "momentum": lambda number: Momentum(RESOLVENT, momentum=number(0.5)),
     "decays": lambda number: Adam(RESOLVENT, decays=(number(0.9), number(0.99))),
     "epsilon": lambda number: Adam(RESOLVENT, epsilon=number(1e-8)),
-    "damping": lambda number: KroneckerResponse(damping=number(0.1)),
-    "decay": lambda number: KroneckerResponse(decay=number(0.9)),
+    "damping": lambda number: KFAC(damping=number(0.1)),
+    "decay": lambda number: KFAC(decay=number(0.9)),
 }
 
 
@@ -108,10 +108,10 @@ MISTAKES = {
     "no period": ({"evaluate_every": 0}, "evaluate_every = 0: it has to be 1 or more"),
     "a manifold by name": ({"rule": "adam", "manifold": "resolvent"}, "'resolvent' is a name; pass a manifold"),
     "two manifolds": (
-        {"rule": MetricRule(PullbackManifold(Identity(), 20)), "manifold": PullbackManifold(Identity(), 20)},
-        "the rule MetricRule on the Identity manifold .* is made already",
+        {"rule": Descent(PullbackManifold(Identity(), 20)), "manifold": PullbackManifold(Identity(), 20)},
+        "the rule Descent on the Identity manifold .* is made already",
     ),
-    "a class": ({"rule": MetricRule}, "rule = <class .*MetricRule'>: expected a text in quotes or Rule"),
+    "a class": ({"rule": Descent}, "rule = <class .*Descent'>: expected a text in quotes or Rule"),
     "ragged lists": ({"stimuli": [[0.0] * 64, [0.0]]}, "the stimuli cannot be read as an array of numbers"),
     "a list of words": ({"labels": ["a"] * 100}, "the labels have dtype <U1, which holds no real numbers; pass numbers"),
     "NaN": (
@@ -255,13 +255,13 @@ def test_batch_sizes_that_do_not_fit(network, digits, batch_size, reason):
 
 def test_a_manifold_of_another_size_is_an_error_not_a_stop(network, digits):
     with pytest.raises(ValueError, match=r"shape \(20, 20\)"):
-        run(network, digits, "geodesic_flow", manifold=PullbackManifold(Identity(), 19))
+        run(network, digits, "descent", manifold=PullbackManifold(Identity(), 19))
 
 
 def test_the_metric_may_be_chosen(network, digits):
-    euclidean = run(network, digits, "geodesic_flow", manifold=PullbackManifold(Identity(), 20))
+    euclidean = run(network, digits, "descent", manifold=PullbackManifold(Identity(), 20))
     np.testing.assert_array_equal(euclidean.weights, run(network, digits, "dW1").weights)
-    resolvent = run(network, digits, "geodesic_flow", manifold=PullbackManifold(Resolvent(), 20))
+    resolvent = run(network, digits, "descent", manifold=PullbackManifold(Resolvent(), 20))
     np.testing.assert_array_equal(resolvent.weights, run(network, digits, "dW2").weights)
 
 
@@ -292,7 +292,7 @@ def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):
     assert np.isfinite(history.weights).all()
 
 
-@pytest.mark.parametrize("rule", [None, "parallel_transport", "adam", "dW3"])
+@pytest.mark.parametrize("rule", [None, "momentum", "adam", "dW3"])
 def test_a_run_goes_on_from_the_history_of_another(network, digits, rule):
     """Two epochs of one batch are an epoch and another: the point and what the rule remembers are carried over."""
 

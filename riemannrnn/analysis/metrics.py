@@ -10,10 +10,10 @@ from manifolds import (
 )
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.cost.task import Task
-from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.training.defaults import GROWTH
 
-METRIC_NAMES = tuple(GEOMETRIES)
+METRIC_NAMES = tuple(CATALOGUE)
 """Every name of a manifold."""
 
 DEFAULT_METRICS = ("euclidean", "resolvent")
@@ -77,7 +77,7 @@ def make_metric(name: str, n: int, task: Task | None = None) -> WeightManifold:
         return LiftedScaledMonotone(n, GROWTH)
     if name not in METRIC_NAMES:
         raise ValueError(f"metric {name!r} is unknown; choose one of {', '.join(METRIC_NAMES)}")
-    make = GEOMETRIES[name].make
+    make = CATALOGUE[name].make
     if make is not None:
         return make(n, "geodesic")
     if name == "low-rank":
@@ -87,7 +87,7 @@ def make_metric(name: str, n: int, task: Task | None = None) -> WeightManifold:
         )
     if task is None:
         raise ValueError(f"metric {name!r} is made for a task; pass the path of a run with its task, LearningPath.of_run(run)")
-    manifold: WeightManifold = GEOMETRIES[name].start(task, GEOMETRIES[name].retractions[0]).manifold
+    manifold: WeightManifold = CATALOGUE[name].start(task, CATALOGUE[name].retractions[0]).manifold
     return Chords(manifold) if name in WITHOUT_LOGARITHM else manifold
 
 

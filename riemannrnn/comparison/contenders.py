@@ -11,9 +11,9 @@ from manifolds import Retraction
 from riemannrnn.comparison.line_search import BoundedLineSearcher
 from riemannrnn.comparison.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.cost.task import Task
-from riemannrnn.metrics.catalogue import GEOMETRIES, Start
-from riemannrnn.rules.descent import MetricRule
-from riemannrnn.rules.momentum import ParallelTransport
+from riemannrnn.metrics.catalogue import CATALOGUE, Start
+from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.momentum import Momentum
 from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import SettingError, unknown
@@ -26,7 +26,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 """The solvers of pymanopt, by name; each run copies the line searcher, which remembers its last step."""
 
 PER_STIMULUS = ("dW3", "dW4")
-FIXED_STEP = ("fixed-step", "momentum", *PER_STIMULUS)
+FIXED_STEP = ("descent", "momentum", *PER_STIMULUS)
 """The rules whose steps have a learning rate, among them those with a metric for each stimulus."""
 
 PAPER = ("euclidean", "resolvent")
@@ -40,11 +40,11 @@ class Contender:
     Attributes
     ----------
     metric
-        A name in `GEOMETRIES`, or "per-stimulus" for the rules that have a metric for each stimulus.
+        A name in `CATALOGUE`, or "per-stimulus" for the rules that have a metric for each stimulus.
     retraction
         "geodesic" or "additive".
     solver
-        A name in `OPTIMIZERS`, or one of the fixed-step rules "fixed-step", "momentum", "dW3", "dW4".
+        A name in `OPTIMIZERS`, or one of the fixed-step rules "descent", "momentum", "dW3", "dW4".
 
     Raises
     ------
@@ -58,7 +58,7 @@ class Contender:
 
     def __post_init__(self) -> None:
         known = {
-            "metric": (*GEOMETRIES, "per-stimulus"),
+            "metric": (*CATALOGUE, "per-stimulus"),
             "retraction": get_args(Retraction),
             "solver": (*OPTIMIZERS, *FIXED_STEP),
         }
@@ -77,7 +77,7 @@ class Contender:
 
     def begin(self, task: Task) -> Start:
         """Return the manifold under this metric and retraction, and where the task starts on it."""
-        known = GEOMETRIES.get(self.metric, GEOMETRIES["euclidean"])  # the rules of a stimulus each take straight steps
+        known = CATALOGUE.get(self.metric, CATALOGUE["euclidean"])  # the rules of a stimulus each take straight steps
         return known.start(task, self.retraction)
 
     def optimizer(self, **options: Any) -> Any:
@@ -91,8 +91,8 @@ class Contender:
         if self.solver == "dW4":
             return DeltaW4()
         if self.solver == "momentum":
-            return ParallelTransport(manifold)
-        return MetricRule(manifold)
+            return Momentum(manifold)
+        return Descent(manifold)
 
 
 def contenders_on(names: Iterable[str]) -> tuple[Contender, ...]:
@@ -105,11 +105,11 @@ def contenders_on(names: Iterable[str]) -> tuple[Contender, ...]:
     """
     found: list[Contender] = []
     for name in names:
-        if name not in GEOMETRIES:
-            raise ValueError(f"manifold {name!r} is unknown; choose among {', '.join(GEOMETRIES)}")
-        geometry = GEOMETRIES[name]
+        if name not in CATALOGUE:
+            raise ValueError(f"manifold {name!r} is unknown; choose among {', '.join(CATALOGUE)}")
+        geometry = CATALOGUE[name]
         optimizers = [solver for solver in OPTIMIZERS if geometry.second_order or solver != "trust-regions"]
-        found += [Contender(name, retraction, s) for retraction in geometry.retractions for s in ("fixed-step", *optimizers)]
+        found += [Contender(name, retraction, s) for retraction in geometry.retractions for s in ("descent", *optimizers)]
     return tuple(found)
 
 
@@ -117,7 +117,7 @@ def all_contenders() -> tuple[Contender, ...]:
     """Return the metrics of the paper with every solver, its rules, momentum, and one solver on every other manifold."""
     momentum = [Contender("euclidean", "geodesic", "momentum"), Contender("resolvent", "geodesic", "momentum")]
     stimulus = [Contender("per-stimulus", "additive", "dW3"), Contender("per-stimulus", "additive", "dW4")]
-    others = [each for each in contenders_on(GEOMETRIES) if each.metric not in PAPER and each.solver == "conjugate-gradient"]
+    others = [each for each in contenders_on(CATALOGUE) if each.metric not in PAPER and each.solver == "conjugate-gradient"]
     return (*contenders_on(PAPER), *momentum, *stimulus, *others)
 
 

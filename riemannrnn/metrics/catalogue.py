@@ -66,7 +66,7 @@ class Start(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ManifoldEntry:
     """A manifold of recurrent weights, described and made by name.
 
     Parameters
@@ -185,8 +185,8 @@ def _sparse(n: int) -> Subspace:
     return mask(np.random.default_rng(0).random((n, n)) < DENSITY)
 
 
-EVERY_GEOMETRY = (
-    Geometry(
+EVERY_MANIFOLD = (
+    ManifoldEntry(
         "euclidean",
         "Identity()",
         "φ = W",
@@ -195,7 +195,7 @@ EVERY_GEOMETRY = (
         lambda n, retraction: PullbackManifold(Identity(), n, retraction),
         retractions=("additive",),
     ),
-    Geometry(
+    ManifoldEntry(
         "resolvent",
         "Resolvent()",
         "φ = (I − W)⁻¹ = A",
@@ -204,7 +204,7 @@ EVERY_GEOMETRY = (
         lambda n, retraction: PullbackManifold(Resolvent(), n, retraction),
         retractions=("geodesic", "additive"),
     ),
-    Geometry(
+    ManifoldEntry(
         "gain",
         "gain(g)",
         "grad J = L Lᵀ ∇J Rᵀ R, L = I − W G, R = I − G W",
@@ -212,21 +212,21 @@ EVERY_GEOMETRY = (
         "stimulus of gains g it is ΔW3. The comparison takes the mean gains at the start.",
         begin=_measured(_mean_gains),
     ),
-    Geometry(
+    ManifoldEntry(
         "left-invariant",
         "left_invariant(n)",
         "grad J = B Bᵀ ∇J, B = I − W",
         "Neither the singular set nor infinity can be reached, whatever the step: for long steps. Curved, in closed form.",
         left_invariant,
     ),
-    Geometry(
+    ManifoldEntry(
         "right-invariant",
         "right_invariant(n)",
         "grad J = ∇J Bᵀ B",
         "Its mirror image: the correlations of rates are taken out, not those of adjoints.",
         right_invariant,
     ),
-    Geometry(
+    ManifoldEntry(
         "monotone",
         "MonotoneManifold(n)",
         "grad J = S ∇J S, S the symmetric part of I − W",
@@ -234,19 +234,19 @@ EVERY_GEOMETRY = (
         "the same. Complete, in closed form: the first choice for line searches.",
         lambda n, retraction: MonotoneManifold(n),
     ),
-    Geometry(
+    ManifoldEntry(
         "scaled-monotone",
         "ScaledMonotoneManifold(n)",
         "points [M, ε], I − W = diag(exp ε) (I − M)",
         "The same promise for more weights, strong feedforward amplification among them: the default of training.",
         begin=_scaled,
     ),
-    Geometry(
+    ManifoldEntry(
         "response",
         "response_metric(cost, damping)",
         "g(V, V) = mean over stimuli of ‖δr[V]‖² + λ ‖V‖²",
         "Gauss–Newton: a step is as long as the rates change. The resolvent for white stimuli to a linear network; where "
-        "stimuli are correlated it needs many times fewer steps, each dearer. `KroneckerResponse()` is its rule for "
+        "stimuli are correlated it needs many times fewer steps, each dearer. `KFAC()` is its rule for "
         "mini-batches.",
         begin=_measured(
             lambda task, retraction: response_metric(
@@ -255,7 +255,7 @@ EVERY_GEOMETRY = (
         ),
         retractions=("additive",),
     ),
-    Geometry(
+    ManifoldEntry(
         "aggregated",
         "aggregated_metric(cost)",
         "♯ = mean over stimuli of L Lᵀ · Rᵀ R",
@@ -264,7 +264,7 @@ EVERY_GEOMETRY = (
         begin=_measured(lambda task, retraction: aggregated_metric(task.cost(task.training, "mask"))),
         retractions=("additive",),
     ),
-    Geometry(
+    ManifoldEntry(
         "low-rank",
         "FixedRank(n, n, k)",
         "points (u, s, vᵀ) of W = u diag(s) vᵀ",
@@ -273,7 +273,7 @@ EVERY_GEOMETRY = (
         begin=_low_rank,
         second_order=False,
     ),
-    Geometry(
+    ManifoldEntry(
         "dale",
         "SignedLog(signs)",
         "φ = log(s W)",
@@ -281,7 +281,7 @@ EVERY_GEOMETRY = (
         "comparison starts from the sizes of the weights, one unit in five inhibitory.",
         begin=_signed,
     ),
-    Geometry(
+    ManifoldEntry(
         "sparse",
         "SubspaceManifold(…, mask(present))",
         "induced by the resolvent",
@@ -289,7 +289,7 @@ EVERY_GEOMETRY = (
         begin=_constrained(_sparse, _resolvent),
         retractions=("additive",),
     ),
-    Geometry(
+    ManifoldEntry(
         "hollow",
         "SubspaceManifold(…, zero_diagonal(n))",
         "induced by the resolvent",
@@ -297,33 +297,33 @@ EVERY_GEOMETRY = (
         begin=_constrained(zero_diagonal, _resolvent),
         retractions=("additive",),
     ),
-    Geometry(
+    ManifoldEntry(
         "symmetric",
         "SubspaceManifold(…, symmetric(n))",
         "grad J = S P(∇J) S, P the projection onto symmetric matrices",
         "Networks with an energy, and no oscillation. Stable by construction.",
         begin=_constrained(symmetric, MonotoneManifold),
     ),
-    Geometry(
+    ManifoldEntry(
         "circulant",
         "SubspaceManifold(…, circulant(n))",
         "grad J = S P(∇J) S, P the mean along circular diagonals",
         "Ring networks, the same synapses around every unit: n parameters. Stable by construction. Likewise `equivariant`.",
         begin=_constrained(circulant, MonotoneManifold),
     ),
-    Geometry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
-    Geometry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
-    Geometry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "A metric of your own, in one function, as below."),
+    ManifoldEntry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
+    ManifoldEntry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
+    ManifoldEntry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "A metric of your own, in one function, as below."),
 )
 """All manifolds of the documentation's table; a manifold without a name takes a function of the user."""
 
-GEOMETRIES = {geometry.name: geometry for geometry in EVERY_GEOMETRY if geometry.name}
+CATALOGUE = {geometry.name: geometry for geometry in EVERY_MANIFOLD if geometry.name}
 """The manifolds that are known by name."""
 
 
 def metrics_table() -> str:
     """Return the table of metrics in the documentation, in Markdown."""
-    rows = [f"| {each.name} | `{each.call}` | {each.formula} | {each.use} |" for each in EVERY_GEOMETRY]
+    rows = [f"| {each.name} | `{each.call}` | {each.formula} | {each.use} |" for each in EVERY_MANIFOLD]
     return "\n".join(
         ["| name | made by | chart φ(W), or gradient | what it is, and when to use it |", "|---|---|---|---|", *rows]
     )

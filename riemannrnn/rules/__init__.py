@@ -1,23 +1,23 @@
 """Learning rules: how one step of training is computed."""
 
 from riemannrnn.rules.adam import Adam
-from riemannrnn.rules.descending import Descent, check_descent, descent_cosine
-from riemannrnn.rules.descent import MetricRule
-from riemannrnn.rules.kfac import KroneckerResponse
-from riemannrnn.rules.momentum import ParallelTransport
+from riemannrnn.rules.descending import DescentCheck, check_descent, descent_cosine
+from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.kfac import KFAC
+from riemannrnn.rules.momentum import Momentum
 from riemannrnn.rules.named import RULES, make_rule
 from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4, delta_w1, delta_w3, delta_w4
 from riemannrnn.rules.rule import Rule
 
 __all__ = [
+    "KFAC",
     "RULES",
     "Adam",
     "DeltaW3",
     "DeltaW4",
     "Descent",
-    "KroneckerResponse",
-    "MetricRule",
-    "ParallelTransport",
+    "DescentCheck",
+    "Momentum",
     "Rule",
     "check_descent",
     "delta_w1",

@@ -7,13 +7,13 @@ from array_api_compat import array_namespace
 
 from manifolds import Array, Point
 from riemannrnn.cost.evaluation import Evaluation
-from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.rule import Memory
 
 
 @final
 @dataclass(frozen=True)
-class Adam(MetricRule):
+class Adam(Descent):
     """Adam with its moments in a frame that moves with the point, in which the metric is Euclidean: W ← exp_W(V).
 
     With Z the frame coordinates of grad J: m ← β₁ m + (1 − β₁) Z, v ← β₂ v + (1 − β₂) Z², and V has the coordinates
@@ -22,7 +22,7 @@ class Adam(MetricRule):
     Parameters
     ----------
     manifold
-        As for `MetricRule`, with a frame.
+        As for `Descent`, with a frame.
     decays
         β₁ and β₂.
     epsilon

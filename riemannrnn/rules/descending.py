@@ -13,7 +13,7 @@ PerStimulus: TypeAlias = Literal["dW3", "dW4"]
 
 
 @dataclass(frozen=True)
-class Descent:
+class DescentCheck:
     """Whether a rule steps downhill: true if it does, and prints as a sentence.
 
     Attributes
@@ -40,7 +40,7 @@ class Descent:
         )
 
 
-def check_descent(evaluation: Evaluation, rule: PerStimulus = "dW3") -> Descent:
+def check_descent(evaluation: Evaluation, rule: PerStimulus = "dW3") -> DescentCheck:
     """Return whether ΔW3 or ΔW4, a sum of natural gradients each under the metric of its stimulus, descends at a point.
 
     Parameters
@@ -70,7 +70,7 @@ def check_descent(evaluation: Evaluation, rule: PerStimulus = "dW3") -> Descent:
         raise ValueError(f"rule = {rule!r} has no metric for each stimulus; choose one of {get_args(PerStimulus)}")
     delta = delta_w3 if rule == "dW3" else delta_w4
     step = delta(evaluation.weights, evaluation.rates, evaluation.gains, evaluation.errors)
-    return Descent(rule, descent_cosine(step, evaluation.gradient))
+    return DescentCheck(rule, descent_cosine(step, evaluation.gradient))
 
 
 def descent_cosine(step: Array, gradient: Array) -> float:

@@ -9,7 +9,7 @@ from riemannrnn.rules.rule import Memory, Rule
 
 
 @dataclass(frozen=True)
-class MetricRule(Rule):
+class Descent(Rule):
     """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J where the manifold's retraction is "additive".
 
     Parameters

@@ -13,7 +13,7 @@ from riemannrnn.rules.rule import Memory, Rule
 
 @final
 @dataclass(frozen=True)
-class KroneckerResponse(Rule):
+class KFAC(Rule):
     """Gradient descent under the Kronecker approximation of the response metric: W ← W − η V with L V C + λV = ∇J.
 
     Costs an inverse and two sets of eigenvectors of n × n matrices a step, beside the gradient.

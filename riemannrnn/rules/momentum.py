@@ -5,13 +5,13 @@ from typing import final
 
 from manifolds import Point
 from riemannrnn.cost.evaluation import Evaluation
-from riemannrnn.rules.descent import MetricRule
+from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.rule import Memory
 
 
 @final
 @dataclass(frozen=True)
-class ParallelTransport(MetricRule):
+class Momentum(Descent):
     """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport along the step before.
 
     After a straight step, and on manifolds without parallel transport, P is the manifold's vector transport. On a
@@ -20,7 +20,7 @@ class ParallelTransport(MetricRule):
     Parameters
     ----------
     manifold
-        As for `MetricRule`.
+        As for `Descent`.
     momentum
         β, from 0 to below 1.
 

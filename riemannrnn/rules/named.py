@@ -1,11 +1,13 @@
 """Each learning rule by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 from manifolds import Identity, PullbackManifold, Resolvent, WeightManifold
 from riemannrnn.rules.adam import Adam
-from riemannrnn.rules.descent import MetricRule
-from riemannrnn.rules.momentum import ParallelTransport
+from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.kfac import KFAC
+from riemannrnn.rules.momentum import Momentum
 from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4
 from riemannrnn.rules.rule import Rule
 
@@ -18,10 +20,13 @@ def _resolvent(n: int) -> WeightManifold:
     return PullbackManifold(Resolvent(), n)
 
 
-RULES_WITH_MANIFOLD = ("geodesic_flow", "parallel_transport", "adam")
+OWN_METRIC: dict[str, Callable[[], Rule]] = {"dW3": DeltaW3, "dW4": DeltaW4, "kfac": KFAC}
+"""The rules known by name that have a metric of their own."""
+
+RULES_WITH_MANIFOLD = ("descent", "momentum", "adam")
 """The rules known by name that take a manifold."""
 
-RULES: tuple[str, ...] = ("dW1", "dW2", "dW3", "dW4", *RULES_WITH_MANIFOLD)
+RULES: tuple[str, ...] = ("dW1", "dW2", *OWN_METRIC, *RULES_WITH_MANIFOLD)
 """The rules known by name."""
 
 
@@ -35,7 +40,7 @@ def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     n
         Number of units.
     manifold
-        The metric of "geodesic_flow", "parallel_transport" and "adam"; default: the resolvent metric. No other rule takes
+        The metric of "descent", "momentum" and "adam"; default: the resolvent metric. No other rule takes
         one.
 
     Raises
@@ -51,15 +56,11 @@ def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
         return name
     if name not in RULES:
         raise ValueError(f"rule {name!r} is unknown; choose one of {', '.join(RULES)}")
-    if name.startswith("dW") and manifold is not None:
-        raise ValueError(f"rule {name!r} has a metric of its own; use 'geodesic_flow' to choose the manifold")
+    if name not in RULES_WITH_MANIFOLD and manifold is not None:
+        raise ValueError(f"rule {name!r} has a metric of its own; use 'descent' to choose the manifold")
+    if name in OWN_METRIC:
+        return OWN_METRIC[name]()
     if name == "dW1":
-        return MetricRule(_euclidean(n))
-    if name == "dW2":
-        return MetricRule(_resolvent(n))
-    if name == "dW3":
-        return DeltaW3()
-    if name == "dW4":
-        return DeltaW4()
+        return Descent(_euclidean(n))
     chosen = manifold or _resolvent(n)
-    return {"geodesic_flow": MetricRule, "parallel_transport": ParallelTransport, "adam": Adam}[name](chosen)
+    return {"dW2": Descent, "descent": Descent, "momentum": Momentum, "adam": Adam}[name](chosen)

@@ -2,7 +2,7 @@
 
 from manifolds import ScaledMonotoneManifold
 from riemannrnn.cost.task import Task
-from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.rule import Rule
@@ -25,8 +25,8 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     """
     if manifold is None:
         return task, make_rule(rule, task.network.n_units)
-    retraction = GEOMETRIES[manifold].retractions[0]
-    made, _, task = GEOMETRIES[manifold].start(task, retraction)
+    retraction = CATALOGUE[manifold].retractions[0]
+    made, _, task = CATALOGUE[manifold].start(task, retraction)
     if isinstance(made, ScaledMonotoneManifold):
         made = usual_manifold(task.network)
     return task, make_rule(rule, task.network.n_units, made)

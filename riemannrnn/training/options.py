@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from pymanopt.manifolds.manifold import Manifold
 
-from riemannrnn.metrics.catalogue import GEOMETRIES
+from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.rules.named import RULES, RULES_WITH_MANIFOLD
 from riemannrnn.rules.rule import Rule
@@ -59,8 +59,8 @@ class TrainingOptions(Options):
 
     rule: str | Rule | None = option(
         None,
-        'The learning rule: "dW1" to "dW4", "geodesic_flow", "parallel_transport" (momentum), "adam", or a `Rule`. Default: '
-        '"geodesic_flow" on a manifold that is given; without one Adam on `ScaledMonotoneManifold`.',
+        'The learning rule: "dW1" to "dW4", "descent", "momentum" (momentum), "adam", or a `Rule`. Default: '
+        '"descent" on a manifold that is given; without one Adam on `ScaledMonotoneManifold`.',
         choices=RULES,
         describe=_describe_rule,
     )
@@ -82,7 +82,7 @@ class TrainingOptions(Options):
     manifold: str | Manifold | None = option(
         None,
         "The manifold, with its metric, of a rule that has none of its own. Default: the resolvent metric.",
-        choices=GEOMETRIES,
+        choices=CATALOGUE,
     )
     schedule: str | Schedule | None = option(
         None,
@@ -149,5 +149,5 @@ USUAL = TrainingOptions(
 )
 """The defaults without a rule and a manifold."""
 
-OTHERWISE = TrainingOptions(rule="geodesic_flow", schedule="constant", longest_step=inf)
+OTHERWISE = TrainingOptions(rule="descent", schedule="constant", longest_step=inf)
 """The defaults with a rule or a manifold."""

@@ -14,6 +14,8 @@ from manifolds.arrays import all_finite
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_activation
 from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
+from riemannrnn.cost.task import Task
+from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.equilibrium.solver import Solver
@@ -23,7 +25,7 @@ from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import documented
 from riemannrnn.training.batches import Batches
 from riemannrnn.training.checkpoints import fingerprint, refuse_used
-from riemannrnn.training.defaults import usual_manifold
+from riemannrnn.training.defaults import rule_on, usual_manifold
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
 from riemannrnn.training.options import Schedule, TrainingOptions
@@ -161,6 +163,7 @@ def train(
         raise TypeError(
             f"record = {record!r} has no state for checkpoints; derive its class from riemannrnn.training.history.Recorder"
         )
+    network, weights, given = _placed(network, weights, stimuli, given)
     options, stepper = _resolved(given, network, before, stimuli.shape[0])
     promised = for_activation(stepper.parameterization, network.activation).stable_by_construction
     keeper = _guard(not promised if given.guard is None else given.guard)
@@ -213,9 +216,25 @@ def _start(network: RateNetwork, weights: Point, given: TrainingOptions) -> Poin
     rule = given.resolved().rule
     if factors and isinstance(rule, str):
         raise ValueError(
-            f"rule {rule!r} moves a matrix of weights, not the factors of one; pass MetricRule(FixedRank(n, n, k)) as the rule"
+            f"rule {rule!r} moves a matrix of weights, not the factors of one; pass Descent(FixedRank(n, n, k)) as the rule"
         )
     return weights
+
+
+def _placed(
+    network: RateNetwork, weights: Point, stimuli: Array, given: TrainingOptions
+) -> tuple[RateNetwork, Point, TrainingOptions]:
+    """Return the network and the start on a manifold that is given by name, and the options with the rule there.
+
+    Where the weights are no point of the manifold of a constraint, training starts at the nearest one.
+    """
+    if not isinstance(given.manifold, str):
+        return network, weights, given
+    if isinstance(given.rule, Rule):
+        raise ValueError(f"the rule {given.rule.name} is made already; give the manifold to the rule")
+    data = Dataset("stimuli", stimuli, np.zeros(stimuli.shape[0], np.int64))  # no manifold looks at the labels
+    task, rule = rule_on(Task(network, weights, data, data, data), str(given.resolved().rule), given.manifold)
+    return task.network, task.weights, replace(given, rule=rule, manifold=None)
 
 
 def _resolved(given: TrainingOptions, network: RateNetwork, before: History | None, count: int) -> tuple[TrainingOptions, Rule]:
