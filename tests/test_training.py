@@ -97,6 +97,19 @@ def test_trust_regions_in_single_precision():
 
 
 BAD = np.array([0.0, np.nan])
+
+
+def test_manifolds_are_known_by_name(network, digits):
+    named = run(network, digits, None, manifold="monotone", learning_rate=0.3)
+    made = run(network, digits, None, manifold=MonotoneManifold(20), learning_rate=0.3)
+    np.testing.assert_array_equal(named.weights, made.weights)
+    momentum = run(network, digits, "momentum", manifold="dale", learning_rate=0.1)
+    signs = np.sign(momentum.weights)
+    assert (signs == signs[0]).all(), "training starts from weights that obey Dale's law, and keeps their signs"
+    factors = run(network, digits, None, manifold="low-rank", learning_rate=0.1)
+    assert [part.shape for part in factors.weights] == [(20, 10), (10,), (10, 20)]
+
+
 MISTAKES = {
     "a negative rate": ({"learning_rate": -1.0}, "learning_rate = -1.0: it has to be 0 or more"),
     "a negative length": ({"longest_step": -1.0}, "longest_step = -1.0: it has to be 0 or more"),
@@ -106,7 +119,9 @@ MISTAKES = {
     "half a stimulus": ({"batch_size": 2.5}, "batch_size = 2.5: expected a whole number"),
     "no period of checkpoints": ({"checkpoint_every": 0}, "checkpoint_every = 0: it has to be 1 or more"),
     "no period": ({"evaluate_every": 0}, "evaluate_every = 0: it has to be 1 or more"),
-    "a manifold by name": ({"rule": "adam", "manifold": "resolvent"}, "'resolvent' is a name; pass a manifold"),
+    "a rule that is made, and a name": ({"rule": KFAC(), "manifold": "resolvent"}, "the rule KFAC is made already"),
+    "a rule with a metric of its own, and a name": ({"rule": "kfac", "manifold": "dale"}, "'kfac' has a metric of its own"),
+    "an unknown manifold": ({"manifold": "dales"}, "did you mean dale"),
     "two manifolds": (
         {"rule": Descent(PullbackManifold(Identity(), 20)), "manifold": PullbackManifold(Identity(), 20)},
         "the rule Descent on the Identity manifold .* is made already",

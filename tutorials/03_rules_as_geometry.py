@@ -100,8 +100,8 @@ assert np.allclose(steps["dW4"], steps["dW3"])
 # ΔW1                   Euclidean   straight in W   W − η ∇J
 # ΔW2                   resolvent   geodesic        exp_W(−η grad J)
 # ΔW3 (linear)          resolvent   straight in W   W − η grad J
-# geodesic_flow         yours       geodesic        exp_W(−η grad J)
-# parallel_transport    yours       geodesic        momentum, carried along the geodesic
+# descent               yours       yours           exp_W(−η grad J), or W − η grad J
+# momentum              yours       yours           momentum, carried along the step
 # ====================  ==========  ==============  ====================================
 #
 # `Descent(manifold)` is the general line, and the names are short for it. The retraction is the manifold's.
