@@ -198,6 +198,26 @@ def test_derivatives(precision, generator):
         np.testing.assert_allclose(found, (plus - minus) / (2 * h), atol=1e-7)
 
 
+@pytest.mark.parametrize("rank", [2, N])
+def test_weights_of_low_rank_are_never_formed(rank, generator, monkeypatch):
+    def formed(self):
+        raise NotImplementedError
+
+    monkeypatch.setattr(Operator, "matrix", property(formed))
+    network = RateNetwork(N, 4, 3, seed=0, connectivity=LowRank(rank))
+    cost = FixedPointCost(
+        network, generator.standard_normal((BATCH, 4)), SquaredError(generator.standard_normal((BATCH, 3))), stable=0.01
+    )
+    for size in (0.5, 3.0):
+        found = cost.at(network.initial_weights(size)).fixed_points
+        assert found.stability().shape == (BATCH,)
+    with pytest.raises(NotImplementedError):  # so it would be seen
+        _ = found.operator.matrix
+    u, s, vt = network.initial_weights(0.5)
+    assert len(cost.gradient((u, s, vt))) == 3
+    assert len(cost.hessian((u, s, vt), (u, np.diag(s), vt.T))) == 3
+
+
 def test_on_strict_arrays(generator):
     ring, drive = Ring(), generator.standard_normal((BATCH, N))
     point = ring.initial(N, 0.6, generator)

@@ -90,7 +90,7 @@ def test_a_solver_of_fixed_points_alone_leaves_linear_equations_to_the_automatic
     assert Implicit(found, "flow").solve_adjoint(drive).solver.startswith("auto (")
 
 
-@pytest.mark.parametrize("solver", [*SOLVERS, PeacemanRachford(np.ones(20)), Own()], ids=str)
+@pytest.mark.parametrize("solver", [*SOLVERS, PeacemanRachford(np.ones(20)), Own()], ids=[*SOLVERS, "scaled", "own"])
 def test_without_stimuli_there_is_nothing_to_solve(solver):
     weights, drive = problem(n=20, batch=30, radius=0.1)
     found = solve_fixed_points(weights, drive[:0], solver=solver)

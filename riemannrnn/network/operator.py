@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import inf
 from typing import Self
 
@@ -138,9 +137,9 @@ class Operator(ABC):
         """
         return None
 
-    @cached_property
+    @property
     def matrix(self) -> Array:
-        """T as an array, shape (n, n), for computations that need all entries. The default takes n products."""
+        """T as an array, shape (n, n), for computations that need all entries. The default takes n products each time."""
         like, xp = self.row_norms, namespace_of(self.row_norms)
         return self.apply(xp.eye(like.shape[0], dtype=like.dtype, device=device(like))).T
 
