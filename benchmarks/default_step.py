@@ -18,7 +18,7 @@ from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.rules import Adam
 from riemannrnn.runtime import one_blas_thread
-from riemannrnn.training.defaults import GROWTH
+from riemannrnn.training.by_name import GROWTH
 from riemannrnn.training.options import ADAM_RATE
 from riemannrnn.training.training import single_residual
 

@@ -11,7 +11,7 @@ from manifolds import ManifoldError
 from riemannrnn import RateNetwork, train
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.training.defaults import rule_on
+from riemannrnn.training.by_name import rule_on
 
 UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 5, 0.5
 PER_DECADE, NEAR = 5, 0.02

@@ -16,7 +16,7 @@ from riemannrnn import RateNetwork, train
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.training import History
-from riemannrnn.training.defaults import GROWTH, rule_on
+from riemannrnn.training.by_name import GROWTH, rule_on
 from riemannrnn.training.options import LONGEST_STEP
 from riemannrnn.training.stopping import StepLimit
 

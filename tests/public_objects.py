@@ -55,7 +55,7 @@ from riemannrnn.analysis import LearningPath
 from riemannrnn.comparison.contenders import Contender
 from riemannrnn.datasets import load_digits
 from riemannrnn.rules.descent import Descent
-from riemannrnn.rules.per_stimulus import DeltaW3
+from riemannrnn.rules.paper import DeltaW3
 from riemannrnn.training import stopping
 from riemannrnn.training.guard import StabilityGuard
 

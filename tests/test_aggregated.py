@@ -11,7 +11,7 @@ from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.metrics import AggregatedMetric, aggregated_metric
 from riemannrnn.metrics.aggregated import aggregated_sharp, gain_moments
 from riemannrnn.rules import Descent, check_descent
-from riemannrnn.rules.per_stimulus import delta_w3, delta_w4
+from riemannrnn.rules.paper import delta_w3, delta_w4
 
 N, BATCH = 4, 7
 

@@ -13,7 +13,7 @@ from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.metrics import AggregatedMetric, ResponseMetric
 from riemannrnn.network import ACTIVATIONS, Dense
 from riemannrnn.rules import KFAC, check_descent
-from riemannrnn.rules.per_stimulus import delta_w1, delta_w3, delta_w4
+from riemannrnn.rules.paper import delta_w1, delta_w3, delta_w4
 
 N, BATCH = 6, 9
 DTYPES = {"float64": 1e-12, "float32": 2e-5}

@@ -15,7 +15,7 @@ from riemannrnn import FixedPointClassifier, FixedPointCost, FixedPointRegressor
 from riemannrnn.cli.config import TABLES, TrainTable
 from riemannrnn.equilibrium import Newton, SolverOptions
 from riemannrnn.estimators.base import EstimatorOptions
-from riemannrnn.rules.per_stimulus import DeltaW3
+from riemannrnn.rules.paper import DeltaW3
 from riemannrnn.settings import Options, SettingError
 from riemannrnn.training import StabilityGuard, TrainingOptions
 from riemannrnn.training.options import SCHEDULES

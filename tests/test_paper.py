@@ -24,8 +24,8 @@ from riemannrnn.paper import (
 from riemannrnn.paper import linear_network as network
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.paper.reproduction import paper_table, table
-from riemannrnn.rules.per_stimulus import delta_w1 as rule_w1
-from riemannrnn.rules.per_stimulus import delta_w3 as rule_w3
+from riemannrnn.rules.paper import delta_w1 as rule_w1
+from riemannrnn.rules.paper import delta_w3 as rule_w3
 
 SMALL = {"n_units": 20, "n_samples": 10}
 CURVES = (("dW1", 0.01), ("dW3", 0.25))

@@ -8,12 +8,12 @@ from test_recording import DATA, NETWORK
 
 from riemannrnn import RateNetwork, train
 from riemannrnn.analysis import METRIC_NAMES, LearningPath, PathRecorder, make_metric, read_run
-from riemannrnn.analysis.metrics import WITHOUT_LOGARITHM
+from riemannrnn.analysis.path_metrics import WITHOUT_LOGARITHM
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE
-from riemannrnn.training.defaults import rule_on
+from riemannrnn.training.by_name import rule_on
 
 
 def record(folder, manifold, dtype="float64"):

@@ -26,7 +26,7 @@ import numpy as np
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import load_digits
 from riemannrnn.cost import Task
-from riemannrnn.training.defaults import rule_on
+from riemannrnn.training.by_name import rule_on
 
 digits = load_digits(np.float32).split(1000, seed=0)[0]
 network = RateNetwork(200, 64, 10, seed=0, dtype=np.float32)

@@ -9,7 +9,7 @@ from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.metrics import ResponseMetric, response_metric
 from riemannrnn.metrics.kronecker import KroneckerFactors, ResponseStatistics
 from riemannrnn.rules import KFAC, Descent
-from riemannrnn.rules.descending import descent_cosine
+from riemannrnn.rules.descent_check import descent_cosine
 
 N, BATCH = 4, 11
 ACTIVATIONS = ["identity", "tanh", "softplus"]

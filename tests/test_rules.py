@@ -7,11 +7,11 @@ from cases import N, short_vector
 from manifolds import FixedRank, Identity, PullbackManifold, Resolvent, left_invariant, right_invariant
 from manifolds.checks import check_slope
 from riemannrnn import FixedPointCost, LowRank, RateNetwork, SquaredError
-from riemannrnn.rules.descending import descent_cosine
 from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.descent_check import descent_cosine
 from riemannrnn.rules.momentum import Momentum
 from riemannrnn.rules.named import make_rule
-from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4, delta_w1, delta_w3, delta_w4
+from riemannrnn.rules.paper import DeltaW3, DeltaW4, delta_w1, delta_w3, delta_w4
 
 ACTIVATIONS = ["identity", "tanh", "softplus", "relu"]
 BATCH, RATE = 7, 0.05

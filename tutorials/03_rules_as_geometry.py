@@ -25,10 +25,10 @@ import numpy as np
 from manifolds import Identity, PullbackManifold, Resolvent, gain
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
-from riemannrnn.rules.descending import descent_cosine
 from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.descent_check import descent_cosine
 from riemannrnn.rules.named import make_rule
-from riemannrnn.rules.per_stimulus import delta_w1, delta_w3
+from riemannrnn.rules.paper import delta_w1, delta_w3
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
 

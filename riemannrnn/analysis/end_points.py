@@ -9,8 +9,8 @@ import xarray as xr
 
 from manifolds import Array, ConvergenceError, WeightManifold
 from riemannrnn.analysis.learning_path import TIMES, LearningPath
-from riemannrnn.analysis.metrics import points_of
 from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
+from riemannrnn.analysis.path_metrics import points_of
 from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_blas_thread
 

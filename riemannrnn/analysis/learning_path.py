@@ -9,8 +9,8 @@ import xarray as xr
 
 from manifolds import Array, WeightManifold
 from manifolds.summary import Summarised
-from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric, points_of
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
+from riemannrnn.analysis.path_metrics import DEFAULT_METRICS, make_metric, points_of
 from riemannrnn.analysis.recorded import RecordedRun
 from riemannrnn.analysis.survey import Survey, unobserved
 from riemannrnn.cost.cost import FixedPointCost

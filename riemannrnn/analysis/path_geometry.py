@@ -10,7 +10,7 @@ import numpy as np
 
 from manifolds import Array, ManifoldError, WeightManifold
 from manifolds.arrays import inner
-from riemannrnn.analysis.metrics import Chords
+from riemannrnn.analysis.path_metrics import Chords
 
 STRAIGHT = 1e-6
 """Two vectors whose angle has a smaller sine span no plane: its curvature would be rounding."""

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from manifolds import Array, PullbackManifold, Resolvent, WeightManifold
-from riemannrnn.analysis.metrics import Chords, lifted, points_of
 from riemannrnn.analysis.path_geometry import (
     FAILURES,
     POINT_QUANTITIES,
@@ -18,12 +17,13 @@ from riemannrnn.analysis.path_geometry import (
     PathMeter,
     why_singular,
 )
+from riemannrnn.analysis.path_metrics import Chords, lifted, points_of
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.progress import Progress, ignore
-from riemannrnn.rules.per_stimulus import delta_w3, delta_w4
+from riemannrnn.rules.paper import delta_w3, delta_w4
 from riemannrnn.runtime import workers
 
 RULES = ("dW1", "dW2", "dW3", "dW4")

@@ -19,7 +19,7 @@ from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
-from riemannrnn.training.defaults import rule_on
+from riemannrnn.training.by_name import rule_on
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History
 from riemannrnn.training.options import TrainingOptions

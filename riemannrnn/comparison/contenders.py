@@ -14,7 +14,7 @@ from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE, Start
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.momentum import Momentum
-from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4
+from riemannrnn.rules.paper import DeltaW3, DeltaW4
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import SettingError, unknown
 

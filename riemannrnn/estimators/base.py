@@ -26,7 +26,7 @@ from riemannrnn.network import Connectivity
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import again, option
-from riemannrnn.training.defaults import rule_on
+from riemannrnn.training.by_name import rule_on
 from riemannrnn.training.guard import UnstableStartError
 from riemannrnn.training.history import History
 from riemannrnn.training.options import NetworkOptions, TrainingOptions

@@ -317,7 +317,7 @@ EVERY_MANIFOLD = (
 )
 """All manifolds of the documentation's table; a manifold without a name takes a function of the user."""
 
-CATALOGUE = {geometry.name: geometry for geometry in EVERY_MANIFOLD if geometry.name}
+CATALOGUE = {entry.name: entry for entry in EVERY_MANIFOLD if entry.name}
 """The manifolds that are known by name."""
 
 

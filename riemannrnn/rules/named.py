@@ -8,7 +8,7 @@ from riemannrnn.rules.adam import Adam
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.kfac import KFAC
 from riemannrnn.rules.momentum import Momentum
-from riemannrnn.rules.per_stimulus import DeltaW3, DeltaW4
+from riemannrnn.rules.paper import DeltaW3, DeltaW4
 from riemannrnn.rules.rule import Rule
 
 

@@ -135,8 +135,6 @@ class TrainingOptions(Options):
         None where a range test finds it.
         """
         chosen = USUAL if self.usual else OTHERWISE
-        if not self.usual and self.learning_rate is None:
-            chosen = replace(chosen, schedule="tail")
         if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
             chosen = replace(chosen, manifold="resolvent")
         if not self.usual and self.learning_rate is None:

@@ -24,8 +24,8 @@ from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import documented
 from riemannrnn.training.batches import Batches
+from riemannrnn.training.by_name import rule_on, usual_manifold
 from riemannrnn.training.checkpoints import fingerprint, refuse_used
-from riemannrnn.training.defaults import rule_on, usual_manifold
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
 from riemannrnn.training.options import Schedule, TrainingOptions

@@ -7,7 +7,7 @@ from array_api_compat import array_namespace
 
 from manifolds import Array
 from riemannrnn.cost.evaluation import Evaluation
-from riemannrnn.rules.per_stimulus import delta_w3, delta_w4
+from riemannrnn.rules.paper import delta_w3, delta_w4
 
 PerStimulus: TypeAlias = Literal["dW3", "dW4"]
 

@@ -11,7 +11,7 @@ from manifolds import (
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
-from riemannrnn.training.defaults import GROWTH
+from riemannrnn.training.by_name import GROWTH
 
 METRIC_NAMES = tuple(CATALOGUE)
 """Every name of a manifold."""
