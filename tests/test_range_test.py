@@ -55,7 +55,7 @@ def test_every_manifold_learns_without_a_rate(manifold):
 
 
 def test_the_rate_does_not_depend_on_the_scale_of_a_rule_or_a_metric():
-    rates = [run(rule=Descent(scale), learning_rate=None).learning_rate * scale for scale in (1e-6, 1.0, 1e6)]
+    rates = [run(rule=OwnRule(scale), learning_rate=None).learning_rate * scale for scale in (1e-6, 1.0, 1e6)]
     np.testing.assert_allclose(rates, rates[1], rtol=1e-6)
     plain = run(manifold=PullbackManifold(Resolvent(), N), **NO_RATE)
     coarse = run(manifold=Coarse(Resolvent(), N), **NO_RATE)
