@@ -10,7 +10,8 @@ from benchmarks.records import Row
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, Resolvent, WeightManifold
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.equilibrium.fixed_points import FixedPointError
-from riemannrnn.learning import MetricRule, response_metric
+from riemannrnn.metrics import response_metric
+from riemannrnn.rules import Descent
 
 CONDITIONS = (1, 10, 100, 1000)
 UNITS, STIMULI, RADIUS, SEED = 10, 20, 0.5, 0
@@ -24,7 +25,7 @@ MOST_STEPS = 50_000
 
 METRICS: dict[str, Callable[[FixedPointCost], WeightManifold]] = {
     "Euclidean": lambda cost: PullbackManifold(Identity(), cost.network.n_units),
-    "resolvent": lambda cost: PullbackManifold(Resolvent(), cost.network.n_units),
+    "resolvent": lambda cost: PullbackManifold(Resolvent(), cost.network.n_units, "additive"),
     "response": response_metric,
 }
 
@@ -54,7 +55,7 @@ class Regression:
     def costs(self, metric: str, rate: float) -> Iterator[float]:
         """Yield the cost before each step W ← W − η grad J, relative to the first."""
         cost = FixedPointCost(RateNetwork(UNITS, activation="identity"), self.stimuli, SquaredError(self.targets))
-        rule, weights = MetricRule(METRICS[metric](cost), "additive"), self.start
+        rule, weights = Descent(METRICS[metric](cost)), self.start
         first = cost(weights)
         while True:
             yield cost(weights) / first

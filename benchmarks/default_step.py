@@ -16,10 +16,11 @@ from benchmarks.timing import interleaved, ratio
 from manifolds import Array, Identity, Point, PullbackManifold, ScaledMonotoneManifold
 from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.equilibrium.auto import Automatic
-from riemannrnn.learning import Adam
-from riemannrnn.learning.defaults import ADAM_RATE, GROWTH
-from riemannrnn.learning.training import single_residual
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.rules import Adam
+from riemannrnn.runtime import one_blas_thread
+from riemannrnn.training.by_name import GROWTH
+from riemannrnn.training.options import ADAM_RATE
+from riemannrnn.training.training import single_residual
 
 AGES = (0, 50)
 """Steps of the default that are taken before the one that is measured."""

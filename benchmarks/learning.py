@@ -13,10 +13,10 @@ from benchmarks.records import Row
 from manifolds import Array
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import Dataset
-from riemannrnn.learning import History
-from riemannrnn.learning.defaults import ADAM_RATE
-from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.training import single_residual
+from riemannrnn.rules.named import RULES
+from riemannrnn.training import History
+from riemannrnn.training.options import ADAM_RATE
+from riemannrnn.training.training import single_residual
 
 UNITS, BATCH, RADIUS, EPOCHS, EVERY = 300, 512, 0.5, 3, 10
 MARKS = (0.80, 0.87)
@@ -33,7 +33,7 @@ RATES: dict[str, tuple[float, ...]] = (
         "dW1": EUCLIDEAN,
         "dW4": (0.01, 0.02, 0.05, 0.1),
         "adam": (1.5e-4, 5e-4, 1.5e-3, 5e-3),
-        "parallel_transport": tuple(rate / 10 for rate in NATURAL),  # momentum 0.9 makes ten steps of one
+        "momentum": tuple(rate / 10 for rate in NATURAL),  # momentum 0.9 makes ten steps of one
         "torchdeq, SGD": EUCLIDEAN,
         "torchdeq, Adam": (1e-4, 3e-4, 1e-3, 3e-3),
         "torchdeq, Adam, as exact as the default": (1e-4, 3e-4, 1e-3, 3e-3),

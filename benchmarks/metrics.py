@@ -5,10 +5,10 @@ from math import inf
 
 from benchmarks.records import Row
 from riemannrnn.cli.compare import digits_task
-from riemannrnn.learning import compare
-from riemannrnn.learning.contenders import Contender
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.task import Task
+from riemannrnn.comparison import compare
+from riemannrnn.comparison.contenders import Contender
+from riemannrnn.cost.task import Task
+from riemannrnn.metrics.catalogue import CATALOGUE
 
 SHOWN = ("euclidean", "resolvent", "left-invariant", "monotone")
 """The metrics of the figure and of the README's table."""
@@ -31,7 +31,7 @@ def learn(metric: str, solver: str, seed: int, task: Task, budget: int = BUDGET)
     and test stimuli without a stable fixed point at the last accepted weights. The run has no time limit, because with a time
     limit the result would depend on the machine.
     """
-    contender = Contender(metric, GEOMETRIES[metric].retractions[0], solver)
+    contender = Contender(metric, CATALOGUE[metric].retractions[0], solver)
     (entry,) = compare(task, [contender], budget, max_seconds=inf).entries
     return {
         "metric": metric,

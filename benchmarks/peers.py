@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.steps import LIMIT, Outcome, Run, Step, numpy_picard
 from benchmarks.timing import seconds
-from riemannrnn.workers import cores
+from riemannrnn.runtime import cores
 
 RIDGE = {"float32": 1e-12, "float64": 1e-16}
 BATCH_HISTORY, ROW_HISTORY = 3, 8

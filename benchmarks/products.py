@@ -15,7 +15,7 @@ from benchmarks.records import Row
 from benchmarks.timing import beside_products, interleaved, ratio
 from manifolds import Array
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
-from riemannrnn.learning import make_rule
+from riemannrnn.rules import make_rule
 
 UNITS, STIMULI, INPUTS, CLASSES = 300, 512, 784, 10
 

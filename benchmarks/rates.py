@@ -9,9 +9,9 @@ from benchmarks.records import Row
 from benchmarks.training import OPTIMISERS
 from manifolds import ManifoldError
 from riemannrnn import RateNetwork, train
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.defaults import rule_on
-from riemannrnn.learning.task import Task
+from riemannrnn.training.by_name import rule_on
 
 UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 5, 0.5
 PER_DECADE, NEAR = 5, 0.02

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from riemannrnn.run_folder import write_atomically
-from riemannrnn.workers import cores
+from riemannrnn.runtime import cores
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("riemannrnn", "numpy", "scipy", "jax", "jaxopt", "optimistix", "torch", "torchdeq")

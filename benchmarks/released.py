@@ -11,9 +11,8 @@ from benchmarks.steps import Step, ours
 from benchmarks.timing import interleaved, ratio
 from manifolds import Array
 from riemannrnn import RateNetwork
-from riemannrnn.equilibrium.chunks import summed
-from riemannrnn.learning.rules import delta_w3
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.rules.paper import delta_w3
+from riemannrnn.runtime import one_blas_thread, summed
 
 UNITS, STIMULI, RADIUS = 300, 512, 0.5
 

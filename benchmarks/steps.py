@@ -9,7 +9,7 @@ import numpy as np
 from manifolds import Array
 from riemannrnn import CrossEntropy, RateNetwork
 from riemannrnn.equilibrium.implicit import Implicit
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.runtime import one_blas_thread
 
 INPUTS, CLASSES = 784, 10
 TOLERANCES = {"float32": 1e-5, "float64": 1e-8}

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from manifolds import Array
-from riemannrnn.workers import cores, one_blas_thread
+from riemannrnn.runtime import cores, one_blas_thread
 
 PAUSE = 0.06
 """Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""

@@ -13,14 +13,15 @@ from benchmarks.learning import Task as Problem
 from benchmarks.records import Row
 from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn import RateNetwork, train
+from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.stability import survey_stability
-from riemannrnn.learning import History
-from riemannrnn.learning.defaults import GROWTH, LONGEST_STEP, rule_on
-from riemannrnn.learning.stopping import StepLimit
-from riemannrnn.learning.task import Task
+from riemannrnn.training import History
+from riemannrnn.training.by_name import GROWTH, rule_on
+from riemannrnn.training.options import LONGEST_STEP
+from riemannrnn.training.stopping import StepLimit
 
 MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")
-OPTIMISERS = {"plain": "geodesic_flow", "momentum": "parallel_transport", "adam": "adam"}
+OPTIMISERS = {"plain": "descent", "momentum": "momentum", "adam": "adam"}
 RATES = {"plain": (0.03, 0.1, 0.3, 1.0), "momentum": (0.003, 0.01, 0.03, 0.1), "adam": (0.0005, 0.0015, 0.005, 0.015, 0.05)}
 """The rate of the least loss after an epoch is taken."""
 
@@ -130,7 +131,7 @@ def judged(weights: Array, problem: Problem) -> tuple[int, int]:
         again = exact.fixed_points(weights.astype(np.float64), drive, tolerance=RESIDUAL, on_failure="mask")
         gains = np.concatenate([gains, again.gains[again.converged].astype(gains.dtype)])
         lost = int(np.count_nonzero(~again.converged))
-    return lost, survey_stability(network.connectivity, weights, gains)[1]
+    return lost, survey_stability(found.operator, gains)[1]
 
 
 def certified(manifold: str, problem: Problem) -> Row:

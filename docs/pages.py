@@ -12,7 +12,7 @@ from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 
-from riemannrnn.learning.geometries import metrics_table
+from riemannrnn.metrics.catalogue import metrics_table
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
@@ -22,10 +22,13 @@ MODULES = (
     "riemannrnn",
     "riemannrnn.network",
     "riemannrnn.equilibrium",
-    "riemannrnn.learning",
-    "riemannrnn.learning.rules",
-    "riemannrnn.learning.stopping",
-    "riemannrnn.learning.geometries",
+    "riemannrnn.cost",
+    "riemannrnn.metrics",
+    "riemannrnn.metrics.catalogue",
+    "riemannrnn.rules",
+    "riemannrnn.training",
+    "riemannrnn.training.stopping",
+    "riemannrnn.comparison",
     "riemannrnn.datasets",
     "riemannrnn.analysis",
     "riemannrnn.paper",

@@ -1,4 +1,7 @@
-"""Riemannian geometry of weight space: charts, metrics and subspaces, their manifolds, and checks of all; knows no networks."""
+"""Riemannian geometry of weight space: charts, metrics and subspaces, their manifolds, and checks of all; knows no networks.
+
+`riemannrnn.metrics.catalogue` is the table of all manifolds by name.
+"""
 
 from manifolds.arrays import Array, Point, PointCache
 from manifolds.autograd_chart import AutogradChart
@@ -14,7 +17,7 @@ from manifolds.errors import (
     SingularPointError,
 )
 from manifolds.fixed_rank import FixedRank
-from manifolds.kronecker import InvariantManifold, gain, left_invariant, right_invariant
+from manifolds.invariant import InvariantManifold, gain, left_invariant, right_invariant
 from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
 from manifolds.parameterization import Parameterization

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import inf
 from typing import final
 
 import autograd.numpy as anp
@@ -13,7 +12,7 @@ from autograd import grad, make_vjp
 from autograd.differential_operators import make_jvp_reversemode
 
 from manifolds.arrays import Array, PointCache, all_finite
-from manifolds.charts import Chart, Retraction
+from manifolds.charts import Chart
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 
 
@@ -97,21 +96,6 @@ class AutogradChart(Chart):
         pairing = grad(lambda coordinates: anp.sum(covector * self._inverse(coordinates)))
         with vanishing_derivatives():
             return grad(lambda coordinates: anp.sum(pairing(coordinates) * velocity))(self.value(point))
-
-    def exponential(self, point: Array, vector: Array) -> Array:
-        return self.inverse(self.value(point) + self.differential(point, vector))
-
-    def difference(self, point: Array, other: Array) -> Array:
-        return self.value(other) - self.value(point)
-
-    def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        return inf
-
-    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        return inf
-
-    def edge_distance(self, point: Array) -> float:
-        return inf
 
     def origin(self, like: Array) -> Array:
         xp = array_namespace(like)

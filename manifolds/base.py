@@ -37,6 +37,19 @@ class WeightManifold(Parameterization, Manifold):
     validate
         Also refuse points and vectors that hold NaN or infinity, at the cost of a pass over each argument.
 
+    Attributes
+    ----------
+    flat
+        Whether all curvature is zero: the tangent vectors `chart.differential` of all points live in one Euclidean space.
+    closed_logarithm
+        Whether `log` is in closed form, and not found by shooting, which takes seconds.
+    frame_logarithm
+        Whether there are `frame_log`, `frame_logs` and `frame_curvature`, which give these in the frame.
+    has_curvature
+        Whether there is `sectional_curvature`.
+    thread_safe
+        Whether copies may be used in several threads at once; autograd, which has one global stack, may not.
+
     Raises
     ------
     InvalidArrayError
@@ -44,6 +57,12 @@ class WeightManifold(Parameterization, Manifold):
     ValueError
         For a shape that is not two positive integers, or an unknown retraction.
     """
+
+    flat = False
+    closed_logarithm = True
+    frame_logarithm = False
+    has_curvature = False
+    thread_safe = False
 
     def __init__(
         self,
@@ -197,6 +216,19 @@ class WeightManifold(Parameterization, Manifold):
         """Return the t > 0 at which the geodesic exp_W(t V) leaves the manifold; infinity, where no edge is known."""
         self.check(point, tangent_vector)
         return inf
+
+    def moved(self, point: Array, tangent_vector: Array) -> Array:
+        """Return `exp`, or W + V where the retraction is "additive"; neither is shortened."""
+        if self.retraction_kind == "geodesic":
+            return self.exp(point, tangent_vector)
+        self.check(point, tangent_vector)
+        return self.arrived(point + tangent_vector)
+
+    def carried(self, point: Array, tangent_vector: Array, vector: Array) -> Array:
+        """Return the parallel transport along the geodesic, or the transport to W + V where the retraction is "additive"."""
+        if self.retraction_kind == "geodesic":
+            return self.parallel_transport(point, tangent_vector, vector)
+        return self.transport(point, self.moved(point, tangent_vector), vector)
 
     def retraction_exit_time(self, point: Array, tangent_vector: Array) -> float:
         """Return the t > 0 at which the path t ↦ `retraction`(W, t V) would meet the edge; infinity, where no edge is known."""

@@ -21,7 +21,14 @@ class Chart(Summarised, ABC):
 
     The pullback metric is g_W(U, V) = ⟨Dφ_W[U], Dφ_W[V]⟩ (Lee, *Introduction to Riemannian Manifolds*, 2018, ch. 2).
     All arrays have the shape of the point.
+
+    Attributes
+    ----------
+    thread_safe
+        Whether copies may be used in several threads at once; autograd, which has one global stack, may not.
     """
+
+    thread_safe = False
 
     def check_shape(self, shape: tuple[int, int]) -> None:
         """Check that the chart fits points of a shape; by default it fits every shape.
@@ -65,34 +72,36 @@ class Chart(Summarised, ABC):
         """Return P and Q, where (Dφ_W)⁻¹ (Dφ_W*)⁻¹ is U ↦ P U Q; None, where it is not of that form."""
         return None
 
-    @abstractmethod
     def exponential(self, point: Array, vector: Array) -> Array:
         """Return φ⁻¹(φ(W) + Dφ_W[V])."""
+        return self.inverse(self.value(point) + self.differential(point, vector))
 
-    @abstractmethod
     def difference(self, point: Array, other: Array) -> Array:
         """Return φ(W′) − φ(W) for two points W and W′."""
+        return self.value(other) - self.value(point)
 
-    @abstractmethod
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        """Return the first t > 0 at which the path with velocity V at W meets the edge (infinity: never)."""
+        """Return the first t > 0 at which the path with velocity V at W meets the edge (infinity: never, the default)."""
+        return inf
 
-    @abstractmethod
     def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        """Return a cheap lower bound of `exit_time`; it need not be sharp."""
+        """Return a cheap lower bound of `exit_time`; it need not be sharp. By default it is that itself."""
+        return self.exit_time(point, vector, retraction)
 
-    @abstractmethod
     def edge_distance(self, point: Array) -> float:
-        """Return the distance in coordinates from φ(W) to the nearest edge (infinity: there is none)."""
+        """Return the distance in coordinates from φ(W) to the nearest edge (infinity, the default: there is none)."""
+        return inf
 
-    @abstractmethod
     def origin(self, like: Array) -> Array:
-        """Return the coordinates around which random points are drawn, with the shape and kind of `like`."""
+        """Return the coordinates around which random points are drawn, with the shape and kind of `like`: by default 0."""
+        return array_namespace(like).zeros_like(like)
 
 
 @final
 class Identity(Chart):
     """The Euclidean chart φ(W) = W."""
+
+    thread_safe = True
 
     def value(self, point: Array) -> Array:
         return point
@@ -121,19 +130,8 @@ class Identity(Chart):
     def difference(self, point: Array, other: Array) -> Array:
         return other - point
 
-    def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        return inf
 
-    def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        return inf
-
-    def edge_distance(self, point: Array) -> float:
-        return inf
-
-    def origin(self, like: Array) -> Array:
-        return array_namespace(like).zeros_like(like)
-
-
+@final
 @final
 class Composition(Chart):
     """The chart φ = outer ∘ inner: the coordinates of `inner` are the points of `outer`.
@@ -149,6 +147,7 @@ class Composition(Chart):
     def __init__(self, outer: Chart, inner: Chart) -> None:
         self._outer = outer
         self._inner = inner
+        self.thread_safe = outer.thread_safe and inner.thread_safe
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""

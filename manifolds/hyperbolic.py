@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, machine_epsilon, symmetric_part
+from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, machine_epsilon, symmetric_part
 from manifolds.errors import OutsideManifoldError
-from manifolds.linear_algebra import chain, inverse, power_series
+from manifolds.linear_algebra import chain, inverse, power_series, solve
 
 MOST_TERMS = 20
 """Terms of a series: as many as double precision resolves for singular values up to 1."""
@@ -85,6 +85,53 @@ class FrameStep:
             raise _too_long() from None
 
 
+@dataclass(frozen=True)
+class ShortStep:
+    """The same geodesic at time one, in products of matrices, where all singular values of X are at most 1.
+
+    Parameters
+    ----------
+    change
+        X.
+    gram
+        Xᵀ X.
+    """
+
+    change: Array
+    gram: Array
+
+    @classmethod
+    def along(cls, change: Array) -> "ShortStep | None":
+        """Return the step along X; None where it is too long."""
+        gram = short_gram(change)
+        return None if gram is None else cls(change, gram)
+
+    @cached_property
+    def half_tanh(self) -> Array:
+        """T = U tanh(Σ/2) Rᵀ."""
+        return self.change / 2 + chain(self.change, power_series(self.gram, resolved(TANH, self.gram)))
+
+    @cached_property
+    def resolvent(self) -> Array:
+        """(I − T)⁻¹."""
+        return inverse(self._denominator)
+
+    @property
+    def _denominator(self) -> Array:
+        return identity_like(self.change) - self.half_tanh
+
+    def relative_change(self) -> Array:
+        """Return 2 T (I − T)⁻¹."""
+        return 2 * as_symmetric_as(solve(self._denominator, self.half_tanh, self.resolvent), self.change)
+
+    def carried(self, coordinates: Array) -> Array:
+        """Return (I − T)⁻¹ U sech(Σ/2) Uᵀ Ξ R sech(Σ/2) Rᵀ (I − T)⁻¹, the parallel transport of Ξ in the frame."""
+        before, after = half_sech(chain(self.change, self.change.T)), half_sech(self.gram)
+        moved = chain(self.resolvent, coordinates + chain(before, coordinates))
+        moved = chain(moved + chain(moved, after), self.resolvent)
+        return as_symmetric_as(moved, self.change, coordinates)
+
+
 def short_gram(change: Array) -> Array | None:
     """Return Xᵀ X if the singular values of X are at most 1, as its Frobenius norm tells; None elsewhere."""
     xp = array_namespace(change)
@@ -92,11 +139,6 @@ def short_gram(change: Array) -> Array | None:
         return None
     gram = chain(change.T, change)
     return gram if frobenius_norm(gram) <= 1 else None
-
-
-def half_tanh(change: Array, gram: Array) -> Array:
-    """Return T = U tanh(Σ/2) Rᵀ, given X = U Σ Rᵀ and its `short_gram` Xᵀ X."""
-    return change / 2 + chain(change, power_series(gram, resolved(TANH, gram)))
 
 
 def half_sech(gram: Array) -> Array:

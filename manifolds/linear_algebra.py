@@ -1,7 +1,8 @@
 """Linear algebra of square matrices in matrix products, whose rows whoever calls may share among threads."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import reduce
 from math import ceil, factorial, inf, log2
 from operator import matmul
@@ -29,15 +30,22 @@ SCHULZ_RADIUS, SCHULZ_ITERATIONS = 0.5, 6
 """Newton–Schulz iterations start where ‖Mᵀ M − I‖ is below this radius, from where they need fewer iterations than this."""
 
 
-class _Rows:
-    """How the rows of a product are shared: not at all, unless told otherwise."""
-
-    share: Share = staticmethod(lambda function, like: [function(slice(None))])
+_share: ContextVar[Share | None] = ContextVar("share", default=None)
 
 
 def share_rows(share: Share) -> None:
-    """Have every `chain` of this process share its rows in this way."""
-    _Rows.share = staticmethod(share)
+    """Have every `chain` of the calling thread share its rows in this way, from now on."""
+    _share.set(share)
+
+
+@contextmanager
+def sharing_rows(share: Share) -> Iterator[None]:
+    """Have every `chain` of the calling thread share its rows in this way while inside."""
+    token = _share.set(share)
+    try:
+        yield
+    finally:
+        _share.reset(token)
 
 
 def chain(first: Array, *others: Array) -> Array:
@@ -45,7 +53,10 @@ def chain(first: Array, *others: Array) -> Array:
 
     Its last bits may depend on how rows are shared.
     """
-    parts = _Rows.share(lambda rows: reduce(matmul, others, first[rows, ...]), first)
+    share = _share.get()
+    if share is None:
+        return reduce(matmul, others, first)
+    parts = share(lambda rows: reduce(matmul, others, first[rows, ...]), first)
     return parts[0] if len(parts) == 1 else array_namespace(first).concat(parts)
 
 

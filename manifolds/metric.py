@@ -72,6 +72,9 @@ class MetricManifold(WeightManifold):
     1.0
     """
 
+    closed_logarithm = False
+    has_curvature = True
+
     def __init__(
         self,
         sharp: Musical,

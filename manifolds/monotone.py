@@ -11,8 +11,8 @@ from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, iden
 from manifolds.base import WeightManifold, squared_area
 from manifolds.cholesky_factor import CholeskyFactor, raised, rounded_inside
 from manifolds.errors import InvalidArrayError
-from manifolds.hyperbolic import FrameStep, as_symmetric_as, half_sech, half_tanh, representable, short_gram
-from manifolds.linear_algebra import chain, inverse, orthogonal_factor, solve
+from manifolds.hyperbolic import FrameStep, ShortStep, as_symmetric_as, representable
+from manifolds.linear_algebra import chain, orthogonal_factor
 
 
 @final
@@ -70,6 +70,10 @@ class MonotoneManifold(WeightManifold):
     """
 
     stable_by_construction = True
+    has_frame = True
+    frame_logarithm = True
+    has_curvature = True
+    thread_safe = True
 
     def __init__(
         self, n: int, *, seed: int | np.random.Generator | None = None, like: Array | None = None, validate: bool = False
@@ -77,6 +81,7 @@ class MonotoneManifold(WeightManifold):
         n = int(n)
         super().__init__(f"Monotone manifold of {n}×{n} matrices", (n, n), seed=seed, like=like, validate=validate)
         self._at = PointCache(CholeskyFactor)
+        self._short = PointCache(self._short_step)  # of a step and of the transport along it
         self._frame = PointCache(self._coordinates)  # a step is measured, taken and carried: its coordinates are wanted often
 
     def nearest(self, weights: Array, margin: float = 0.05) -> Array:
@@ -157,13 +162,11 @@ class MonotoneManifold(WeightManifold):
         OutsideManifoldError
             If W′ exceeds the largest floating-point number.
         """
-        change = self._change(point, tangent_vector)
-        gram = short_gram(change)
-        if gram is None:
+        self.check(point, tangent_vector)
+        step = self._short((point, tangent_vector))
+        if step is None:
             return self.geodesic(point, tangent_vector)(1.0)
-        T = half_tanh(change, gram)
-        relative = 2 * as_symmetric_as(solve(identity_like(point) - T, T), change)
-        return rounded_inside(point - _congruence(self._at(point).value, relative), self._at)
+        return rounded_inside(point - _congruence(self._at(point).value, step.relative_change()), self._at)
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
         """Return t ↦ exp_W(t V), from one singular value decomposition for all points; each raises as `exp` does."""
@@ -234,22 +237,16 @@ class MonotoneManifold(WeightManifold):
         OutsideManifoldError
             If the result exceeds the largest floating-point number.
         """
-        self.check(point, carried)
-        change, coordinates = self._change(point, tangent_vector), self._coordinates((point, carried))
-        gram = short_gram(change)
-        if gram is None:
-            step = FrameStep.along(change)
-            with np.errstate(all="ignore"):  # overflow is found by the check of the result
-                turned = chain(step.left.T, coordinates, step.right)
-                moved = chain(step.transposed().inverse_denominator().T, turned, step.inverse_denominator())
-                moved = as_symmetric_as(moved, change, coordinates)
-                return representable(_congruence(self._at(point).value, moved))
-        T = half_tanh(change, gram)
-        resolvent = inverse(identity_like(point) - T)
-        before, after = half_sech(chain(change, change.T)), half_sech(gram)
-        moved = chain(resolvent, coordinates + chain(before, coordinates))
-        moved = chain(moved + chain(moved, after), resolvent)
-        return _congruence(self._at(point).value, as_symmetric_as(moved, change, coordinates))
+        self.check(point, tangent_vector, carried)
+        L, coordinates, short = self._at(point).value, self._frame((point, carried)), self._short((point, tangent_vector))
+        if short is not None:
+            return _congruence(L, short.carried(coordinates))
+        change = self._change(point, tangent_vector)
+        step = FrameStep.along(change)
+        with np.errstate(all="ignore"):  # overflow is found by the check of the result
+            turned = chain(step.left.T, coordinates, step.right)
+            moved = chain(step.transposed().inverse_denominator().T, turned, step.inverse_denominator())
+            return representable(_congruence(L, as_symmetric_as(moved, change, coordinates)))
 
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return the curvature of the plane of two vectors, never positive: see `frame_curvature`."""
@@ -273,6 +270,9 @@ class MonotoneManifold(WeightManifold):
         if not all_finite(change):
             raise InvalidArrayError("the tangent vector holds NaN or infinity", "it has no geodesic", "Find its source")
         return change
+
+    def _short_step(self, place: tuple[Array, Array]) -> ShortStep | None:
+        return ShortStep.along(self._change(*place))
 
     def _coordinates(self, place: tuple[Array, Array]) -> Array:
         point, tangent_vector = place

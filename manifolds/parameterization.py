@@ -13,9 +13,13 @@ class Parameterization(Summarised):
     ----------
     stable_by_construction
         Whether at every point each stimulus has exactly one fixed point, a stable one, if all slopes are in [0, 1].
+    has_frame
+        Whether there are `to_frame`, `from_frame` and `frame_gradient`: orthonormal coordinates of tangent vectors that keep
+        their meaning from point to point.
     """
 
     stable_by_construction = False
+    has_frame = False
 
     def point_at(self, weights: Array) -> Point:
         """Return a point that stands for W, refusing weights for which there is none."""
@@ -24,6 +28,17 @@ class Parameterization(Summarised):
     def weights(self, point: Point) -> Array:
         """Return W."""
         return point
+
+    def moved(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the end of a step along the path of the retraction; by default of the straight line.
+
+        Where the path meets an edge of a manifold an error says so. `retraction` shortens the step instead.
+        """
+        return point + tangent_vector
+
+    def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
+        """Return a tangent vector carried along the path of `moved` to its end, as momentum is; by default itself."""
+        return vector
 
     def velocity(self, point: Point, tangent_vector: Point) -> Array:
         """Return the change of W along a tangent vector, with the shape of W."""

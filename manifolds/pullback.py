@@ -43,6 +43,9 @@ class PullbackManifold(WeightManifold):
     0.1
     """
 
+    has_frame = True
+    flat = True
+
     def __init__(
         self,
         chart: Chart,
@@ -58,6 +61,7 @@ class PullbackManifold(WeightManifold):
         name = f"{type(chart).__name__} manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
         super().__init__(name, shape, retraction, seed=seed, like=like, validate=validate)
         self.chart = chart
+        self.thread_safe = chart.thread_safe
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = ⟨Dφ[U], Dφ[V]⟩."""

@@ -43,6 +43,8 @@ class Resolvent(Chart):
     Zhu and Rosenbaum, Neural Computation 36(8), 2024, section "Reparameterizing"; arXiv 2307.06732.
     """
 
+    thread_safe = True
+
     def __init__(self, gain: Array | None = None) -> None:
         if gain is not None:
             check_kind("gain", gain)

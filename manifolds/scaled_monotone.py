@@ -50,6 +50,7 @@ class ScaledMonotoneManifold(Parameterization, Product):
     """
 
     stable_by_construction = True
+    has_frame = True
 
     def __init__(
         self,
@@ -123,6 +124,14 @@ class ScaledMonotoneManifold(Parameterization, Product):
         """Return the tangent vector `carried` after parallel transport along the geodesic of `tangent_vector`."""
         moved = self.monotone.parallel_transport(point[0], tangent_vector[0], carried[0])
         return self.to_tangent_space(point, [moved, carried[1]])
+
+    def moved(self, point: Point, tangent_vector: Point) -> Point:
+        """Return `exp`."""
+        return self.exp(point, tangent_vector)
+
+    def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
+        """Return `parallel_transport`."""
+        return self.parallel_transport(point, tangent_vector, vector)
 
     def _complement(self, point: Point) -> Array:
         return self.scales(point) * (identity_like(point[0]) - point[0])

@@ -37,6 +37,8 @@ class SignedLog(Chart):
     *Brain-like learning with exponentiated gradients*, bioRxiv, 2024 (in networks under Dale's law).
     """
 
+    thread_safe = True
+
     def __init__(self, signs: Array) -> None:
         check_kind("signs", signs)
         if signs.ndim != 1 or not bool(array_namespace(signs).all(abs(signs) == 1)):
@@ -98,9 +100,6 @@ class SignedLog(Chart):
     def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
         fastest = -float(array_namespace(point).min(self.differential(point, vector)))
         return 1 / fastest if fastest > 0 else inf
-
-    def edge_distance(self, point: Array) -> float:
-        return inf
 
     def origin(self, like: Array) -> Array:
         xp = array_namespace(like)

@@ -94,6 +94,7 @@ class SubspaceManifold(WeightManifold):
         super().__init__(name, manifold.shape, manifold.retraction_kind, seed=manifold.generator, like=manifold._like)
         self.manifold = manifold
         self.subspace = subspace
+        self.closed_logarithm, self.thread_safe = manifold.closed_logarithm, manifold.thread_safe
         self.stable_by_construction = manifold.stable_by_construction and subspace.fixed_by_isometries
 
     def summary(self) -> dict[str, object]:
@@ -162,6 +163,15 @@ class SubspaceManifold(WeightManifold):
         """Return P of the retraction of the surrounding manifold, to which it agrees where the subspace is totally geodesic."""
         self.check(point, tangent_vector)
         return self.subspace.project(self.manifold.retraction(point, tangent_vector))
+
+    def moved(self, point: Array, tangent_vector: Array) -> Array:
+        """Return P of the end of the step in the surrounding manifold: `exp` itself, where the subspace is totally geodesic."""
+        self.check(point, tangent_vector)
+        return self.subspace.project(self.manifold.moved(point, tangent_vector))
+
+    def carried(self, point: Array, tangent_vector: Array, vector: Array) -> Array:
+        """Return the transport to the end of the step: parallel, where the subspace is totally geodesic."""
+        return self.transport(point, self.moved(point, tangent_vector), vector)
 
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return the logarithm of the surrounding manifold, where that is tangent to the subspace."""

@@ -3,7 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from riemannrnn import rules
 from riemannrnn.backend import BackendError, to_backend
+from riemannrnn.comparison import compare
+from riemannrnn.cost import AutogradLoss, CrossEntropy, FixedPointCost, Loss, SquaredError, Task
 from riemannrnn.equilibrium import (
     Anderson,
     Automatic,
@@ -17,20 +20,9 @@ from riemannrnn.equilibrium import (
     differentiable_fixed_points,
     solve_fixed_points,
 )
-from riemannrnn.learning import (
-    AutogradLoss,
-    CrossEntropy,
-    FixedPointCost,
-    History,
-    Loss,
-    SquaredError,
-    Task,
-    compare,
-    rules,
-    train,
-)
 from riemannrnn.network import Activation, LowRank, power_law, register_activation
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.training import History, train
 
 if TYPE_CHECKING:
     from riemannrnn.estimators import FixedPointClassifier, FixedPointRegressor

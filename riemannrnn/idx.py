@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 DATA_VARIABLE = "RIEMANNRNN_DATA"
-_UNSIGNED_BYTE = 0x08
-_MOST_DIMENSIONS = 8
-_LARGEST_BODY = 2**30  # bytes; MNIST's largest file holds 47 million
-_DEFLATE_RATIO = 1032  # no byte of a deflate stream stands for more than this many
-_BLOCK = 2**20  # bytes read at a time
 WHERE = (
     "put the four MNIST files (train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
     "t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz) in one folder and name it with "
     f"the environment variable {DATA_VARIABLE}, with --data, or in a configuration with data.folder; where there is a network, "
     "riemannrnn.datasets.fetch_mnist(folder) downloads them"
 )
+_MAGIC = b"\0\0\x08"
+"""The first bytes of a file of unsigned bytes; the number of dimensions follows, then the sizes."""
+
+_LARGEST_BODY, _DEFLATE_RATIO, _BLOCK = 2**30, 1032, 2**20
+"""Bytes of a file at most, bytes that one byte of a deflate stream stands for at most, and bytes read at a time."""
 
 
 class DatasetError(ValueError):
-    """A data set is missing, damaged or not what it should be; says which, why, and the remedy."""
+    """A data set is missing, damaged or invalid; the message says which one, why, and what to do."""
 
 
 def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDArray[np.uint8]:
@@ -39,90 +39,66 @@ def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDA
     path : Path or str
         The file.
     shape : sequence of int or None, optional
-        What the header must announce, with None for a size that may be any, such as
-        ``(None, 28, 28)`` for images and ``(None,)`` for labels. Anything goes by default.
+        The sizes in the header, with None for a size that may be any, such as ``(None, 28, 28)`` for images and ``(None,)``
+        for labels. Default: any sizes.
 
     Returns
     -------
     ndarray of uint8
-        In the shape that the header announces.
+        In the shape that the header gives.
 
     Raises
     ------
     DatasetError
-        If the file is missing, not gzip, damaged, truncated or too long, or its header is
-        not that of an IDX file of unsigned bytes with the expected shape.
+        If the file is missing, not gzip, damaged, truncated or too long, or its header is not the header of an IDX file of
+        unsigned bytes with the expected shape.
     """
     path = Path(path)
     if not path.is_file():
-        raise DatasetError(f"{path} cannot be read, since there is no such file: {WHERE}")
+        raise DatasetError(f"{path} cannot be read: there is no such file; {WHERE}")
     try:
         with gzip.open(path) as file:
-            sizes = _read_header(path, file, shape)
-            expected = math.prod(sizes)
-            body = _read_at_most(file, expected + 1)
+            sizes = _read_sizes(path, file, shape)
+            body = _read_at_most(file, math.prod(sizes) + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(
-            f"{path} cannot be decompressed ({error}), since it is not a gzip file or is damaged: copy or download it again"
-        ) from error
-    if len(body) != expected:
-        held = "more" if len(body) > expected else f"only {len(body)}"
-        raise DatasetError(
-            f"{path} announces {sizes}, {expected} bytes, but holds {held}, since it is "
-            f"{'truncated' if len(body) < expected else 'followed by something else'}: "
-            "copy or download it again"
-        )
+        raise _damaged(path, f"cannot be decompressed ({error}): it is not a gzip file or is damaged") from error
+    if len(body) != math.prod(sizes):
+        held = f"only {len(body)}" if len(body) < math.prod(sizes) else "more"
+        raise _damaged(path, f"has sizes {sizes}, {math.prod(sizes)} bytes, but holds {held}: it is truncated or too long")
     return np.frombuffer(body, dtype=np.uint8).reshape(sizes)
 
 
-def _read_header(path: Path, file: gzip.GzipFile, shape: Sequence[int | None] | None) -> tuple[int, ...]:
-    """Return the sizes that an IDX header announces, once they are known to be plausible."""
+def _read_sizes(path: Path, file: gzip.GzipFile, shape: Sequence[int | None] | None) -> tuple[int, ...]:
+    """Return the sizes in an IDX header, if they are plausible."""
     magic = _read_at_most(file, 4)
-    if len(magic) < 4 or magic[:2] != b"\0\0":
-        raise DatasetError(
-            f"{path} begins with 0x{magic.hex()}, since it is not an IDX file (two zero bytes, a "
-            "type code and a number of dimensions): check that it is the file its name says"
-        )
-    code, n_dimensions = magic[2], magic[3]
-    if code != _UNSIGNED_BYTE:
-        raise DatasetError(
-            f"{path} has type code 0x{code:02x}, since only unsigned bytes (0x{_UNSIGNED_BYTE:02x}) are supported: convert it"
-        )
-    if not 1 <= n_dimensions <= _MOST_DIMENSIONS:
-        raise DatasetError(
-            f"{path} announces {n_dimensions} dimensions, since an IDX file here has 1 to "
-            f"{_MOST_DIMENSIONS}: copy or download it again"
-        )
-    header = _read_at_most(file, 4 * n_dimensions)
-    if len(header) < 4 * n_dimensions:
-        raise DatasetError(
-            f"{path} ends after {len(header)} of the {4 * n_dimensions} bytes that give its "
-            "sizes, since it is truncated: copy or download it again"
-        )
+    if magic[:3] != _MAGIC or len(magic) < 4 or not 1 <= magic[3] <= 8:
+        raise _damaged(path, f"begins with 0x{magic.hex()}, but an IDX file of unsigned bytes begins with 0x00000801 to 08")
+    header = _read_at_most(file, 4 * magic[3])
+    if len(header) < 4 * magic[3]:
+        raise _damaged(path, f"ends after {len(header)} of the {4 * magic[3]} bytes of its sizes: it is truncated")
     sizes = tuple(int(size) for size in np.frombuffer(header, dtype=">u4"))
-    if shape is not None and (
-        len(shape) != len(sizes) or any(want not in (None, size) for want, size in zip(shape, sizes, strict=True))
-    ):
-        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+    wanted = sizes if shape is None else tuple(shape)
+    if len(wanted) != len(sizes) or any(want not in (None, size) for want, size in zip(wanted, sizes)):
+        expected = ", ".join("any" if want is None else str(want) for want in wanted)
         raise DatasetError(
-            f"{path} announces sizes {sizes}, since ({wanted}) was expected here and this is "
-            "another kind of file: check that images and labels are not exchanged"
+            f"{path} has sizes {sizes}, but ({expected}) was expected; check that images and labels are not exchanged"
         )
     most = min(_LARGEST_BODY, _DEFLATE_RATIO * path.stat().st_size)
     if not 0 < math.prod(sizes) <= most:
-        raise DatasetError(
-            f"{path} announces sizes {sizes}, {math.prod(sizes)} bytes, since its header is "
-            f"wrong (a file of this size can hold 1 to {most}): copy or download it again"
-        )
+        raise _damaged(path, f"has sizes {sizes}, {math.prod(sizes)} bytes, but a file of its length holds 1 to {most}")
     return sizes
 
 
 def _read_at_most(file: gzip.GzipFile, size: int) -> bytearray:
-    """Return the next `size` bytes, or all there are, holding no memory for what is not there."""
+    """Return the next `size` bytes, or all there are; memory is taken for the bytes that there are only."""
     content = bytearray()
     while block := file.read(min(_BLOCK, size - len(content))):
         content += block
     return content
+
+
+def _damaged(path: Path, reason: str) -> DatasetError:
+    return DatasetError(f"{path} {reason}; copy or download it again")
 
 
 def write_idx(path: Path, values: NDArray[Any]) -> None:
@@ -132,10 +108,10 @@ def write_idx(path: Path, values: NDArray[Any]) -> None:
     content = values.astype(np.uint8)
     if not np.array_equal(content, values):
         raise DatasetError(
-            f"{path} cannot be written, since its values ({values.min()} to {values.max()}) are "
-            "not whole numbers from 0 to 255: download them again"
+            f"{path} cannot be written: its values, {values.min()} to {values.max()}, are not whole numbers from 0 to 255; "
+            "download them again"
         )
-    header = bytes([0, 0, _UNSIGNED_BYTE, values.ndim])
+    header = _MAGIC + bytes([values.ndim])
     header += np.array(values.shape, dtype=">u4").tobytes()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

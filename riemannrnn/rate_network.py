@@ -11,10 +11,11 @@ from manifolds import Array
 from manifolds.arrays import Point, arrays_of, map_arrays
 from manifolds.summary import Summarised
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
-from riemannrnn.equilibrium.chunks import product
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.network.activations import Activation, as_activation
-from riemannrnn.network.connectivity import Connectivity, Dense
+from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.dense import Dense
+from riemannrnn.runtime import product
 
 
 class RateNetwork(Summarised):

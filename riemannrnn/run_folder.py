@@ -10,20 +10,13 @@ from pathlib import Path
 from threading import local
 
 import numpy as np
+import tomli_w
 import xarray as xr
 
 try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
-
-TOML_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F)} | {
-    ord("\\"): "\\\\",
-    ord('"'): '\\"',
-    ord("\n"): "\\n",
-}
-"""What may not stand in a TOML string as it is: control characters, the backslash and the quote."""
-
 
 LOCK = ".lock"
 """Name of the empty file in a folder that the run which writes there has locked."""
@@ -148,10 +141,9 @@ def unwritten(path: Path, error: Exception) -> RunFolderError:
 
 def write_toml(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
     """Write tables of strings, numbers, truth values and lists of them as TOML; entries that are None are left out."""
-    lines: list[str] = []
-    for name, table in tables.items():
-        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items() if value is not None), ""]
-    write_atomically(path, lambda temporary: temporary.write_text("\n".join(lines), encoding="utf-8"))
+    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    text = tomli_w.dumps(given)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
@@ -178,17 +170,3 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]  # names are keywords there
     write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return repr(value)
-    if isinstance(value, float):
-        return repr(float(value))  # NumPy's float64 is a float that shows its type
-    if isinstance(value, str):
-        return f'"{value.translate(TOML_ESCAPES)}"'
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    raise TypeError(f"{value!r} of type {type(value).__name__} has no TOML form here; pass text, numbers or lists")

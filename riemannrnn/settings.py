@@ -1,9 +1,14 @@
-"""Settings by name: what their values may be, and errors that name the setting, the value and the nearest right one."""
+"""Options: what their values may be, records of them, and errors that name the option, the value and the nearest right one."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
+from functools import cache
 from numbers import Integral, Real
-from typing import Any
+from textwrap import fill, indent
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 KINDS: dict[type, tuple[type, str]] = {
     int: (Integral, "a whole number"),
@@ -13,26 +18,130 @@ KINDS: dict[type, tuple[type, str]] = {
 }
 """What a value of each kind is an instance of, those of NumPy among them, and how errors say it."""
 
+PLACEHOLDER = "{options}"
+"""Where `documented` puts the help of the options in a docstring."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 
 class SettingError(ValueError):
-    """A setting holds what means nothing."""
+    """An option has an invalid value."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    least: float | None = None,
+    below: float | None = None,
+    choices: Iterable[str] = (),
+    resumed: bool = True,
+    describe: Callable[[Any], Any] = repr,
+) -> Any:
+    """Return the field of an option in a record.
+
+    Parameters
+    ----------
+    default
+        The default; None if it depends on other options.
+    help
+        What the option means, in a sentence or a few.
+    least, below, choices
+        Bounds and known names: see `checked`.
+    resumed
+        Whether a run can be resumed only with the same value.
+    describe
+        Returns a plain value for an object, different for objects that differ.
+    """
+    bounds = {"least": least, "below": below, "choices": tuple(choices)}
+    return field(default=default, metadata=bounds | {"help": help, "resumed": resumed, "describe": describe})
+
+
+def again(record: "type[Options]", name: str, default: Any, **changes: Any) -> Any:
+    """Return the field of an option that another record declares, with another default or narrower bounds."""
+    declared = next(each for each in fields(record) if each.name == name)
+    return field(default=default, metadata={**declared.metadata, **changes})
+
+
+@dataclass(frozen=True)
+class Options:
+    """A record of options: a frozen dataclass whose fields are made by `option`, and whose values are checked.
+
+    Attributes
+    ----------
+    by_name
+        Whether values are plain numbers, texts and truth values only, as in a file. Otherwise an option may also hold objects
+        of the other types in its annotation.
+
+    Raises
+    ------
+    SettingError
+        For an invalid value.
+    """
+
+    by_name: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, self.checked(each.name, getattr(self, each.name)))
+
+    @classmethod
+    def checked(cls, name: str, value: Any, prefix: str = "") -> Any:
+        """Return the value of one option as the record holds it; errors call it by its name behind a prefix."""
+        record: Any = cls  # mypy does not take the class of a dataclass for hashable
+        declared, (kind, others, optional) = _declared(record)[name], _kinds(record)[name]
+        if (value is None and optional) or (not cls.by_name and isinstance(value, others)):
+            return value
+        bounds = {each: declared.metadata[each] for each in ("least", "below", "choices")}
+        return checked(f"{prefix}{name}", value, kind, **bounds, others=() if cls.by_name else others)
+
+    def part(self, record: "type[Options]") -> dict[str, Any]:
+        """Return the options that another record declares, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(record)}
+
+    def described(self) -> dict[str, Any]:
+        """Return the options that a resumed run must have in common with its beginning, as plain values by name."""
+        kept = [each for each in fields(self) if each.metadata["resumed"]]
+        return {each.name: _plain(getattr(self, each.name), each.metadata["describe"]) for each in kept}
+
+
+def documented(*records: type[Options]) -> Callable[[Function], Function]:
+    """Return a decorator that puts the help of the options of a function into its docstring."""
+
+    def decorate(function: Function) -> Function:
+        names = inspect.signature(function).parameters
+        helps = {each.name: each.metadata["help"] for record in records for each in fields(record) if each.name in names}
+        entries = "\n".join(f"{name}\n{indent(fill(text, 120), '    ')}" for name, text in helps.items())
+        if function.__doc__:  # Python can leave docstrings out
+            function.__doc__ = function.__doc__.replace(PLACEHOLDER, indent(entries, "    ").lstrip())
+        return function
+
+    return decorate
 
 
 def checked(
-    name: str, value: Any, kind: type, least: float | None = None, below: float | None = None, choices: Iterable[str] = ()
+    name: str,
+    value: Any,
+    kind: type,
+    least: float | None = None,
+    below: float | None = None,
+    choices: Iterable[str] = (),
+    others: tuple[Any, ...] = (),
 ) -> Any:
-    """Return the value of a setting as a plain number, text or truth value.
+    """Return the value of an option as a plain number, text or truth value.
 
     Parameters
     ----------
     name, value
-        The setting, as errors call it, and what it holds.
+        The option, as errors call it, and its value.
     kind
         int, float, str or bool; a whole number is a number, too.
     least, below
         Bounds; the lower one is allowed, the upper one is not.
     choices
         The texts that are known, if not all are.
+    others
+        Types that the option may have besides; errors name them.
 
     Raises
     ------
@@ -41,7 +150,7 @@ def checked(
     """
     known, description = KINDS[kind]
     if not isinstance(value, known) or (isinstance(value, bool) and kind is not bool):  # a truth value is an int to isinstance
-        raise SettingError(f"{name} = {value!r}: expected {description}")
+        raise SettingError(f"{name} = {value!r}: expected {' or '.join([description, *(each.__name__ for each in others)])}")
     try:
         value = kind(value)
     except OverflowError:
@@ -66,3 +175,30 @@ def unknown(what: str, wrong: str, right: Iterable[str], elsewhere: Iterable[str
     return SettingError(
         f"{what}: unknown; " + (f"did you mean {names[near[0]]}?" if near else f"choose one of {', '.join(right)}")
     )
+
+
+@cache
+def _declared(record: Any) -> dict[str, Field[Any]]:
+    return {each.name: each for each in fields(record)}
+
+
+@cache
+def _kinds(record: Any) -> dict[str, tuple[type, tuple[Any, ...], bool]]:
+    """Return for each option its plain kind, the other types that it may have, and whether it may be None."""
+    hints, found = get_type_hints(record), {}
+    for each in fields(record):
+        types = [get_origin(one) or one for one in _alternatives(hints[each.name])]
+        plain = [one for one in (str if one is Literal else one for one in types) if one in KINDS]
+        others = tuple(one for one in types if one not in KINDS and one not in (Literal, NoneType))
+        found[each.name] = plain[0], others, NoneType in types
+    return found
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the type alone."""
+    return get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+
+
+def _plain(value: Any, describe: Callable[[Any], Any]) -> Any:
+    """Return a value that JSON keeps as it is: the value itself, or what `describe` returns for an object."""
+    return value if value is None or isinstance(value, bool | int | float | str) else describe(value)

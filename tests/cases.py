@@ -187,10 +187,10 @@ CASES = [
     *(Case(metric, "additive", np.float32) for metric in INTEGRATED),
 ]
 
-GEOMETRIES = [case for case in CASES if case.retraction == "geodesic" and case.dtype is np.float64]
+CATALOGUE = [case for case in CASES if case.retraction == "geodesic" and case.dtype is np.float64]
 """One case for each metric, for tests that depend on neither retraction nor dtype."""
 
-FLAT_GEOMETRIES = [case for case in GEOMETRIES if case.metric in CHARTS]
+FLAT_GEOMETRIES = [case for case in CATALOGUE if case.metric in CHARTS]
 """Those that a chart makes."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import refusing
-from cases import CASES, FLAT_GEOMETRIES, GEOMETRIES, Case
+from cases import CASES, CATALOGUE, FLAT_GEOMETRIES, Case
 from hypothesis import settings
 
 from manifolds import PullbackManifold, WeightManifold
@@ -43,7 +43,7 @@ def manifold(case: Case) -> WeightManifold:
     return case.manifold()
 
 
-@pytest.fixture(params=GEOMETRIES, ids=lambda case: case.metric)
+@pytest.fixture(params=CATALOGUE, ids=lambda case: case.metric)
 def geometry(request: pytest.FixtureRequest) -> WeightManifold:
     """Return a manifold for every metric of the table, in float64."""
     return request.param.manifold()

@@ -52,12 +52,12 @@ from riemannrnn import (
     train,
 )
 from riemannrnn.analysis import LearningPath
+from riemannrnn.comparison.contenders import Contender
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import stopping
-from riemannrnn.learning.contenders import Contender
-from riemannrnn.learning.guard import StabilityGuard
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.rules import DeltaW3
+from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.paper import DeltaW3
+from riemannrnn.training import stopping
+from riemannrnn.training.guard import StabilityGuard
 
 N = 20
 
@@ -118,7 +118,7 @@ def task():
 
 def comparison():
     """Return a comparison of two contenders."""
-    return compare(task(), [Contender(name, "additive", "fixed-step") for name in ("euclidean", "resolvent")], budget=6)
+    return compare(task(), [Contender(name, "additive", "descent") for name in ("euclidean", "resolvent")], budget=6)
 
 
 OBJECTS = {
@@ -177,7 +177,7 @@ OBJECTS = {
     "path": lambda: LearningPath([np.zeros((N, N)), np.eye(N) / 4]),
     "guard": StabilityGuard,
     "criterion": lambda: stopping.LossBelow(0.1) | stopping.StepLimit(7),
-    "rule on a manifold": lambda: MetricRule(PullbackManifold(Resolvent(), N, seed=0)),
+    "rule on a manifold": lambda: Descent(PullbackManifold(Resolvent(), N, seed=0)),
     "rule": DeltaW3,
 }
 """Makes each."""

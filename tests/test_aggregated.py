@@ -8,9 +8,10 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import OutsideManifoldError, PullbackManifold, Resolvent
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
-from riemannrnn.learning import AggregatedMetric, MetricRule, aggregated_metric, check_descent
-from riemannrnn.learning.aggregated import aggregated_sharp, gain_moments
-from riemannrnn.learning.rules import delta_w3, delta_w4
+from riemannrnn.metrics import AggregatedMetric, aggregated_metric
+from riemannrnn.metrics.aggregated import aggregated_sharp, gain_moments
+from riemannrnn.rules import Descent, check_descent
+from riemannrnn.rules.paper import delta_w3, delta_w4
 
 N, BATCH = 4, 7
 
@@ -97,7 +98,7 @@ def test_in_a_linear_network_it_is_the_resolvent_metric():
     cost, W = make_cost("identity")
     evaluation = cost.at(W)
     gradient = PullbackManifold(Resolvent(), N).euclidean_to_riemannian_gradient(W, evaluation.gradient)
-    found, _ = MetricRule(aggregated_metric(cost), "additive").step(W, evaluation, 0.1)
+    found, _ = Descent(aggregated_metric(cost)).step(W, evaluation, 0.1)
     np.testing.assert_allclose(found, W - 0.1 * gradient, rtol=1e-12, atol=1e-14)
 
 

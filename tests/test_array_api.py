@@ -9,11 +9,11 @@ from manifolds import Identity, PullbackManifold, Resolvent, check_manifold
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError, power_law, solve_fixed_points
 from riemannrnn.equilibrium import Anderson, Implicit, Picard
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
-from riemannrnn.learning import AggregatedMetric, KroneckerResponse, ResponseMetric, check_descent
-from riemannrnn.learning.rules import delta_w1, delta_w3, delta_w4
-from riemannrnn.network import ACTIVATIONS
-from riemannrnn.network.connectivity import Dense
+from riemannrnn.equilibrium.equation import FixedPointEquation
+from riemannrnn.metrics import AggregatedMetric, ResponseMetric
+from riemannrnn.network import ACTIVATIONS, Dense
+from riemannrnn.rules import KFAC, check_descent
+from riemannrnn.rules.paper import delta_w1, delta_w3, delta_w4
 
 N, BATCH = 6, 9
 DTYPES = {"float64": 1e-12, "float32": 2e-5}
@@ -171,7 +171,7 @@ def test_metrics_of_a_network(arrays, tolerance):
     for metric in (AggregatedMetric, lambda evaluation: ResponseMetric(evaluation, 0.1)):
         for call in ("sharp", "flat"):
             same(getattr(metric(abroad), call)(there(gradient)), getattr(metric(here), call)(gradient), loose)
-    steps = (KroneckerResponse().step(each.weights, each, 0.1)[0] for each in (abroad, here))
+    steps = (KFAC().step(each.weights, each, 0.1)[0] for each in (abroad, here))
     same(*steps, loose)
     assert check_descent(abroad).cosine == pytest.approx(check_descent(here).cosine, abs=loose)
 
@@ -192,6 +192,6 @@ def test_sweeps(linear, transposed, arrays, tolerance):
     images = []
     for convert in (there, lambda array: array):
         W, x, errors = (convert(array) for array in arrays)
-        equation = FixedPointEquation(Operator(Dense(), W, transposed), x, errors if linear else ACTIVATIONS["tanh"])
+        equation = FixedPointEquation(Dense().bind(W).directed(transposed), x, errors if linear else ACTIVATIONS["tanh"])
         images.append(ChordMap.build(equation, convert(np.full(N, 0.7, arrays[0].dtype)), 3).image(errors))
     same(*images, tolerance)

@@ -11,8 +11,8 @@ from test_cli import names, refused
 from test_train_command import RESULTS, begin, merged
 
 from riemannrnn.cli import train as command
-from riemannrnn.learning.run import Run
 from riemannrnn.run_folder import write_toml
+from riemannrnn.training.run import Run
 
 FULL = Path("/dev/full")
 LOST = (
@@ -87,7 +87,7 @@ def test_a_run_folder_that_is_deleted_ends_in_a_sentence(tmp_path, monkeypatch):
     look = Run._look
 
     def deleted(self):
-        if self.step == 5:
+        if self.state.step == 5:
             shutil.rmtree(self.checkpoints.parent)
         look(self)
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from runs import run
 
-from riemannrnn.learning.checkpoints import Checkpoint, CheckpointError, last_checkpoint, write_checkpoint
+from riemannrnn.training.checkpoints import Checkpoint, CheckpointError, last_checkpoint, write_checkpoint
 
 REMEDY = "another version of riemannrnn wrote it. Resume with that version, or start the run again in an empty folder"
 ENTRIES = {

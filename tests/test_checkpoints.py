@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, complex_number_dtypes, floating_dtypes, integer_dtypes
 
-from riemannrnn.learning.checkpoints import (
+from riemannrnn.run_folder import RunFolderError
+from riemannrnn.training.checkpoints import (
     FORMAT,
     KEPT,
     CheckpointError,
@@ -18,7 +19,6 @@ from riemannrnn.learning.checkpoints import (
     refuse_used,
     write_checkpoint,
 )
-from riemannrnn.run_folder import RunFolderError
 
 
 @pytest.fixture(autouse=True)

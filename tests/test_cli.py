@@ -15,10 +15,10 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from riemannrnn import cli
-from riemannrnn.learning.comparison import Comparison, compare
-from riemannrnn.learning.contenders import all_contenders
-from riemannrnn.learning.contest import Entry
-from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.comparison.comparison import Comparison, compare
+from riemannrnn.comparison.contenders import all_contenders
+from riemannrnn.comparison.contest import Entry
+from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.run_folder import RunFolderError
 
 TINY = ["compare", "--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2", "--contender", "steepest"]
@@ -140,7 +140,7 @@ def test_list():
     lines = result.stdout.splitlines()
     assert lines[-len(all_contenders()) :] == [each.name for each in all_contenders()]
     described = {line.split()[0] for line in lines if line.startswith(" ") and line[1:2].strip()}
-    assert described >= set(GEOMETRIES)
+    assert described >= set(CATALOGUE)
     only = run("compare", "--list", "--manifold", "gain").stdout.splitlines()
     assert only[-2:] == ["gain/geodesic/conjugate-gradient", "gain/geodesic/trust-regions"]
 
@@ -160,7 +160,7 @@ def test_help_shows_an_example():
         (["--radius", "inf"], "radius = inf is no spectral radius"),
         (["--manifold", "dales"], "manifold 'dales' is unknown; choose among euclidean, "),
         (["--activation", "tahn"], "tanh"),
-        (["--contender", "adam"], "no contender's name contains 'adam'; the names are euclidean/additive/fixed-step, "),
+        (["--contender", "adam"], "no contender's name contains 'adam'; the names are euclidean/additive/descent, "),
         (["--contender", "[/b]"], "no contender's name contains '[/b]'; the names are"),
     ],
 )
@@ -222,11 +222,6 @@ def test_ctrl_c_while_a_comparison_is_written(tmp_path, monkeypatch):
 def test_all_manifolds_may_be_asked_for_among_others():
     alone, among = (run("compare", "--list", *more, "--manifold", "all").stdout for more in ((), ("--manifold", "resolvent")))
     assert sorted(alone.splitlines()) == sorted(among.splitlines())
-
-
-def test_a_platform_without_forks():
-    code = "import importlib, os; from riemannrnn import workers; del os.register_at_fork; importlib.reload(workers)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from pymanopt.optimizers import SteepestDescent
 
 from manifolds import ManifoldError
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
+from riemannrnn.comparison import contest
+from riemannrnn.comparison.comparison import compare
+from riemannrnn.comparison.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
 from riemannrnn.equilibrium.fixed_points import FixedPointError
-from riemannrnn.learning import contest
-from riemannrnn.learning.comparison import compare
-from riemannrnn.learning.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.task import Task
+from riemannrnn.rules.descent import Descent
 
 BUDGET = 7
 RATES = (0.3,)
@@ -156,9 +156,9 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
     def broken(*arguments, **options):
         raise ManifoldError("broken on purpose", "a test wants so", "Do nothing.")
 
-    monkeypatch.setattr(MetricRule, "step", broken)
+    monkeypatch.setattr(Descent, "step", broken)
     monkeypatch.setattr(SteepestDescent, "run", broken)
-    rule, descent, healthy = only(task, "euclidean/additive/fixed", "euclidean/additive/steepest", "dW3").entries
+    rule, descent, healthy = only(task, "euclidean/additive/descent", "euclidean/additive/steepest", "dW3").entries
     assert rule.stopped.startswith(
         "Failed: every learning rate of the grid (0.3) fails; give smaller ones. The first: broken on purpose"
     )
@@ -172,9 +172,9 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("resolvant", "geodesic", "fixed-step"), "metric = 'resolvant': unknown; did you mean resolvent"),
-        (("resolvent", "geodesic", "fixed-stop"), "solver = 'fixed-stop': unknown; did you mean fixed-step"),
-        (("resolvent", "geodetic", "fixed-step"), "retraction = 'geodetic': unknown; did you mean geodesic"),
+        (("resolvant", "geodesic", "descent"), "metric = 'resolvant': unknown; did you mean resolvent"),
+        (("resolvent", "geodesic", "descend"), "solver = 'descend': unknown; did you mean descent"),
+        (("resolvent", "geodetic", "descent"), "retraction = 'geodetic': unknown; did you mean geodesic"),
         (("resolvent", "additive", "dW3"), "the rules dW3 and dW4, and no others, have a metric per-stim"),
         (("per-stimulus", "additive", "momentum"), "the rules dW3 and dW4, and no others"),
     ],
@@ -185,13 +185,13 @@ def test_a_contender_that_is_none(names, message):
 
 
 def test_learning_rates_of_numpy():
-    (entry,) = only(tiny_task(np.float32), "euclidean/additive/fixed", learning_rates=np.logspace(-2, -1, 2)).entries
+    (entry,) = only(tiny_task(np.float32), "euclidean/additive/descent", learning_rates=np.logspace(-2, -1, 2)).entries
     assert entry.stopped == f"Used its {BUDGET} evaluations."
     assert entry.weights.dtype == np.float32
 
 
 def test_learning_rates_that_are_all_too_large(task):
-    (entry,) = only(task, "resolvent/geodesic/fixed", learning_rates=(1e9, 1e12)).entries
+    (entry,) = only(task, "resolvent/geodesic/descent", learning_rates=(1e9, 1e12)).entries
     assert entry.stopped.startswith(
         "Failed: every learning rate of the grid (1e+09, 1e+12) fails; give smaller ones. The first: "
     )
@@ -252,7 +252,7 @@ def test_arguments_that_make_no_sense(task, options, message):
 def test_patterns_choose_contenders():
     assert choose_contenders([]) == all_contenders()
     assert [each.name for each in choose_contenders(["dW"])] == ["per-stimulus/additive/dW3", "per-stimulus/additive/dW4"]
-    with pytest.raises(ValueError, match="no contender's name contains 'adam'; the names are euclidean/additive/fixed-step, "):
+    with pytest.raises(ValueError, match="no contender's name contains 'adam'; the names are euclidean/additive/descent, "):
         choose_contenders(["dW", "adam"])
 
 
@@ -265,7 +265,7 @@ def test_the_learning_rate_has_the_lowest_validation_loss(task, budget):
     )
     gradient = training.gradient(task.weights)
     losses = {rate: validation(task.weights - rate * gradient) for rate in grid}
-    (entry,) = only(task, "euclidean/additive/fixed", budget=budget, learning_rates=grid).entries
+    (entry,) = only(task, "euclidean/additive/descent", budget=budget, learning_rates=grid).entries
     best = min(losses, key=losses.get)
     assert entry.learning_rate == best
     assert best not in (grid[0], grid[-1])
@@ -306,8 +306,8 @@ def test_an_error_of_the_program_is_not_hidden(task, monkeypatch):
     def broken(*arguments):
         raise TypeError("a mistake")
 
-    monkeypatch.setattr(MetricRule, "step", broken)
+    monkeypatch.setattr(Descent, "step", broken)
     with pytest.raises(TypeError, match="a mistake"):
-        only(task, "euclidean/additive/fixed")
+        only(task, "euclidean/additive/descent")
     assert not issubclass(TypeError, contest.FAILURES)
     assert issubclass(FixedPointError, contest.FAILURES)

@@ -10,8 +10,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from test_comparison import RATES, tiny_task
 
-from riemannrnn.learning.comparison import Comparison, compare
-from riemannrnn.learning.contenders import choose_contenders
+from riemannrnn.comparison.comparison import Comparison, compare
+from riemannrnn.comparison.contenders import choose_contenders
 from riemannrnn.plots import comparison_figure, plot_accuracies, plot_losses, plot_stability
 from riemannrnn.plots.comparison import PAGE_WIDTH, SOLVER_STYLES, panels
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from test_comparison import RATES, only, tiny_task
 
-from riemannrnn.learning import contest, geometries
-from riemannrnn.learning.comparison import Comparison, compare
-from riemannrnn.learning.contenders import choose_contenders
+from riemannrnn.comparison import contest
+from riemannrnn.comparison.comparison import Comparison, compare
+from riemannrnn.comparison.contenders import choose_contenders
+from riemannrnn.metrics import catalogue as geometries
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """A comparison does not compute the same fixed points twice."""
 
 from riemannrnn.cli.compare import digits_task
-from riemannrnn.learning import contest
-from riemannrnn.learning.contenders import all_contenders
+from riemannrnn.comparison import contest
+from riemannrnn.comparison.contenders import all_contenders
 
 
 def test_the_fixed_points_of_the_test_split_are_found_once_for_a_row(monkeypatch):

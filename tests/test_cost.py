@@ -8,7 +8,7 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, FixedPointError, RateNetwork, SquaredError
-from riemannrnn.learning.rules import DeltaW3, DeltaW4
+from riemannrnn.rules.paper import DeltaW3, DeltaW4
 
 N = 6
 

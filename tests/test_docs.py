@@ -3,7 +3,7 @@
 import pytest
 from blocks import ROOT, python_blocks, run_blocks
 
-from riemannrnn.learning.geometries import GEOMETRIES, metrics_table
+from riemannrnn.metrics.catalogue import CATALOGUE, metrics_table
 
 DOCS = ROOT / "docs"
 PAGES = DOCS / "howto"
@@ -51,6 +51,14 @@ assert abs(result.point[~present]).max() == 0
     run("own_metric", claims)
 
 
+def test_own_connectivity(run):
+    claims = """
+assert cost(point) < 0.7 * cost(net.initial_weights(radius=0.5))
+assert cost.at(point).fixed_points.stability().max() < 0
+"""
+    run("own_connectivity", claims)
+
+
 def test_resuming(run):
     assert "the lights went out" in run("resuming", "assert np.array_equal(resumed.weights, uninterrupted.weights)")
 
@@ -71,4 +79,4 @@ def test_the_page_on_metrics_has_a_row_for_every_manifold_of_the_command_line():
     assert "```{include} generated/metrics.md" in (DOCS / "metrics.md").read_text(encoding="utf-8")
     rows = [row.strip("|").split("|") for row in metrics_table().splitlines()]
     assert {len(row) for row in rows} == {4}
-    assert set(GEOMETRIES) <= {row[0].strip() for row in rows}
+    assert set(CATALOGUE) <= {row[0].strip() for row in rows}

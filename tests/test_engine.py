@@ -15,28 +15,28 @@ from riemannrnn import (
     solve_fixed_points,
 )
 from riemannrnn.equilibrium import Iteration, Picard
-from riemannrnn.equilibrium.auto import Plan
 from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.iteration import Iterate
 from riemannrnn.equilibrium.solution import certified
+from riemannrnn.equilibrium.solver import Problem
 from riemannrnn.equilibrium.stages import MixedStage
+from riemannrnn.network import Dense
 from riemannrnn.network.activations import as_activation
-from riemannrnn.network.connectivity import Dense
 
 
 def test_the_splitting_map_alone_needs_no_sample(monkeypatch):
     weights, drive = problem(radius=2.0)
-    equation = FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh"))
+    equation = FixedPointEquation(Dense().bind(weights), drive, as_activation("tanh"))
 
     def sampled(*arguments):
         raise AssertionError
 
-    monkeypatch.setattr("riemannrnn.equilibrium.auto.probe", sampled)
-    assert Plan(equation, None, 1e-8, 100, Automatic("splitting")).plain == 0
+    monkeypatch.setattr("riemannrnn.equilibrium.probe.probe", sampled)
+    assert Automatic("splitting").prepare(Problem(equation, None, 1e-8, 100)).decision.plain == 0
     with pytest.raises(AssertionError):
-        Plan(equation, None, 1e-8, 100, Automatic())
+        Automatic().prepare(Problem(equation, None, 1e-8, 100))
 
 
 def test_one_slow_row_does_not_use_up_what_others_need(generator):
@@ -63,7 +63,7 @@ def test_the_mixed_stage_alone_reaches_float64(gains, generator):
     """Without the stages after it, which would hide what it misses; nonlinear, and linear with gains."""
     weights, drive = problem(n=70, batch=30)
     activation = as_activation("tanh") if gains is None else np.full_like(drive, gains)
-    equation = FixedPointEquation(Operator(Dense(), weights), drive, activation)
+    equation = FixedPointEquation(Dense().bind(weights), drive, activation)
     single = equation.single()
     chord = ChordMap.build(single, np.full(70, 0.6, dtype=np.float32))
     from riemannrnn.equilibrium.anderson import Anderson
@@ -76,9 +76,9 @@ def test_the_mixed_stage_alone_reaches_float64(gains, generator):
 
 def test_the_adjoint_stays_in_the_precision_of_the_map_and_converts_no_weights():
     weights, drive = problem(n=70, batch=30)
-    equation = FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh"))
+    equation = FixedPointEquation(Dense().bind(weights), drive, as_activation("tanh"))
     chord = ChordMap.build(equation.single(), np.full(70, 0.6, dtype=np.float32))
-    adjoint = chord.at(FixedPointEquation(Operator(Dense(), weights, True), drive, np.full_like(drive, 0.7))).equation
+    adjoint = chord.at(FixedPointEquation(Dense().bind(weights).transpose, drive, np.full_like(drive, 0.7))).equation
     assert adjoint.drive.dtype == adjoint.activation.dtype == np.float32
     assert adjoint.operator.parameters is chord.equation.operator.parameters
     assert adjoint.operator.transposed
@@ -153,7 +153,7 @@ def test_not_any_residual_is_rounding(size, granted):
     """Units that inhibit themselves, where their rates should be: those of a millionfold inhibition float32 cannot tell."""
     rates = np.random.default_rng(0).uniform(0.5, 1.5, (30, 100))
     weights, drive = np.diag([-np.float32(size)] * 100), ((1 + size) * rates).astype(np.float32)
-    equation = FixedPointEquation(Operator(Dense(), weights), drive, as_activation("relu"))
+    equation = FixedPointEquation(Dense().bind(weights), drive, as_activation("relu"))
     found = certified(equation, rates.astype(np.float32), np.zeros(30, int), 1e-6)
     assert (found.residual > 1e-6 + 4 * np.finfo(np.float32).eps * np.linalg.norm(rates, axis=1)).all()
     assert (found.converged == granted).all()
@@ -181,7 +181,7 @@ def test_the_corrected_map_is_the_chord_map_with_less_rounding():
     weights, drive = turning(100, 10, float), problem(n=100, batch=30)[1]
     found, equation = (
         solve_fixed_points(weights, drive),
-        FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh")),
+        FixedPointEquation(Dense().bind(weights), drive, as_activation("tanh")),
     )
     chord = ChordMap.build(equation, found.gains.mean(axis=0))
     state, corrected = drive + 1.0, CorrectedMap(chord)
@@ -309,7 +309,7 @@ def test_one_factor_serves_the_fixed_points_and_every_derivative(precision, monk
     )
     adjoint, tangent = implicit.adjoint(errors), implicit.tangent(vector)
     assert len(built) == 1
-    alone = Implicit(replace(found, plan=None), solver)
+    alone = Implicit(replace(found, known=None), solver)
     np.testing.assert_allclose(adjoint, alone.adjoint(errors), atol=1e-8)
     np.testing.assert_allclose(tangent, alone.tangent(vector), atol=1e-8)
 

@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from riemannrnn import CrossEntropy, FixedPointClassifier, FixedPointRegressor, RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
 from riemannrnn.estimators import base
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.rules import RULES
+from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.rules.named import RULES
 
 DIGITS = load_digits().split(240, seed=0)[0]
 X, Y = DIGITS.stimuli, DIGITS.labels
@@ -53,7 +53,7 @@ def test_a_grid_of_rules_and_metrics():
     assert (search.cv_results_["mean_test_score"] > 0).all()
 
 
-@pytest.mark.parametrize("manifold", GEOMETRIES)
+@pytest.mark.parametrize("manifold", CATALOGUE)
 def test_every_manifold(manifold):
     model = classifier(n_units=12, manifold=manifold, epochs=1, batch_size=30).fit(X[:60], Y[:60])
     assert model.history_.stopped == "All 1 epochs done."

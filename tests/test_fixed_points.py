@@ -220,9 +220,9 @@ def test_stability_dense_and_arpack_are_the_eigenvalues(dtype, monkeypatch):
     gains = np.asarray(result.gains, float)
     by_hand = [np.linalg.eigvals(np.diag(g) @ W - np.eye(20)).real.max() for g in gains]
     rounding = 100 * np.finfo(dtype).eps
-    dense = spectral_abscissa(Dense(), W, result.gains)
+    dense = spectral_abscissa(Dense().bind(W), result.gains)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 1)
-    krylov = spectral_abscissa(Dense(), W, result.gains)
+    krylov = spectral_abscissa(Dense().bind(W), result.gains)
     for found in (dense, krylov):
         assert found.dtype == dtype
         np.testing.assert_allclose(found, by_hand, atol=rounding)
@@ -234,7 +234,7 @@ def test_arpack_does_not_settle_on_the_second_eigenvalue():
     W = 1.2 * generator.standard_normal((260, 260)) / 260**0.5
     gains = generator.uniform(0.2, 1, 260)
     expected = np.linalg.eigvals(gains[:, None] * W).real.max() - 1
-    assert spectral_abscissa(Dense(), W, gains[None, :])[0] == pytest.approx(expected, abs=1e-9)
+    assert spectral_abscissa(Dense().bind(W), gains[None, :])[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_silent_units_are_stable_beyond_the_dense_limit(monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from riemannrnn import runtime
 from riemannrnn.equilibrium import Picard, solve_fixed_points
 from riemannrnn.equilibrium.iteration import iterate_rows
 from riemannrnn.network import ACTIVATIONS
@@ -86,12 +87,10 @@ def test_what_relaxation_brings_to_a_stable_point_is_found(activation, seed):
 
 def test_no_core_changes_a_fixed_point(monkeypatch):
     """Chunks of rows are more on more cores. Where the dynamics settle, a row is solved alike in each of them."""
-    from riemannrnn.equilibrium import chunks
-
     weights, drive = multistable(5, n=20, radius=2.0, rows=400)
     whole = solve_fixed_points(weights, drive, on_failure="mask")
-    monkeypatch.setattr(chunks, "WORTHWHILE", 0)
-    monkeypatch.setattr(chunks, "cores", lambda: 6)
+    monkeypatch.setattr(runtime, "WORTHWHILE", 0)
+    monkeypatch.setattr(runtime, "cores", lambda: 6)
     parts = solve_fixed_points(weights, drive, on_failure="mask")
     settled = solve_fixed_points(weights, drive, solver="flow", max_iterations=100, on_failure="mask").converged
     assert settled.sum() > 100
@@ -108,10 +107,10 @@ def test_single_precision_stays_single():
 @pytest.mark.parametrize(("size", "granted"), [(4e6, True), (1e9, False)])
 def test_the_rounding_of_large_weights_is_no_failure(size, granted):
     """Two inputs of a unit cancel, so that the rounding of W r exceeds the tolerance; up to 10 tolerances are granted."""
-    from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+    from riemannrnn.equilibrium.equation import FixedPointEquation
     from riemannrnn.equilibrium.solution import certified
+    from riemannrnn.network import Dense
     from riemannrnn.network.activations import as_activation
-    from riemannrnn.network.connectivity import Dense
 
     second = np.linspace(0.2, 0.6, 50)
     first = second + 0.1 / size  # but for its rounding
@@ -120,7 +119,7 @@ def test_the_rounding_of_large_weights_is_no_failure(size, granted):
     )
     state = np.stack([np.nextafter(first, 1), second], axis=1)
     weights = np.array([[size, -size], [0.0, 0.0]])
-    equation = FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh"))
+    equation = FixedPointEquation(Dense().bind(weights), drive, as_activation("tanh"))
     found = certified(equation, state, np.zeros(50, int), 1e-10)
     beyond = found.residual > 1.01e-10
     assert beyond.sum() > 20
@@ -130,11 +129,11 @@ def test_the_rounding_of_large_weights_is_no_failure(size, granted):
 
 def test_no_state_is_worse_than_the_start_where_iterations_are_used_up():
     """The plain iteration turns in a circle that is larger than the distance of the start."""
-    from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+    from riemannrnn.equilibrium.equation import FixedPointEquation
+    from riemannrnn.network import Dense
     from riemannrnn.network.activations import as_activation
-    from riemannrnn.network.connectivity import Dense
 
-    equation = FixedPointEquation(Operator(Dense(), -2 * np.eye(3)), np.zeros((1, 3)), as_activation("tanh"))
+    equation = FixedPointEquation(Dense().bind(-2 * np.eye(3)), np.zeros((1, 3)), as_activation("tanh"))
     start = np.full((1, 3), 1e-3)
     outcome = iterate_rows(Picard(), equation, start, 1e-12, 50)
     assert not outcome.converged[0]

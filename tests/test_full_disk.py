@@ -10,8 +10,8 @@ from test_cli import run
 from test_train_command import assert_same_bits, begin, merged
 
 from riemannrnn.analysis import PathRecorder, read_run
-from riemannrnn.learning.checkpoints import read_checkpoint
 from riemannrnn.run_folder import RunFolderError, write_toml
+from riemannrnn.training.checkpoints import read_checkpoint
 
 resource = pytest.importorskip("resource", reason="Windows limits no file sizes")
 

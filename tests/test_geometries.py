@@ -7,11 +7,11 @@ import pytest
 
 from manifolds import check_manifold
 from riemannrnn import RateNetwork, compare
+from riemannrnn.comparison.contenders import OPTIMIZERS, all_contenders, choose_contenders, contenders_on
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.contenders import OPTIMIZERS, all_contenders, choose_contenders, contenders_on
-from riemannrnn.learning.geometries import EVERY_GEOMETRY, GEOMETRIES
-from riemannrnn.learning.optimizers import Adam
-from riemannrnn.learning.task import Task
+from riemannrnn.metrics.catalogue import CATALOGUE, EVERY_MANIFOLD
+from riemannrnn.rules.adam import Adam
 
 BUDGET = 7
 
@@ -23,18 +23,18 @@ def task():
     return Task(network, network.initial_weights(0.5), training, validation, test, 1e-7)
 
 
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("name", CATALOGUE)
 def test_every_solver_learns_on_it(name, task):
     comparison = compare(task, contenders_on([name]), BUDGET, learning_rates=(0.1,))
-    assert {entry.contender.solver for entry in comparison.entries} >= {"fixed-step", "steepest-descent", "conjugate-gradient"}
+    assert {entry.contender.solver for entry in comparison.entries} >= {"descent", "steepest-descent", "conjugate-gradient"}
     for entry in comparison.entries:
         assert entry.training_loss < entry.history[0].loss, entry.contender.name
         assert entry.stopped == f"Used its {BUDGET} evaluations.", entry.contender.name
 
 
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("name", CATALOGUE)
 def test_it_starts_on_its_manifold(name, task):
-    geometry = GEOMETRIES[name]
+    geometry = CATALOGUE[name]
     for retraction in geometry.retractions:
         manifold, point, there = geometry.start(task, retraction)
         vector = manifold.random_tangent_vector(point)
@@ -44,23 +44,23 @@ def test_it_starts_on_its_manifold(name, task):
 
 @pytest.mark.parametrize("name", ["gain", "dale", "scaled-monotone"])
 def test_check_manifold_passes_where_it_starts(name, task):
-    manifold, point, _ = GEOMETRIES[name].start(task, "geodesic")
+    manifold, point, _ = CATALOGUE[name].start(task, "geodesic")
     report = check_manifold(manifold, point)
     assert report, str(report)
 
 
 def test_constraints_hold_exactly_where_it_starts(task):
-    W = GEOMETRIES["dale"].start(task, "geodesic").point
+    W = CATALOGUE["dale"].start(task, "geodesic").point
     assert np.all(W[:, [4]] < 0)
     assert np.all(np.delete(W, 4, axis=1) > 0)
     radius = np.abs(np.linalg.eigvals(W)).max()
     assert radius == pytest.approx(np.abs(np.linalg.eigvals(task.weights)).max())
-    sparse = GEOMETRIES["sparse"].start(task, "additive").point
+    sparse = CATALOGUE["sparse"].start(task, "additive").point
     assert 10 < np.count_nonzero(sparse) < 54
-    assert not GEOMETRIES["hollow"].start(task, "additive").point.diagonal().any()
-    symmetric = GEOMETRIES["symmetric"].start(task, "additive").point
+    assert not CATALOGUE["hollow"].start(task, "additive").point.diagonal().any()
+    symmetric = CATALOGUE["symmetric"].start(task, "additive").point
     np.testing.assert_array_equal(symmetric, symmetric.T)
-    ring = GEOMETRIES["circulant"].start(task, "additive").point
+    ring = CATALOGUE["circulant"].start(task, "additive").point
     np.testing.assert_array_equal(ring, np.roll(ring, (1, 1), (0, 1)))
 
 
@@ -76,9 +76,9 @@ def test_an_activation_or_a_start_that_does_not_fit_is_a_row_with_its_reason(tas
 
 def test_which_contenders_there_are():
     metrics = {contender.metric for contender in all_contenders()}
-    assert metrics == {*GEOMETRIES, "per-stimulus"}
+    assert metrics == {*CATALOGUE, "per-stimulus"}
     solvers = [contender.solver for contender in contenders_on(["gain"])]
-    assert solvers == ["fixed-step", *OPTIMIZERS]
+    assert solvers == ["descent", *OPTIMIZERS]
     assert len(contenders_on(["resolvent"])) == 2 * len(solvers)
     assert choose_contenders([], ["gain", "gain"]) == contenders_on(["gain"])
     with pytest.raises(ValueError, match="manifold 'dales' is unknown; choose among euclidean, resolvent"):
@@ -86,14 +86,14 @@ def test_which_contenders_there_are():
 
 
 def test_what_takes_a_function_cannot_be_started_by_name(task):
-    yours = next(geometry for geometry in EVERY_GEOMETRY if geometry.call.startswith("MetricManifold"))
+    yours = next(geometry for geometry in EVERY_MANIFOLD if geometry.call.startswith("MetricManifold"))
     with pytest.raises(ValueError, match="takes a function of your own"):
         yours.start(task, "geodesic")
 
 
 @pytest.mark.parametrize("name", ["euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone", "dale"])
 def test_frames_are_orthonormal(name, task, generator):
-    manifold, point, _ = GEOMETRIES[name].start(task, GEOMETRIES[name].retractions[0])
+    manifold, point, _ = CATALOGUE[name].start(task, CATALOGUE[name].retractions[0])
     U, V = manifold.random_tangent_vector(point), manifold.random_tangent_vector(point)
     parts = [vector if isinstance(vector, list) else [vector] for vector in (manifold.to_frame(point, each) for each in (U, V))]
     flat = [np.concatenate([np.ravel(part) for part in vector]) for vector in parts]
@@ -107,7 +107,7 @@ def test_frames_are_orthonormal(name, task, generator):
 
 def test_two_sided_metrics_say_so(task, generator):
     two_sided = set()
-    for name, geometry in GEOMETRIES.items():
+    for name, geometry in CATALOGUE.items():
         manifold, point, _ = geometry.start(task, geometry.retractions[0])
         factors = manifold.sharp_factors(point) if hasattr(manifold, "sharp_factors") else None
         if factors is not None:
@@ -120,7 +120,7 @@ def test_two_sided_metrics_say_so(task, generator):
 
 @pytest.mark.parametrize("name", ["euclidean", "resolvent", "left-invariant", "right-invariant", "monotone", "scaled-monotone"])
 def test_adam_learns_in_the_frame(name, task):
-    manifold, point, there = GEOMETRIES[name].start(task, GEOMETRIES[name].retractions[0])
+    manifold, point, there = CATALOGUE[name].start(task, CATALOGUE[name].retractions[0])
     cost, rule, memory = there.cost(there.training), Adam(manifold), None
     losses = []
     for _ in range(6):
@@ -132,7 +132,7 @@ def test_adam_learns_in_the_frame(name, task):
 
 def test_adam_is_adam_in_coordinates(task):
     """On a flat manifold the steps are those of Kingma and Ba's algorithm 1 on φ(W), written without manifold."""
-    manifold, W, there = GEOMETRIES["resolvent"].start(replace(task, tolerance=1e-13), "geodesic")
+    manifold, W, there = CATALOGUE["resolvent"].start(replace(task, tolerance=1e-13), "geodesic")
     cost, rule, memory = there.cost(there.training), Adam(manifold, decays=(0.8, 0.95), epsilon=1e-4), None
     A, first, second, point = np.linalg.inv(np.eye(8) - W), 0.0, 0.0, W
     for count in range(1, 5):
@@ -147,6 +147,6 @@ def test_adam_is_adam_in_coordinates(task):
 
 def test_adam_refuses_a_manifold_without_frame(task):
     with pytest.raises(ValueError, match="has no frame in which moments"):
-        Adam(GEOMETRIES["sparse"].start(task, "additive").manifold)
+        Adam(CATALOGUE["sparse"].start(task, "additive").manifold)
     with pytest.raises(ValueError, match=r"decays = \(1, 0\)"):
-        Adam(GEOMETRIES["resolvent"].start(task, "geodesic").manifold, decays=(1, 0))
+        Adam(CATALOGUE["resolvent"].start(task, "geodesic").manifold, decays=(1, 0))

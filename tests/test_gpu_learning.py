@@ -9,10 +9,12 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, SquaredError, compare, to_backend, train
 from riemannrnn.cli.compare import digits_task
+from riemannrnn.comparison import Contender
+from riemannrnn.comparison.same_dtype import SameDtypeTrustRegions
 from riemannrnn.datasets import Dataset, load_digits
-from riemannrnn.learning import AggregatedMetric, Contender, KroneckerResponse, ResponseMetric, check_descent
-from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.same_dtype import SameDtypeTrustRegions
+from riemannrnn.metrics import AggregatedMetric, ResponseMetric
+from riemannrnn.rules import KFAC, check_descent
+from riemannrnn.rules.named import RULES
 
 DTYPES = {"float64": 1e-8, "float32": 2e-3}
 
@@ -61,7 +63,7 @@ def test_metrics_of_a_network(xp, dtype):
             evaluation, gradient = cost.at(W), cost.gradient(W)
             metrics = AggregatedMetric(evaluation), ResponseMetric(evaluation, 0.1)
             steps = [each for metric in metrics for each in (metric.sharp(gradient), metric.flat(gradient))]
-            return [*steps, KroneckerResponse().step(W, evaluation, 0.1)[0]], check_descent(evaluation).cosine
+            return [*steps, KFAC().step(W, evaluation, 0.1)[0]], check_descent(evaluation).cosine
 
     (found, cosine), (expected, expected_cosine) = run(xp), run("numpy")
     assert cosine == pytest.approx(expected_cosine, rel=DTYPES[dtype])

@@ -7,7 +7,7 @@ from manifolds import ConvergenceError, OutsideManifoldError, PullbackManifold, 
 from manifolds.cometric import conjugate_gradient
 from manifolds.invertible import why_not_invertible
 from manifolds.linear_algebra import condition
-from riemannrnn.learning.kronecker import response_factor
+from riemannrnn.metrics.kronecker import response_factor
 
 DTYPES = [np.float64, np.float32]
 TURN = np.array([[0.6, 0.8], [-0.8, 0.6]])

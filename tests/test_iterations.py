@@ -7,15 +7,15 @@ from scipy.optimize import brentq
 
 from riemannrnn.equilibrium import Anderson, Picard, solve_fixed_points
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.equilibrium.iteration import Evaluated, iterate_rows
 from riemannrnn.equilibrium.stages import MapStage, RecentredStage
+from riemannrnn.network import Dense
 from riemannrnn.network.activations import as_activation
-from riemannrnn.network.connectivity import Dense
 
 
 def equation_of(weights, drive):
-    return FixedPointEquation(Operator(Dense(), weights), drive, as_activation("tanh"))
+    return FixedPointEquation(Dense().bind(weights), drive, as_activation("tanh"))
 
 
 @pytest.mark.parametrize("memory", [1, 2, 4])
@@ -56,7 +56,7 @@ def test_sweeps_contract_as_the_variances_of_their_blocks(radius, blocks, transp
     generator = np.random.default_rng(0)
     weights = radius * generator.standard_normal((n, n)) / n**0.5
     ones = np.ones((64, n))
-    equation = FixedPointEquation(Operator(Dense(), weights, transposed), 0 * ones, ones)  # z = T z, of which z = 0 is solution
+    equation = FixedPointEquation(Dense().bind(weights).directed(transposed), 0 * ones, ones)  # z = T z, solved by z = 0
     chord, states = ChordMap.build(equation, np.zeros(n), blocks), [generator.standard_normal((64, n))]
     for _ in range(sweeps):
         states.append(chord.image(states[-1]))

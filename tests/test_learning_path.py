@@ -12,8 +12,11 @@ from scipy.linalg import expm
 
 from manifolds import MetricManifold, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
-from riemannrnn.analysis import DEFAULT_METRICS, METRICS, LearningPath, make_metric
+from riemannrnn.analysis import DEFAULT_METRICS, LearningPath, make_metric
 from riemannrnn.analysis.path_geometry import Geodesic, Tangents
+
+CLOSED_OR_SHOT = ("euclidean", "left-invariant", "monotone", "resolvent", "right-invariant")
+"""Metrics whose logarithms are in closed form, or found by shooting, from the number of units alone."""
 
 
 def linear_flow(covariance, times, n=4, seed=0):
@@ -79,7 +82,7 @@ def test_that_flow_is_our_natural_gradient():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 8), st.sampled_from(sorted(METRICS)))
+@given(st.integers(0, 10**6), st.integers(2, 8), st.sampled_from(CLOSED_OR_SHOT))
 def test_length_is_at_least_the_distance(seed, count, name):
     points = 0.1 * np.cumsum(np.random.default_rng(seed).standard_normal((count, 3, 3)) / 2, axis=0)
     data = measured(list(points), name).squeeze()
@@ -88,9 +91,9 @@ def test_length_is_at_least_the_distance(seed, count, name):
     assert data.attrs["notes"] == ""
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CLOSED_OR_SHOT)
 def test_a_run_that_follows_a_geodesic(name):
-    manifold = METRICS[name](4)
+    manifold = make_metric(name, 4)
     generator = np.random.default_rng(2)
     start, vector = 0.2 * generator.standard_normal((4, 4)), 0.15 * generator.standard_normal((4, 4))
     points = [manifold.exp(start, time * vector) for time in np.linspace(0, 1, 9)]
@@ -274,7 +277,7 @@ def test_the_path_is_never_held_as_a_whole():
     assert peak < count * 8 * n * n / 2
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CLOSED_OR_SHOT)
 def test_the_logarithm_behind_is_the_geodesic_turned_round(name):
     tangents = Tangents(make_metric(name, 5))
     generator = np.random.default_rng(1)

@@ -10,8 +10,8 @@ from pymanopt.optimizers.line_search import AdaptiveLineSearcher
 
 from manifolds import Identity, PullbackManifold, Resolvent, SubspaceManifold, left_invariant, symmetric
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
-from riemannrnn.learning.contenders import OPTIMIZERS
-from riemannrnn.learning.line_search import BoundedLineSearcher
+from riemannrnn.comparison.contenders import OPTIMIZERS
+from riemannrnn.comparison.line_search import BoundedLineSearcher
 
 
 class Watched:

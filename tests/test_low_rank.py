@@ -14,7 +14,7 @@ from manifolds.arrays import map_arrays
 from riemannrnn import CrossEntropy, FixedPointCost, LowRank, RateNetwork, SquaredError, solve_fixed_points, train
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
+from riemannrnn.equilibrium.equation import FixedPointEquation
 from riemannrnn.equilibrium.stability import survey_stability
 from riemannrnn.network import ACTIVATIONS, Dense
 
@@ -110,8 +110,8 @@ def test_a_dense_propagator_takes_a_product_only_where_a_gain_is_small(least, wa
     weights, products = generator.standard_normal((N, N)).astype(np.float32) / N**0.5, []
     gain = np.linspace(0.9, 0.3, N).astype(np.float32)
     gain[1] = least
-    monkeypatch.setattr("riemannrnn.network.connectivity.chain", lambda a, b: products.append(1) or a @ b)
-    found = Dense().propagator(weights, gain)
+    monkeypatch.setattr("riemannrnn.network.dense.chain", lambda a, b: products.append(1) or a @ b)
+    found = Dense().bind(weights).propagator(gain).matrix
     exact = weights.astype(float)
     np.testing.assert_allclose(found, np.linalg.solve(np.eye(N) - exact * gain, exact), atol=1e-5)
     assert (len(products), found.dtype) == (wanted, np.float32)
@@ -128,8 +128,8 @@ def test_propagator_and_maps(transposed, generator):
     V = np.linalg.inv(2 * np.eye(N) - T)
     reflected = 2 * np.tanh(z) - z
     for connectivity, parameters in ((LowRank(RANK), point), (Dense(), matrix(point))):
-        equation = FixedPointEquation(Operator(connectivity, parameters, transposed), x, ACTIVATIONS["tanh"])
-        np.testing.assert_allclose(equation.operator.propagator(gain)(z), z @ M.T, atol=1e-12)
+        equation = FixedPointEquation(connectivity.bind(parameters).directed(transposed), x, ACTIVATIONS["tanh"])
+        np.testing.assert_allclose(equation.operator.propagator(gain).apply(z), z @ M.T, atol=1e-12)
         image = ChordMap.build(equation, gain).image(z)
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
         relu = (ACTIVATIONS["relu"], lambda z: np.maximum(z, 0))  # is not computed in place
@@ -140,7 +140,7 @@ def test_propagator_and_maps(transposed, generator):
                 swept[:, units] = (x + (respond(swept) - gain * (swept - x)) @ M.T)[:, units]
             chord = ChordMap.build(replace(equation, activation=activation), gain, 3)
             np.testing.assert_allclose(chord.image(z), swept, atol=1e-12)
-        other = replace(equation, operator=Operator(connectivity, parameters, not transposed))
+        other = replace(equation, operator=connectivity.bind(parameters).directed(not transposed))
         image = ChordMap.build(other, gain).at(equation).image(z)  # the factor of the transpose serves, too
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
         image = ChordMap.splitting(equation).image(z)  # the formula of Peaceman and Rachford
@@ -152,16 +152,16 @@ def test_a_survey_of_stability(rank, generator):
     point = LowRank(rank).initial(N, 4.0, generator)
     gains = generator.random((50, N))
     every = np.linalg.eigvals(gains[:, :, None] * matrix(point)).real.max(axis=1) - 1
-    worst, unstable = survey_stability(LowRank(rank), point, gains)
+    worst, unstable = survey_stability(LowRank(rank).bind(point), gains)
     assert worst == pytest.approx(every.max(), abs=1e-10)
     assert unstable == np.count_nonzero(every >= 0)
     assert (unstable > 0) == (rank > 1)  # the one eigenvalue of rank 1 is negative here, so that the zeros are rightmost
-    assert survey_stability(LowRank(rank), map_arrays(np.negative, point), 0 * gains) == (-1.0, 0)
+    assert survey_stability(LowRank(rank).bind(map_arrays(np.negative, point)), 0 * gains) == (-1.0, 0)
 
 
 def test_at_full_rank_no_eigenvalue_need_be_zero():
     point = (np.eye(4), np.array([4.0, 3.0, 2.0, 1.0]), -np.eye(4))
-    assert survey_stability(LowRank(4), point, np.full((2, 4), 0.5)) == (pytest.approx(-1.5), 0)
+    assert survey_stability(LowRank(4).bind(point), np.full((2, 4), 0.5)) == (pytest.approx(-1.5), 0)
 
 
 @pytest.mark.parametrize("optimizer", [SteepestDescent, ConjugateGradient])
@@ -189,7 +189,7 @@ def test_no_square_matrix_is_ever_formed(generator):
         point = net.initial_weights(0.9)
         for solver in SOLVERS:
             found = net.fixed_points(point, stimuli(batch), solver=solver)
-        assert survey_stability(net.connectivity, point, found.gains)[0] == pytest.approx(found.stability().max())
+        assert survey_stability(net.connectivity.bind(point), found.gains)[0] == pytest.approx(found.stability().max())
         cost.problem(manifold).euclidean_hessian(point, manifold.random_tangent_vector(point))
         for optimizer, where in ((SteepestDescent, FixedRankEmbedded(n, n, rank)), (ConjugateGradient, manifold)):
             result = optimizer(verbosity=0, max_iterations=2).run(cost.problem(where), initial_point=point)
@@ -285,7 +285,7 @@ def test_a_singular_factor_leaves_the_other_solvers():
     """I − vᵀ Ḡ u diag(s) is singular for the gains of relu, all one; plain iteration runs away, the rest have no solution."""
     point = (np.array([[1.0], [0.0]]), np.ones(1), np.array([[1.0, 0.0]]))
     with pytest.raises(np.linalg.LinAlgError):
-        LowRank(1).propagator(point, np.ones(2))
+        LowRank(1).bind(point).propagator(np.ones(2))
     found = solve_fixed_points(
         point, np.array([[1.0, 1.0], [-1.0, -1.0]]), "relu", connectivity=LowRank(1), on_failure="mask", max_iterations=50
     )
@@ -343,6 +343,7 @@ def test_the_norms_and_multiples_are_those_of_the_matrix():
     generator, connectivity = np.random.default_rng(0), LowRank(3)
     factors = generator.standard_normal((7, 3)), generator.standard_normal(3), generator.standard_normal((3, 7))
     for transposed, axis in ((False, 1), (True, 0)):
-        np.testing.assert_allclose(connectivity.row_norms(factors, transposed), np.linalg.norm(matrix(factors), axis=axis))
-        np.testing.assert_allclose(Dense().row_norms(matrix(factors), transposed), np.linalg.norm(matrix(factors), axis=axis))
+        for operator in (connectivity.bind(factors), Dense().bind(matrix(factors))):
+            norms = operator.directed(transposed).row_norms
+            np.testing.assert_allclose(norms, np.linalg.norm(matrix(factors), axis=axis))
     np.testing.assert_allclose(matrix(connectivity.scaled(factors, -0.3)), -0.3 * matrix(factors))

@@ -5,7 +5,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from cases import CHARTS, GEOMETRIES, N, arcsinh_chart, short_vector
+from cases import CATALOGUE, CHARTS, N, arcsinh_chart, short_vector
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Composition, Identity, OutsideManifoldError, PointCache, PullbackManifold, SignedLog, check_manifold
@@ -123,7 +123,7 @@ def test_chart_identities(chart, generator):
     assert all(results), "\n".join(map(str, results))
 
 
-@pytest.mark.parametrize("case", GEOMETRIES, ids=lambda case: case.metric)
+@pytest.mark.parametrize("case", CATALOGUE, ids=lambda case: case.metric)
 def test_geodesics_are_shortest_and_of_constant_speed(case):
     manifold = case.manifold()
     W = manifold.random_point()
@@ -197,7 +197,7 @@ def test_point_cache_tells_dtypes_and_shapes_apart():
     assert cache(np.zeros(2, np.float32)) == np.float32
 
 
-@pytest.mark.parametrize("case", GEOMETRIES, ids=lambda case: case.metric)
+@pytest.mark.parametrize("case", CATALOGUE, ids=lambda case: case.metric)
 def test_a_changed_point_gets_fresh_geometry(case):
     used, fresh = case.manifold(), case.manifold()
     W = used.random_point()

@@ -7,8 +7,9 @@ import pytest
 
 from manifolds import MonotoneManifold, ScaledMonotoneManifold
 from riemannrnn import FixedPointCost, PeacemanRachford, RateNetwork, SquaredError, solve_fixed_points
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
-from riemannrnn.network import ACTIVATIONS, Activation
+from riemannrnn.equilibrium.equation import FixedPointEquation
+from riemannrnn.equilibrium.solver import Problem
+from riemannrnn.network import ACTIVATIONS, Activation, Dense
 from riemannrnn.network.activations import check_slopes
 
 POINTS = 100
@@ -18,7 +19,7 @@ POINTS = 100
 def equation_of(W, x, activation="tanh", transposed=False):
     """Return the equation as solvers see it."""
     f = ACTIVATIONS[activation] if isinstance(activation, str) else activation
-    return FixedPointEquation(Operator(RateNetwork(1).connectivity, W, transposed), x, f)
+    return FixedPointEquation(Dense().bind(W).directed(transposed), x, f)
 
 
 def random_weights(kind, generator):
@@ -44,7 +45,7 @@ def worst_of(kind, count, seed):
         x, start = generator.standard_normal((3, n)), 10 ** generator.uniform(0, 3) * generator.standard_normal((3, n))
         activation = ("tanh", "relu", "softplus")[index % 3]
         solver = PeacemanRachford(scales)
-        stated = solver.prepare(equation_of(W, x, activation), start, 1e-8).iterations
+        stated = solver.prepare(Problem(equation_of(W, x, activation), start, 1e-8, 10**7)).iterations
         found = solve_fixed_points(W, x, activation, solver=solver, initial_rates=start, tolerance=1e-8, max_iterations=10**7)
         share = max(share, int(found.iterations.max()) / stated)
         assert f"at most {stated} iterations" in found.solver
@@ -67,7 +68,7 @@ def test_the_contraction_is_that_of_the_map(generator):
     for transposed in (False, True):
         norm = scales**0.5 if transposed else scales**-0.5
         x = np.zeros((4000, 5))
-        plan = PeacemanRachford(scales).prepare(equation_of(W, x, "identity", transposed), x, 1e-8)
+        plan = PeacemanRachford(scales).prepare(Problem(equation_of(W, x, "identity", transposed), x, 1e-8, 100))
         u, v = generator.standard_normal((2, 4000, 5))
         T = W.T if transposed else W
         # By the definition: with f the identity, w = u, and the image is 2 (2I − T)⁻¹ (u + x) − u.
@@ -83,7 +84,7 @@ def test_without_acceleration_the_number_stated_is_enough(monkeypatch, generator
     W = manifold.exp(np.zeros((8, 8)), 6 * manifold.random_tangent_vector(np.zeros((8, 8))))
     x = generator.standard_normal((5, 8))
     found = solve_fixed_points(W, x, solver=PeacemanRachford(), tolerance=1e-9, max_iterations=10**6)
-    stated = PeacemanRachford().prepare(equation_of(W, x), np.tanh(x), 1e-9).iterations
+    stated = PeacemanRachford().prepare(Problem(equation_of(W, x), np.tanh(x), 1e-9, 100)).iterations
     assert 20 < found.iterations.max() <= stated
     np.testing.assert_allclose(found.rates, solve_fixed_points(W, x, solver="newton").rates, atol=1e-7)
 

@@ -22,9 +22,9 @@ from manifolds import (
 )
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
 from riemannrnn.cli.compare import digits_task
-from riemannrnn.learning import SameDtypeConjugateGradient, SameDtypeTrustRegions
-from riemannrnn.learning.comparison import compare
-from riemannrnn.learning.contenders import Contender
+from riemannrnn.comparison import SameDtypeConjugateGradient, SameDtypeTrustRegions
+from riemannrnn.comparison.comparison import compare
+from riemannrnn.comparison.contenders import Contender
 
 
 def arrays_of(point):

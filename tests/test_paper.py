@@ -11,8 +11,6 @@ from autograd import grad
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import plots
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.rules import delta_w1 as rule_w1
-from riemannrnn.learning.rules import delta_w3 as rule_w3
 from riemannrnn.paper import (
     FIGURES,
     Claim,
@@ -26,6 +24,8 @@ from riemannrnn.paper import (
 from riemannrnn.paper import linear_network as network
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.paper.reproduction import paper_table, table
+from riemannrnn.rules.paper import delta_w1 as rule_w1
+from riemannrnn.rules.paper import delta_w3 as rule_w3
 
 SMALL = {"n_units": 20, "n_samples": 10}
 CURVES = (("dW1", 0.01), ("dW3", 0.25))

@@ -8,12 +8,12 @@ from test_recording import DATA, NETWORK
 
 from riemannrnn import RateNetwork, train
 from riemannrnn.analysis import METRIC_NAMES, LearningPath, PathRecorder, make_metric, read_run
-from riemannrnn.analysis.metrics import WITHOUT_LOGARITHM
+from riemannrnn.analysis.path_metrics import WITHOUT_LOGARITHM
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.defaults import rule_on
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.task import Task
+from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.training.by_name import rule_on
 
 
 def record(folder, manifold, dtype="float64"):
@@ -21,7 +21,7 @@ def record(folder, manifold, dtype="float64"):
     network = NETWORK | {"dtype": dtype}
     with PathRecorder(folder, {"network": network, "data": DATA, "training": {"manifold": manifold}}) as recorder:
         data, made = load_digits(dtype).split(60, seed=0)[0], RateNetwork(**network)
-        task, rule = rule_on(Task(made, made.initial_weights(0.3), data, data, data), "geodesic_flow", manifold)
+        task, rule = rule_on(Task(made, made.initial_weights(0.3), data, data, data), "descent", manifold)
         history = train(
             task.network, task.weights, data.stimuli, data.labels, rule, 0.02, 20, 3, 0, record=recorder, guard=False
         )
@@ -47,7 +47,7 @@ def test_a_run_is_measured_under_the_metric_of_its_own_manifold(tmp_path, name):
 
 
 def test_every_name_of_a_manifold_is_known():
-    assert {*METRIC_NAMES} == {*GEOMETRIES}
+    assert {*METRIC_NAMES} == {*CATALOGUE}
 
 
 def test_factors_are_refused_with_the_metric_to_choose(tmp_path):
@@ -96,7 +96,7 @@ def test_the_lift_of_a_gradient_flow_is_the_path_that_was_gone(tmp_path):
         points.append((history.weights.copy(), history.point[1].copy()))
 
     train(
-        network, network.initial_weights(0.3), data.stimuli, data.labels, "geodesic_flow", 0.02, epochs=20, seed=0,
+        network, network.initial_weights(0.3), data.stimuli, data.labels, "descent", 0.02, epochs=20, seed=0,
         manifold=ScaledMonotoneManifold(NETWORK["n_units"], 3.0), callback=keep,
     )  # fmt: skip
     weights = [network.initial_weights(0.3), *(W for W, _ in points)]

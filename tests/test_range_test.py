@@ -14,17 +14,19 @@ from sklearn.preprocessing import StandardScaler
 
 from manifolds import PullbackManifold, Resolvent
 from riemannrnn import FixedPointClassifier, RateNetwork, SquaredError, Task, train
+from riemannrnn.comparison import compare
+from riemannrnn.comparison.comparison import Contender
 from riemannrnn.datasets import Dataset
-from riemannrnn.learning import LossNotFallenWarning, MetricRule, Rule, compare
-from riemannrnn.learning.comparison import Contender
-from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.rules import Descent, Rule
+from riemannrnn.training import LossNotFallenWarning
 
-NO_RATE = {"learning_rate": None, "rule": "geodesic_flow"}
+NO_RATE = {"learning_rate": None, "rule": "descent"}
 SLOW = ("response",)
 """A run there takes a minute, and is not needed to test the search."""
 
 
-class Descent(Rule):
+class OwnRule(Rule):
     """A user's own rule, in units of its own."""
 
     def __init__(self, scale):
@@ -43,7 +45,7 @@ class Coarse(PullbackManifold):
         return self.scale * super().euclidean_to_riemannian_gradient(point, gradient)
 
 
-@pytest.mark.parametrize("manifold", [name for name in GEOMETRIES if name not in SLOW])
+@pytest.mark.parametrize("manifold", [name for name in CATALOGUE if name not in SLOW])
 def test_every_manifold_learns_without_a_rate(manifold):
     X, y = load_iris(return_X_y=True)
     model = FixedPointClassifier(30, manifold=manifold, random_state=0, epochs=10)
@@ -53,12 +55,12 @@ def test_every_manifold_learns_without_a_rate(manifold):
 
 
 def test_the_rate_does_not_depend_on_the_scale_of_a_rule_or_a_metric():
-    rates = [run(rule=Descent(scale), learning_rate=None).learning_rate * scale for scale in (1e-6, 1.0, 1e6)]
+    rates = [run(rule=OwnRule(scale), learning_rate=None).learning_rate * scale for scale in (1e-6, 1.0, 1e6)]
     np.testing.assert_allclose(rates, rates[1], rtol=1e-6)
     plain = run(manifold=PullbackManifold(Resolvent(), N), **NO_RATE)
     coarse = run(manifold=Coarse(Resolvent(), N), **NO_RATE)
     np.testing.assert_allclose(coarse.learning_rate * 1e6, plain.learning_rate, rtol=1e-6)
-    assert run(rule=MetricRule(Euclidean(N, N)), learning_rate=None).range_test.trials
+    assert run(rule=Descent(Euclidean(N, N)), learning_rate=None).range_test.trials
 
 
 def test_the_search_is_recorded_and_counted():
@@ -96,7 +98,7 @@ def test_a_resumed_run_uses_the_recorded_rate(tmp_path):
 def test_an_interrupted_search_does_no_harm(tmp_path, monkeypatch):
     reference, trials = run(**NO_RATE), []
 
-    class Interrupting(MetricRule):
+    class Interrupting(Descent):
         def velocity(self, *arguments):
             trials.append(arguments)
             if len(trials) == 4:
@@ -104,10 +106,10 @@ def test_an_interrupted_search_does_no_harm(tmp_path, monkeypatch):
             return super().velocity(*arguments)
 
     manifold = PullbackManifold(Resolvent(), N)
-    monkeypatch.setattr(Interrupting, "name", MetricRule(manifold).name)
+    monkeypatch.setattr(Interrupting, "name", Descent(manifold).name)
     stopped = run(rule=Interrupting(manifold), learning_rate=None, checkpoints=tmp_path)
     assert stopped.stopped == "Interrupted after 0 steps."
-    check_same(run(rule=MetricRule(manifold), learning_rate=None, checkpoints=tmp_path, resume=True), reference)
+    check_same(run(rule=Descent(manifold), learning_rate=None, checkpoints=tmp_path, resume=True), reference)
 
 
 def test_a_run_that_goes_on_keeps_its_rate():
@@ -141,7 +143,7 @@ def test_solvers_and_rules_at_a_gradient_of_zero():
     data = Dataset("zeros", np.zeros((4, 2)), np.array([0, 1, 0, 1]))
     contenders = [
         Contender("resolvent", "geodesic", solver)
-        for solver in ("steepest-descent", "conjugate-gradient", "trust-regions", "fixed-step")
+        for solver in ("steepest-descent", "conjugate-gradient", "trust-regions", "descent")
     ]
     entries = compare(Task(network, network.initial_weights(), data, data, data), contenders, budget=12).entries
     for entry in entries:

@@ -7,8 +7,8 @@ from runs import N, run
 from manifolds import PullbackManifold, Resolvent
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.analysis.recording import PATH_FILE, open_path
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.history import Recorder
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.training.history import Recorder
 
 
 def still_at_the_end(done):

@@ -14,8 +14,8 @@ from test_cli import refused
 from test_cli import run as command
 from test_train_command import assert_same_bits, begin
 
-from riemannrnn.learning.checkpoints import PATTERN, read_checkpoint
 from riemannrnn.run_folder import LOCK, RunFolderError, locked
+from riemannrnn.training.checkpoints import PATTERN, read_checkpoint
 
 TRAIN = """
 import os, sys
@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 from riemannrnn import RateNetwork, train
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import Task
-from riemannrnn.learning.defaults import rule_on
+from riemannrnn.cost import Task
+from riemannrnn.training.by_name import rule_on
 
 digits = load_digits(np.float32).split(1000, seed=0)[0]
 network = RateNetwork(200, 64, 10, seed=0, dtype=np.float32)
 task = Task(network, network.initial_weights(0.5), digits, digits, digits)
-task, rule = rule_on(task, "geodesic_flow", manifold)
+task, rule = rule_on(task, "descent", manifold)
 
 
 def stop(step, history):

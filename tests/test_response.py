@@ -6,9 +6,10 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import OutsideManifoldError, PullbackManifold, Resolvent, SingularPointError
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
-from riemannrnn.learning import KroneckerResponse, MetricRule, ResponseMetric, response_metric
-from riemannrnn.learning.kronecker import KroneckerFactors, ResponseStatistics
-from riemannrnn.learning.rules import descent_cosine
+from riemannrnn.metrics import ResponseMetric, response_metric
+from riemannrnn.metrics.kronecker import KroneckerFactors, ResponseStatistics
+from riemannrnn.rules import KFAC, Descent
+from riemannrnn.rules.descent_check import descent_cosine
 
 N, BATCH = 4, 11
 ACTIVATIONS = ["identity", "tanh", "softplus"]
@@ -181,7 +182,7 @@ def test_pymanopt_decreases_the_cost(optimizer):
 
 def test_it_is_the_metric_of_a_rule():
     cost, W = make_cost()
-    found, _ = MetricRule(response_metric(cost, 0.1), "additive").step(W, cost.at(W), 0.5)
+    found, _ = Descent(response_metric(cost, 0.1)).step(W, cost.at(W), 0.5)
     np.testing.assert_allclose(found, W - 0.5 * ResponseMetric(cost.at(W), 0.1).sharp(cost.gradient(W)), rtol=1e-9)
 
 
@@ -193,7 +194,7 @@ def test_single_precision_is_kept(generator):
         single, exact = ResponseMetric(cost.at(W), damping), ResponseMetric(double.at(W64), damping)
         assert single.sharp(V.astype(np.float32)).dtype == single.flat(V.astype(np.float32)).dtype == np.float32
         np.testing.assert_allclose(single.sharp(V.astype(np.float32)), exact.sharp(V), rtol=1e-2, atol=1e-2)
-    weights, _ = KroneckerResponse().step(W, cost.at(W), 0.1)
+    weights, _ = KFAC().step(W, cost.at(W), 0.1)
     assert weights.dtype == np.float32
 
 
@@ -244,24 +245,24 @@ def test_statistics_are_running_averages(generator):
 def test_the_kronecker_rule(generator):
     cost, W = make_cost("tanh", batch=40)
     evaluation = cost.at(W)
-    direction, memory = KroneckerResponse(0.2).direction(evaluation)
+    direction, memory = KFAC(0.2).direction(evaluation)
     R, mean = evaluation.rates, np.diag(evaluation.gains.mean(axis=0))
     J = np.linalg.inv(np.eye(N) - mean @ W) @ mean
     matrix = np.kron(J.T @ J, R.T @ R / len(R))
     matrix += 0.2 * np.trace(matrix) / N**2 * np.eye(N * N)
     np.testing.assert_allclose(direction.reshape(-1), -np.linalg.solve(matrix, evaluation.gradient.reshape(-1)), rtol=1e-9)
-    again, memory = KroneckerResponse(0.2).direction(evaluation, memory)
+    again, memory = KFAC(0.2).direction(evaluation, memory)
     np.testing.assert_allclose(again, direction, rtol=1e-10)
     assert memory.batches == 2
     with pytest.raises(ValueError, match=r"damping = 0, decay = 0\.95; choose a positive one"):
-        KroneckerResponse(0)
+        KFAC(0)
 
 
 def test_the_kronecker_damping_follows_the_scale_of_the_rates(generator):
     """Rates ten times as large in a linear network, to the same errors, make a step ten times as short."""
     small, W = make_cost("identity", batch=40)
     large = FixedPointCost(small.network, 10 * small.drive, SquaredError(10 * small.loss.targets), tolerance=1e-13)
-    directions = [KroneckerResponse().direction(cost.at(W))[0] for cost in (small, large)]
+    directions = [KFAC().direction(cost.at(W))[0] for cost in (small, large)]
     np.testing.assert_allclose(*directions, rtol=1e-9, atol=1e-12)
 
 
@@ -275,7 +276,7 @@ def test_the_kronecker_rule_goes_on_after_silent_stimuli():
             network.initial_weights(0.5),
             order,
             SquaredError(np.ones((8, 6))),
-            KroneckerResponse(),
+            KFAC(),
             batch_size=2,
             seed=4,
         )
@@ -285,6 +286,6 @@ def test_the_kronecker_rule_goes_on_after_silent_stimuli():
 
 def test_the_kronecker_rule_trains():
     cost, W = make_cost("tanh", batch=64, n=8)
-    history = train(cost.network, W, cost.drive, cost.loss, KroneckerResponse(), 0.1, batch_size=16, epochs=5, seed=0)
+    history = train(cost.network, W, cost.drive, cost.loss, KFAC(), 0.1, batch_size=16, epochs=5, seed=0)
     assert history.stopped == "All 5 epochs done."
     assert np.mean(history.loss[-4:]) < 0.9 * np.mean(history.loss[:4])

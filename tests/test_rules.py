@@ -4,19 +4,14 @@ import numpy as np
 import pytest
 from cases import N, short_vector
 
-from manifolds import FixedRank, Identity, PullbackManifold, Resolvent, ScaledMonotoneManifold
+from manifolds import FixedRank, Identity, PullbackManifold, Resolvent, left_invariant, right_invariant
 from manifolds.checks import check_slope
 from riemannrnn import FixedPointCost, LowRank, RateNetwork, SquaredError
-from riemannrnn.learning.optimizers import MetricRule, ParallelTransport
-from riemannrnn.learning.rules import (
-    DeltaW3,
-    DeltaW4,
-    delta_w1,
-    delta_w3,
-    delta_w4,
-    descent_cosine,
-    make_rule,
-)
+from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.descent_check import descent_cosine
+from riemannrnn.rules.momentum import Momentum
+from riemannrnn.rules.named import make_rule
+from riemannrnn.rules.paper import DeltaW3, DeltaW4, delta_w1, delta_w3, delta_w4
 
 ACTIVATIONS = ["identity", "tanh", "softplus", "relu"]
 BATCH, RATE = 7, 0.05
@@ -125,13 +120,20 @@ def test_geodesic_flow_on_every_manifold(geometry):
     W = 0.3 * geometry.random_point() if euclidean else geometry.random_point()
     evaluation = cost.at(W)
     gradient = geometry.euclidean_to_riemannian_gradient(W, evaluation.gradient)
-    found, memory = make_rule("geodesic_flow", N, geometry).step(W, evaluation, 1e-3)
+    found, memory = make_rule("descent", N, geometry).step(W, evaluation, 1e-3)
     np.testing.assert_array_equal(found, geometry.exp(W, -1e-3 * gradient))
     assert memory is None
-    additive, _ = MetricRule(geometry, "additive").step(W, evaluation, 1e-3)
-    np.testing.assert_array_equal(additive, W - 1e-3 * gradient)
     assert cost(found) < cost(W)
-    assert cost(additive) < cost(W)
+
+
+@pytest.mark.parametrize("make", [left_invariant, right_invariant, lambda n, kind: PullbackManifold(Resolvent(), n, kind)])
+def test_straight_steps_are_a_matter_of_the_manifold(make):
+    cost, W = make_cost("tanh")
+    manifold, evaluation = make(N, "additive"), cost.at(W)
+    found, _ = Descent(manifold).step(W, evaluation, 1e-3)
+    gradient = manifold.euclidean_to_riemannian_gradient(W, evaluation.gradient)
+    np.testing.assert_array_equal(found, W - 1e-3 * gradient)
+    assert cost(found) < cost(W)
 
 
 def test_parallel_transport_is_momentum_in_coordinates(flat_geometry):
@@ -139,7 +141,7 @@ def test_parallel_transport_is_momentum_in_coordinates(flat_geometry):
     cost, _ = make_cost("tanh")
     chart, beta, rate = flat_geometry.chart, 0.8, 1e-3
     W = flat_geometry.random_point()
-    rule, memory = ParallelTransport(flat_geometry, momentum=beta), None
+    rule, memory = Momentum(flat_geometry, momentum=beta), None
     coordinates, velocity, point = chart.value(W), np.zeros((N, N)), W
     for _ in range(5):
         velocity = beta * velocity - rate * chart.inverse_adjoint(point, cost.gradient(point))
@@ -154,10 +156,10 @@ def test_without_momentum_parallel_transport_is_geodesic_flow(geometry):
     cost, _ = make_cost("tanh")
     W = geometry.random_point()
     evaluation = cost.at(W)
-    first, memory = ParallelTransport(geometry, momentum=0.0).step(W, evaluation, 1e-3)
-    second, _ = ParallelTransport(geometry, momentum=0.0).step(first, cost.at(first), 1e-3, memory)
-    np.testing.assert_array_equal(first, MetricRule(geometry).step(W, evaluation, 1e-3)[0])
-    np.testing.assert_allclose(second, MetricRule(geometry).step(first, cost.at(first), 1e-3)[0], rtol=1e-14)
+    first, memory = Momentum(geometry, momentum=0.0).step(W, evaluation, 1e-3)
+    second, _ = Momentum(geometry, momentum=0.0).step(first, cost.at(first), 1e-3, memory)
+    np.testing.assert_array_equal(first, Descent(geometry).step(W, evaluation, 1e-3)[0])
+    np.testing.assert_allclose(second, Descent(geometry).step(first, cost.at(first), 1e-3)[0], rtol=1e-14)
 
 
 def test_momentum_carries_the_velocity_on():
@@ -167,7 +169,7 @@ def test_momentum_carries_the_velocity_on():
     W = manifold.random_point()
     V = short_vector(manifold, W)
     other = manifold.exp(W, V)
-    rule = ParallelTransport(manifold, momentum=0.5)
+    rule = Momentum(manifold, momentum=0.5)
     found, _ = rule.step(other, cost.at(other), 0.0, rule.carry(W, V, None))
     np.testing.assert_allclose(found, manifold.exp(W, 1.5 * V), rtol=1e-9)
 
@@ -175,7 +177,7 @@ def test_momentum_carries_the_velocity_on():
 def test_momentum_of_straight_steps_is_carried_to_where_they_end(generator):
     manifold = PullbackManifold(Resolvent(), N, "additive")
     point, velocity = 0.3 * generator.standard_normal((2, N, N)) / N**0.5
-    rule = ParallelTransport(manifold, "additive")
+    rule = Momentum(manifold)
     carried, end = rule.carry(point, velocity, None), rule.move(point, velocity)
     np.testing.assert_array_equal(end, point + velocity)
     np.testing.assert_allclose(carried, manifold.transport(point, end, velocity), atol=1e-12)
@@ -188,7 +190,7 @@ def test_momentum_on_a_manifold_of_pymanopt(generator):
     network = RateNetwork(N, 3, 2, seed=0, connectivity=LowRank(2))
     loss = SquaredError(generator.standard_normal((BATCH, 2)))
     cost, point = FixedPointCost(network, generator.standard_normal((BATCH, 3)), loss), network.initial_weights(0.5)
-    rule = ParallelTransport(manifold)
+    rule = Momentum(manifold)
     evaluation = cost.at(point)
     after, memory = rule.step(point, evaluation, RATE)
     velocity, _ = rule.velocity(point, evaluation, RATE)
@@ -201,13 +203,7 @@ def test_the_zero_vector_of_factors_has_their_dtype():
     assert {part.dtype for part in FixedRank(N, N, 2).zero_vector(point)} == {np.dtype(np.float32)}
 
 
-def test_points_of_several_arrays_are_no_weights_to_add_to():
-    for manifold in (ScaledMonotoneManifold(N), FixedRank(N, N, 2)):
-        with pytest.raises(ValueError, match=r"several arrays.*choose retraction='geodesic'"):
-            MetricRule(manifold, "additive")
-
-
-@pytest.mark.parametrize("name", ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"])
+@pytest.mark.parametrize("name", ["dW1", "dW2", "dW3", "dW4", "descent", "momentum"])
 def test_every_rule_descends_in_a_linear_network(name):
     cost, W = make_cost("identity")
     weights, _ = make_rule(name, N).step(W, cost.at(W), 1e-3)
@@ -226,5 +222,5 @@ def test_rules_by_name():
     rule = DeltaW4()
     assert make_rule(rule, N) is rule
     euclidean = PullbackManifold(Identity(), N)
-    assert make_rule("geodesic_flow", N, euclidean).manifold is euclidean
-    assert make_rule("parallel_transport", N, euclidean).manifold is euclidean
+    assert make_rule("descent", N, euclidean).manifold is euclidean
+    assert make_rule("momentum", N, euclidean).manifold is euclidean

@@ -137,11 +137,9 @@ def test_toml_round_trip(tmp_path):
     assert np.isnan(tomllib.loads((tmp_path / "nan.toml").read_text())["a"]["b"])
 
 
-@pytest.mark.parametrize(
-    "value", [object(), {"a": 1}, np.arange(2), [1j]], ids=["object", "dict", "array", "complex in a list"]
-)
+@pytest.mark.parametrize("value", [object(), np.arange(2), [1j]], ids=["object", "array", "complex in a list"])
 def test_what_has_no_toml_form(tmp_path, value):
-    with pytest.raises(TypeError, match="has no TOML form here; pass text, numbers or lists"):
+    with pytest.raises(TypeError, match="is not TOML serializable"):
         write_toml(tmp_path / "config.toml", {"a": {"b": value}})
     assert names(tmp_path) == []
 

@@ -7,7 +7,8 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import OutsideManifoldError, ScaledMonotoneManifold, check_manifold
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
-from riemannrnn.learning.optimizers import MetricRule, ParallelTransport
+from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.momentum import Momentum
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 50])
@@ -68,7 +69,7 @@ def test_costs_and_pymanopt_see_the_point_and_solvers_see_the_weights(optimizer)
     assert cost(manifold.weights(result.point)) == result.cost < 0.7 * cost(network.initial_weights())
 
 
-@pytest.mark.parametrize("make", [MetricRule, ParallelTransport])
+@pytest.mark.parametrize("make", [Descent, Momentum])
 def test_rules_step_on_the_point(make):
     network, cost = digits_like()
     manifold = ScaledMonotoneManifold(6, 2.0, seed=0)

@@ -5,7 +5,7 @@ import pytest
 
 from riemannrnn import FixedPointCost, FixedPointError, RateNetwork, SquaredError, solve_fixed_points
 from riemannrnn.equilibrium import Implicit
-from riemannrnn.network.connectivity import Dense
+from riemannrnn.network import Dense
 from riemannrnn.norms import row_norms
 
 DTYPES = [np.float64, np.float32]
@@ -147,10 +147,9 @@ def test_norms_neither_overflow_nor_underflow(dtype, largest):
         np.testing.assert_array_equal(row_norms(special), [0, np.inf, np.nan, 1])
         biggest = np.full((1, 4), np.finfo(dtype).max, dtype)
         np.testing.assert_allclose(row_norms(biggest, 0.25), biggest[:, 0] / 2)
-        np.testing.assert_allclose(
-            Dense().row_norms(array[-2:], False), [5 * 10.0 ** (largest - 2), 5 * 10.0 ** (largest - 1)], 1e-6
-        )
-        np.testing.assert_allclose(Dense().row_norms(array[-2:].T, True), Dense().row_norms(array[-2:], False))
+        norms = Dense().bind(array[-2:]).row_norms
+        np.testing.assert_allclose(norms, [5 * 10.0 ** (largest - 2), 5 * 10.0 ** (largest - 1)], 1e-6)
+        np.testing.assert_allclose(Dense().bind(array[-2:].T).transpose.row_norms, norms)
 
 
 def adjoint(weights, errors, solver):

@@ -43,7 +43,7 @@ def every_abscissa(weights, gains):
 def test_survey_finds_the_worst_and_counts_the_unstable(units, radius, kind):
     weights, gains = problem(kind, radius, units, 80, seed=units)
     every = every_abscissa(weights, gains)
-    worst, unstable = survey_stability(Dense(), weights, gains)
+    worst, unstable = survey_stability(Dense().bind(weights), gains)
     assert_allclose(worst, every.max(), atol=1e-8)
     assert unstable == np.count_nonzero(every >= 0)
     if kind == "outlier" and units == 90 and radius == 0.3:
@@ -56,7 +56,7 @@ def test_survey_finds_the_worst_and_counts_the_unstable(units, radius, kind):
 def test_survey_of_any_network(kind, radius, units, batch, seed):
     weights, gains = problem(kind, radius, units, batch, seed)
     every = every_abscissa(weights, gains)
-    worst, unstable = survey_stability(Dense(), weights, gains)
+    worst, unstable = survey_stability(Dense().bind(weights), gains)
     assert_allclose(worst, every.max(), atol=1e-6)
     # Where an abscissa is 0 to rounding, either count is right.
     assert np.count_nonzero(every >= 1e-6) <= unstable <= np.count_nonzero(every >= -1e-6)
@@ -67,7 +67,7 @@ def test_survey_of_any_network(kind, radius, units, batch, seed):
 def test_unstable_stimuli_are_those_beyond_the_limit(kind, radius, limit, units, seed):
     weights, gains = problem(kind, radius, units, 30, seed)
     every = every_abscissa(weights, gains)
-    _, rows = unstable_stimuli(Dense(), weights, gains, limit)
+    _, rows = unstable_stimuli(Dense().bind(weights), gains, limit)
     found = np.isin(np.arange(30), rows)
     clear = np.abs(every - limit) > 1e-6  # else either verdict is right
     np.testing.assert_array_equal(found[clear], every[clear] >= limit)
@@ -83,10 +83,10 @@ def test_stimuli_that_are_clear_of_the_limit_need_no_more_digits(monkeypatch):
     dense = stability._dense
     monkeypatch.setattr(stability, "_dense", lambda matrix, rest: left.append(len(rest)) or dense(matrix, rest))
     limit = every.max() + 0.1
-    _, rows = unstable_stimuli(Dense(), weights, gains, limit)
+    _, rows = unstable_stimuli(Dense().bind(weights), gains, limit)
     assert len(rows) == 0
     assert sum(left) == 0
-    assert spectral_abscissa(Dense(), weights, gains).max() == pytest.approx(every.max(), abs=1e-6)
+    assert spectral_abscissa(Dense().bind(weights), gains).max() == pytest.approx(every.max(), abs=1e-6)
     assert sum(left) > 0
 
 
@@ -96,7 +96,7 @@ def test_survey_puts_the_edge_between_any_two_stimuli(kind):
     weights, gains = problem(kind, 0.9, 120, 60)
     rightmost = np.sort(every_abscissa(weights, gains)) + 1
     weights = weights / (rightmost[29:31].mean())
-    assert survey_stability(Dense(), weights, gains)[1] == 30
+    assert survey_stability(Dense().bind(weights), gains)[1] == 30
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(np.float32, 1e-4), (np.float64, 1e-8)])
@@ -106,7 +106,7 @@ def test_abscissa_without_all_eigenvalues(kind, batch, dtype, error, monkeypatch
     weights, gains = problem(kind, 1.1, 90, batch, dtype=dtype)
     expected = every_abscissa(weights, gains)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
-    found = spectral_abscissa(Dense(), weights, gains)
+    found = spectral_abscissa(Dense().bind(weights), gains)
     assert found.dtype == dtype
     assert_allclose(found, expected, atol=error)
 
@@ -116,8 +116,8 @@ def test_abscissa_on_strict_arrays(batch, monkeypatch):
     weights, gains = problem("disc", 1.1, 70, batch)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
     there = strict.asarray(weights), strict.asarray(gains)
-    assert_allclose(np.asarray(spectral_abscissa(Dense(), *there)), every_abscissa(weights, gains), atol=1e-8)
-    assert survey_stability(Dense(), *there) == pytest.approx(survey_stability(Dense(), weights, gains))
+    assert_allclose(np.asarray(spectral_abscissa(Dense().bind(there[0]), there[1])), every_abscissa(weights, gains), atol=1e-8)
+    assert survey_stability(Dense().bind(there[0]), there[1]) == pytest.approx(survey_stability(Dense().bind(weights), gains))
 
 
 @pytest.mark.parametrize("units", [1, 2, 5, 30, 70])
@@ -126,9 +126,9 @@ def test_abscissa_of_small_and_of_silent_networks(units, monkeypatch):
     gains[1] = 0
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
     monkeypatch.setattr(stability, "SURVEY_DENSE_LIMIT", 0)
-    assert_allclose(spectral_abscissa(Dense(), weights, gains), every_abscissa(weights, gains), atol=1e-9)
-    assert_allclose(survey_stability(Dense(), weights, gains)[0], every_abscissa(weights, gains).max(), atol=1e-9)
-    assert survey_stability(Dense(), weights, 0 * gains) == (-1.0, 0)
+    assert_allclose(spectral_abscissa(Dense().bind(weights), gains), every_abscissa(weights, gains), atol=1e-9)
+    assert_allclose(survey_stability(Dense().bind(weights), gains)[0], every_abscissa(weights, gains).max(), atol=1e-9)
+    assert survey_stability(Dense().bind(weights), 0 * gains) == (-1.0, 0)
 
 
 def test_all_eigenvalues_are_rarely_needed(monkeypatch):
@@ -137,7 +137,7 @@ def test_all_eigenvalues_are_rarely_needed(monkeypatch):
     left = []
     dense = stability._dense
     monkeypatch.setattr(stability, "_dense", lambda matrix, rest: left.append(len(rest)) or dense(matrix, rest))
-    survey_stability(Dense(), weights, gains)
+    survey_stability(Dense().bind(weights), gains)
     assert sum(left) <= 1
 
 
@@ -157,7 +157,7 @@ def test_a_bad_inverse_costs_time_but_no_accuracy(fault, monkeypatch):
 
     monkeypatch.setattr(arnoldi, "inverse_by_blocks", bad)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
-    assert_allclose(spectral_abscissa(Dense(), weights, gains), every_abscissa(weights, gains), atol=1e-9)
+    assert_allclose(spectral_abscissa(Dense().bind(weights), gains), every_abscissa(weights, gains), atol=1e-9)
 
 
 def test_the_worst_is_found_wherever_the_screening_leaves_it_open(monkeypatch):
@@ -166,7 +166,7 @@ def test_the_worst_is_found_wherever_the_screening_leaves_it_open(monkeypatch):
     every = every_abscissa(weights, gains)
     misled = np.stack([-every, np.full(80, -10.0), np.full(80, 0.99)])
     monkeypatch.setattr(stability, "_screen", lambda *_: misled)
-    worst, unstable = survey_stability(Dense(), weights, gains)
+    worst, unstable = survey_stability(Dense().bind(weights), gains)
     assert (worst, unstable) == (pytest.approx(every.max(), abs=1e-8), 0)
 
 
@@ -193,19 +193,19 @@ def test_many_units_of_few_eigenvalues_all_negative():
     n = 300
     gains = np.ones((2, n))
     for weights, rightmost in ((-np.eye(n), -1.0), (-np.eye(n) / 2 - np.ones((n, n)) / n, -0.5)):
-        assert_allclose(spectral_abscissa(Dense(), weights, gains), rightmost - 1)
-        assert_allclose(survey_stability(Dense(), weights, gains)[0], rightmost - 1)
+        assert_allclose(spectral_abscissa(Dense().bind(weights), gains), rightmost - 1)
+        assert_allclose(survey_stability(Dense().bind(weights), gains)[0], rightmost - 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_jordan_block_is_left_to_all_eigenvalues(dtype):
     """Its Ritz pairs have tiny residuals far from its only eigenvalue, 0."""
     weights = np.diag(np.full(89, 2.0), 1).astype(dtype)
-    assert survey_stability(Dense(), weights, np.full((3, 90), 0.7, dtype)) == (-1.0, 0)
+    assert survey_stability(Dense().bind(weights), np.full((3, 90), 0.7, dtype)) == (-1.0, 0)
 
 
 def test_what_lies_left_of_the_screening_is_not_believed(monkeypatch):
     weights, gains = problem("outlier", 0.5, 90, 4)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
     monkeypatch.setattr(stability, "_shifted", lambda matrix, rest, shift: np.stack([shift - 1, 0 * shift]))
-    assert_allclose(spectral_abscissa(Dense(), weights, gains), every_abscissa(weights, gains), atol=1e-9)
+    assert_allclose(spectral_abscissa(Dense().bind(weights), gains), every_abscissa(weights, gains), atol=1e-9)

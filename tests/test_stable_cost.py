@@ -12,7 +12,7 @@ from manifolds.arrays import arrays_of
 from riemannrnn import CrossEntropy, FixedPointCost, FixedPointError, RateNetwork, SquaredError
 from riemannrnn.equilibrium import certificate
 from riemannrnn.equilibrium.certificate import not_stable
-from riemannrnn.network.connectivity import Dense, LowRank
+from riemannrnn.network import Dense, LowRank
 
 ONE = np.ones((1, 1))
 
@@ -79,7 +79,7 @@ def test_the_verdicts_are_those_of_the_eigenvalues(n, radius):
     W, gains = radius * generator.standard_normal((n, n)) / n**0.5, generator.uniform(0, 1, (12, n)) ** 0.5
     abscissae = np.linalg.eigvals(gains[:, :, None] * W).real.max(axis=1) - 1
     margin = max(float(-np.median(abscissae)), 0.01)
-    worst, rows = not_stable(Dense(), W, gains, margin)
+    worst, rows = not_stable(Dense().bind(W), gains, margin)
     np.testing.assert_array_equal(rows, np.flatnonzero(abscissae >= -margin))
     assert worst >= abscissae.max() - 0.02
 
@@ -88,9 +88,9 @@ def test_eigenvalues_are_computed_only_where_the_bound_does_not_decide(monkeypat
     asked = []
     monkeypatch.setattr(certificate, "unstable_stimuli", lambda *arguments: asked.append(1) or (0.0, np.arange(0)))
     gains = np.full((3, 2), 0.5)
-    not_stable(Dense(), np.eye(2), gains, 0.1)
+    not_stable(Dense().bind(np.eye(2)), gains, 0.1)
     assert asked == []
-    not_stable(Dense(), np.array([[0.0, 9.0], [0.0, 0.0]]), gains, 0.1)
+    not_stable(Dense().bind(np.array([[0.0, 9.0], [0.0, 0.0]])), gains, 0.1)
     assert asked == [1]
 
 

@@ -7,9 +7,10 @@ from test_guard import abscissa
 
 from manifolds import FixedRank, MonotoneManifold, OutsideManifoldError, ScaledMonotoneManifold
 from riemannrnn import LowRank, RateNetwork, SquaredError, train
-from riemannrnn.learning import MetricRule, UnstableStartError, stable_start
+from riemannrnn.rules import Descent
+from riemannrnn.training import UnstableStartError, stable_start
 
-REMEDY = r"Start from `riemannrnn\.learning\.stable_start\(network, weights, stimuli\)`, or pass guard=False"
+REMEDY = r"Start from `riemannrnn\.training\.stable_start\(network, weights, stimuli\)`, or pass guard=False"
 
 
 def test_a_start_without_fixed_points_is_refused():
@@ -37,7 +38,7 @@ def test_a_start_that_is_no_point_is_refused():
     for manifold in (MonotoneManifold(N), ScaledMonotoneManifold(N)):
         for guard in (True, False):
             with pytest.raises(OutsideManifoldError, match=r"smallest eigenvalue of sym\(I − W\) = -"):
-                run(weights=weights, rule=MetricRule(manifold), guard=guard)
+                run(weights=weights, rule=Descent(manifold), guard=guard)
     with pytest.raises(OutsideManifoldError, match="not monotone"):
         run(weights=weights, rule=None)
     assert len(run(weights=MonotoneManifold(N).nearest(weights), rule=None, learning_rate=None).loss) == 8
@@ -90,7 +91,7 @@ def test_factors_have_a_stable_start():
     """Tanh units without drive rest at 0, which is stable where the one eigenvalue of W that is not zero is below 1."""
     network, direction = RateNetwork(4, connectivity=LowRank(1)), np.full((4, 1), 0.5)
     factors, stimuli = (direction, np.array([2.0]), direction.T), np.zeros((3, 4))
-    arguments = stimuli, SquaredError(stimuli), MetricRule(FixedRank(4, 4, 1)), 0.01
+    arguments = stimuli, SquaredError(stimuli), Descent(FixedRank(4, 4, 1)), 0.01
     with pytest.raises(UnstableStartError, match=REMEDY):
         train(network, factors, *arguments)
     u, s, vt = start = stable_start(network, factors, stimuli)

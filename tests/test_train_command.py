@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import tomllib
 from functools import cache
 from importlib.metadata import version
@@ -20,8 +21,8 @@ from riemannrnn.cli import train as command
 from riemannrnn.cli import training_run
 from riemannrnn.cli.config import PATHS, TABLES, parse_config
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.run import Run
 from riemannrnn.run_folder import write_toml
+from riemannrnn.training.run import Run
 
 TINY = {
     "network": {"units": 6, "radius": 0.3},
@@ -32,8 +33,8 @@ TINY = {
 
 RULES = {
     "default": {},
-    "guarded": {"rule": "geodesic_flow", "manifold": "euclidean", "learning_rate": 10.0},
-    "momentum": {"rule": "parallel_transport", "manifold": "monotone", "learning_rate": 0.01, "decay": 0.01},
+    "guarded": {"rule": "descent", "manifold": "euclidean", "learning_rate": 10.0},
+    "momentum": {"rule": "momentum", "manifold": "monotone", "learning_rate": 0.01, "decay": 0.01},
     "per stimulus": {"rule": "dW3", "schedule": "linear"},
 }
 
@@ -74,7 +75,7 @@ def interrupt(monkeypatch, method, step):
     original = getattr(Run, method)
 
     def pressed(self, *arguments):
-        if self.step == step:
+        if self.state.step == step:
             raise KeyboardInterrupt
         return original(self, *arguments)
 
@@ -182,7 +183,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, references, name,
     assert f"Go on with riemannrnn train --resume {folder}" in stopped.stdout
     taken, take_step = [], Run._take_step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_take_step", lambda self, *rest: (taken.append(self.step), take_step(self, *rest)))
+        patch.setattr(Run, "_take_step", lambda self, *rest: (taken.append(self.state.step), take_step(self, *rest)))
         result = run("train", "--resume", folder)
     assert result.exit_code == 0, result.output
     assert taken == list(range({"_take_step": step, "_look": step - 1, "_arrive": step}[method], 12))
@@ -279,3 +280,15 @@ def test_ctrl_c_while_results_are_written(tmp_path, folder, monkeypatch):
     assert f"Interrupted. Go on with riemannrnn train --resume {stopped}" in result.stdout
     assert run("train", "--resume", stopped).exit_code == 0
     assert_same_bits(stopped, folder)
+
+
+def test_the_keys_are_listed_with_their_meaning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("train", "--list")
+    assert result.exit_code == 0, result.output
+    for path in PATHS:
+        table, key = path.split(".")
+        assert f"[{table}]" in result.stdout
+        assert re.search(rf"^ *{key} ", result.stdout, re.MULTILINE)
+    assert re.search(r"epochs +10 +Passes through", result.stdout)
+    assert not names(tmp_path)

@@ -12,8 +12,8 @@ from test_datasets import tiny_mnist
 from test_train_command import RESULTS, begin, results
 
 from riemannrnn.analysis import read_run
-from riemannrnn.learning.checkpoints import PATTERN
-from riemannrnn.learning.run import Run
+from riemannrnn.training.checkpoints import PATTERN
+from riemannrnn.training.run import Run
 
 
 def test_a_path_is_recorded_unless_it_is_not_wanted_or_there_is_none(tmp_path):
@@ -30,7 +30,7 @@ def test_another_configuration_than_that_of_the_checkpoint_is_refused(tmp_path):
     _, folder = begin(tmp_path)
     path = folder / "config.toml"
     path.write_text(path.read_text().replace("epochs = 3", "epochs = 4"))
-    assert "the checkpoint is of another run: steps was 12, now 16; resume with" in refused(run("train", "--resume", folder))
+    assert "the checkpoint is of another run: epochs was 3, now 4; resume with" in refused(run("train", "--resume", folder))
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_goes_on(tmp_path, monkeypatch):

@@ -9,13 +9,15 @@ from runs import fold
 
 from manifolds import Identity, InvalidArrayError, MonotoneManifold, PullbackManifold, Resolvent
 from riemannrnn import AutogradLoss, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
+from riemannrnn.comparison import SameDtypeTrustRegions
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import Adam, KroneckerResponse, MetricRule, ParallelTransport, SameDtypeTrustRegions, accuracy
-from riemannrnn.learning.optimizers import Rule
-from riemannrnn.learning.outcome import HIDDEN, LOST
 from riemannrnn.network import power_law
+from riemannrnn.rules import KFAC, Adam, Descent, Momentum
+from riemannrnn.rules.rule import Rule
+from riemannrnn.training import accuracy
+from riemannrnn.training.outcome import HIDDEN, LOST
 
-RULES = ["dW1", "dW2", "dW3", "dW4", "geodesic_flow", "parallel_transport"]
+RULES = ["dW1", "dW2", "dW3", "dW4", "descent", "momentum"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def run(network, digits, rule="dW3", **options):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_learning_happens(network, digits, rule):
-    history = run(network, digits, rule, learning_rate={"dW1": 0.1, "parallel_transport": 0.05}.get(rule, 0.3), epochs=8)
+    history = run(network, digits, rule, learning_rate={"dW1": 0.1, "momentum": 0.05}.get(rule, 0.3), epochs=8)
     assert np.mean(history.loss[-4:]) < 0.95 * np.mean(history.loss[:4])
     assert np.mean(history.accuracy[-4:]) > np.mean(history.accuracy[:4])
     assert history.stopped == "All 8 epochs done."
@@ -52,11 +54,11 @@ def test_scalars_of_numpy_leave_single_precision_as_it_is(rule):
 
 RESOLVENT = PullbackManifold(Resolvent(), 20)
 NUMPY_RULES = {
-    "momentum": lambda number: ParallelTransport(RESOLVENT, momentum=number(0.5)),
+    "momentum": lambda number: Momentum(RESOLVENT, momentum=number(0.5)),
     "decays": lambda number: Adam(RESOLVENT, decays=(number(0.9), number(0.99))),
     "epsilon": lambda number: Adam(RESOLVENT, epsilon=number(1e-8)),
-    "damping": lambda number: KroneckerResponse(damping=number(0.1)),
-    "decay": lambda number: KroneckerResponse(decay=number(0.9)),
+    "damping": lambda number: KFAC(damping=number(0.1)),
+    "decay": lambda number: KFAC(decay=number(0.9)),
 }
 
 
@@ -95,6 +97,19 @@ def test_trust_regions_in_single_precision():
 
 
 BAD = np.array([0.0, np.nan])
+
+
+def test_manifolds_are_known_by_name(network, digits):
+    named = run(network, digits, None, manifold="monotone", learning_rate=0.3)
+    made = run(network, digits, None, manifold=MonotoneManifold(20), learning_rate=0.3)
+    np.testing.assert_array_equal(named.weights, made.weights)
+    momentum = run(network, digits, "momentum", manifold="dale", learning_rate=0.1)
+    signs = np.sign(momentum.weights)
+    assert (signs == signs[0]).all(), "training starts from weights that obey Dale's law, and keeps their signs"
+    factors = run(network, digits, None, manifold="low-rank", learning_rate=0.1)
+    assert [part.shape for part in factors.weights] == [(20, 10), (10,), (10, 20)]
+
+
 MISTAKES = {
     "a negative rate": ({"learning_rate": -1.0}, "learning_rate = -1.0: it has to be 0 or more"),
     "a negative length": ({"longest_step": -1.0}, "longest_step = -1.0: it has to be 0 or more"),
@@ -104,12 +119,14 @@ MISTAKES = {
     "half a stimulus": ({"batch_size": 2.5}, "batch_size = 2.5: expected a whole number"),
     "no period of checkpoints": ({"checkpoint_every": 0}, "checkpoint_every = 0: it has to be 1 or more"),
     "no period": ({"evaluate_every": 0}, "evaluate_every = 0: it has to be 1 or more"),
-    "a manifold by name": ({"rule": "adam", "manifold": "resolvent"}, "'resolvent' is a name; pass a manifold"),
+    "a rule that is made, and a name": ({"rule": KFAC(), "manifold": "resolvent"}, "the rule KFAC is made already"),
+    "a rule with a metric of its own, and a name": ({"rule": "kfac", "manifold": "dale"}, "'kfac' has a metric of its own"),
+    "an unknown manifold": ({"manifold": "dales"}, "did you mean dale"),
     "two manifolds": (
-        {"rule": MetricRule(PullbackManifold(Identity(), 20)), "manifold": PullbackManifold(Identity(), 20)},
-        "the rule MetricRule on the Identity manifold .* is made already",
+        {"rule": Descent(PullbackManifold(Identity(), 20)), "manifold": PullbackManifold(Identity(), 20)},
+        "the rule Descent on the Identity manifold .* is made already",
     ),
-    "a class": ({"rule": MetricRule}, "rule <class .*MetricRule'> is unknown"),
+    "a class": ({"rule": Descent}, "rule = <class .*Descent'>: expected a text in quotes or Rule"),
     "ragged lists": ({"stimuli": [[0.0] * 64, [0.0]]}, "the stimuli cannot be read as an array of numbers"),
     "a list of words": ({"labels": ["a"] * 100}, "the labels have dtype <U1, which holds no real numbers; pass numbers"),
     "NaN": (
@@ -242,21 +259,24 @@ def test_ctrl_c_keeps_what_was_reached(network, digits):
     assert complete.loss[:3] == history.loss
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 101])
-def test_batch_sizes_that_do_not_fit(network, digits, batch_size):
-    with pytest.raises(ValueError, match=f"batch_size = {batch_size} does not fit 100 stimuli; choose 1 to 100"):
+@pytest.mark.parametrize(
+    ("batch_size", "reason"),
+    [(0, ": it has to be 1 or more"), (-1, ": it has to be 1 or more"), (101, " does not fit 100 stimuli; choose 1 to 100")],
+)
+def test_batch_sizes_that_do_not_fit(network, digits, batch_size, reason):
+    with pytest.raises(ValueError, match=f"batch_size = {batch_size}{reason}"):
         run(network, digits, batch_size=batch_size)
 
 
 def test_a_manifold_of_another_size_is_an_error_not_a_stop(network, digits):
     with pytest.raises(ValueError, match=r"shape \(20, 20\)"):
-        run(network, digits, "geodesic_flow", manifold=PullbackManifold(Identity(), 19))
+        run(network, digits, "descent", manifold=PullbackManifold(Identity(), 19))
 
 
 def test_the_metric_may_be_chosen(network, digits):
-    euclidean = run(network, digits, "geodesic_flow", manifold=PullbackManifold(Identity(), 20))
+    euclidean = run(network, digits, "descent", manifold=PullbackManifold(Identity(), 20))
     np.testing.assert_array_equal(euclidean.weights, run(network, digits, "dW1").weights)
-    resolvent = run(network, digits, "geodesic_flow", manifold=PullbackManifold(Resolvent(), 20))
+    resolvent = run(network, digits, "descent", manifold=PullbackManifold(Resolvent(), 20))
     np.testing.assert_array_equal(resolvent.weights, run(network, digits, "dW2").weights)
 
 
@@ -287,7 +307,7 @@ def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):
     assert np.isfinite(history.weights).all()
 
 
-@pytest.mark.parametrize("rule", [None, "parallel_transport", "adam", "dW3"])
+@pytest.mark.parametrize("rule", [None, "momentum", "adam", "dW3"])
 def test_a_run_goes_on_from_the_history_of_another(network, digits, rule):
     """Two epochs of one batch are an epoch and another: the point and what the rule remembers are carried over."""
 

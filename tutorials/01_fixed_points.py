@@ -20,7 +20,7 @@ import numpy as np
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.datasets import load_digits
 from riemannrnn.equilibrium import Implicit
-from riemannrnn.learning.rules import delta_w1, delta_w3
+from riemannrnn.rules.paper import delta_w1, delta_w3
 
 digits = load_digits()
 stimuli, labels = digits.stimuli[:100], digits.labels[:100]

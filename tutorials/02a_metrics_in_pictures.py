@@ -34,7 +34,7 @@ from manifolds import (
     mask,
 )
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
-from riemannrnn.learning.metrics import response_metric
+from riemannrnn.metrics.response import response_metric
 from riemannrnn.plots.geodesics import METRIC_STYLES
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})

@@ -26,8 +26,8 @@ import numpy as np
 
 from manifolds import Identity, ManifoldError, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
 from riemannrnn import FixedPointCost, FixedPointError, RateNetwork, SquaredError
-from riemannrnn.learning.metrics import response_metric
-from riemannrnn.learning.optimizers import MetricRule
+from riemannrnn.metrics.response import response_metric
+from riemannrnn.rules.descent import Descent
 
 METRICS = ("euclidean", "resolvent", "left-invariant", "monotone", "response")
 N, MOST_STEPS = 10, 100
@@ -41,11 +41,11 @@ white, correlated = np.eye(N), np.diag(np.geomspace(4, 0.04, N))
 SITUATIONS = {"white": (white, teacher), "correlated": (correlated, teacher), "slow": (white, slow_teacher)}
 
 MAKE = {
-    "euclidean": lambda cost: MetricRule(PullbackManifold(Identity(), N)),
-    "resolvent": lambda cost: MetricRule(PullbackManifold(Resolvent(), N)),
-    "left-invariant": lambda cost: MetricRule(left_invariant(N)),
-    "monotone": lambda cost: MetricRule(MonotoneManifold(N)),
-    "response": lambda cost: MetricRule(response_metric(cost), "additive"),
+    "euclidean": lambda cost: Descent(PullbackManifold(Identity(), N)),
+    "resolvent": lambda cost: Descent(PullbackManifold(Resolvent(), N)),
+    "left-invariant": lambda cost: Descent(left_invariant(N)),
+    "monotone": lambda cost: Descent(MonotoneManifold(N)),
+    "response": lambda cost: Descent(response_metric(cost)),
 }
 
 
@@ -136,4 +136,4 @@ assert unstable["euclidean"] == max(unstable.values())
 # What to try next
 # ----------------
 # - Let a line search choose the rate: `ConjugateGradient().run(cost.problem(manifold), initial_point=start)` of pymanopt.
-# - Put a guard on the fixed steps: `train(..., rule=MetricRule(manifold))` shortens those that would lose a fixed point.
+# - Put a guard on the fixed steps: `train(..., rule=Descent(manifold))` shortens those that would lose a fixed point.

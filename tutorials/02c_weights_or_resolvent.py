@@ -36,8 +36,8 @@ from manifolds import (
     zero_diagonal,
 )
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, Task, compare
+from riemannrnn.comparison import Contender
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import Contender
 from riemannrnn.plots.geodesics import METRIC_STYLES
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})

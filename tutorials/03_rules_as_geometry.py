@@ -24,9 +24,11 @@ import numpy as np
 
 from manifolds import Identity, PullbackManifold, Resolvent, gain
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.rules import delta_w1, delta_w3, descent_cosine, make_rule
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
+from riemannrnn.rules.descent import Descent
+from riemannrnn.rules.descent_check import descent_cosine
+from riemannrnn.rules.named import make_rule
+from riemannrnn.rules.paper import delta_w1, delta_w3
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -98,15 +100,16 @@ assert np.allclose(steps["dW4"], steps["dW3"])
 # ΔW1                   Euclidean   straight in W   W − η ∇J
 # ΔW2                   resolvent   geodesic        exp_W(−η grad J)
 # ΔW3 (linear)          resolvent   straight in W   W − η grad J
-# geodesic_flow         yours       geodesic        exp_W(−η grad J)
-# parallel_transport    yours       geodesic        momentum, carried along the geodesic
+# descent               yours       yours           exp_W(−η grad J), or W − η grad J
+# momentum              yours       yours           momentum, carried along the step
 # ====================  ==========  ==============  ====================================
 #
-# `MetricRule(manifold, retraction)` is the general line, and the names are short for it.
+# `Descent(manifold)` is the general line, and the names are short for it. The retraction is the manifold's.
 
-assert np.array_equal(MetricRule(resolvent, "geodesic").step(start, here, eta)[0], ends["dW2"])
-assert np.allclose(MetricRule(resolvent, "additive").step(start, here, eta)[0], ends["dW3"])
-assert np.array_equal(make_rule("geodesic_flow", N, resolvent).step(start, here, eta)[0], ends["dW2"])
+straight = PullbackManifold(Resolvent(), N, "additive")
+assert np.array_equal(Descent(resolvent).step(start, here, eta)[0], ends["dW2"])
+assert np.allclose(Descent(straight).step(start, here, eta)[0], ends["dW3"])
+assert np.array_equal(make_rule("descent", N, resolvent).step(start, here, eta)[0], ends["dW2"])
 
 # %%
 # What a geodesic is good for: the loss of a linear network is a quadratic function of A, and for white stimuli its
@@ -219,7 +222,7 @@ assert min(cosines) > 0
 # form, as the resolvent has. Its direction is nearer to ΔW3 than that of ΔW2 is, in either metric.
 
 mean_gains = nonlinear.at(start).fixed_points.gains.mean(axis=0)
-gain_rule = MetricRule(gain(mean_gains))
+gain_rule = Descent(gain(mean_gains))
 paper_2, paper_3, ours = first_steps(nonlinear, [rules["dW2"], rules["dW3"], gain_rule])
 for name, manifold in (("Euclidean", euclidean), ("resolvent", resolvent)):
     degrees = angles(manifold, start, [paper_2, paper_3, ours])
@@ -268,7 +271,7 @@ assert max(final["dW3"], final["dW4"], final["gain"]) < 0.2 * min(final["dW1"], 
 # sees it. In the Euclidean metric that is doing nothing. In the resolvent metric it means: keep the change of A, not the
 # change of W. So momentum on this manifold is the heavy ball in A, which we can write by hand.
 
-momentum = make_rule("parallel_transport", N, resolvent)
+momentum = make_rule("momentum", N, resolvent)
 W, memory = start, None
 A_now, velocity = A, np.zeros_like(A)
 for _ in range(5):
@@ -286,7 +289,7 @@ assert np.isclose(resolvent.norm(start, direction), resolvent.norm(ends["dW2"], 
 # Momentum 0.9 should learn like a rate ten times larger. It does:
 
 slow, fast = (train(nonlinear.network, start, white, targets, "dW2", rate, epochs=40, guard=False) for rate in (0.03, 0.3))
-heavy = train(nonlinear.network, start, white, targets, "parallel_transport", 0.03, epochs=40, guard=False)
+heavy = train(nonlinear.network, start, white, targets, "momentum", 0.03, epochs=40, guard=False)
 for name, run in (("ΔW2 at 0.03", slow), ("with momentum", heavy), ("ΔW2 at 0.3", fast)):
     print(f"{name:14} loss {run.loss[-1] / run.loss[0]:.2f} of that at the start")
 assert heavy.loss[-1] < 0.4 * slow.loss[-1]
@@ -295,10 +298,10 @@ assert heavy.loss[-1] < 1.5 * fast.loss[-1]
 # %%
 # What to try next
 # ----------------
-# - `ParallelTransport(left_invariant(N))`: the same momentum on a curved manifold, where transport turns vectors.
+# - `Momentum(left_invariant(N))`: the same momentum on a curved manifold, where transport turns vectors.
 # - `Adam(resolvent)`: the moments of Adam, kept in coordinates of the chart instead of synapse by synapse.
 # - Give the stimuli a spread of variances, `white * np.geomspace(1, 0.1, N)`. One geodesic step of rate 1 no longer
-#   arrives, and `MetricRule(response_metric(cost), "additive")` still nearly does.
-# - `check_descent` of `riemannrnn.learning.aggregated` tells where along a path ΔW3 and ΔW4 descend, and
+#   arrives, and `Descent(response_metric(cost))` still nearly does.
+# - `check_descent` of `riemannrnn.metrics.aggregated` tells where along a path ΔW3 and ΔW4 descend, and
 #   `aggregated_metric` is a metric that takes gains from every stimulus and always does.
 # - Write `sharp`, a metric of your own, in one function: the tutorial on manifolds of your own begins there.

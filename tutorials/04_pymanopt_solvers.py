@@ -23,8 +23,8 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, Task, compare
+from riemannrnn.comparison import Contender
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import Contender
 from riemannrnn.plots import plot_stability
 
 plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
@@ -206,6 +206,6 @@ assert best.test_accuracy > 0.6
 # - Ask for stability: ``compare(task, contenders, budget=32)``. Which metric reaches the lowest loss then?
 # - Another budget: ``compare(task, contenders, budget=200)``. Do trust regions catch up?
 # - Every contender: ``compare(task)``, or ``riemannrnn compare --manifold all`` in a terminal.
-# - ``train(network, W, ..., rule="geodesic_flow")`` on the resolvent metric: there a guard shortens the steps that would lose
+# - ``train(network, W, ..., rule="descent")`` on the resolvent metric: there a guard shortens the steps that would lose
 #   stability.
 # - ``Contender("resolvent", "geodesic", solver)``: the same metric with exact geodesics as steps. Does it lose fewer?

@@ -32,8 +32,8 @@ from manifolds import (
     zero_diagonal,
 )
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
-from riemannrnn.learning.optimizers import MetricRule
-from riemannrnn.learning.stopping import LossBelow
+from riemannrnn.rules.descent import Descent
+from riemannrnn.training.stopping import LossBelow
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
 EUCLIDEAN, OURS = "#D55E00", "#0072B2"
@@ -138,7 +138,7 @@ assert not report["chart inverse"]
 # Weights that are no point are refused, with the reason.
 
 try:
-    train(network, 3 * np.eye(N), stimuli, loss, "geodesic_flow", manifold=bounded)
+    train(network, 3 * np.eye(N), stimuli, loss, "descent", manifold=bounded)
 except ManifoldError as error:
     print(f"{type(error).__name__}: {error}")
 else:
@@ -147,7 +147,7 @@ else:
 # %%
 # A chart in use
 # --------------
-# A manifold goes wherever the package takes one. `train` takes it with a rule: "geodesic_flow" is plain descent along
+# A manifold goes wherever the package takes one. `train` takes it with a rule: "descent" is plain descent along
 # geodesics, "adam" keeps its moments in your coordinates. We learn with and without the bound until the loss is the same.
 
 runs = {
@@ -294,12 +294,12 @@ assert abs(curvature) > 0.1
 # A metric in use
 # ---------------
 # With `retraction="additive"` a step is W + V and no geodesic is ever integrated. That is the choice for learning; the
-# gradient is what the metric is for. As a rule it is `MetricRule(manifold, "additive")`;
+# gradient is what the metric is for. As a rule it is `Descent(manifold)`;
 # "adam" needs coordinates for its moments, which a chart has and a metric alone has not. Both runs end at the same loss.
 
 scaling = MetricManifold(sharp, N, "additive", flat=flat, seed=0)
 ends = {
-    name: train(network, start, stimuli, loss, MetricRule(manifold, "additive"), 0.1, epochs=60, stop=LossBelow(0.3))
+    name: train(network, start, stimuli, loss, Descent(manifold), 0.1, epochs=60, stop=LossBelow(0.3))
     for name, manifold in (("Euclidean", flat_space), ("scaling", scaling))
 }
 assert all(run.converged for run in ends.values())

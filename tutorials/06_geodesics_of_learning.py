@@ -40,8 +40,8 @@ W = network.initial_weights(radius=0.5)
 
 runs = {
     "ΔW1": {"rule": "dW1", "learning_rate": 0.13, "epochs": 40},
-    "ΔW2": {"rule": "geodesic_flow", "learning_rate": 0.22, "epochs": 40},
-    "ΔW2, mini-batches": {"rule": "geodesic_flow", "learning_rate": 0.22, "epochs": 5, "batch_size": 10},
+    "ΔW2": {"rule": "descent", "learning_rate": 0.22, "epochs": 40},
+    "ΔW2, mini-batches": {"rule": "descent", "learning_rate": 0.22, "epochs": 5, "batch_size": 10},
 }
 
 # %%

@@ -30,7 +30,7 @@ from riemannrnn import (
     train,
 )
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning import MetricRule
+from riemannrnn.rules import Descent
 
 plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
 digits, test = load_digits().split(256, 500, seed=0)
@@ -188,7 +188,7 @@ history = train(
     start,
     stimuli["training"],
     digits.labels,
-    rule=MetricRule(FixedRank(n, n, k)),
+    rule=Descent(FixedRank(n, n, k)),
     learning_rate=1.0,
     batch_size=64,
     epochs=6,

@@ -1,13 +1,12 @@
 """Analysis: what a run of learning did, seen as a path on a manifold."""
 
 from riemannrnn.analysis.learning_path import LearningPath
-from riemannrnn.analysis.metrics import DEFAULT_METRICS, METRIC_NAMES, METRICS, make_metric
+from riemannrnn.analysis.path_metrics import DEFAULT_METRICS, METRIC_NAMES, make_metric
 from riemannrnn.analysis.recorded import RecordedRun, RecordedRunError, read_run
 from riemannrnn.analysis.recording import PathRecorder
 
 __all__ = [
     "DEFAULT_METRICS",
-    "METRICS",
     "METRIC_NAMES",
     "LearningPath",
     "PathRecorder",

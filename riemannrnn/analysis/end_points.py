@@ -9,10 +9,10 @@ import xarray as xr
 
 from manifolds import Array, ConvergenceError, WeightManifold
 from riemannrnn.analysis.learning_path import TIMES, LearningPath
-from riemannrnn.analysis.metrics import points_of
 from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
-from riemannrnn.analysis.survey import Progress, ignore
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.analysis.path_metrics import points_of
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.runtime import one_blas_thread
 
 SAME_VALLEY = 0.02
 """A barrier below this share of the loss at the start of learning is none."""

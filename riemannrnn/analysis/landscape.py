@@ -12,11 +12,12 @@ import xarray as xr
 from manifolds import Array, Chart
 from manifolds.arrays import frobenius_norm, inner
 from riemannrnn.analysis.path_geometry import FAILURES
-from riemannrnn.analysis.survey import Progress, evenly, ignore, unobserved
+from riemannrnn.analysis.survey import evenly, unobserved
+from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.equilibrium.arnoldi import plain
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.workers import workers
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.runtime import workers
 
 PLANE_POINTS, MARGIN, LEAST_ASPECT = 21, 0.25, 0.4
 """Points along each side, what a plane reaches beyond the path, and its height at least, relative to the path's extent."""

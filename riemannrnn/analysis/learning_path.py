@@ -9,14 +9,15 @@ import xarray as xr
 
 from manifolds import Array, WeightManifold
 from manifolds.summary import Summarised
-from riemannrnn.analysis.metrics import DEFAULT_METRICS, make_metric, points_of
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
+from riemannrnn.analysis.path_metrics import DEFAULT_METRICS, make_metric, points_of
 from riemannrnn.analysis.recorded import RecordedRun
-from riemannrnn.analysis.survey import Progress, Survey, ignore, unobserved
+from riemannrnn.analysis.survey import Survey, unobserved
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.task import Task
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.runtime import one_blas_thread
 
 TIMES = 41
 """Points along a geodesic and a straight line at which the loss is evaluated."""

@@ -8,21 +8,9 @@ from math import asin, degrees, nan, sqrt
 
 import numpy as np
 
-from manifolds import (
-    Array,
-    Identity,
-    InvariantManifold,
-    ManifoldError,
-    MetricManifold,
-    MonotoneManifold,
-    PullbackManifold,
-    Resolvent,
-    SignedLog,
-    SubspaceManifold,
-    WeightManifold,
-)
+from manifolds import Array, ManifoldError, WeightManifold
 from manifolds.arrays import inner
-from riemannrnn.analysis.metrics import Chords
+from riemannrnn.analysis.path_metrics import Chords
 
 STRAIGHT = 1e-6
 """Two vectors whose angle has a smaller sine span no plane: its curvature would be rounding."""
@@ -32,20 +20,6 @@ FAILURES = (ManifoldError, np.linalg.LinAlgError)
 
 POINT_QUANTITIES = ("step_length", "turning", "from_start", "deviation", "progress", "edge_distance", "curvature")
 """What is measured at a point under a metric."""
-
-
-def needs_shooting(manifold: WeightManifold) -> bool:
-    """Tell whether logarithms are found by shooting, seconds each, and not in closed form."""
-    inner = manifold.manifold if isinstance(manifold, SubspaceManifold) else manifold
-    return isinstance(inner, MetricManifold | InvariantManifold)
-
-
-def may_be_shared(manifold: WeightManifold) -> bool:
-    """Tell whether several threads may measure under a metric: not where autograd is at work, which has one global stack."""
-    inner = manifold.manifold if isinstance(manifold, SubspaceManifold) else manifold
-    if isinstance(inner, PullbackManifold):
-        return isinstance(inner.chart, Identity | Resolvent | SignedLog)
-    return isinstance(inner, InvariantManifold | MonotoneManifold)
 
 
 @dataclass(frozen=True)
@@ -113,8 +87,7 @@ class Tangents:
 
     def __init__(self, manifold: WeightManifold) -> None:
         self.manifold = deepcopy(manifold)
-        self.flat = isinstance(manifold, PullbackManifold)
-        self._framed = isinstance(manifold, MonotoneManifold)
+        self.flat, self._framed = manifold.flat, manifold.frame_logarithm
         self.chords = isinstance(manifold, Chords)
 
     def log(self, point: Array, other: Array) -> Array:
@@ -125,7 +98,7 @@ class Tangents:
 
     def logs(self, point: Array, other: Array) -> tuple[Array, Callable[[], Array]]:
         """Return the logarithm of another point, and what returns that of this one from there: the geodesic backwards."""
-        if isinstance(self.manifold, MonotoneManifold):
+        if self._framed:
             ahead, back = self.manifold.frame_logs(point, other)
             return ahead, lambda: back
         log = self.log(point, other)
@@ -158,7 +131,7 @@ class Tangents:
         if self.flat:
             return 0.0
         norms = self.norm(point, a), self.norm(point, b)
-        if not isinstance(self.manifold, MetricManifold | InvariantManifold | MonotoneManifold) or not min(norms) > 0:
+        if not self.manifold.has_curvature or not min(norms) > 0:
             return nan
         # An orthonormal basis of the plane: nearly parallel vectors would divide rounding by nothing.
         first, second = a / norms[0], b / norms[1]

@@ -13,13 +13,13 @@ import numpy as np
 from manifolds import Array
 from manifolds.summary import Summarised
 from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT, open_path
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.losses import CrossEntropy
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.equilibrium import Automatic, Solver
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.losses import CrossEntropy
-from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import single_residual
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.training.training import single_residual
 
 MOST_STIMULI = 300
 """Stimuli on which a recorded run is analysed, by default."""

@@ -17,8 +17,9 @@ from array_api_compat import array_namespace, device
 
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
 from manifolds.arrays import all_finite, to_numpy
-from riemannrnn.learning.cost import Kind
+from riemannrnn.cost.cost import Kind
 from riemannrnn.run_folder import RunFolderError, unwritten
+from riemannrnn.training.history import Recorder
 
 PATH_FILE, PATH_FORMAT = "path.h5", "riemannrnn path 1"
 """Name of the file in a run folder, and what its attribute `format` says."""
@@ -40,7 +41,7 @@ RESOLUTION = 0.005
 
 
 @final
-class PathRecorder:
+class PathRecorder(Recorder):
     """Writes W along learning into `path.h5` of a run folder: float32, a chunk a point.
 
     A point is recorded when the length gone since the last recorded one is at least `resolution` times the whole length so
@@ -133,7 +134,7 @@ class PathRecorder:
             raise
 
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
-        """Look at W, at which learning is after so many steps, and write it if it is far enough from the last one written.
+        """Look at W after this number of steps, and write it if it is far enough from the last one written.
 
         Parameters
         ----------

@@ -11,9 +11,9 @@ from manifolds import Array, Chart, Identity, PullbackManifold, Resolvent, Weigh
 from riemannrnn.analysis.landscape import PLANE_POINTS, Plane, landscape, path_on_plane, surroundings
 from riemannrnn.analysis.learning_path import LearningPath
 from riemannrnn.analysis.path_geometry import Geodesic, why_singular
-from riemannrnn.analysis.survey import Progress, ignore
 from riemannrnn.analysis.verdict import RULE_LABELS
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.runtime import one_blas_thread
 
 SURVEY_SHARE, LINES_SHARE = 0.75, 0.1
 """Of the work of a report: the survey of the path, and the losses along lines."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from manifolds import Array
 from manifolds.linear_algebra import inverse
-from riemannrnn.equilibrium.chunks import map_chunks
 from riemannrnn.norms import row_norms
+from riemannrnn.runtime import map_chunks
 
 FIRST_ITERATIONS, ITERATIONS = 24, 3
 """For every stimulus: at the first point of a path, and at those that follow, from the vectors found before."""

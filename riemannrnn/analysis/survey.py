@@ -4,28 +4,27 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan
 from threading import Event, Lock
-from typing import TypeAlias, final
+from typing import final
 
 import numpy as np
 import xarray as xr
 
 from manifolds import Array, PullbackManifold, Resolvent, WeightManifold
-from riemannrnn.analysis.metrics import Chords, lifted, points_of
 from riemannrnn.analysis.path_geometry import (
     FAILURES,
     POINT_QUANTITIES,
     Geodesic,
     PathMeter,
-    may_be_shared,
-    needs_shooting,
     why_singular,
 )
+from riemannrnn.analysis.path_metrics import Chords, lifted, points_of
 from riemannrnn.analysis.singularity import SmallestSingularValue
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.counts import Evaluations
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.counts import Evaluations
-from riemannrnn.learning.rules import delta_w3, delta_w4
-from riemannrnn.workers import workers
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.rules.paper import delta_w3, delta_w4
+from riemannrnn.runtime import workers
 
 RULES = ("dW1", "dW2", "dW3", "dW4")
 """Whose directions are compared with what was done."""
@@ -38,13 +37,6 @@ MOST_SHARED = 600
 
 CHUNKS = 8
 """Parts of the path that are shared among the cores; each starts its fixed points anew."""
-
-Progress: TypeAlias = Callable[[float], None]
-"""Called with the share that is done."""
-
-
-def ignore(share: float) -> None:
-    """Report progress to nobody."""
 
 
 def evenly(count: int, most: int) -> Array:
@@ -90,7 +82,7 @@ class Survey:
         self._losses, self._singular_values = np.full(count, nan), np.full(count, nan)
         self._notes = Notes()
         self._singular: dict[tuple[str, int], bool] = {}
-        shot = {name: needs_shooting(manifold) for name, manifold in metrics.items()}
+        shot = {name: not manifold.closed_logarithm for name, manifold in metrics.items()}
         self._places = {name: evenly(count, SHOOTING_POINTS if shot[name] else count) for name in metrics}
         self._far = {name: {*evenly(len(self._places[name]), FAR_POINTS if shot[name] else count)} for name in metrics}
         for name, manifold in metrics.items():
@@ -106,7 +98,7 @@ class Survey:
     def run(self, progress: Progress = ignore) -> None:
         """Measure every point; an interruption ends all threads."""
         done = iter(range(1, len(self._points) + 1))
-        shared = all(may_be_shared(manifold) for manifold in self._metrics.values()) and len(self._points[0]) <= MOST_SHARED
+        shared = all(manifold.thread_safe for manifold in self._metrics.values()) and len(self._points[0]) <= MOST_SHARED
         with workers(None if shared else 1) as (pool, stop):
             chunks = np.array_split(np.arange(len(self._points)), CHUNKS)
             for future in [

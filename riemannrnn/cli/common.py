@@ -1,15 +1,17 @@
 """What the commands share: the console, progress bars, and how a command refuses."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import Progress as Bars
 
-from riemannrnn.learning.progress import progress_bars as bars_on
+from riemannrnn.progress import Progress
+from riemannrnn.progress import progress_bars as bars_on
 from riemannrnn.run_folder import RunFolderError
 
 console = Console()
@@ -21,9 +23,17 @@ UNFINISHED = 1
 """Exit status of what was begun and could not be finished."""
 
 
-def progress_bars() -> Progress:
+def progress_bars() -> Bars:
     """Return the progress bars of a command, on the standard output."""
     return bars_on(console)
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Progress]:
+    """Show one progress bar; yield the function that moves it."""
+    with progress_bars() as bars:
+        bar = bars.add_task(escape(name), total=1.0)
+        yield lambda share: bars.update(bar, completed=share)
 
 
 def complain(kind: str, sentence: str) -> None:

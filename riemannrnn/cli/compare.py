@@ -14,12 +14,12 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
+from riemannrnn.comparison.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
+from riemannrnn.comparison.contenders import Contender, choose_contenders
+from riemannrnn.comparison.contest import FAILED, Entry
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
-from riemannrnn.learning.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
-from riemannrnn.learning.contenders import Contender, choose_contenders
-from riemannrnn.learning.contest import FAILED, Entry
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.task import Task
+from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.rate_network import RateNetwork
@@ -69,7 +69,7 @@ def compare_command(
     list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
 ) -> None:
     """Compare metrics, retractions and solvers on scikit-learn's handwritten digits."""
-    manifolds = [name for each in manifold or [] for name in (GEOMETRIES if each == "all" else [each])]
+    manifolds = [name for each in manifold or [] for name in (CATALOGUE if each == "all" else [each])]
     try:
         chosen = choose_contenders(contender or [], manifolds)
         if list_contenders:
@@ -115,7 +115,7 @@ def _print_list(contenders: tuple[Contender, ...]) -> None:
     manifolds = Table(title="manifolds, for --manifold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
     manifolds.add_column(no_wrap=True)
     manifolds.add_column()
-    for geometry in GEOMETRIES.values():
+    for geometry in CATALOGUE.values():
         manifolds.add_row(geometry.name, escape(geometry.use.replace("`", "")))
     console.print(manifolds)
     console.print("contenders, for --contender", style="italic")

@@ -1,74 +1,64 @@
 """The configuration of `riemannrnn train`: what its TOML file may hold, and errors that name the place and the remedy."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
-from math import inf
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
-from riemannrnn.learning.defaults import SCHEDULES
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.rules import RULES
-from riemannrnn.network import ACTIVATIONS
 from riemannrnn.run_folder import write_toml
-from riemannrnn.settings import SettingError, checked, unknown
+from riemannrnn.settings import Options, SettingError, again, option, unknown
+from riemannrnn.training.options import NetworkOptions, TrainingOptions
 
 VERSIONS = "versions"
-"""The table of a run folder that says what made it; it is no setting."""
-
-
-def _key(default: Any, least: float | None = None, below: float | None = None, choices: Iterable[str] = ()) -> Any:
-    """Return the field of a key; None as its default means that it depends on other keys."""
-    return field(default=default, metadata={"least": least, "below": below, "choices": tuple(choices)})
+"""The table of a run folder that says what made it; it has no options."""
 
 
 @dataclass(frozen=True)
-class NetworkTable:
-    """`[network]`: see `RateNetwork`; `radius` is the spectral radius of the weights to start from."""
+class NetworkTable(Options):
+    """`[network]`: the arguments of `RateNetwork`, and the weights to start from."""
 
-    units: int = _key(100, least=1)
-    activation: str = _key("tanh", choices=ACTIVATIONS)
-    radius: float = _key(0.5, least=0, below=inf)
-    seed: int = _key(0, least=0)
-    dtype: str = _key("float64", choices=("float32", "float64"))
+    by_name: ClassVar[bool] = True
 
-
-@dataclass(frozen=True)
-class DataTable:
-    """`[data]`: "digits" of which `training_size` are learned and the rest held out, or "mnist" from the files of a folder.
-
-    Default of `training_size`: 1000 digits, all of MNIST.
-    """
-
-    name: str = _key("digits", choices=("digits", "mnist"))
-    training_size: int | None = _key(None, least=1)
-    seed: int = _key(0, least=0)
-    folder: str | None = _key(None)
+    units: int = again(NetworkOptions, "n_units", 100)
+    activation: str = again(NetworkOptions, "activation", "tanh")
+    radius: float = again(NetworkOptions, "radius", 0.5)
+    seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0)
+    dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
 
 
 @dataclass(frozen=True)
-class TrainTable:
-    """`[train]`: the arguments of `train`, with manifold, rule and schedule by name, and the margin of the guard.
+class DataTable(Options):
+    """`[data]`: what is learned, and what is held out."""
 
-    `record`: whether W is written to path.h5 along learning, for `riemannrnn geodesics`; by default where it is a matrix.
-    """
+    by_name: ClassVar[bool] = True
 
-    rule: str | None = _key(None, choices=RULES)
-    manifold: str | None = _key(None, choices=GEOMETRIES)
-    learning_rate: float | None = _key(None, least=0, below=inf)
-    batch_size: int = _key(50, least=1)
-    epochs: int = _key(10, least=1)
-    seed: int = _key(0, least=0)
-    schedule: str | None = _key(None, choices=SCHEDULES)
-    longest_step: float | None = _key(None, least=0)
-    decay: float = _key(0.0, least=0, below=inf)
-    guard: bool | None = _key(None)
-    margin: float = _key(0.05, least=0, below=1)
-    evaluate_every: int | None = _key(None, least=1)
-    checkpoint_every: int = _key(50, least=1)
-    record: bool | None = _key(None)
+    name: str = option(
+        "digits",
+        '"digits", of which `training_size` are learned and the rest held out, or "mnist" from the files of a folder.',
+        choices=("digits", "mnist"),
+    )
+    training_size: int | None = option(None, "Number of stimuli to learn. Default: 1000 digits, all of MNIST.", least=1)
+    seed: int = option(0, "Seed of the choice of the stimuli.", least=0)
+    folder: str | None = option(None, "Folder of the four files of MNIST.")
+
+
+@dataclass(frozen=True)
+class TrainTable(TrainingOptions):
+    """`[train]`: the options of `train`, with rule, manifold and schedule by name, and what the command adds."""
+
+    by_name: ClassVar[bool] = True
+
+    batch_size: int = again(TrainingOptions, "batch_size", 50)
+    epochs: int = again(TrainingOptions, "epochs", 10, least=1)
+    seed: int = again(TrainingOptions, "seed", 0)
+    margin: float = option(
+        0.05, "Margin of the guard: the spectral abscissa stays below minus this, in units of 1/τ.", least=0, below=1
+    )
+    record: bool | None = option(
+        None, "Whether W is written to path.h5 along learning, for `riemannrnn geodesics`. Default: where it is a matrix."
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +70,7 @@ class Config:
     train: TrainTable = field(default_factory=TrainTable)
 
 
-TABLES = get_type_hints(Config)
+TABLES: dict[str, type[Options]] = get_type_hints(Config)
 PATHS = [f"{table}.{each.name}" for table, schema in TABLES.items() for each in fields(schema)]
 
 
@@ -136,12 +126,9 @@ def _tables(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path} is nested too deeply; write tables of numbers, texts and lists") from None
 
 
-def _parse_table(name: str, schema: type, table: Mapping[str, Any]) -> Any:
-    hints, keys = get_type_hints(schema), {each.name: each for each in fields(schema)}
-    values = {}
-    for key, value in table.items():
-        path = f"{name}.{key}"
+def _parse_table(name: str, schema: type[Options], table: Mapping[str, Any]) -> Any:
+    keys = [each.name for each in fields(schema)]
+    for key in table:
         if key not in keys:
-            raise unknown(path, key, [f"{name}.{each}" for each in keys], PATHS)
-        values[key] = checked(path, value, (get_args(hints[key]) or (hints[key],))[0], **keys[key].metadata)
-    return schema(**values)
+            raise unknown(f"{name}.{key}", key, [f"{name}.{each}" for each in keys], PATHS)
+    return schema(**{key: schema.checked(key, value, f"{name}.") for key, value in table.items()})

@@ -1,8 +1,6 @@
 """`riemannrnn geodesics`."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -20,7 +18,7 @@ from riemannrnn.analysis.end_points import SAME_VALLEY, between_ends
 from riemannrnn.analysis.recorded import MOST_STIMULI
 from riemannrnn.analysis.report import gather, numbers, runs_table
 from riemannrnn.analysis.verdict import verdict
-from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
+from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bar, refuse
 from riemannrnn.plots import geodesics_figure, runs_figure, save_animation, save_figure, write_html
 from riemannrnn.plots.geodesics import animation_formats
 from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_csv, write_netcdf, write_toml
@@ -73,13 +71,15 @@ def geodesics_command(
             for path in paths:
                 where = folder if len(paths) == 1 else folder / path.name
                 make_folder(where)
-                data = _with_progress(path.name, partial(gather, path, metrics))
+                with progress_bar(path.name) as progress:
+                    data = gather(path, metrics, progress)
                 _write(data, where, animation)
                 reports.append(data)
                 write_csv(folder / "summary.csv", runs_table(reports))
-                _print(data)  # when all is written, lest it be lost where nothing can be printed
+                _print(data)  # last: results are written even if nothing can be printed
             if len(paths) > 1:
-                between = _with_progress("end points", partial(between_ends, paths, metrics))
+                with progress_bar("end points") as progress:
+                    between = between_ends(paths, metrics, progress)
                 notes = between.attrs["notes"], _other_data(recorded, [path.name for path in paths])
                 between.attrs["notes"] = "\n".join(filter(None, notes))
                 write_netcdf(folder / "between.nc", between)
@@ -129,12 +129,6 @@ def _name_apart(paths: list[LearningPath]) -> None:
             free = next(name for number in count(1) if (name := f"{path.name}-{number}") not in names)
             names.append(free)
             path.name = free
-
-
-def _with_progress(name: str, work: Callable[[Callable[[float], None]], xr.Dataset]) -> xr.Dataset:
-    with progress_bars() as progress:
-        bar = progress.add_task(escape(name), total=1.0)
-        return work(lambda share: progress.update(bar, completed=share))
 
 
 def _write(data: xr.Dataset, folder: Path, animation: str) -> None:

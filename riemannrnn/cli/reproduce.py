@@ -14,7 +14,7 @@ from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_writte
 from riemannrnn.datasets import DATA_VARIABLE, Dataset, DatasetError, fetch_mnist, load_mnist
 from riemannrnn.paper import FIGURES, Reproduction, Settings, write_numbers, write_paper, write_reproduction
 from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_toml
-from riemannrnn.workers import one_blas_thread
+from riemannrnn.runtime import one_blas_thread
 
 SEEDS = 3
 """Of MNIST, by default."""

@@ -4,26 +4,29 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import numpy as np
 import typer
+from rich import box
 from rich.markup import escape
+from rich.table import Table
 
 from manifolds.arrays import to_numpy
 from riemannrnn.analysis.recording import PATH_FILE
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
-from riemannrnn.cli.config import Config, read_config, read_run, write_config
+from riemannrnn.cli.config import TABLES, Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
-from riemannrnn.learning.checkpoints import PATTERN, CheckpointError, recorded_cores
-from riemannrnn.learning.guard import UnstableStartError
-from riemannrnn.learning.history import History
-from riemannrnn.learning.outcome import LossNotFallenWarning
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
+from riemannrnn.runtime import divided_into, parts
 from riemannrnn.settings import SettingError
-from riemannrnn.workers import divided_into, parts
+from riemannrnn.training.checkpoints import PATTERN, CheckpointError, recorded_cores
+from riemannrnn.training.guard import UnstableStartError
+from riemannrnn.training.history import History
+from riemannrnn.training.outcome import LossNotFallenWarning
 
 OUTPUT = Path("runs")
 
@@ -31,12 +34,15 @@ OUTPUT = Path("runs")
 def train_command(
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with the tables network, data and train; the config.toml of any run shows all keys."),
+        typer.Option(help="TOML file with the tables network, data and train; see --list."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Run folder to go on with, from its last checkpoint.")] = None,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = OUTPUT,
+    list_keys: Annotated[bool, typer.Option("--list", help="List the keys of the TOML file, and leave.")] = False,
 ) -> None:
     """Train a network; without options a hundred units, stable by construction, on scikit-learn's handwritten digits."""
+    if list_keys:
+        return _print_keys()
     try:
         training, folder = _continued(config, resume, output) if resume else _begun(config, output)
     except (ValueError, RunFolderError) as error:
@@ -50,6 +56,16 @@ def train_command(
         _go_on(history.stopped, folder)
     if history.failed:
         raise typer.Exit(UNFINISHED)
+
+
+def _print_keys() -> None:
+    """Print each key with its default and its meaning, table by table."""
+    for name, record in TABLES.items():
+        table = Table("key", "default", "meaning", title=escape(f"[{name}]"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for each in fields(record):
+            default = "" if each.default is None else str(each.default)
+            table.add_row(each.name, default, escape(each.metadata["help"].replace("`", "")))
+        console.print(table)
 
 
 def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:

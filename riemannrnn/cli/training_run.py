@@ -5,25 +5,25 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from manifolds import ManifoldError
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.cli.config import Config
+from riemannrnn.cost.cost import for_activation
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
-from riemannrnn.learning.cost import as_parameterization
-from riemannrnn.learning.defaults import defaults, rule_on
-from riemannrnn.learning.guard import StabilityGuard
-from riemannrnn.learning.history import History
-from riemannrnn.learning.optimizers import Rule
-from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import check_decay, train
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
+from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
-from riemannrnn.workers import physical_memory
+from riemannrnn.training.by_name import rule_on
+from riemannrnn.training.guard import StabilityGuard
+from riemannrnn.training.history import History
+from riemannrnn.training.options import TrainingOptions
+from riemannrnn.training.training import check_decay, train
 
 DIGITS = 1000
 """So many are learned by default; the others are held out."""
@@ -70,26 +70,17 @@ class Training:
         self, folder: Path, resume: bool, callback: Callable[[int, History], None], recorder: PathRecorder | None
     ) -> History:
         settings, task = self.config.train, self.task
+        guard = StabilityGuard(settings.margin) if settings.guard else False
         return train(
             task.network,
             task.weights,
             task.training.stimuli,
             task.training.labels,
-            self.rule,
-            settings.learning_rate,
-            settings.batch_size,
-            settings.epochs,
-            settings.seed,
-            schedule=settings.schedule,
-            longest_step=settings.longest_step,
-            decay=settings.decay,
-            guard=StabilityGuard(settings.margin) if settings.guard else False,
+            **settings.part(TrainingOptions) | {"rule": self.rule, "manifold": None, "guard": guard},
             held_out=(task.test.stimuli, task.test.labels),
-            evaluate_every=settings.evaluate_every,
             callback=callback,
             record=recorder,
             checkpoints=folder / "checkpoints",
-            checkpoint_every=settings.checkpoint_every,
             resume=resume,
             progress=False,
         )
@@ -107,19 +98,16 @@ def prepare(config: Config) -> Training:
     count, network = training.labels.shape[0], config.network
     if config.train.batch_size > count:
         raise SettingError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
-    chosen = defaults(config.train.rule, config.train.manifold, config.train.learning_rate)
-    settings: dict[str, Any] = chosen._asdict() | {"evaluate_every": ceil(count / config.train.batch_size)}
-    missing = {key: value for key, value in settings.items() if value is not None and getattr(config.train, key) is None}
-    config = replace(
-        config, data=replace(config.data, training_size=count, folder=folder), train=replace(config.train, **missing)
-    )
+    settings = config.train.resolved()
+    settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
+    config = replace(config, data=replace(config.data, training_size=count, folder=folder), train=settings)
     _check_size(network.units, network.dtype)
     made = RateNetwork(
         network.units, training.stimuli.shape[1], CLASSES, network.activation, network.seed, np.dtype(network.dtype)
     )
     task, rule = _place(config, Task(made, made.initial_weights(network.radius), training, held_out, held_out))
     try:
-        promised = as_parameterization(getattr(rule, "manifold", None), made.activation).stable_by_construction
+        promised = for_activation(rule.parameterization, made.activation).stable_by_construction
     except ValueError as error:
         raise SettingError(f"network.activation: {error}") from error
     if config.train.guard is None:

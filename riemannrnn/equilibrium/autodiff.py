@@ -6,12 +6,12 @@ import autograd.numpy as anp
 from autograd.extend import defvjp, primitive
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import Operator
 from riemannrnn.equilibrium.fixed_points import default_tolerance, solve_fixed_points
 from riemannrnn.equilibrium.implicit import solve_linear
-from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.network.activations import Activation, as_activation
-from riemannrnn.network.connectivity import Dense
+from riemannrnn.network.dense import Dense
+from riemannrnn.network.operator import Operator
 
 
 def differentiable_fixed_points(
@@ -48,10 +48,8 @@ def differentiable_fixed_points(
     f = as_activation(activation)
 
     def solve(operator: Operator, right_hand_side: Array, inputs: Array, what: str) -> Array:
-        gains, residual = (
-            f.derivative(inputs, f.function(inputs)),
-            default_tolerance(inputs) if tolerance is None else tolerance,
-        )
+        gains = f.derivative(inputs, f.function(inputs))
+        residual = default_tolerance(inputs) if tolerance is None else tolerance
         return solve_linear(operator, right_hand_side, gains, solver, residual, max_iterations).required(what)
 
     @primitive  # type: ignore[untyped-decorator]
@@ -61,7 +59,7 @@ def differentiable_fixed_points(
     @primitive  # type: ignore[untyped-decorator]
     def adjoint(weights: Array, inputs: Array, errors: Array) -> Array:
         """u = G (ℓ + Wᵀ u)."""
-        return solve(Operator(Dense(), weights, transposed=True), errors, inputs, "adjoint")
+        return solve(Dense().bind(weights).transpose, errors, inputs, "adjoint")
 
     def inputs_of(weights: Array, drive: Array, values: Array) -> Array:
         return anp.dot(values, weights.T) + drive
@@ -77,7 +75,7 @@ def differentiable_fixed_points(
 
     # The adjoint of the adjoint: t = G (v + W t) is a tangent, and q = v + W t.
     def tangent(weights: Array, inputs: Array, vectors: Array) -> Array:
-        return solve(Operator(Dense(), weights), vectors, inputs, "tangent")
+        return solve(Dense().bind(weights), vectors, inputs, "tangent")
 
     def pull_inputs(solution: Array, weights: Array, inputs: Array, errors: Array, vectors: Array) -> Array:
         source = vectors + tangent(weights, inputs, vectors) @ weights.T

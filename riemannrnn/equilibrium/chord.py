@@ -5,38 +5,40 @@ from functools import cached_property
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, Rows, Work, finite_rows, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, Work
 from riemannrnn.network.activations import into
+from riemannrnn.network.operator import Operator
 
 
 @dataclass(frozen=True)
 class ChordMap(FixedPointMap):
     """z ↦ d + M (φ(z) − ḡ ∘ (z − d)) with M = (I − T Ḡ)⁻¹ T, whose fixed points are z = T φ(z) + d, the inputs at s = φ(z).
 
-    ḡ is a gain that all rows share. The map contracts as fast as the gains of a row are close to it, and costs one product,
-    like the plain iteration, because M is formed once for all rows and all iterations. From z = d its first image is the
-    linear response to the drive.
+    ḡ is a gain that all rows share. The closer the gains of a row are to ḡ, the faster the map contracts. It costs one product,
+    like the plain iteration, because M is formed once for all rows and all iterations. The first image of z = d is the linear
+    response to the drive.
 
-    With every gain ½ it is Peaceman–Rachford splitting, z ↦ 2 y − w with w = 2 φ(z) − z and y = (2 I − T)⁻¹ (w + d), since then
-    M = 4 (2 I − T)⁻¹ − 2 I. Averaged, that converges from any start where the symmetric part of I − T is positive definite and
-    φ is non-decreasing with slope at most 1, however large T is (Winston & Kolter, *Monotone operator equilibrium networks*,
-    NeurIPS 2020).
+    With every gain ½ the map is Peaceman–Rachford splitting, z ↦ 2 y − w with w = 2 φ(z) − z and y = (2 I − T)⁻¹ (w + d),
+    because then M = 4 (2 I − T)⁻¹ − 2 I. The averaged map converges from any start where the symmetric part of I − T is
+    positive definite and φ is non-decreasing with slope at most 1, however large T is (Winston & Kolter, *Monotone operator
+    equilibrium networks*, NeurIPS 2020).
 
-    In several blocks the units are taken in turn, each block with the inputs that those before it have just got: a sweep of
-    nonlinear Gauss–Seidel (Ortega & Rheinboldt, *Iterative Solution of Nonlinear Equations in Several Variables*, 1970, 7.4),
-    with the same fixed points, for the work of one product. Where M has independent entries, and one block contracts by q, many
-    contract by e^(−a/2) with a = q² (eᵃ − 1): from 0.5 to 0.31, from 0.9 to 0.82. No polynomial in M is as quick.
+    With several blocks, the blocks of units are updated in turn, each from the new inputs of the blocks before it. This is a
+    sweep of nonlinear Gauss–Seidel (Ortega & Rheinboldt, *Iterative Solution of Nonlinear Equations in Several Variables*,
+    1970, 7.4). It has the same fixed points and takes the work of one product. Where M has independent entries and one block
+    contracts by q, many blocks contract by e^(−a/2) with a = q² (eᵃ − 1): from 0.5 to 0.31, from 0.9 to 0.82. No polynomial in
+    M contracts as fast.
 
     Parameters
     ----------
     equation
         The equation s = φ(T s + d).
     gain
-        ḡ, shape (n,).
+        ḡ, shape (n,), in the form that the operator shares it.
     propagator
-        S ↦ M S on rows.
+        The operator of M.
     blocks
-        Blocks of units; where parts of M cost as much as the whole there is one, however many are wanted.
+        Blocks of units. There is only one where a part of M takes as long as the whole.
     """
 
     equation: FixedPointEquation
@@ -65,11 +67,11 @@ class ChordMap(FixedPointMap):
         image, remainder = work or (xp.empty_like(state), xp.empty_like(state))
         remainder = self._remainder(state, slice(None), (image, remainder))
         if self.blocks == 1 or not self._parts:
-            image = self.propagator(remainder, image)
+            image = self.propagator.apply(remainder, image)
             image += self.equation.drive
             return image
         for units, part in self._parts:
-            inputs = part(remainder)
+            inputs = part.apply(remainder)
             inputs += self.equation.drive[:, units]
             image[:, units] = inputs
             if units.stop < state.shape[1]:
@@ -79,7 +81,7 @@ class ChordMap(FixedPointMap):
     def at(self, equation: FixedPointEquation) -> "ChordMap":
         """Return the map of another equation with the same T, or its transpose, from the same factor, in its precision."""
         transposed = equation.operator.transposed
-        operator, propagator = (replace(each, transposed=transposed) for each in (self.equation.operator, self.propagator))
+        operator, propagator = (each.directed(transposed) for each in (self.equation.operator, self.propagator))
         single = None if equation.drive.dtype == self.gain.dtype else equation.single(operator)
         return replace(self, equation=single or equation, propagator=propagator)
 
@@ -137,15 +139,8 @@ class CorrectedMap(FixedPointMap):
         image = chord.equation.inputs(chord.equation.respond(state, residual), image)
         residual = into(residual, xp.subtract, image, state)
         residual *= chord.gain
-        image += chord.propagator(residual)
+        image += chord.propagator.apply(residual)
         return image
 
     def take(self, rows: Rows) -> "CorrectedMap":
         return CorrectedMap(self.chord.take(rows))
-
-
-def mean_gain(gains: Array) -> Array:
-    """Return the mean of the rows that are finite, shape (n,); zeros if none is."""
-    xp = namespace_of(gains)
-    rows = take_rows(gains, xp.nonzero(finite_rows(gains))[0])
-    return xp.mean(rows, axis=0) if rows.shape[0] else xp.zeros_like(gains[0, :])

@@ -2,14 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeAlias
 
 from manifolds import Array
-from manifolds.arrays import Point, map_arrays
 from riemannrnn.backend import namespace_of
 from riemannrnn.network.activations import Activation, into
-from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.operator import Operator, to_single
 
 Work: TypeAlias = tuple[Array, Array]
 """Two arrays of shape (batch, n) that may be overwritten."""
@@ -19,7 +17,7 @@ Rows: TypeAlias = Array | slice
 
 
 class FixedPointMap(ABC):
-    """A map of which each row of a batch wants a fixed point, independently of the other rows."""
+    """A map of the rows of a batch. A solver looks for a fixed point of each row, independently of the other rows."""
 
     @abstractmethod
     def image(self, state: Array, work: Work | None = None) -> Array:
@@ -28,61 +26,6 @@ class FixedPointMap(ABC):
     @abstractmethod
     def take(self, rows: Rows) -> "FixedPointMap":
         """Return the map of some of the rows."""
-
-
-@dataclass(frozen=True)
-class Operator:
-    """The map S ↦ T S on rows, where T is the recurrent weights or their transpose.
-
-    Parameters
-    ----------
-    connectivity, parameters
-        The recurrent weights.
-    transposed
-        Whether T is their transpose.
-    """
-
-    connectivity: Connectivity
-    parameters: Point
-    transposed: bool = False
-
-    def __call__(self, rows: Array, out: Array | None = None) -> Array:
-        """Return T S, shape (batch, n), in the array `out` or in a new one."""
-        apply = self.connectivity.apply_transpose if self.transposed else self.connectivity.apply
-        return apply(self.parameters, rows, out)
-
-    @cached_property
-    def row_norms(self) -> Array:
-        """The norms of the rows of T, shape (n,)."""
-        return self.connectivity.row_norms(self.parameters, self.transposed)
-
-    def single(self) -> "Operator":
-        """Return T in float32."""
-        return replace(self, parameters=map_arrays(to_single, self.parameters))
-
-    def part(self, units: slice) -> "Operator | None":
-        """Return the map of which the image is that of T at some units, shape (batch, n) to (batch, their number).
-
-        None if it costs as much as that at all units.
-        """
-        parameters = self.connectivity.part(self.parameters, units, self.transposed)
-        return None if parameters is None else replace(self, parameters=parameters)
-
-    @property
-    def divisible(self) -> bool:
-        """Whether its parts cost less than the whole."""
-        return self.part(slice(0, 1)) is not None
-
-    def propagator(self, gain: Array) -> "Operator":
-        """Return S ↦ M S with M = (I − T Ḡ)⁻¹ T for a gain ḡ of each unit, shape (n,).
-
-        Raises
-        ------
-        numpy.linalg.LinAlgError
-            If I − T Ḡ is exactly singular.
-        """
-        # W (I − Ḡ W)⁻¹ = (I − W Ḡ)⁻¹ W, so that the propagator of the transpose is the transpose of the propagator.
-        return replace(self, parameters=self.connectivity.propagator(self.parameters, gain))
 
 
 @dataclass(frozen=True)
@@ -95,7 +38,7 @@ class FixedPointEquation(FixedPointMap):
     Parameters
     ----------
     operator
-        The map S ↦ T S on rows, shape (batch, n) to (batch, n).
+        The operator of T.
     drive
         d, shape (batch, n).
     activation
@@ -121,7 +64,7 @@ class FixedPointEquation(FixedPointMap):
 
     def inputs(self, state: Array, out: Array | None = None) -> Array:
         """Return T s + d, shape (batch, n), in the array `out` or in a new one."""
-        inputs = self.operator(state, out)
+        inputs = self.operator.apply(state, out)
         inputs += self.drive
         return inputs
 
@@ -150,12 +93,6 @@ class FixedPointEquation(FixedPointMap):
         linear = not isinstance(self.activation, Activation)
         activation = take_rows(self.activation, rows) if linear else self.activation
         return replace(self, drive=take_rows(self.drive, rows), activation=activation)
-
-
-def to_single(array: Array) -> Array:
-    """Return an array in float32."""
-    xp = namespace_of(array)
-    return xp.astype(array, xp.float32)
 
 
 def take_rows(array: Array, rows: Rows) -> Array:

@@ -1,27 +1,26 @@
 """Fixed points of a whole batch of stimuli, with a residual, a verdict and a stability for each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
 from manifolds import Array
 from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, map_arrays, to_numpy
 from manifolds.summary import Summarised
 from riemannrnn.backend import as_array
-from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator
-from riemannrnn.equilibrium.iteration import Solver
+from riemannrnn.equilibrium.equation import FixedPointEquation
+from riemannrnn.equilibrium.factors import Knowledge
+from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.equilibrium.solution import Solution
+from riemannrnn.equilibrium.solver import Problem, Solver
 from riemannrnn.equilibrium.solving import solve_equation
 from riemannrnn.equilibrium.stability import spectral_abscissa
 from riemannrnn.network.activations import Activation, as_activation
-from riemannrnn.network.connectivity import Connectivity, Dense
-
-OnFailure: TypeAlias = Literal["raise", "mask", "inf"]
-"""What becomes of stimuli without a fixed point: an error; a mark in `converged`; or that, and infinite rates."""
+from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.dense import Dense
+from riemannrnn.network.operator import Operator
 
 
 class FixedPointError(ArithmeticError):
@@ -44,14 +43,12 @@ class FixedPointError(ArithmeticError):
 
 
 @dataclass(frozen=True, repr=False)
-class FixedPoints(Summarised):
+class FixedPoints(Summarised, Solution):
     """Fixed points r = f(W r + x) of a batch of stimuli.
 
     Attributes
     ----------
-    weights
-        W, shape (n, n), or the parameters of the connectivity.
-    rates
+    rates, state
         r, shape (batch, n).
     inputs
         z = W r + x, shape (batch, n).
@@ -69,34 +66,36 @@ class FixedPoints(Summarised):
         precision, shape (batch,).
     iterations
         Iterations that each stimulus took, shape (batch,).
+    operator
+        W, the recurrent weights.
+    weights
+        The parameters of W: an array of shape (n, n), or the parameters of another connectivity.
+    activation, connectivity
+        f, and how the parameters act as W.
     solver
         The solver, and where it was chosen automatically what was chosen.
     tolerance
         The tolerance asked for.
-    plan
-        What the automatic solver learnt of the weights; linear systems at the fixed points use it again.
+    known
+        What the automatic solver learnt of the weights. Linear systems at the fixed points use it again.
     """
 
-    weights: Point
-    rates: Array
-    inputs: Array
-    gains: Array
-    residual: Array
-    converged: Array
-    singular: Array
-    iterations: Array
+    operator: Operator
     solver: str
     tolerance: float
     activation: Activation
     connectivity: Connectivity
-    plan: Plan | None = field(default=None, repr=False, compare=False)
+    known: Knowledge | None = field(default=None, repr=False, compare=False)
 
-    def completed(self, rest: "FixedPoints") -> "FixedPoints":
-        """Return these with the stimuli that have not converged replaced by the rest, in order; iterations add up."""
-        names = [field.name for field in fields(Solution) if field.name != "state"]
-        mine, others = (Solution(state=each.rates, **{name: getattr(each, name) for name in names}) for each in (self, rest))
-        whole = mine.completed(others)
-        return replace(self, rates=whole.state, **{name: getattr(whole, name) for name in names})
+    @property
+    def rates(self) -> Array:
+        """r, shape (batch, n)."""
+        return self.state
+
+    @property
+    def weights(self) -> Point:
+        """The parameters of W, an array of shape (n, n) where the connectivity is dense."""
+        return self.operator.parameters
 
     def under(self, on_failure: "OnFailure") -> "FixedPoints":
         """Return the fixed points as a policy has them; raises `FixedPointError` under "raise" if a stimulus failed."""
@@ -105,7 +104,7 @@ class FixedPoints(Summarised):
         if on_failure == "mask" or failed.shape[0] == 0:
             return self
         if on_failure == "inf":
-            return replace(self, rates=xp.where(self.converged[:, None], self.rates, xp.inf))
+            return replace(self, state=xp.where(self.converged[:, None], self.rates, xp.inf))
         first = int(failed[0])
         raise FixedPointError(
             f"{failed.shape[0]} of {self.rates.shape[0]} stimuli have no fixed point to the tolerance; the first is stimulus "
@@ -126,13 +125,13 @@ class FixedPoints(Summarised):
         return facts | {"activation": self.activation.name, "solver": self.solver, "dtype": str(self.rates.dtype)}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the plan, which is only a shortcut: a copy solves its linear systems without it."""
-        return vars(self) | {"plan": None}
+        """Leave out `known`, which is only a shortcut: a copy solves its linear systems without it."""
+        return vars(self) | {"known": None}
 
     @property
     def status(self) -> list[str]:
         """A sentence for each stimulus."""
-        return sentences(self.residual, self.converged, self.singular, self.iterations, self.tolerance)
+        return self.sentences(self.tolerance)
 
     def stability(self) -> Array:
         """Return the spectral abscissa of −I + G W for each stimulus, shape (batch,): stable where it is negative.
@@ -141,27 +140,8 @@ class FixedPoints(Summarised):
         fixed point.
         """
         xp = array_namespace(self.rates)
-        abscissa = spectral_abscissa(self.connectivity, self.weights, xp.where(self.converged[:, None], self.gains, 0.0))
+        abscissa = spectral_abscissa(self.operator, xp.where(self.converged[:, None], self.gains, 0.0))
         return xp.where(self.converged, abscissa, xp.nan)
-
-
-def sentences(residual: Array, converged: Array, singular: Array, iterations: Array, tolerance: float) -> list[str]:
-    """Return the result of each stimulus in words."""
-    # Moved at once: from a device, number by number would take as long as the solution.
-    rows = zip(*(to_numpy(array) for array in (residual, converged, singular, iterations)), strict=True)
-    return [_sentence(float(size), bool(good), bool(bad), int(count), tolerance) for size, good, bad, count in rows]
-
-
-def _sentence(residual: float, converged: bool, singular: bool, iterations: int, tolerance: float) -> str:
-    if converged:
-        return f"Converged in {iterations} iterations to a residual of {residual:.1e}."
-    if singular:
-        return f"Not converged in {iterations} iterations: I − G W is singular to working precision at the state reached."
-    if np.isfinite(residual):
-        return f"Not converged in {iterations} iterations: the residual is {residual:.1e}, asked for was {tolerance:.1e}."
-    if iterations == 0:
-        return "Diverged at the start: the drive or the initial state holds NaN or infinity, or its image overflows."
-    return f"Diverged within {iterations} iterations: the state reached is not finite."
 
 
 def solve_fixed_points(
@@ -212,37 +192,28 @@ def solve_fixed_points(
     FixedPointError
         Under "raise", if a stimulus did not converge; carries the result.
     ValueError
-        For masked arrays, arrays whose shapes or dtypes do not fit, weights that are not finite, a negative tolerance or
-        number of iterations, or an unknown solver or policy. (NaN in the drive is the failure of that stimulus alone.)
+        For masked arrays, arrays whose shapes or dtypes do not fit, weights that are not finite, an invalid option, or an
+        unknown solver. (NaN in the drive is the failure of that stimulus alone.)
     """
     f = as_activation(activation)
     connectivity = connectivity or Dense()
-    if on_failure not in get_args(OnFailure):
-        raise ValueError(f"on_failure = {on_failure!r} is unknown; choose one of {get_args(OnFailure)}")
+    options = SolverOptions(solver=solver, tolerance=tolerance, max_iterations=max_iterations, on_failure=on_failure)
     weights, drive, initial_rates = _as_arrays(weights, drive, initial_rates)
     _check_arrays(weights, drive, initial_rates)
     connectivity.check(weights, drive.shape[1])
-    tolerance = default_tolerance(drive) if tolerance is None else tolerance
-    if not tolerance >= 0 or max_iterations < 0:
-        raise ValueError(f"tolerance = {tolerance}, max_iterations = {max_iterations}: neither may be negative or NaN")
-    equation = FixedPointEquation(Operator(connectivity, weights), drive, f)
-    solution, name, plan = solve_equation(equation, initial_rates, solver, tolerance, max_iterations)
+    tolerance = default_tolerance(drive) if options.tolerance is None else options.tolerance
+    equation = FixedPointEquation(connectivity.bind(weights), drive, f)
+    solution, prepared = solve_equation(Problem(equation, initial_rates, tolerance, options.max_iterations), solver)
     result = FixedPoints(
-        weights=copied(weights),  # the caller may change them in place, and ask for stability or adjoints afterwards
-        rates=solution.state,
-        inputs=solution.inputs,
-        gains=solution.gains,
-        residual=solution.residual,
-        converged=solution.converged,
-        singular=solution.singular,
-        iterations=solution.iterations,
-        solver=name,
+        **vars(solution),
+        operator=connectivity.bind(copied(weights)),  # the caller may change the weights in place before asking for adjoints
+        solver=prepared.name,
         tolerance=tolerance,
         activation=f,
         connectivity=connectivity,
-        plan=plan,
+        known=prepared.knowledge,
     )
-    return result.under(on_failure)
+    return result.under(options.on_failure)
 
 
 def _as_arrays(weights: Point, drive: Any, initial_rates: Any) -> tuple[Point, Array, Array | None]:

@@ -1,18 +1,23 @@
 """The dynamics τ ṙ = −r + φ(T r + d), followed from the start with error control to the fixed point that they reach."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from array_api_compat import device, is_numpy_array
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Operator, take_rows
-from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration, Solver, iterate_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, take_rows
+from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration, iterated
 from riemannrnn.equilibrium.newton import Newton
-from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
+from riemannrnn.equilibrium.solution import Solution, certified
+from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 from riemannrnn.equilibrium.stability import unstable_stimuli
+from riemannrnn.network.operator import Operator
 from riemannrnn.norms import row_norms
+
+if TYPE_CHECKING:
+    from riemannrnn.equilibrium.factors import Knowledge
 
 ACCURACY = 1e-3
 """Error of one step of the integration, relative to the norm of the rates."""
@@ -100,7 +105,7 @@ def _slope(equation: FixedPointMap, state: Array) -> Array:
 @final
 @dataclass(frozen=True)
 class Flow(Solver):
-    """Follows the dynamics τ ṙ = −r + f(W r + x) from the start: the fixed point is the one that the network settles at.
+    """Follows the dynamics τ ṙ = −r + f(W r + x) from the start: the fixed point is where the network settles.
 
     Each stimulus is integrated with error control until its state is close to a fixed point. Newton's method then finds this
     point. It is accepted only if it is stable and if the dynamics between the state and the point are close to linear.
@@ -110,9 +115,29 @@ class Flow(Solver):
     A start that is a fixed point is returned as it is, also where it is unstable.
     """
 
+    linear: ClassVar[bool] = False  # a linear equation has one solution, and any solver may find it
+
     @property
     def name(self) -> str:
         return "flow"
+
+    def prepare(self, problem: Problem, known: "Knowledge | None" = None) -> Prepared:
+        return _Followed(self, problem)
+
+
+@dataclass(frozen=True)
+class _Followed(Prepared):
+    """The dynamics of each row, followed from its start."""
+
+    solver: Flow
+    problem: Problem
+
+    @property
+    def name(self) -> str:
+        return self.solver.name
+
+    def solve(self, rows: slice) -> Solution:
+        return follow(*self.problem.take(rows), self.problem.tolerance, self.problem.max_iterations)
 
 
 def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget: int, patience: int | None = None) -> Solution:
@@ -137,8 +162,7 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
     state, best = start, xp.full_like(start[:, 0], xp.inf)
     idle, tried = xp.zeros_like(best), best
     for spent in range(0, budget, ROUND):
-        outcome = iterate_rows(RungeKutta(), equation, state, CERTIFICATE_MARGIN * tolerance, min(ROUND, budget - spent))
-        part = certified(equation, outcome.state, outcome.iterations, tolerance)
+        part = iterated(RungeKutta(), equation, state, tolerance, min(ROUND, budget - spent))
         near = part.residual < CLOSE * row_norms(part.state) + tolerance
         trying = ~part.converged & near & (part.residual < AGAIN * tried)
         tried = xp.where(trying, part.residual, tried)
@@ -164,10 +188,7 @@ def _finished(equation: FixedPointEquation, part: Solution, trying: Array, toler
         return part
     rows = xp.nonzero(trying)[0]
     equation = equation.take(rows)
-    outcome = iterate_rows(
-        Newton(part.state.shape[1]), equation, take_rows(part.state, rows), CERTIFICATE_MARGIN * tolerance, budget
-    )
-    found = certified(equation, outcome.state, outcome.iterations, tolerance)
+    found = iterated(Newton(part.state.shape[1]), equation, take_rows(part.state, rows), tolerance, budget)
     near = take_rows(part.inputs, rows), take_rows(part.residual, rows)
     accepted = found.converged & linear_between(equation, *near, found)
     accepted = accepted & stable_rows(equation, found.gains, accepted)
@@ -187,7 +208,7 @@ def linear_between(equation: FixedPointEquation, inputs: Array, residual: Array,
     """Tell whether φ is linear between states, given by their inputs and residuals, and fixed points, shape (batch,).
 
     The remainder ‖φ(z) − φ(z*) − φ′(z*) (z − z*)‖ is compared with the residual ‖φ(z) − s‖. Where the remainder is small, the
-    dynamics from s to s* are those of the Jacobian at s*.
+    dynamics from s to s* are linear, with the Jacobian at s*.
     """
     remainder = equation.respond(inputs) - equation.respond(found.inputs) - found.gains * (inputs - found.inputs)
     return row_norms(remainder) <= LINEAR * residual
@@ -205,7 +226,7 @@ def stable_rows(equation: FixedPointEquation, gains: Array, asked: Array) -> Arr
         return asked
     gains, operator = take_rows(gains, rows), equation.operator
     if is_numpy_array(gains):
-        _, unstable = unstable_stimuli(operator.connectivity, operator.parameters, gains)
+        _, unstable = unstable_stimuli(operator, gains)
         return asked & spread(~xp.any(rows[:, None] == take_rows(rows, unstable)[None, :], axis=1), asked)
     return spread(_shrinking(operator, gains), asked)
 
@@ -217,6 +238,6 @@ def _shrinking(operator: Operator, gains: Array) -> Array:
     lengths = []
     for _ in range(2):
         for _ in range(LINEAR_STEPS // 2):
-            vector = 0.5 * (vector + gains * operator(vector))
+            vector = 0.5 * (vector + gains * operator.apply(vector))
         lengths.append(row_norms(vector))
     return lengths[1] < lengths[0]

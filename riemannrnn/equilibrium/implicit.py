@@ -6,30 +6,30 @@ Source: Zhu & Rosenbaum (2024), equation for ΔW1; second order by differentiati
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from operator import add
 
 from manifolds import Array
 from manifolds.arrays import Point, map_arrays
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.auto import Plan
-from riemannrnn.equilibrium.chunks import summed
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, finite_rows
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, sentences
-from riemannrnn.equilibrium.iteration import Solver
-from riemannrnn.equilibrium.neumann import Neumann
-from riemannrnn.equilibrium.solving import solve_equation
+from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows
+from riemannrnn.equilibrium.factors import Knowledge
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.equilibrium.solution import Solution
+from riemannrnn.equilibrium.solver import Problem, Solver
+from riemannrnn.equilibrium.solving import solve_equation, solver_of
+from riemannrnn.network.operator import Operator
+from riemannrnn.runtime import summed
 
 
 @dataclass(frozen=True)
-class LinearSolution:
+class LinearSolution(Solution):
     """Adjoints or tangents of a batch of stimuli, with a verdict for each.
 
     Attributes
     ----------
-    state
-        u or δr, shape (batch, n).
+    state, inputs, gains
+        s, which is u or δr; T s + d; and g, shape (batch, n).
     residual
         ‖g ∘ (T s + d) − s‖₂ relative to the largest entry of g ∘ d in the batch times √n, shape (batch,).
     converged
@@ -46,19 +46,14 @@ class LinearSolution:
         The solver, and where it was chosen automatically what was chosen; the tolerance asked for.
     """
 
-    state: Array
-    residual: Array
-    converged: Array
-    singular: Array
     finite: Array
-    iterations: Array
     solver: str
     tolerance: float
 
     @property
     def status(self) -> list[str]:
         """A sentence for each stimulus."""
-        return sentences(self.residual, self.converged, self.singular, self.iterations, self.tolerance)
+        return self.sentences(self.tolerance)
 
     def required(self, what: str) -> Array:
         """Return the states, or raise `FixedPointError` where one is not solved; `what` names the system in the message."""
@@ -110,8 +105,8 @@ class Implicit:
     ------
     FixedPointError
         From every method but `solve_adjoint` and `solve_tangent`, if the system of some converged stimulus is not solved to the
-        tolerance: I − G W is singular or close to singular there, or the solver does not suit it. Never from `Neumann`, which
-        does not promise it.
+        tolerance: I − G W is singular or close to singular there, or the solver does not suit it. Never from a solver that is
+        not exact, such as `Neumann`.
     """
 
     fixed_points: FixedPoints
@@ -125,7 +120,7 @@ class Implicit:
 
     def solve_adjoint(self, errors: Array) -> LinearSolution:
         """Return the adjoints with their residuals and verdicts."""
-        return self._solve(errors, transposed=True)
+        return self._solve(self.operator.transpose, errors)
 
     def tangent(self, vector: Point) -> Array:
         """Return δr = (I − G W)⁻¹ G V r, the change of the rates along a change V of the parameters, shape (batch, n)."""
@@ -133,16 +128,15 @@ class Implicit:
 
     def response(self, drive: Array) -> Array:
         """Return s = G (W s + d), the change of the rates by a small change d of the drive, shape (batch, n)."""
-        return self._required(self._solve(drive, transposed=False), "response")
+        return self._required(self._solve(self.operator, drive), "response")
 
     def inputs_change(self, vector: Point, rates_change: Array) -> Array:
         """Return δz = V r + W δr, the change of the inputs along V, which changes the rates by δr, shape (batch, n)."""
-        connectivity = self.fixed_points.connectivity
-        return connectivity.apply(connectivity.change(vector), self.fixed_points.rates) + self.apply(rates_change)
+        return self.change(vector).apply(self.fixed_points.rates) + self.operator.apply(rates_change)
 
     def state_gradient(self, inputs_covectors: Array, rates_covectors: Array | float = 0.0) -> Point:
         """Return the gradient in the parameters of Σ ⟨c, z⟩ + ⟨ℓ, r⟩, which is Σ (c + u) rᵀ with u the adjoint of ℓ + Wᵀ c."""
-        adjoint = self.adjoint(rates_covectors + self.apply_transpose(inputs_covectors))
+        adjoint = self.adjoint(rates_covectors + self.operator.transpose.apply(inputs_covectors))
         return self.gradient(inputs_covectors + adjoint)
 
     @property
@@ -152,13 +146,12 @@ class Implicit:
 
     def solve_tangent(self, vector: Point) -> LinearSolution:
         """Return the tangents with their residuals and verdicts."""
-        connectivity = self.fixed_points.connectivity
-        return self._solve(connectivity.apply(connectivity.change(vector), self.fixed_points.rates), transposed=False)
+        return self._solve(self.operator, self.change(vector).apply(self.fixed_points.rates))
 
     def gradient(self, adjoint: Array, rates: Array | None = None) -> Point:
-        """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters; r may be other rates than those of the fixed points."""
+        """Return Σ u rᵀ, the gradient of Σ L(r) in the parameters, with r at the fixed points unless other rates are given."""
         rates = self.fixed_points.rates if rates is None else rates
-        return summed(partial(self.fixed_points.connectivity.accumulate, self.fixed_points.weights), adjoint, rates)
+        return summed(self.operator.accumulate, adjoint, rates)
 
     def hessian(self, errors: Array, adjoint: Array, vector: Point, loss_hessian: Callable[[Array], Array]) -> Point:
         """Return D∇J[V] = Σ (δu rᵀ + u δrᵀ).
@@ -172,27 +165,28 @@ class Implicit:
         loss_hessian
             δr ↦ ∇²L δr on rows, shape (batch, n).
         """
-        connectivity = self.fixed_points.connectivity
-        rates_change, change = self.tangent(vector), connectivity.change(vector)
+        transpose, rates_change = self.operator.transpose, self.tangent(vector)
         inputs_change = self.inputs_change(vector, rates_change)
         # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
-        direct = self.curvature * inputs_change * (errors + self.apply_transpose(adjoint))
-        drive = loss_hessian(rates_change) + connectivity.apply_transpose(change, adjoint) + self.apply_transpose(direct)
+        direct = self.curvature * inputs_change * (errors + transpose.apply(adjoint))
+        drive = loss_hessian(rates_change) + self.change(vector).transpose.apply(adjoint) + transpose.apply(direct)
         adjoint_change = direct + self.adjoint(drive)
         return map_arrays(add, self.gradient(adjoint_change), self.gradient(adjoint, rates_change))
 
-    def apply(self, rates: Array) -> Array:
-        """Return R Wᵀ."""
-        return self.fixed_points.connectivity.apply(self.fixed_points.weights, rates)
+    @property
+    def operator(self) -> Operator:
+        """W, the recurrent weights at the fixed points."""
+        return self.fixed_points.operator
 
-    def apply_transpose(self, adjoints: Array) -> Array:
-        """Return U W."""
-        return self.fixed_points.connectivity.apply_transpose(self.fixed_points.weights, adjoints)
+    def change(self, vector: Point) -> Operator:
+        """Return the operator of a change V of W, given as `Connectivity.change` takes it."""
+        connectivity = self.fixed_points.connectivity
+        return connectivity.bind(connectivity.change(vector))
 
     def _required(self, solution: LinearSolution, what: str) -> Array:
-        return solution.state if isinstance(self.solver, Neumann) else solution.required(what)
+        return solution.required(what) if solver_of(self.solver).exact else solution.state
 
-    def _solve(self, drive: Array, transposed: bool) -> LinearSolution:
+    def _solve(self, operator: Operator, drive: Array) -> LinearSolution:
         fixed_points = self.fixed_points
         xp = namespace_of(drive)
         # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
@@ -200,8 +194,7 @@ class Implicit:
         if not bool(xp.all(there)):
             drive, gains = xp.where(there, drive, 0.0), xp.where(there, gains, 0.0)
         tolerance = fixed_points.tolerance if self.tolerance is None else self.tolerance
-        operator = Operator(fixed_points.connectivity, fixed_points.weights, transposed)
-        return solve_linear(operator, drive, gains, self.solver, tolerance, self.max_iterations, known=fixed_points.plan)
+        return solve_linear(operator, drive, gains, self.solver, tolerance, self.max_iterations, known=fixed_points.known)
 
 
 def solve_linear(
@@ -211,22 +204,20 @@ def solve_linear(
     solver: str | Solver,
     tolerance: float,
     max_iterations: int,
-    known: Plan | None = None,
+    known: Knowledge | None = None,
 ) -> LinearSolution:
-    """Solve s = g ∘ (T s + d) for every row; what is known of T from the plan of the fixed points is used again."""
+    """Solve s = g ∘ (T s + d) for every row; what the solver of the fixed points learnt of T is used again."""
     source = gains * drive
     largest, finite = _largest(source)
     # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
     scale = largest * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
-    if isinstance(solver, Neumann):
-        solution, name = solver.solve(equation, tolerance), solver.name
-    else:
-        solution, name, _ = solve_equation(equation, None, solver, tolerance, max_iterations, known)
-    state = solution.state
+    solution, prepared = solve_equation(Problem(equation, None, tolerance, max_iterations), solver, known)
+    state, inputs = solution.state, solution.inputs
     state *= scale
-    verdicts = solution.residual, solution.converged, solution.singular, finite, solution.iterations
-    return LinearSolution(state, *verdicts, name, tolerance)
+    inputs *= scale
+    arrays = vars(solution) | {"state": state, "inputs": inputs}
+    return LinearSolution(**arrays, finite=finite, solver=prepared.name, tolerance=tolerance)
 
 
 def _largest(array: Array) -> tuple[float, Array]:

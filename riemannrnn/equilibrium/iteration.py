@@ -1,17 +1,22 @@
 """The loop that every solver shares: residuals, convergence of each stimulus, and leaving the batch when done."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from array_api_compat import device
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.equation import FixedPointMap, Rows, Work, take_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, Work, take_rows
+from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, is_converged
+from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 from riemannrnn.network.activations import into
 from riemannrnn.norms import row_norms
+
+if TYPE_CHECKING:
+    from riemannrnn.equilibrium.factors import Knowledge
 
 COMPACTION_SHARE = 0.25
 """Converged rows leave the batch once they are this share of it: copying costs a pass through memory, so not one by one."""
@@ -21,9 +26,6 @@ TRACKED_FROM = 16
 
 PROGRESS = 0.9
 """The residual of a row falls at least to this share, or the row is stopped where a patience is given."""
-
-ROUNDING = 4
-"""A residual below this many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Iterate:
 
 
 class Evaluated(NamedTuple):
-    """What the map makes of a batch of states, computed once for the loop and the solver.
+    """The value of the map at a batch of states, computed once for the loop and the solver.
 
     Attributes
     ----------
@@ -69,17 +71,11 @@ class Evaluated(NamedTuple):
         return Evaluated(*(take_rows(array, rows) for array in self))
 
 
-class Solver(ABC):
-    """A way to fixed points: an iteration, or a strategy that chooses among them."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What the solver is called in results and on the command line."""
-
-
 class Iteration(Solver):
     """A solver by one iteration: an update of a batch of states that knows nothing of convergence or of other rows."""
+
+    def prepare(self, problem: Problem, known: "Knowledge | None" = None) -> Prepared:
+        return _Iterated(self, problem)
 
     def start(self, state: Array) -> Iterate:
         """Return the first iterate."""
@@ -99,6 +95,22 @@ class Iteration(Solver):
     def expected(self, iterate: Iterate, size: Array) -> Array:
         """Return the residual that the image is expected to have, shape (batch,): that of the state, unless more is known."""
         return size
+
+
+@dataclass(frozen=True)
+class _Iterated(Prepared):
+    """An iteration on the equation itself, from the start of each row."""
+
+    solver: Iteration
+    problem: Problem
+
+    @property
+    def name(self) -> str:
+        return self.solver.name
+
+    def solve(self, rows: slice) -> Solution:
+        equation, state = self.problem.take(rows)
+        return iterated(self.solver, equation, state, self.problem.tolerance, self.problem.max_iterations)
 
 
 @dataclass(frozen=True)
@@ -180,6 +192,12 @@ def iterate_rows(
     )
 
 
+def iterated(solver: Iteration, equation: FixedPointEquation, state: Array, tolerance: float, max_iterations: int) -> Solution:
+    """Iterate every row of an equation from its state, and certify the states reached."""
+    outcome = iterate_rows(solver, equation, state, CERTIFICATE_MARGIN * tolerance, max_iterations)
+    return certified(equation, outcome.state, outcome.iterations, tolerance)
+
+
 def _ended(solver: Iteration, iterate: Iterate, evaluated: Evaluated, best: Array, smallest: Array, converged: Array) -> Array:
     """Return the states that are handed out if the rows end here."""
     xp = namespace_of(best)
@@ -201,15 +219,3 @@ def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:
     image = equation.image(iterate.state, work)
     residual = into(work[1] if image is work[0] else work[0], xp.subtract, image, iterate.state)
     return Evaluated(image, residual, row_norms(residual))
-
-
-def is_converged(state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING) -> Array:
-    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖."""
-    bound = tolerance + rounding * unit_rounding(state)
-    # An infinite state would certify any residual.
-    return (residual <= bound) & namespace_of(state).isfinite(bound)
-
-
-def unit_rounding(state: Array) -> Array:
-    """Return machine epsilon times ‖s‖ for each row, shape (batch,), finite if the state is."""
-    return row_norms(state, float(namespace_of(state).finfo(state.dtype).eps))

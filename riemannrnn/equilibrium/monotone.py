@@ -2,21 +2,25 @@
 
 from dataclasses import dataclass
 from math import ceil, inf, log
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from manifolds import Array
 from manifolds.arrays import identity_like
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
-from riemannrnn.equilibrium.equation import FixedPointEquation, Operator, take_rows
-from riemannrnn.equilibrium.iteration import Iteration, Solver, iterate_rows
+from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
+from riemannrnn.equilibrium.iteration import Iteration, iterate_rows
 from riemannrnn.equilibrium.picard import Picard
 from riemannrnn.equilibrium.solution import Solution, certified
+from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 from riemannrnn.network.activations import Activation, check_slopes
 from riemannrnn.norms import row_norms
+
+if TYPE_CHECKING:
+    from riemannrnn.equilibrium.factors import Knowledge
 
 AIM = 0.7
 """Inputs are iterated until the bound on the residual of their rates is this fraction of the tolerance."""
@@ -58,14 +62,16 @@ class PeacemanRachford(Solver):
     def name(self) -> str:
         return "peaceman-rachford"
 
-    def prepare(self, equation: FixedPointEquation, start: Array | None, tolerance: float) -> "StatedPlan":
-        """Return the plan for an equation, whose `iterations` is the number stated."""
-        if isinstance(equation.activation, Activation):
-            check_slopes(equation.activation)
-        return StatedPlan(equation, start, tolerance, self.scales)
+    def prepare(self, problem: Problem, known: "Knowledge | None" = None) -> Prepared:
+        """Return the solver ready for a problem: a `StatedSplitting` where there are rows."""
+        if problem.equation.drive.shape[0] == 0:  # no step to measure
+            return Picard().prepare(problem)
+        if isinstance(problem.equation.activation, Activation):
+            check_slopes(problem.equation.activation)
+        return StatedSplitting(problem, self.scales)
 
 
-class StatedPlan:
+class StatedSplitting(Prepared):
     """The splitting map of an equation, its contraction, and how many iterations are enough for all rows.
 
     Attributes
@@ -76,8 +82,8 @@ class StatedPlan:
         Iterations after which the residual of every row is certain to be below the tolerance, but for rounding.
     """
 
-    def __init__(self, equation: FixedPointEquation, start: Array | None, tolerance: float, scales: Array | None) -> None:
-        self.equation, self.tolerance = equation, tolerance
+    def __init__(self, problem: Problem, scales: Array | None) -> None:
+        self.problem, equation, start = problem, problem.equation, problem.start
         self._start = equation.drive if start is None else equation.inputs(start)
         roots = _roots(equation, scales)
         try:
@@ -85,13 +91,17 @@ class StatedPlan:
         except np.linalg.LinAlgError:  # 2 is an eigenvalue of W
             raise _not_monotone(inf) from None
         self.contraction = self._contraction(roots)
-        self._aim = AIM * tolerance / max(1.0, self._spread() / 2)
+        self._aim = AIM * problem.tolerance / max(1.0, self._spread() / 2)
         self.iterations = ACCELERATED_ITERATIONS + self._enough(roots)
 
-    def solve(self, rows: slice, budget: int) -> Solution:
-        """Return the solution of some of the rows."""
-        xp = array_namespace(self._start)
-        equation, fixed_point_map, start = self.equation.take(rows), self._map.take(rows), take_rows(self._start, rows)
+    @property
+    def name(self) -> str:
+        return f"peaceman-rachford (at most {self.iterations} iterations)"
+
+    def solve(self, rows: slice) -> Solution:
+        xp, budget = array_namespace(self._start), self.problem.max_iterations
+        equation, fixed_point_map = self.problem.equation.take(rows), self._map.take(rows)
+        start = take_rows(self._start, rows)
         quick = min(ACCELERATED_ITERATIONS, budget)
         solution, reached = self._run(Anderson(), equation, fixed_point_map, start, quick)
         if bool(xp.all(solution.converged)) or quick == budget:
@@ -108,19 +118,19 @@ class StatedPlan:
         self, solver: Iteration, equation: FixedPointEquation, fixed_point_map: ChordMap, start: Array, budget: int
     ) -> tuple[Solution, Array]:
         outcome = iterate_rows(solver, fixed_point_map, start, self._aim, budget, images=True)
-        return certified(equation, equation.respond(outcome.state), outcome.iterations, self.tolerance), outcome.state
+        return certified(equation, equation.respond(outcome.state), outcome.iterations, self.problem.tolerance), outcome.state
 
     def _contraction(self, roots: Array) -> float:
         xp = array_namespace(roots)
         # In float64, as q may be closer to 1 than float32 can tell.
-        cayley = xp.astype(_matrix(self._map.propagator, self.equation.drive), xp.float64) / 2
+        cayley = xp.astype(self._map.propagator.matrix, xp.float64) / 2
         contraction = float(xp.linalg.matrix_norm(roots[:, None] * cayley / roots, ord=2))
         if not contraction < 1:
             raise _not_monotone(contraction)
         return contraction
 
     def _spread(self) -> float:
-        matrix = _matrix(self.equation.operator, self.equation.drive)
+        matrix = self.problem.equation.operator.matrix
         return float(array_namespace(matrix).linalg.matrix_norm(2 * identity_like(matrix) - matrix, ord=2))
 
     def _enough(self, roots: Array) -> int:
@@ -154,11 +164,6 @@ def _not_monotone(contraction: float) -> ValueError:
         "in the norm of the scales, is not positive definite, and no number of iterations can be promised. Choose "
         "solver='auto', or weights of a monotone manifold, with their scales"
     )
-
-
-def _matrix(operator: Operator, like: Array) -> Array:
-    xp, n = array_namespace(like), like.shape[1]
-    return operator(xp.eye(n, dtype=like.dtype, device=device(like))).T
 
 
 def _step_lengths(fixed_point_map: ChordMap, inputs: Array) -> Array:

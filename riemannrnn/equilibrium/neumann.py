@@ -1,14 +1,16 @@
 """Inexact derivatives by a truncated Neumann series, named for what they are."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from riemannrnn.equilibrium.equation import FixedPointEquation
-from riemannrnn.equilibrium.iteration import Solver
 from riemannrnn.equilibrium.solution import Solution, certified
+from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
+
+if TYPE_CHECKING:
+    from riemannrnn.equilibrium.factors import Knowledge
 
 
 @final
@@ -36,15 +38,33 @@ class Neumann(Solver):
         if self.terms < 1:
             raise ValueError(f"terms = {self.terms} is below 1, which leaves nothing of the derivative; pass 1 or more")
 
+    nonlinear: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
     @property
     def name(self) -> str:
         return f"neumann({self.terms})"
 
-    def solve(self, equation: FixedPointEquation, tolerance: float) -> Solution:
-        """Return the truncated series of a linear equation, with its residual."""
+    def prepare(self, problem: Problem, known: "Knowledge | None" = None) -> Prepared:
+        return _Truncated(self, problem)
+
+
+@dataclass(frozen=True)
+class _Truncated(Prepared):
+    """The truncated series of a linear equation."""
+
+    solver: Neumann
+    problem: Problem
+
+    @property
+    def name(self) -> str:
+        return self.solver.name
+
+    def solve(self, rows: slice) -> Solution:
+        equation, products = self.problem.equation.take(rows), self.solver.terms - 1
         state: Array = equation.respond(equation.drive)
-        for _ in range(self.terms - 1):
+        for _ in range(products):
             state = equation.image(state)
         xp = array_namespace(state)
-        counts = xp.full((state.shape[0],), self.terms - 1, dtype=xp.int64, device=device(state))
-        return certified(equation, state, counts, tolerance)
+        counts = xp.full((state.shape[0],), products, dtype=xp.int64, device=device(state))
+        return certified(equation, state, counts, self.problem.tolerance)

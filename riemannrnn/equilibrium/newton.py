@@ -51,7 +51,7 @@ class Newton(Iteration):
         gain = equation.slope(equation.inputs(iterate.state), image)
         aim = xp.maximum(size * xp.minimum(size, FORCING * xp.ones_like(size)), 0.5 * tolerance * xp.ones_like(size))
         products = min(self.max_krylov, residual.shape[1])
-        step = solve_rows(lambda rows: rows - gain * equation.operator(rows), residual, aim, products)
+        step = solve_rows(lambda rows: rows - gain * equation.operator.apply(rows), residual, aim, products)
         return Iterate(_backtracked(equation, iterate.state, step, size))
 
 

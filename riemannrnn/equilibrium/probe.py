@@ -1,27 +1,23 @@
-"""What plain iterations of a sample of the batch show: how fast they contract, and the mean gain."""
+"""Measurements on a sample of the batch: how fast plain iterations contract, the shared gain, and which map gets further."""
 
 from math import inf, log
 from typing import NamedTuple
 
+from array_api_compat import device
+
 from manifolds import Array
 from riemannrnn.backend import namespace_of
-from riemannrnn.equilibrium.chord import mean_gain
-from riemannrnn.equilibrium.equation import FixedPointEquation
+from riemannrnn.equilibrium.anderson import Anderson
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap
 from riemannrnn.equilibrium.solution import quiet
+from riemannrnn.equilibrium.solver import Problem
+from riemannrnn.equilibrium.stages import MapStage
+from riemannrnn.equilibrium.tuning import TUNING
 from riemannrnn.norms import row_norms
-
-SAMPLE_ROWS, SAMPLE_ITERATIONS, FEWEST_ITERATIONS = 32, 7, 4
-"""Rows of the sample, spread over the batch; the most plain iterations of them, and the fewest."""
-
-FAST = 0.6
-"""Where the plain iteration contracts faster than this the chord map needs no sweeps over blocks of units."""
-
-CLOSE = 0.3
-"""A state whose residual is below this share of its norm is near enough to a fixed point to start from."""
 
 
 class Probe(NamedTuple):
-    """What the plain iterations of a sample show.
+    """The measurements of plain iterations on a sample.
 
     Attributes
     ----------
@@ -30,7 +26,7 @@ class Probe(NamedTuple):
     left
         How many more iterations the slowest row needs.
     gain
-        The mean gain of the rows, shape (n,).
+        The gain that the rows share, shape (n,).
     """
 
     rate: float
@@ -38,18 +34,40 @@ class Probe(NamedTuple):
     gain: Array
 
 
+def sample_of(equation: FixedPointEquation) -> Array:
+    """Return the rows of the sample, spread over the batch."""
+    xp, rows = namespace_of(equation.drive), equation.drive.shape[0]
+    return xp.arange(0, rows, 1 + (rows - 1) // TUNING.sample_rows, device=device(equation.drive))
+
+
+def measured(problem: Problem, known: Probe | None) -> Probe:
+    """Return the measurements on the sample of a problem.
+
+    The gain and the contraction of a known equation with the same T, or its transpose, are used again: the Jacobians are the
+    same at the known fixed points, or their transposes up to similarity.
+    """
+    if known is not None and known.rate < 1:
+        return Probe(known.rate, iterations_needed(known.rate, 1.0, problem.tolerance), known.gain)
+    return probe(*problem.take(sample_of(problem.equation)), problem.tolerance)
+
+
+def unmeasured(problem: Problem) -> Probe:
+    """Return what is assumed without a sample: that plain iterations do not contract."""
+    return Probe(inf, inf, namespace_of(problem.equation.drive).zeros_like(problem.equation.drive[0, :]))
+
+
 def probe(equation: FixedPointEquation, state: Array, tolerance: float) -> Probe:
     """Iterate the rows of a sample from their states, and measure."""
     xp = namespace_of(equation.drive)
     sizes: list[Array] = []
-    for count in range(1, SAMPLE_ITERATIONS + 1):
+    for count in range(1, TUNING.sample_iterations + 1):
         inputs = equation.inputs(state)
         image = equation.respond(inputs)
         sizes.append(row_norms(image - state))
         state = image
-        if count >= FEWEST_ITERATIONS and bool(xp.all(sizes[-1] <= FAST**2 * sizes[-3])):
+        if count >= TUNING.fewest_iterations and bool(xp.all(sizes[-1] <= TUNING.fast**2 * sizes[-3])):
             break
-    gain = mean_gain(equation.slope(inputs, image))
+    gain = equation.operator.shared_gains(equation.slope(inputs, image))
     before, after = sizes[-3], sizes[-1]
     wanted = after > tolerance
     if not bool(xp.any(wanted)):
@@ -66,13 +84,13 @@ def iterations_needed(rate: float, residual: float, tolerance: float) -> float:
 
 
 def initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> Array:
-    """Return where the maps of the inputs begin: at those of the state or the start, whichever is closer.
+    """Return where the maps of the inputs start: at the inputs of the state or of the start, whichever is closer.
 
-    Where neither is close, large weights would turn its error into inputs that saturate every unit, and the drive alone is the
-    better beginning.
+    Where neither is close, large weights would turn the error into inputs that saturate every unit. The drive alone is then a
+    better start.
     """
     xp = namespace_of(start)
-    inputs, misfit = equation.drive, xp.full_like(start[:, 0], CLOSE)
+    inputs, misfit = equation.drive, xp.full_like(start[:, 0], TUNING.close)
     candidates = (start,) if state is start else (start, state)
     with quiet():
         for candidate in candidates:
@@ -82,3 +100,14 @@ def initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> 
             inputs = xp.where(closer[:, None], candidate_inputs, inputs)
             misfit = xp.where(closer, residual, misfit)
     return inputs
+
+
+def progress(fixed_point_map: FixedPointMap, problem: Problem) -> float:
+    """Return the mean logarithm of the residual that a map of the inputs reaches on the sample in a few iterations."""
+    sample, tolerance, most = sample_of(problem.equation), problem.tolerance, TUNING.trial_iterations
+    equation, start = problem.take(sample)
+    xp, inputs = namespace_of(start), initial_inputs(equation, start, start)
+    trial = MapStage(most, Anderson(), fixed_point_map)
+    with quiet():
+        residual = trial.run(equation, sample, start, inputs, tolerance, most).residual
+    return float(xp.mean(xp.log(xp.where(xp.isfinite(residual), residual, 1.0) + 0.1 * tolerance)))

@@ -1,18 +1,22 @@
 """Certified solutions of the equation, a row each, and how parts of a batch are put together."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 from array_api_compat import device
 
 from manifolds import Array
+from manifolds.arrays import to_numpy
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
-from riemannrnn.equilibrium.iteration import ROUNDING, is_converged, unit_rounding
 from riemannrnn.norms import row_norms
 
 CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
+
+ROUNDING = 4
+"""A residual below this many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
 
 PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400
 """How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Of exact fixed
@@ -28,7 +32,7 @@ float64, 2e4 ‖b‖ in float32, rounding exceeds this: I − G T is singular to
 
 @dataclass(frozen=True)
 class Solution:
-    """States of s = φ(T s + d), certified.
+    """States of s = φ(T s + d), certified. `FixedPoints` and `LinearSolution` are solutions with more facts.
 
     Attributes
     ----------
@@ -55,11 +59,11 @@ class Solution:
         """Tell which rows another solver may still solve, shape (batch,): a singular linear equation has no other solution."""
         return ~self.converged if equation.nonlinear else ~(self.converged | self.singular)
 
-    def take(self, rows: Rows) -> "Solution":
+    def take(self, rows: Rows) -> Self:
         """Return some of the rows."""
-        return Solution(**{field.name: take_rows(getattr(self, field.name), rows) for field in fields(Solution)})
+        return replace(self, **{field.name: take_rows(getattr(self, field.name), rows) for field in fields(Solution)})
 
-    def completed(self, rest: "Solution", again: Array | None = None) -> "Solution":
+    def completed(self, rest: "Solution", again: Array | None = None) -> Self:
         """Return this solution with the rows that `again` marks, in order, replaced by those of `rest`; iterations add up.
 
         Without a mark they are all that have not converged.
@@ -74,7 +78,25 @@ class Solution:
             for field in fields(Solution)
         }
         merged["iterations"] = merged["iterations"] + xp.where(kept, 0, self.iterations)
-        return Solution(**merged)
+        return replace(self, **merged)
+
+    def sentences(self, tolerance: float) -> list[str]:
+        """Return the result of each row in words, given the tolerance that was asked for."""
+        # Moved at once: from a device, number by number would take as long as the solution.
+        rows = zip(*(to_numpy(array) for array in (self.residual, self.converged, self.singular, self.iterations)), strict=True)
+        return [_sentence(float(size), bool(good), bool(bad), int(count), tolerance) for size, good, bad, count in rows]
+
+
+def _sentence(residual: float, converged: bool, singular: bool, iterations: int, tolerance: float) -> str:
+    if converged:
+        return f"Converged in {iterations} iterations to a residual of {residual:.1e}."
+    if singular:
+        return f"Not converged in {iterations} iterations: I − G W is singular to working precision at the state reached."
+    if np.isfinite(residual):
+        return f"Not converged in {iterations} iterations: the residual is {residual:.1e}, asked for was {tolerance:.1e}."
+    if iterations == 0:
+        return "Diverged at the start: the drive or the initial state holds NaN or infinity, or its image overflows."
+    return f"Diverged within {iterations} iterations: the state reached is not finite."
 
 
 class Collected:
@@ -159,6 +181,18 @@ def _rounding(equation: FixedPointEquation, gains: Array, state: Array) -> Array
     share = PRODUCT_ROUNDING * namespace_of(state).abs(gains) * equation.operator.row_norms
     share *= unit_rounding(state)[:, None] / n**0.5
     return share
+
+
+def is_converged(state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING) -> Array:
+    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖."""
+    bound = tolerance + rounding * unit_rounding(state)
+    # An infinite state would certify any residual.
+    return (residual <= bound) & namespace_of(state).isfinite(bound)
+
+
+def unit_rounding(state: Array) -> Array:
+    """Return machine epsilon times ‖s‖ for each row, shape (batch,), finite if the state is."""
+    return row_norms(state, float(namespace_of(state).finfo(state.dtype).eps))
 
 
 def quiet() -> np.errstate:

@@ -1,41 +1,39 @@
 """Stability of fixed points: the spectral abscissa of −I + G W for every stimulus."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from math import nan
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from manifolds.arrays import Point, machine_epsilon, to_numpy
+from manifolds.arrays import machine_epsilon, to_numpy
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
-from riemannrnn.equilibrium.chunks import map_chunks
 from riemannrnn.equilibrium.equation import take_rows
-from riemannrnn.network.connectivity import Connectivity
-from riemannrnn.workers import cores, one_blas_thread
+from riemannrnn.network.operator import Operator
+from riemannrnn.runtime import cores, map_chunks, workers
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
-"""Up to this many units all eigenvalues are computed, of every stimulus or of those of a survey."""
+"""Up to this many units all eigenvalues are computed: of every stimulus, or in a survey."""
 
 ROUNDS = 2
 """Shifts that are tried before all eigenvalues of a stimulus are computed."""
 
 FINALISTS = 16
-"""A survey starts with so many of the largest estimates."""
+"""A survey starts with this number of the largest estimates."""
 
 
-def spectral_abscissa(connectivity: Connectivity, weights: Point, gains: Array) -> Array:
+def spectral_abscissa(operator: Operator, gains: Array) -> Array:
     """Return the largest real part of the eigenvalues of −I + G W for each stimulus.
 
-    Up to 256 units, and of low rank, from all eigenvalues. Beyond, by Arnoldi's method with shift and inversion
-    (`arnoldi.shift_invert`), where its estimate of its error is at most √ε, ε being the rounding of the dtype; and from all
-    eigenvalues where it is larger, or where what was found lies further left than plain Arnoldi steps allow. That no eigenvalue
-    lies further right is thus checked but, unlike with all eigenvalues, not proven.
+    Up to 256 units, and for low rank, all eigenvalues are computed. For more units, Arnoldi's method with shift and inversion
+    is used (`arnoldi.shift_invert`). All eigenvalues are computed where the estimated error of this method is above √ε, with ε
+    the rounding of the dtype, or where its result lies further left than plain Arnoldi steps allow. This checks that no
+    eigenvalue lies further right. It does not prove it.
 
     Parameters
     ----------
-    connectivity, weights
+    operator
         The recurrent weights W on n units.
     gains
         g, shape (batch, n).
@@ -46,58 +44,58 @@ def spectral_abscissa(connectivity: Connectivity, weights: Point, gains: Array) 
         Shape (batch,), in units of 1/τ; negative: the fixed point is stable.
     """
     xp = array_namespace(gains)
-    reduced = connectivity.reduced_jacobians(weights, gains)
+    reduced = operator.reduced_jacobians(gains)
     if reduced is not None:
-        rightmost = _reduced(reduced)
+        rightmost = _reduced(reduced, gains.shape[1])
     elif gains.shape[1] <= DENSE_LIMIT:
-        rightmost = _dense(_matrix(connectivity, weights, gains), to_numpy(gains))
+        rightmost = _dense(to_numpy(operator.matrix), to_numpy(gains))
     else:
-        screened = _screen(connectivity, weights, gains)
-        rightmost = _exact(_matrix(connectivity, weights, gains), to_numpy(gains), screened)
+        screened = _screen(operator, gains)
+        rightmost = _exact(to_numpy(operator.matrix), to_numpy(gains), screened)
     return xp.asarray(rightmost - 1, dtype=gains.dtype, device=device(gains))
 
 
-def survey_stability(connectivity: Connectivity, weights: Point, gains: Array) -> tuple[float, int]:
+def survey_stability(operator: Operator, gains: Array) -> tuple[float, int]:
     """Return the largest spectral abscissa of −I + G W over all stimuli, and how many are not stable.
 
-    Every stimulus is screened by plain Arnoldi steps, all stimuli in lock-step. Those that may be the worst, or whose sign
-    is open, are then computed: the sixteen worst as by `spectral_abscissa`, the others as it does for many units. What is
-    open is told by the intervals of `arnoldi.plain`, which are no bounds but experience: on trained networks close to the
-    edge of stability they held for every stimulus looked at.
+    Plain Arnoldi steps screen all stimuli in lock-step. Eigenvalues are then computed for the stimuli that may be the worst, or
+    whose sign is not decided: for the sixteen worst like `spectral_abscissa`, for the others like `spectral_abscissa` for many
+    units. The intervals of `arnoldi.plain` decide. They are not proven bounds. On trained networks close to the edge of
+    stability they held for every stimulus that was checked.
 
     Parameters
     ----------
-    connectivity, weights, gains
-        As for `spectral_abscissa`; at least one stimulus.
+    operator, gains
+        As for `spectral_abscissa`, with at least one stimulus.
     """
-    rightmost = _rightmost_parts(connectivity, weights, gains, 1.0, largest=True)
+    rightmost = _rightmost_parts(operator, gains, 1.0, largest=True)
     return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= 1))
 
 
-def unstable_stimuli(connectivity: Connectivity, weights: Point, gains: Array, limit: float = 0.0) -> tuple[float, Array]:
+def unstable_stimuli(operator: Operator, gains: Array, limit: float = 0.0) -> tuple[float, Array]:
     """Return an estimate of the largest spectral abscissa, and the stimuli whose own is not below a limit.
 
-    As `survey_stability`, but that stimuli which are clear of the limit, 0 or below it by a margin, are only screened.
+    Like `survey_stability`, but stimuli that are clearly on one side of the limit are only screened.
 
     Returns
     -------
     tuple
         The estimate, and rows of the gains, shape (count,).
     """
-    rightmost = _rightmost_parts(connectivity, weights, gains, 1 + limit, largest=False)
+    rightmost = _rightmost_parts(operator, gains, 1 + limit, largest=False)
     rows = array_namespace(gains).asarray(np.flatnonzero(rightmost >= 1 + limit), device=device(gains))
     return float(rightmost.max() - 1), rows
 
 
-def _rightmost_parts(connectivity: Connectivity, weights: Point, gains: Array, edge: float, largest: bool) -> Array:
+def _rightmost_parts(operator: Operator, gains: Array, edge: float, largest: bool) -> Array:
     """Rightmost real parts of the eigenvalues of G W, exact where it tells which exceed the edge, or also the largest."""
-    reduced = connectivity.reduced_jacobians(weights, gains)
+    reduced = operator.reduced_jacobians(gains)
     if reduced is not None:
-        return _reduced(reduced)
-    matrix, host_gains = _matrix(connectivity, weights, gains), to_numpy(gains)
+        return _reduced(reduced, gains.shape[1])
+    matrix, host_gains = to_numpy(operator.matrix), to_numpy(gains)
     if gains.shape[1] <= SURVEY_DENSE_LIMIT:
         return _dense(matrix, host_gains)
-    screened = _screen(connectivity, weights, gains)
+    screened = _screen(operator, gains)
     rightmost, lower, upper = screened.copy()
     still_open = (lower < edge) & (upper >= edge)
     if largest:
@@ -110,18 +108,12 @@ def _rightmost_parts(connectivity: Connectivity, weights: Point, gains: Array, e
     return rightmost
 
 
-def _matrix(connectivity: Connectivity, weights: Point, gains: Array) -> Array:
-    """W as a NumPy array, shape (n, n)."""
-    xp = array_namespace(gains)
-    return to_numpy(connectivity.apply(weights, xp.eye(gains.shape[1], dtype=gains.dtype, device=device(gains)))).T
-
-
-def _screen(connectivity: Connectivity, weights: Point, gains: Array) -> Array:
+def _screen(operator: Operator, gains: Array) -> Array:
     """Estimates of the rightmost real parts of the eigenvalues of G W, and the ends of their intervals, shape (3, batch)."""
 
     def screen(rows: Array) -> tuple[Array, ...]:
         chosen = take_rows(gains, rows)
-        return plain(lambda vectors: chosen * connectivity.apply(weights, vectors), chosen)
+        return plain(lambda vectors: chosen * operator.apply(vectors), chosen)
 
     return _in_chunks(screen, gains)
 
@@ -152,16 +144,16 @@ def _dense(matrix: Array, gains: Array) -> Array:
     return _rightmost(lambda rows: gains[rows, :, None] * matrix, *gains.shape)
 
 
-def _reduced(jacobians: Array) -> Array:
-    """Rightmost real parts of the eigenvalues of G W, of which zero is one, from matrices with those that are not zero."""
+def _reduced(jacobians: Array, n: int) -> Array:
+    """Rightmost real parts of the eigenvalues of G W on n units, from smaller matrices with all that are not zero."""
     host = to_numpy(jacobians)
-    return np.maximum(_rightmost(lambda rows: host[rows], *host.shape[:2]), 0.0)
+    rightmost = _rightmost(lambda rows: host[rows], *host.shape[:2])
+    return np.maximum(rightmost, 0.0) if host.shape[1] < n else rightmost
 
 
 def _rightmost(matrices: Callable[[Array], Array], batch: int, size: int) -> Array:
     """All eigenvalues, stimuli shared among the cores (LAPACK releases the interpreter lock)."""
     chunks = np.array_split(np.arange(batch), max(cores(), batch * size * size // 2**24 + 1))
-    # With BLAS threads of its own in every worker they would fight for the cores.
-    with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
+    with workers() as (pool, _):
         parts = list(pool.map(lambda rows: np.linalg.eigvals(matrices(rows)).real.max(axis=1), chunks))
     return np.concatenate(parts)

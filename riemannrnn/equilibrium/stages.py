@@ -1,59 +1,53 @@
-"""What the automatic solver is made of: each stage takes some rows as far as it can, and certifies where they are."""
+"""The stages of the automatic solver: each takes some rows as far as it can, and certifies the states that they reach."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.anderson import Anderson
-from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap, mean_gain
-from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, finite_rows, take_rows, to_single
-from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows
-from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, judged
+from riemannrnn.equilibrium.chord import ChordMap, CorrectedMap
+from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, finite_rows, take_rows
+from riemannrnn.equilibrium.iteration import Iteration, Outcome, iterate_rows, iterated
+from riemannrnn.equilibrium.solution import Solution, certified, judged
+from riemannrnn.equilibrium.tuning import TUNING
+from riemannrnn.network.operator import to_single
 from riemannrnn.norms import row_norms
-
-INPUT_MARGIN = 1.6
-"""Maps of the inputs are iterated to so many times the tolerance: theirs is the residual of a step before the last, and that of
-the rates was less than half of it wherever it was looked at (tanh and relu, 100 to 1,000 units, radius 0.5 to 1.2)."""
-
-CERTIFICATIONS = 3
-"""How often a map of the inputs is taken up again, to a tighter residual, for rows that missed the tolerance in the rates."""
-
-SINGLE_AIM = 2e-6
-"""Residual of an input, root mean square, to which float32 iterates before float64 takes over; ten times its rounding."""
-
-CORRECTION_AIMS, CORRECTION_MARGIN, CORRECTIONS = (2e-5, 1e-1), 0.7, 4
-"""Corrections are solved to a relative residual between these, as far as this fraction of the tolerance wants it: another costs
-two products in float64. So many in a row at most."""
-
-ROUND = 15
-"""Iterations of the chord map with the same gain, where that is chosen anew for the rows that are left."""
 
 
 @dataclass(frozen=True)
 class Stage(ABC):
-    """A way to solve some rows, with a number of iterations that it may use."""
+    """A way to solve some rows within a number of iterations."""
 
     iterations: int
+
+    takes_inputs: ClassVar[bool] = True
+    """Whether it starts from inputs rather than from states."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it is run again as long as it brings most of the rows closer."""
+        return False
 
     @abstractmethod
     def run(
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
-        """Solve.
+        """Return the solution of some rows.
 
         Parameters
         ----------
         equation
             The equation of these rows.
         rows
-            Their indices in the batch that the stage was made for.
+            The indices of the rows in the whole batch.
         start, inputs
-            States and inputs to start from; the inputs are None where only states are needed.
+            States and inputs to start from. The inputs may be None where the stage takes only states.
         tolerance, budget
-            Residual that is wanted, and iterations at most.
+            The largest residual of a row, and the most iterations.
         """
 
 
@@ -62,17 +56,27 @@ class DirectStage(Stage):
     """A solver on the equation itself."""
 
     solver: Iteration
+    takes_inputs: ClassVar[bool] = False
 
     def run(
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
-        outcome = iterate_rows(self.solver, equation, start, CERTIFICATE_MARGIN * tolerance, budget)
-        return certified(equation, outcome.state, outcome.iterations, tolerance)
+        return iterated(self.solver, equation, start, tolerance, budget)
 
 
 @dataclass(frozen=True)
 class MapStage(Stage):
-    """A solver on a map of the inputs; `repeated` as long as it brings most of the rows closer."""
+    """A solver on a map of the inputs.
+
+    Parameters
+    ----------
+    iterations, solver, fixed_point_map
+        The most iterations, what iterates, and the map.
+    repeated
+        Whether the stage is run again as long as it brings most of the rows closer.
+    patience
+        As for `iterate_rows`.
+    """
 
     solver: Iteration
     fixed_point_map: FixedPointMap
@@ -83,7 +87,9 @@ class MapStage(Stage):
         self, equation: FixedPointEquation, rows: Rows, start: Array, inputs: Array | None, tolerance: float, budget: int
     ) -> Solution:
         inputs = equation.drive if inputs is None else inputs
-        return self._certified(equation, self.fixed_point_map.take(rows), inputs, tolerance, INPUT_MARGIN * tolerance, budget)
+        return self._certified(
+            equation, self.fixed_point_map.take(rows), inputs, tolerance, TUNING.input_margin * tolerance, budget
+        )
 
     def _certified(
         self,
@@ -93,7 +99,7 @@ class MapStage(Stage):
         tolerance: float,
         aim: float,
         budget: int,
-        certifications: int = CERTIFICATIONS,
+        certifications: int = TUNING.certifications,
     ) -> Solution:
         """Iterate the inputs to the residual `aim`, and those whose rates then miss the tolerance to a smaller one."""
         xp = namespace_of(inputs)
@@ -112,10 +118,10 @@ class MapStage(Stage):
 
 @dataclass(frozen=True)
 class RecentredStage(Stage):
-    """The chord map, its gain again and again the mean of the rows that are left, where they have got to.
+    """The chord map with a gain that is chosen again and again: the mean of the rows that are left, at their states.
 
-    Where gains differ so much that their mean fits no row, that of the rows left fits these better with each round: of a
-    single row it is Newton's method. Gains are thus of rows that are solved together.
+    Where gains differ so much that their mean fits no row, the mean of the rows that are left fits these rows better with each
+    round. For a single row this is Newton's method. The gains depend on which rows are solved together.
     """
 
     def run(
@@ -124,12 +130,12 @@ class RecentredStage(Stage):
         xp = namespace_of(start)
         inputs = equation.drive if inputs is None else inputs
         solution: Solution | None = None
-        for spent in range(0, budget, ROUND):
+        for spent in range(0, budget, TUNING.round):
             chord = _recentred(equation, inputs)
             if chord is None:
                 break
-            stage = MapStage(ROUND, Anderson(), CorrectedMap(chord))
-            part = stage.run(equation, slice(None), start, inputs, tolerance, min(ROUND, budget - spent))
+            stage = MapStage(TUNING.round, Anderson(), CorrectedMap(chord))
+            part = stage.run(equation, slice(None), start, inputs, tolerance, min(TUNING.round, budget - spent))
             solution = part if solution is None else solution.completed(part)
             left = xp.nonzero(~part.converged)[0]
             inputs = take_rows(xp.where(finite_rows(part.inputs)[:, None], part.inputs, inputs), left)
@@ -156,14 +162,15 @@ class MixedStage(Stage):
         xp = namespace_of(start)
         inputs = equation.drive if inputs is None else inputs
         chord = self.chord.take(rows)
-        first = iterate_rows(self.solver, chord, to_single(inputs), SINGLE_AIM * inputs.shape[1] ** 0.5, budget, images=True)
+        aim = TUNING.single_aim * inputs.shape[1] ** 0.5
+        first = iterate_rows(self.solver, chord, to_single(inputs), aim, budget, images=True)
         budget -= _most(first)
         inputs, iterations, arrived = xp.astype(first.state, inputs.dtype), first.iterations, first.converged
-        for correction in range(CORRECTIONS + 1):
+        for correction in range(TUNING.corrections + 1):
             state = equation.respond(inputs)
             reached = equation.inputs(state)
             solution = judged(equation, state, reached, iterations, tolerance)
-            if correction == CORRECTIONS or budget <= 0 or bool(xp.all(solution.converged | ~arrived)):
+            if correction == TUNING.corrections or budget <= 0 or bool(xp.all(solution.converged | ~arrived)):
                 return solution
             residual = reached - inputs
             scale = row_norms(residual)
@@ -173,8 +180,8 @@ class MixedStage(Stage):
             residual /= xp.where(going, scale, xp.inf)[:, None]
             drive = to_single(residual) if bool(xp.all(going)) else xp.where(going[:, None], to_single(residual), 0.0)
             linear = replace(chord.equation, drive=drive, activation=to_single(solution.gains))
-            wanted = CORRECTION_MARGIN * tolerance / float(xp.max(xp.where(going, scale, 0.0)))
-            aim = min(max(wanted, CORRECTION_AIMS[0]), CORRECTION_AIMS[1])
+            wanted = TUNING.correction_margin * tolerance / float(xp.max(xp.where(going, scale, 0.0)))
+            aim = min(max(wanted, TUNING.correction_aims[0]), TUNING.correction_aims[1])
             part = iterate_rows(self.solver, chord.at(linear), drive, aim, budget, images=True)
             budget -= _most(part)
             step = xp.astype(part.state, inputs.dtype)
@@ -191,8 +198,9 @@ def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
     inputs = take_rows(inputs, namespace_of(inputs).nonzero(finite_rows(inputs))[0])
     if inputs.shape[0] == 0:
         return None
+    gains = equation.slope(inputs, equation.respond(inputs))
     try:
-        return ChordMap.build(equation, mean_gain(equation.slope(inputs, equation.respond(inputs))))
+        return ChordMap.build(equation, equation.operator.shared_gains(gains))
     except np.linalg.LinAlgError:
         return None
 

@@ -3,10 +3,10 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 from statistics import fmean
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -17,22 +17,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from manifolds import Array, ManifoldError, Point
 from manifolds.arrays import map_arrays
 from riemannrnn.backend import check_unmasked
+from riemannrnn.cost.cost import for_activation
+from riemannrnn.cost.losses import Loss
+from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset
-from riemannrnn.equilibrium import Automatic, FixedPoints
-from riemannrnn.learning.cost import as_parameterization
-from riemannrnn.learning.defaults import SCHEDULES, defaults, rule_on
-from riemannrnn.learning.geometries import GEOMETRIES
-from riemannrnn.learning.guard import UnstableStartError
-from riemannrnn.learning.history import History
-from riemannrnn.learning.losses import Loss
-from riemannrnn.learning.optimizers import Rule
-from riemannrnn.learning.outcome import START, LossNotFallenWarning
-from riemannrnn.learning.rules import RULES
-from riemannrnn.learning.task import Task
-from riemannrnn.learning.training import single_residual, train
-from riemannrnn.network import ACTIVATIONS, Connectivity
+from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
+from riemannrnn.network import Connectivity
 from riemannrnn.rate_network import RateNetwork
-from riemannrnn.settings import checked
+from riemannrnn.rules.rule import Rule
+from riemannrnn.settings import again, option
+from riemannrnn.training.by_name import rule_on
+from riemannrnn.training.guard import UnstableStartError
+from riemannrnn.training.history import History
+from riemannrnn.training.options import NetworkOptions, TrainingOptions
+from riemannrnn.training.outcome import START, LossNotFallenWarning
+from riemannrnn.training.training import single_residual, train
 
 LARGEST_BATCH = 200
 """Samples a step at most, by default."""
@@ -43,31 +42,23 @@ STEPS = 10
 INNER_ITERATIONS = 10
 """Iterations of conjugate gradients for one gradient under the response metric; each of their iterates descends."""
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "n_units": {"kind": int, "least": 1},
-    "activation": {"kind": str, "choices": ACTIVATIONS},
-    "radius": {"kind": float, "least": 0, "below": inf},
-    "bias": {"kind": float, "least": 0, "below": inf},
-    "rule": {"kind": str, "choices": RULES},
-    "manifold": {"kind": str, "choices": GEOMETRIES},
-    "learning_rate": {"kind": float, "least": 0, "below": inf},
-    "schedule": {"kind": str, "choices": SCHEDULES},
-    "decay": {"kind": float, "least": 0, "below": inf},
-    "batch_size": {"kind": int, "least": 1},
-    "epochs": {"kind": int, "least": 1},
-    "tolerance": {"kind": float, "least": 0, "below": inf},
-}
-"""What the parameters of an estimator may be."""
 
-OPTIONAL = ("rule", "manifold", "learning_rate", "schedule", "batch_size", "tolerance")
-"""Those that may be None."""
+@dataclass(frozen=True)
+class EstimatorOptions(NetworkOptions, TrainingOptions):
+    """What the parameters of an estimator may be: the options of its network and of its training."""
+
+    by_name: ClassVar[bool] = True
+
+    bias: float = option(1.0, "Standard deviation of the constant drives of the units.", least=0, below=inf)
+    epochs: int = again(TrainingOptions, "epochs", 20, least=1)
+    tolerance: float | None = again(SolverOptions, "tolerance", None, below=inf)
 
 
 @dataclass(frozen=True)
 class Model:
     """What a fitted estimator is, whatever its parameters are set to later; made of plain values, so that it can be stored."""
 
-    settings: dict[str, Any]
+    options: EstimatorOptions
     n_features: int
     n_outputs: int
     dtype: Any
@@ -75,29 +66,29 @@ class Model:
 
     def network(self, dtype: Any, connectivity: Connectivity | None = None) -> RateNetwork:
         """Return the network, with an input more than there are features."""
-        units, activation = self.settings["n_units"], self.settings["activation"]
+        units, activation = self.options.n_units, self.options.activation
         return RateNetwork(units, self.n_features + 1, self.n_outputs, activation, self.seed, dtype, connectivity=connectivity)
 
     def stimuli(self, X: Array) -> Array:
         """Return the samples with a constant input, by which each unit has a drive of its own."""
-        constant = self.settings["bias"] * (self.n_features + 1) ** 0.5  # W_in has entries of variance 1 / n_inputs
+        constant = self.options.bias * (self.n_features + 1) ** 0.5  # W_in has entries of variance 1 / n_inputs
         return np.concatenate([X, np.full_like(X[:, :1], constant)], axis=1)
 
     def place(self, stimuli: Array) -> tuple[Task, Rule]:
         """Return the task at its start, and the rule there."""
-        chosen = defaults(self.settings["rule"], self.settings["manifold"], self.settings["learning_rate"])
+        chosen = self.options.resolved()
         data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold looks at the labels
-        network, radius = self.network(self.dtype), self.settings["radius"]
+        network, radius = self.network(self.dtype), self.options.radius
         try:
             task = Task(network, network.initial_weights(radius), data, data, data, inner_iterations=INNER_ITERATIONS)
-            return rule_on(task, str(chosen.rule), self.settings["manifold"] or chosen.manifold)
+            return rule_on(task, str(chosen.rule), chosen.manifold)
         except ManifoldError as error:
             raise ValueError(f"radius = {radius!r}: too large for the manifold; {error}") from error
 
     @property
     def residual(self) -> float:
         """Up to which a fixed point serves."""
-        return single_residual(self.settings["n_units"])
+        return single_residual(self.options.n_units)
 
 
 class FixedPointEstimator(BaseEstimator):
@@ -194,19 +185,22 @@ class FixedPointEstimator(BaseEstimator):
 
     def _learn(self, X: Array, loss: Loss, n_outputs: int, online: bool = False) -> Self:
         """Train from the beginning; or online, for an epoch from where training was, if it was anywhere."""
-        settings = self._checked()
+        options = self._checked()
         if online and self._trained():
             before, curve, model = self.history_, self.loss_curve_, self._model
         else:
             seed = int(check_random_state(self.random_state).randint(2**31))
-            before, curve, model = None, [], Model(settings, X.shape[1], n_outputs, X.dtype, seed)
+            before, curve, model = None, [], Model(options, X.shape[1], n_outputs, X.dtype, seed)
         stimuli = model.stimuli(X)
-        chosen = defaults(settings["rule"], settings["manifold"], settings["learning_rate"])
         task, rule = model.place(stimuli)
-        unique = as_parameterization(getattr(rule, "manifold", None), task.network.activation).stable_by_construction
-        given = {name: value for name, value in settings.items() if value is not None}
-        batch_size = min(given.get("batch_size", min(ceil(len(X) / STEPS), LARGEST_BATCH)), len(X))
-        epochs, per_epoch = 1 if online else settings["epochs"], ceil(len(X) / batch_size)
+        unique = for_activation(rule.parameterization, task.network.activation).stable_by_construction
+        batch_size = min(options.batch_size or min(ceil(len(X) / STEPS), LARGEST_BATCH), len(X))
+        per_epoch = ceil(len(X) / batch_size)
+        chosen = replace(options, rule=model.options.rule, manifold=model.options.manifold).resolved()
+        if online:
+            chosen = replace(chosen, schedule="constant", epochs=1)
+        settled: dict[str, Any] = {"rule": rule, "manifold": None, "batch_size": batch_size}
+        settled["seed"] = np.random.default_rng((model.seed, len(curve)))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", LossNotFallenWarning)  # told below, as scikit-learn tells it
@@ -215,23 +209,14 @@ class FixedPointEstimator(BaseEstimator):
                     before or task.weights,
                     stimuli,
                     loss,
-                    rule,
-                    given.get("learning_rate", chosen.learning_rate),
-                    batch_size,
-                    epochs,
-                    np.random.default_rng((model.seed, len(curve))),
-                    schedule="constant" if online else given.get("schedule", chosen.schedule),
-                    longest_step=chosen.longest_step,
-                    decay=settings["decay"],
-                    tolerance=given.get("tolerance", model.residual if unique else None),
+                    **chosen.part(TrainingOptions) | settled,
+                    tolerance=model.residual if unique and options.tolerance is None else options.tolerance,
                     progress=False,
                 )
         except UnstableStartError as error:
             reason = str(error).removesuffix(START).rstrip()
             if before is None:
-                raise ValueError(
-                    f"radius = {settings['radius']!r}: too large for these samples; {reason} Choose less"
-                ) from error
+                raise ValueError(f"radius = {options.radius!r}: too large for these samples; {reason} Choose less") from error
             raise ValueError(
                 f"training cannot go on: {reason} Pass samples like those that the model was trained on, or fit it anew"
             ) from error
@@ -258,7 +243,7 @@ class FixedPointEstimator(BaseEstimator):
             raise
 
     def _trained(self) -> bool:
-        return hasattr(self, "history_")
+        return "_model" in vars(self)
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._trained()
@@ -267,10 +252,8 @@ class FixedPointEstimator(BaseEstimator):
         """Return what samples are converted to: the dtype of the weights, once there are any."""
         return [np.float64, np.float32] if first else self._model.dtype
 
-    def _checked(self) -> dict[str, Any]:
-        """Return the parameters; one that means nothing is refused."""
-        values = {name: getattr(self, name) for name in SETTINGS}
-        return {
-            name: None if value is None and name in OPTIONAL else checked(name, value, **SETTINGS[name])
-            for name, value in values.items()
-        }
+    def _checked(self) -> EstimatorOptions:
+        """Return the parameters; an invalid one is refused."""
+        return EstimatorOptions(
+            **{name: value for name, value in self.get_params(deep=False).items() if name != "random_state"}
+        )

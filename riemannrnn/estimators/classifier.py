@@ -10,8 +10,8 @@ from sklearn.utils.validation import validate_data
 
 from manifolds import Array
 from riemannrnn.backend import check_unmasked
+from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.estimators.base import FixedPointEstimator
-from riemannrnn.learning.losses import CrossEntropy
 
 
 @final
@@ -33,7 +33,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     bias
         Standard deviation of the constant drives of the units.
     rule
-        "dW1" to "dW4", "geodesic_flow", "parallel_transport" or "adam". Default: "geodesic_flow" on a manifold that is named;
+        "dW1" to "dW4", "descent", "momentum" or "adam". Default: "descent" on a manifold that is named;
         without one Adam on "scaled-monotone", where every sample has exactly one fixed point.
     manifold
         The metric of rules that take one, by its name in `riemannrnn compare --list`. Default: "resolvent" for a rule that is

@@ -8,8 +8,8 @@ from sklearn.utils.validation import validate_data
 
 from manifolds import Array
 from riemannrnn.backend import check_unmasked
+from riemannrnn.cost.losses import SquaredError
 from riemannrnn.estimators.base import FixedPointEstimator
-from riemannrnn.learning.losses import SquaredError
 
 
 @final

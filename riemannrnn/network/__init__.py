@@ -1,6 +1,9 @@
-"""What a network is made of: activation functions and connectivity."""
+"""The parts of a network: activation functions, and connectivity, which binds parameters to an operator."""
 
 from riemannrnn.network.activations import ACTIVATIONS, Activation, power_law, register_activation
-from riemannrnn.network.connectivity import Connectivity, Dense, LowRank
+from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.dense import Dense
+from riemannrnn.network.low_rank import LowRank
+from riemannrnn.network.operator import Operator
 
-__all__ = ["ACTIVATIONS", "Activation", "Connectivity", "Dense", "LowRank", "power_law", "register_activation"]
+__all__ = ["ACTIVATIONS", "Activation", "Connectivity", "Dense", "LowRank", "Operator", "power_law", "register_activation"]

@@ -7,7 +7,8 @@ import xarray as xr
 
 from manifolds import Array
 from riemannrnn.paper.linear_network import LinearTask, delta_a, delta_w1, delta_w2, delta_w3, fixed_points
-from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
+from riemannrnn.paper.reproduction import Claim, Reproduction, Row
+from riemannrnn.progress import Progress, ignore
 
 STEPS, LEARNING_RATES = 1000, (0.1, 1.0)
 """Steps of a path, and η: ΔW2 bends more the longer its step, so that its angles depend on it."""

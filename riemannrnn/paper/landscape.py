@@ -12,7 +12,8 @@ from numpy.random import Generator
 from manifolds import Array, Chart, Identity, PullbackManifold, Resolvent, SingularPointError
 from riemannrnn.analysis.landscape import weights_at
 from riemannrnn.paper.linear_network import LinearTask
-from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
+from riemannrnn.paper.reproduction import Claim, Reproduction, Row
+from riemannrnn.progress import Progress, ignore
 
 SEGMENTS, SEGMENT_POINTS = 5, 241
 """Random segments, and points on each."""

@@ -8,8 +8,9 @@ import xarray as xr
 from manifolds import Array
 from riemannrnn.paper.linear_network import LinearTask, delta_a, delta_w1, delta_w3, fixed_points
 from riemannrnn.paper.recorded import load_recorded
-from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
-from riemannrnn.workers import workers
+from riemannrnn.paper.reproduction import Claim, Reproduction, Row
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.runtime import workers
 
 STEPS = 3500
 """Steps of a curve."""

@@ -9,8 +9,9 @@ import xarray as xr
 from riemannrnn.datasets import Dataset
 from riemannrnn.paper.mnist_experiment import LAST, Curve, Experiment, Settings
 from riemannrnn.paper.recorded import load_recorded
-from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
-from riemannrnn.workers import workers
+from riemannrnn.paper.reproduction import Claim, Reproduction, Row
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.runtime import workers
 
 POINTS = 0.03
 """A recorded accuracy counts as reproduced within so much."""

@@ -11,17 +11,17 @@ import numpy as np
 import xarray as xr
 
 from manifolds import Array
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.fixed_points import default_tolerance
 from riemannrnn.equilibrium.stability import survey_stability
-from riemannrnn.learning.cost import FixedPointCost
-from riemannrnn.learning.evaluation import Evaluation
-from riemannrnn.learning.losses import CrossEntropy
-from riemannrnn.learning.rules import make_rule
 from riemannrnn.norms import row_norms
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.rate_network import RateNetwork
+from riemannrnn.rules.named import make_rule
 
 EULER_STEPS, EULER_STEP = 500, 0.01
 """The released code integrates τ ṙ = −r + f(W r + x) for so many steps of so many τ: 5 τ, which is not a fixed point."""
@@ -245,7 +245,7 @@ class Experiment:
         }
         if found.any():
             gains = fixed_points.gains[found]
-            values["worst_abscissa"], unstable = survey_stability(self.network.connectivity, weights, gains)
+            values["worst_abscissa"], unstable = survey_stability(fixed_points.operator, gains)
             values["final_unstable"] = float(unstable)
             eigenvalues = np.linalg.eigvals(gains[0][:, None] * weights) - 1
             values["eigenvalue"] = (("component", "unit"), np.stack([eigenvalues.real, eigenvalues.imag]))

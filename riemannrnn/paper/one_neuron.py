@@ -8,7 +8,8 @@ import xarray as xr
 
 from manifolds import Array
 from riemannrnn.paper.linear_network import AUTHORS_SEED
-from riemannrnn.paper.reproduction import Claim, Progress, Reproduction, Row, ignore
+from riemannrnn.paper.reproduction import Claim, Reproduction, Row
+from riemannrnn.progress import Progress, ignore
 
 STEPS = 20_000
 """Steps of a learning curve."""

@@ -1,19 +1,12 @@
 """What a reproduced figure is: its data, the claims that they bear on, and the words in which it is reported."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import xarray as xr
 
-Progress: TypeAlias = Callable[[float], None]
-"""Called with the share that is done, from 0 to 1."""
-
 Row: TypeAlias = Mapping[str, str]
-
-
-def ignore(share: float) -> None:
-    """Report progress to nobody."""
 
 
 @dataclass(frozen=True)

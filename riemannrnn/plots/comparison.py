@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter, SymmetricalLogLocator
 
-from riemannrnn.learning.comparison import Comparison
-from riemannrnn.learning.contest import Entry
-from riemannrnn.learning.geometries import GEOMETRIES
+from riemannrnn.comparison.comparison import Comparison
+from riemannrnn.comparison.contest import Entry
+from riemannrnn.metrics.catalogue import CATALOGUE
 
 SOLVER_STYLES = {
-    "fixed-step": ("#0072B2", "o"),
+    "descent": ("#0072B2", "o"),
     "momentum": ("#56B4E9", "P"),
     "steepest-descent": ("#E69F00", "s"),
     "conjugate-gradient": ("#D55E00", "^"),
@@ -125,7 +125,7 @@ def panels(comparison: Comparison) -> dict[str, list[Entry]]:
     found: dict[str, list[Entry]] = {}
     for entry in comparison.ranking:
         metric, retraction = entry.contender.metric, entry.contender.retraction
-        several = metric in GEOMETRIES and len(GEOMETRIES[metric].retractions) > 1
+        several = metric in CATALOGUE and len(CATALOGUE[metric].retractions) > 1
         found.setdefault(f"{metric}, {retraction}" if several else metric, []).append(entry)
     return found
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from riemannrnn.learning.history import History
 from riemannrnn.plots.comparison import scale_losses
+from riemannrnn.training.history import History
 
 Recorded: TypeAlias = History | xr.Dataset
 """What the functions draw: a history, or the dataset that its `to_dataset` returns."""

@@ -1,0 +1,178 @@
+"""The main job: every metric × retraction × solver on one task from one starting point, within one budget of evaluations."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf, isfinite, nan
+
+import numpy as np
+import xarray as xr
+
+from manifolds.summary import Summarised
+from riemannrnn.comparison.contenders import Contender, all_contenders
+from riemannrnn.comparison.contest import Entry, run_contender
+from riemannrnn.cost.task import Task
+from riemannrnn.equilibrium.certificate import check_margin
+from riemannrnn.runtime import one_blas_thread
+
+LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
+"""The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""
+
+STABLE_BY = 0.01
+"""The margin by which the fixed points of a comparison have to be stable, in units of 1/τ."""
+
+MAX_SECONDS = 20.0
+"""Seconds of computation that each contender may use."""
+
+SINGLE_THREAD_UNITS = 256
+"""Up to this many units a matrix product is too small to share: BLAS threads would wait for each other, not work."""
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Summarised):
+    """The rows of all contenders that finished, and whether the comparison was interrupted."""
+
+    entries: tuple[Entry, ...]
+    budget: int
+    interrupted: bool = False
+    stable: float | None = None
+
+    @property
+    def ranking(self) -> list[Entry]:
+        """The entries, best first: those that keep every fixed point before those that lose some, then by training loss."""
+        return sorted(self.entries, key=lambda entry: entry.rank)
+
+    @property
+    def stability_seconds(self) -> float:
+        """Seconds that all contenders together spent on finding out whether fixed points are stable."""
+        return float(np.nansum([entry.stability_seconds for entry in self.entries]))
+
+    @property
+    def recommendation(self) -> str:
+        """Which contender to take, and why, in one or two sentences."""
+        there = [entry for entry in self.ranking if entry.weights is not None]
+        if not there:
+            return "No contender can be recommended: none took a step. The failures say why."
+        best, lower = there[0], [entry for entry in there if entry.training_loss < there[0].training_loss]
+        if not best.keeps_all:
+            fewest = min(there, key=lambda entry: (entry.without_stable_fixed_point, entry.training_loss))
+            return (
+                f"No contender can be recommended: each loses stable fixed points, the fewest "
+                f"({fewest.without_stable_fixed_point:.0f}) {fewest.contender.name}. Start from smaller weights."
+            )
+        kept = sum(entry.keeps_all for entry in there)
+        several = f"Of the {kept} contenders that keep every fixed point stable it"
+        alone = "It alone keeps every fixed point stable" if kept == 1 else several
+        reached = f"reaches {'a' if kept == 1 else 'the lowest'} training loss"
+        sentence = (
+            f"Recommended: {best.contender.name}. {alone}{', and' if kept == 1 else ''} {reached} ({best.training_loss:.3f}), "
+            f"with a test accuracy of {100 * best.test_accuracy:.1f} % in {best.seconds:.1f} s."
+        )
+        if lower:
+            other, lost = lower[0], int(lower[0].without_stable_fixed_point)
+            fixed_points = f"{lost} stable fixed point{'' if lost == 1 else 's'} of the training and test stimuli"
+            sentence += f" {other.contender.name} reaches {other.training_loss:.3f} but loses {fixed_points}."
+        if late := sum(entry.out_of_time for entry in there):
+            sentence += f" {late} used their seconds before their evaluations: another machine may rank them otherwise."
+        return sentence
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        best = min(self.entries, key=lambda entry: entry.training_loss if isfinite(entry.training_loss) else inf, default=None)
+        facts: dict[str, object] = {"contenders": len(self.entries), "budget": self.budget}
+        if best is not None and isfinite(best.training_loss):
+            facts["lowest training loss"] = f"{best.training_loss:.4g}, {best.contender.name}"
+        return facts | ({"interrupted": True} if self.interrupted else {})
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return the histories as `loss`, `seconds` and `test_accuracy` over contender × evaluation.
+
+        At each evaluation stands what the last accepted point had reached by then; NaN before the first and, for the
+        accuracy, where it was not measured.
+        """
+        evaluations = np.arange(self.budget + 1)
+        shape = (len(self.entries), evaluations.size)
+        values = {name: np.full(shape, nan) for name in ("seconds", "loss", "test_accuracy")}
+        for row, entry in enumerate(self.entries):
+            for point in entry.history:
+                place = min(point.evaluations, self.budget)
+                values["seconds"][row, place:] = point.seconds
+                values["loss"][row, place:] = point.loss
+                values["test_accuracy"][row, place] = point.test_accuracy
+        dims = ("contender", "evaluation")
+        dataset = xr.Dataset(
+            {name: (dims, array) for name, array in values.items()},
+            coords={"contender": [entry.contender.name for entry in self.entries], "evaluation": evaluations},
+        )
+        dataset["seconds"].attrs["units"] = "s"
+        dataset["loss"].attrs.update(long_name="training loss", units="nat")
+        return dataset
+
+
+def compare(
+    task: Task,
+    contenders: Sequence[Contender] | None = None,
+    budget: int = 40,
+    learning_rates: Sequence[float] = LEARNING_RATES,
+    progress: Callable[[Contender, float], None] | None = None,
+    stable: float | None = STABLE_BY,
+    max_seconds: float = MAX_SECONDS,
+    inner_iterations: int = 50,
+) -> Comparison:
+    """Run every contender on the task and report how far it came, at what price, and how stable its fixed points are.
+
+    Parameters
+    ----------
+    task
+        The network, the starting point and the data.
+    contenders
+        Default: all.
+    budget
+        Evaluations of the training cost, its gradient and its Hessian that each contender may use, by our own count.
+    learning_rates
+        The grid for fixed-step rules; each rate is tried for a third of the budget (4 evaluations at least),
+        which is not counted against it.
+    progress
+        Called as a run proceeds.
+    stable
+        Weights count as lost where a stimulus of the training split has no fixed point that is stable by this margin, as for
+        `FixedPointCost`. What this costs is in `Comparison.stability_seconds`. None asks for no stability.
+    max_seconds
+        Seconds of computation of a contender; what it has reached by then is its result. Each learning rate of the grid is
+        tried for as long at most.
+    inner_iterations
+        Iterations of conjugate gradients at most when a metric is inverted once, as "response" does for every gradient.
+
+    Returns
+    -------
+    Comparison
+        A contender that fails is a row with its reason. After Ctrl-C: the rows of those that had finished.
+
+    Raises
+    ------
+    ValueError
+        For a budget below 2, an empty grid, a margin outside [0, 1), or limits that are not positive.
+    """
+    if budget < 2:
+        raise ValueError(f"budget = {budget} is too small: a step takes a cost and a gradient; choose at least 2")
+    if len(learning_rates) == 0:
+        raise ValueError("learning_rates is empty; give at least one")
+    check_margin("stable", stable)
+    if not max_seconds > 0 or inner_iterations < 1:
+        raise ValueError(
+            f"max_seconds = {max_seconds}, inner_iterations = {inner_iterations}: no contender could take a step; "
+            "choose a positive number of seconds and at least one iteration"
+        )
+    task = replace(task, stable=stable, inner_iterations=inner_iterations)
+    entries: list[Entry] = []
+    report = progress or (lambda contender, share: None)
+    small = task.network.n_units <= SINGLE_THREAD_UNITS
+    try:
+        with one_blas_thread() if small else nullcontext():
+            for contender in all_contenders() if contenders is None else contenders:
+                entries.append(run_contender(contender, task, budget, learning_rates, partial(report, contender), max_seconds))
+                report(contender, 1.0)
+    except KeyboardInterrupt:
+        return Comparison(tuple(entries), budget, True, stable)
+    return Comparison(tuple(entries), budget, False, stable)

@@ -1,0 +1,332 @@
+"""One contender's run in a comparison: the task, the budget, and the honest record of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import inf, isfinite, nan
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds import Array, ManifoldError, Point
+from manifolds.summary import Summarised
+from riemannrnn.comparison.contenders import Contender
+from riemannrnn.cost.cost import Kind, as_parameterization
+from riemannrnn.cost.task import Task
+from riemannrnn.datasets import Dataset
+from riemannrnn.equilibrium.equation import take_rows
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
+from riemannrnn.equilibrium.stability import survey_stability
+from riemannrnn.metrics.catalogue import Start
+from riemannrnn.progress import Progress
+
+LEAST_TRIAL = 4
+"""Evaluations of a trial at least: cost and gradient at the start, and at the point one step on."""
+
+TRIAL_SHARE = 3
+"""A learning rate is tried for this part, one in three, of the budget."""
+
+FAILED = "Failed: "
+"""How the reason begins for which a run ended with an error."""
+
+FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.linalg.LinAlgError)
+"""What ends a run with a reason instead of the program."""
+
+
+@dataclass(repr=False)
+class Entry(Summarised):
+    """A row of the table: how one contender did. Attributes that a failed run never reached are NaN.
+
+    `weights` is W at the last accepted point, to which the numbers belong: the factors of it where the network has such, None
+    where there is no such point. `stability_seconds` are those of the seconds that were spent on asking for stability.
+    """
+
+    contender: Contender
+    learning_rate: float = nan
+    training_loss: float = nan
+    test_accuracy: float = nan
+    cost_evaluations: int = 0
+    gradient_evaluations: int = 0
+    hessian_evaluations: int = 0
+    iterations: int = 0
+    seconds: float = nan
+    stability_seconds: float = nan
+    worst_abscissa: float = nan
+    without_stable_fixed_point: float = nan
+    stopped: str = ""
+    out_of_time: bool = field(default=False, repr=False)
+    history: list["Accepted"] = field(default_factory=list, repr=False)
+    weights: Point | None = field(default=None, repr=False)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {
+            "contender": self.contender.name,
+            "training loss": f"{self.training_loss:.4g}",
+            "test accuracy": f"{self.test_accuracy:.4g}",
+            "without stable fixed point": f"{self.without_stable_fixed_point:.0f}",
+            "seconds": f"{self.seconds:.3g}",
+            "stopped": self.stopped,
+        }
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended with an error; what it had reached by then is kept."""
+        return self.stopped.startswith(FAILED)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every stimulus, of the training and the test split, has a stable fixed point at the weights."""
+        return self.without_stable_fixed_point == 0
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Sorts entries, the best first: without weights last, then those that lose fixed points, then by training loss."""
+        return self.weights is None, not self.keeps_all, self.training_loss
+
+    def as_row(self) -> dict[str, object]:
+        """Return everything but the history and the weights, for a table."""
+        row: dict[str, object] = {"contender": self.contender.name}
+        row.update(
+            {
+                name: value
+                for name, value in vars(self).items()
+                if name not in ("contender", "history", "weights", "out_of_time")
+            }
+        )
+        return row
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A point that a run accepted: how much it had used by then, and what it had reached (accuracy NaN: not measured)."""
+
+    evaluations: int
+    seconds: float
+    loss: float
+    test_accuracy: float
+
+
+class BudgetUsedError(Exception):
+    """Ends the run of an optimiser that knows nothing of budgets."""
+
+
+class TimeUsedError(Exception):
+    """Ends the run of an optimiser whose time is used up."""
+
+
+class Recorder:
+    """Counts against the budget and keeps the accepted points of a run, with a clock that stands still while it measures.
+
+    Parameters
+    ----------
+    start
+        The task, and where it starts on the contender's manifold.
+    budget
+        Evaluations at most; `BudgetUsedError` is raised from the one that would be too many.
+    report
+        Called with the share of the budget that is used.
+    measurements
+        How often to measure the test accuracy in the course of the run; 0: never.
+    max_seconds
+        Seconds of computation at most; `TimeUsedError` is raised from the first evaluation after them.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        budget: int,
+        report: Callable[[float], None],
+        measurements: int = 12,
+        max_seconds: float = inf,
+    ) -> None:
+        self.start, task = start, start.task
+        self.cost = task.cost(task.training)
+        self.cost.observer = self._observe
+        self.weights = task.weights
+        self.history: list[Accepted] = []
+        self._task, self._budget, self._report = task, budget, report
+        self._period = budget / measurements if measurements else inf
+        self._max_seconds = max_seconds
+        self._next_measurement = 0.0 if measurements else inf
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Set the clock to zero; the search for a learning rate counts neither as evaluations nor as seconds."""
+        self._started = time.perf_counter()
+
+    def _observe(self, kind: Kind, weights: Array, value: float) -> None:
+        if kind == "gradient":  # pymanopt's solvers ask for a gradient where they have accepted a point
+            self.accept(weights, value)
+        if self.cost.evaluations.total >= self._budget:
+            raise BudgetUsedError
+        if time.perf_counter() - self._started >= self._max_seconds:
+            raise TimeUsedError
+
+    def accept(self, weights: Array, loss: float) -> None:
+        """Take note of an accepted point."""
+        stopped_at = time.perf_counter()
+        used = self.cost.evaluations.total
+        self.weights = weights
+        measured = nan
+        if self.history and self.history[-1].evaluations == used:
+            measured = self.history.pop().test_accuracy
+        if used >= self._next_measurement:
+            measured = accuracy_on_test(self._task, weights)
+            self._next_measurement = used + self._period
+        self.history.append(Accepted(used, stopped_at - self._started, loss, measured))
+        self._report(min(used / self._budget, 1.0))
+        self._started += time.perf_counter() - stopped_at
+
+
+def run_contender(
+    contender: Contender,
+    task: Task,
+    budget: int,
+    learning_rates: Sequence[float],
+    progress: Progress,
+    max_seconds: float = inf,
+) -> Entry:
+    """Run one contender and return its row; a failure is a row with its reason."""
+    entry = Entry(contender)
+    try:
+        start = contender.begin(task)
+    except FAILURES as error:
+        entry.stopped = f"{FAILED}{error}"
+        return entry
+    task = start.task
+    recorder = Recorder(start, budget, progress, max_seconds=max_seconds)
+    try:
+        if contender.optimizer() is None:
+            entry.learning_rate = choose_learning_rate(contender, start, budget // TRIAL_SHARE, learning_rates, max_seconds)
+            recorder.start_clock()
+            entry.stopped = follow_rule(contender, recorder, entry.learning_rate)
+        else:
+            entry.stopped = follow_optimizer(contender, recorder)
+    except BudgetUsedError:
+        entry.stopped = f"Used its {budget} evaluations."
+    except TimeUsedError:
+        used = recorder.cost.evaluations.total
+        entry.out_of_time = True
+        entry.stopped = f"Used its {max_seconds:g} seconds, after {used} of {budget} evaluations."
+    except FAILURES as error:
+        entry.stopped = f"{FAILED}{error}"
+    _summarise(entry, task, recorder)
+    return entry
+
+
+def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) -> str:
+    """Take fixed steps by the contender's rule until the budget is used; return the reason for stopping before.
+
+    Raises
+    ------
+    FixedPointError
+        Where a stimulus has no fixed point any more, or the cost asks for stability and has none.
+    """
+    rule = contender.rule(recorder.start.manifold)
+    point, memory, before = recorder.start.point, None, None
+    while True:
+        weights = rule.parameterization.weights(point)
+        evaluation = recorder.cost.at(weights)
+        if evaluation is before:  # remembered and not counted: the budget would never end
+            return f"Stopped: a step of rate {learning_rate:g} no longer changes the weights."
+        before = evaluation
+        if not isfinite(evaluation.cost):
+            if not recorder.history:
+                return str(evaluation.gradient)  # raises the reason: there is none at the start
+            raise FixedPointError(
+                f"a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
+            )
+        recorder.accept(weights, evaluation.cost)
+        point, memory = rule.step(point, evaluation, learning_rate, memory)
+
+
+def follow_optimizer(contender: Contender, recorder: Recorder) -> str:
+    """Run the contender's pymanopt solver until it stops or the budget is used; return its reason."""
+    manifold, point, _ = recorder.start
+    solver = contender.optimizer(verbosity=0, max_iterations=10**6, max_time=10**6)
+    problem = recorder.cost.problem(manifold)
+    if float(manifold.norm(point, problem.riemannian_gradient(point))) == 0:  # pymanopt's solvers would divide by it
+        return "Stopped: the gradient at the start is exactly zero."
+    result = solver.run(problem, initial_point=point)
+    weights = as_parameterization(manifold, recorder.cost.network.activation).weights(result.point)
+    recorder.accept(weights, recorder.cost(weights))
+    return str(result.stopping_criterion)
+
+
+def choose_learning_rate(
+    contender: Contender, start: Start, budget: int, learning_rates: Sequence[float], max_seconds: float = inf
+) -> float:
+    """Return the rate of the grid whose run ends with the lowest loss on the validation split.
+
+    Raises
+    ------
+    FixedPointError
+        If every rate fails, as when it loses a fixed point.
+    """
+    losses, reasons = dict[float, float](), list[str]()
+    for rate in map(float, learning_rates):
+        try:
+            losses[rate] = _validation_loss(contender, start, budget, rate, max_seconds)
+        except FAILURES as error:
+            reasons.append(str(error))
+    best = min(losses, key=lambda rate: losses[rate], default=nan)
+    if not isfinite(losses.get(best, inf)):
+        rates = ", ".join(f"{rate:g}" for rate in learning_rates)
+        reason = (reasons or ["the loss on the validation split is not finite"])[0]
+        raise FixedPointError(f"every learning rate of the grid ({rates}) fails; give smaller ones. The first: {reason}")
+    return best
+
+
+def _validation_loss(contender: Contender, start: Start, budget: int, rate: float, max_seconds: float) -> float:
+    trial = Recorder(start, max(budget, LEAST_TRIAL), lambda share: None, measurements=0, max_seconds=max_seconds)
+    reason = ""
+    with suppress(BudgetUsedError, TimeUsedError):
+        reason = follow_rule(contender, trial, rate)
+    if reason.startswith("Failed"):
+        raise FixedPointError(reason.removeprefix("Failed: "))
+    return start.task.cost(start.task.validation)(trial.weights)  # also where a step no longer moves the weights
+
+
+def accuracy_on_test(task: Task, weights: Array) -> float:
+    """Return the accuracy on the test split; a stimulus without a fixed point counts as wrong."""
+    return _accuracy(task, _fixed_points(task, weights, task.test))
+
+
+def _accuracy(task: Task, fixed_points: FixedPoints) -> float:
+    """Return the accuracy at the fixed points of the test split."""
+    xp = array_namespace(fixed_points.rates)
+    outputs = task.network.outputs(fixed_points.rates)
+    right = (xp.argmax(outputs, axis=1) == task.test.labels) & fixed_points.converged
+    return float(xp.mean(xp.astype(right, outputs.dtype)))
+
+
+def _fixed_points(task: Task, weights: Array, data: Dataset) -> FixedPoints:
+    return task.network.fixed_points(
+        weights, data.stimuli, tolerance=task.tolerance, max_iterations=task.max_iterations, on_failure="mask"
+    )
+
+
+def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
+    evaluations, weights = recorder.cost.evaluations, recorder.weights
+    entry.cost_evaluations, entry.gradient_evaluations = evaluations.cost, evaluations.gradient
+    entry.hessian_evaluations, entry.iterations = evaluations.hessian, evaluations.iterations
+    entry.history, entry.stability_seconds = recorder.history, evaluations.stability_seconds
+    if not recorder.history:
+        return
+    entry.weights = weights
+    # From a cold start, as accuracy and stability are, so that a row tells what anyone finds at its weights.
+    entry.training_loss, entry.seconds = task.cost(task.training)(weights), recorder.history[-1].seconds
+    on_test = _fixed_points(task, weights, task.test)
+    entry.test_accuracy = _accuracy(task, on_test)
+    xp = array_namespace(recorder.cost.drive)
+    entry.without_stable_fixed_point = 0
+    for fixed_points in (_fixed_points(task, weights, task.training), on_test):
+        there = xp.nonzero(fixed_points.converged)[0]
+        entry.without_stable_fixed_point += fixed_points.rates.shape[0] - there.shape[0]
+        if there.shape[0]:
+            gains = take_rows(fixed_points.gains, there)
+            worst, unstable = survey_stability(fixed_points.operator, gains)
+            entry.without_stable_fixed_point += unstable
+            entry.worst_abscissa = float(np.fmax(entry.worst_abscissa, worst))

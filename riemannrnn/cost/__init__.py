@@ -1,0 +1,9 @@
+"""Costs of weights: losses, evaluations, and J(W), the mean loss at the fixed points."""
+
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.counts import Evaluations
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.cost.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
+from riemannrnn.cost.task import Task
+
+__all__ = ["AutogradLoss", "CrossEntropy", "Evaluation", "Evaluations", "FixedPointCost", "Loss", "SquaredError", "Task"]

@@ -1,0 +1,274 @@
+"""The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives and honest counts."""
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import Literal, TypeAlias
+
+import pymanopt
+from array_api_compat import array_namespace, device
+from pymanopt.manifolds.manifold import Manifold
+
+from manifolds import Array, Parameterization, Point, PointCache
+from manifolds.arrays import all_finite, copied
+from manifolds.summary import Summarised
+from riemannrnn.cost.counts import Evaluations
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.cost.losses import Loss
+from riemannrnn.equilibrium.certificate import check_margin, not_stable
+from riemannrnn.equilibrium.equation import take_rows
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, default_tolerance
+from riemannrnn.equilibrium.options import OnFailure, SolverOptions
+from riemannrnn.equilibrium.solver import Solver
+from riemannrnn.network.activations import Activation, check_slopes
+from riemannrnn.rate_network import RateNetwork
+from riemannrnn.runtime import held
+
+Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
+
+
+class FixedPointCost(Summarised):
+    """J(W) = (1/m) Σ L(W_out r), where r = f(W r + x) for each of m stimuli.
+
+    What the cost, its gradient and its Hessian share at a point is computed once. J(W) does not depend on what was evaluated
+    before: the fixed points start from f(x) at every W, or from the same `initial_rates`.
+
+    Parameters
+    ----------
+    network
+        The network.
+    stimuli
+        Shape (m, n_inputs).
+    loss
+        Loss of the outputs.
+    solver, tolerance, max_iterations
+        As for `solve_fixed_points`.
+    adjoint_solver
+        The solver of adjoints and tangents, if another: `Neumann(k)` makes the derivatives inexact.
+    on_failure
+        What J is where a stimulus has no fixed point: "inf" makes it +∞, which every line search backs away from; "mask" leaves
+        the stimulus out of the mean; "raise" raises.
+    initial_rates
+        Where the fixed points start, shape (m, n), for a loop that knows rates close to them. A stimulus that fails from there
+        is solved again from f(x). Default: f(x).
+    stable
+        A margin in [0, 1), in units of 1/τ: where the spectral abscissa of −I + G W is not below minus this margin, a stimulus
+        counts as one without a fixed point (`certificate.not_stable`). None: stability is not looked at.
+    observer
+        Called after each new evaluation with its kind, the weights and the value of J there; for recording.
+
+    Attributes
+    ----------
+    evaluations
+        The counts so far.
+    drive
+        The external drive of the units, shape (m, n).
+    options
+        The `SolverOptions`.
+    tolerance
+        The tolerance of fixed points and linear systems.
+    stable
+        As above.
+
+    Raises
+    ------
+    ValueError
+        For an unknown policy, a margin outside [0, 1), no stimuli, or some that do not fit the network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from manifolds import PullbackManifold, Resolvent
+    >>> from pymanopt.optimizers import ConjugateGradient
+    >>> from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
+    >>> net = RateNetwork(n_units=10, n_inputs=4, n_outputs=2, seed=0)
+    >>> cost = FixedPointCost(net, np.eye(4), CrossEntropy(np.array([0, 1, 0, 1])))
+    >>> start = net.initial_weights()
+    >>> problem = cost.problem(PullbackManifold(Resolvent(), 10))
+    >>> result = ConjugateGradient(verbosity=0, max_iterations=5).run(problem, initial_point=start)
+    >>> result.cost < cost(start)
+    True
+    """
+
+    def __init__(
+        self,
+        network: RateNetwork,
+        stimuli: Array,
+        loss: Loss,
+        *,
+        solver: str | Solver = "auto",
+        adjoint_solver: str | Solver | None = None,
+        tolerance: float | None = None,
+        max_iterations: int = 1000,
+        on_failure: OnFailure = "inf",
+        initial_rates: Array | None = None,
+        stable: float | None = None,
+        observer: Callable[[Kind, Point, float], None] | None = None,
+    ) -> None:
+        self.options = SolverOptions(solver, adjoint_solver, tolerance, max_iterations, on_failure)
+        check_margin("stable", stable)
+        self.network, self.loss, self.observer = network, loss, observer
+        self.evaluations = Evaluations()
+        self.drive = network.drive(stimuli)
+        if self.drive.shape[0] == 0:
+            raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
+        self.stable = stable
+        self._initial_rates = initial_rates
+        self._at = PointCache(self._evaluate)
+
+    @property
+    def tolerance(self) -> float:
+        """The tolerance of fixed points and linear systems."""
+        return default_tolerance(self.drive) if self.options.tolerance is None else self.options.tolerance
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"stimuli": self.drive.shape[0], "loss": repr(self.loss), "network": repr(self.network)}
+
+    def __call__(self, weights: Point) -> float:
+        """Return J(W), a Python float; +∞ where the policy says so, never NaN."""
+        return self.at(weights).cost
+
+    def gradient(self, weights: Point) -> Point:
+        """Return the Euclidean gradient ∇J, with the shape of W, or that in each parameter of the connectivity.
+
+        Raises
+        ------
+        FixedPointError
+            Where J is infinite, or an adjoint cannot be solved.
+        """
+        return copied(self.at(weights).gradient)
+
+    def hessian(self, weights: Point, vector: Point) -> Point:
+        """Return the Euclidean Hessian along V, D∇J[V], with the shape of the gradient; raises as `gradient` does.
+
+        V is a change of W as the manifold embeds it: a matrix, or what `Connectivity.change` takes.
+        """
+        return self.at(weights).hessian(vector)
+
+    def at(self, weights: Point) -> Evaluation:
+        """Return everything about the point W: fixed points, outputs, and what is derived from them when it is asked for."""
+        return self._at(weights)
+
+    def take(
+        self,
+        rows: Array,
+        initial_rates: Array | None = None,
+        max_iterations: int | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> "FixedPointCost":
+        """Return the cost of some of the stimuli, for mini-batches, started from given rates of shape (len(rows), n).
+
+        `max_iterations` is a limit of its own, if that is less, and `on_failure` a policy of its own.
+        """
+        part = copy(self)
+        part.loss, part.drive, part._initial_rates = self.loss.take(rows), take_rows(self.drive, rows), initial_rates
+        most = self.options.max_iterations
+        part.options = replace(
+            self.options, max_iterations=min(max_iterations or most, most), on_failure=on_failure or self.options.on_failure
+        )
+        part._at = PointCache(part._evaluate)
+        return part
+
+    def problem(self, manifold: Manifold) -> pymanopt.Problem:
+        """Return the problem of minimising J on a manifold, for any optimiser of pymanopt.
+
+        Points of the manifold stand for weights as its `Parameterization` says; on any other manifold they are the weights.
+
+        Raises
+        ------
+        ValueError
+            For a manifold whose points are stable by construction, if the activation has a slope outside [0, 1].
+        """
+        parameterization = as_parameterization(manifold, self.network.activation)
+        decorate = pymanopt.function.numpy(manifold)
+        several = manifold.point_layout != 1
+
+        def joined(arrays: tuple[Array, ...]) -> Point:
+            return arrays if several else arrays[0]
+
+        def cost(*arrays: Array) -> float:
+            return self(parameterization.weights(joined(arrays)))
+
+        def gradient(*arrays: Array) -> Point:
+            point = joined(arrays)
+            return parameterization.pull_back(point, self.gradient(parameterization.weights(point)))
+
+        def hessian(*arrays: Array) -> Point:
+            half = len(arrays) // 2
+            point, vector = joined(arrays[:half]), joined(arrays[half:])
+            at = self.at(parameterization.weights(point))
+            product = at.hessian(parameterization.velocity(point, vector))
+            return parameterization.pull_back_hessian(point, at.gradient, product, vector)
+
+        return pymanopt.Problem(
+            manifold, decorate(cost), euclidean_gradient=decorate(gradient), euclidean_hessian=decorate(hessian)
+        )
+
+    def _evaluate(self, weights: Point) -> Evaluation:
+        if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
+            raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
+        policy: OnFailure = "raise" if self.options.on_failure == "raise" else "mask"
+        with held(self.drive):
+            fixed_points = self._fixed_points(weights, policy)
+            evaluation = Evaluation(self, fixed_points, self.drive, self._found(fixed_points))
+        if policy == "raise" and not evaluation.valid:
+            raise evaluation.no_gradient()
+        self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
+        self.count("cost", evaluation)
+        return evaluation
+
+    def _fixed_points(self, weights: Point, policy: OnFailure) -> FixedPoints:
+        """Return the fixed points; from given rates, what fails there is tried from f(x) before it counts as lost."""
+        solve = partial(
+            self.network.solve,
+            weights,
+            solver=self.options.solver,
+            tolerance=self.tolerance,
+            max_iterations=self.options.max_iterations,
+        )
+        if self._initial_rates is None:
+            return solve(self.drive, on_failure=policy)
+        warm = solve(self.drive, initial_rates=self._initial_rates, on_failure="mask")
+        left = array_namespace(self.drive).nonzero(~warm.converged)[0]
+        if not left.shape[0]:
+            return warm
+        return warm.completed(solve(take_rows(self.drive, left), on_failure="mask")).under(policy)
+
+    def _found(self, fixed_points: FixedPoints) -> Array:
+        """Return for each stimulus whether it has a fixed point, one that is stable by the margin if there is one."""
+        converged = fixed_points.converged
+        if self.stable is None:
+            return converged
+        xp, started = array_namespace(converged), perf_counter()
+        gains = xp.where(converged[:, None], fixed_points.gains, 0.0)
+        unstable = not_stable(fixed_points.operator, gains, self.stable)[1]
+        everyone = xp.arange(converged.shape[0], device=device(converged))
+        self.evaluations.stability_seconds += perf_counter() - started
+        return converged & xp.all(everyone[:, None] != unstable, axis=1)
+
+    def count(self, kind: Kind, evaluation: Evaluation) -> None:
+        """Count an evaluation, and tell the observer of it."""
+        setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
+        if self.observer is not None:
+            self.observer(kind, evaluation.weights, evaluation.cost)
+
+
+def as_parameterization(manifold: Manifold, activation: Activation) -> Parameterization:
+    """Return how a manifold's points stand for weights of a network with that activation; raises as `problem` does."""
+    return for_activation(manifold if isinstance(manifold, Parameterization) else Parameterization(), activation)
+
+
+def for_activation(parameterization: Parameterization, activation: Activation) -> Parameterization:
+    """Return a parameterization that fits an activation.
+
+    Raises
+    ------
+    ValueError
+        For one that promises stability, if the activation has a slope outside [0, 1].
+    """
+    if parameterization.stable_by_construction:
+        check_slopes(activation)
+    return parameterization

@@ -1,0 +1,130 @@
+"""The metric that aggregates the per-stimulus metrics of ΔW3."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeAlias, final
+
+from array_api_compat import array_namespace
+from autograd import make_vjp
+from autograd.differential_operators import make_jvp_reversemode
+
+from manifolds import Array, MetricManifold, Retraction
+from manifolds.arrays import identity_like
+from manifolds.autograd_chart import vanishing_derivatives
+from manifolds.cometric import conjugate_gradient
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.metrics.kronecker import KroneckerFactors
+from riemannrnn.metrics.response import PointMetric, manifold_of
+
+Moments: TypeAlias = list[list[Array]]
+"""The means of gᵢᵃ gⱼᵇ over stimuli at [a][b], a and b from 0 to 2, of shapes that broadcast to (n, n)."""
+
+
+def gain_moments(gains: Array, included: Array) -> Moments:
+    """Return the moments of gains of shape (batch, n), `included` holding the weight of each stimulus, shape (batch, 1)."""
+    powers = (array_namespace(included).ones_like(included), gains, gains * gains)
+    return [[left.T @ (included * right) for right in powers] for left in powers]
+
+
+def aggregated_sharp(weights: Array, moments: Moments, covector: Array) -> Array:
+    """Return ♯P = (1/m) Σ (I − W G)(I − G Wᵀ) P (I − Wᵀ G)(I − G W) in six products of n × n matrices, whatever the batch.
+
+    G stands between entries of fixed matrices, as gᵢ on the left and gⱼ on the right, so that the mean over stimuli of
+    Gᵖ (I − G Wᵀ) P (I − Wᵀ G) G^q is a sum of entrywise products of P, Wᵀ P, P Wᵀ and Wᵀ P Wᵀ with moments of the gains.
+    """
+    W, on_left = weights, weights.T @ covector
+    inside = ((covector, covector @ W.T), (on_left, on_left @ W.T))
+
+    def middle(p: int, q: int) -> Array:
+        return sum((-1) ** (a + b) * moments[a + p][b + q] * inside[a][b] for a in (0, 1) for b in (0, 1))
+
+    return middle(0, 0) - W @ (middle(1, 0) - middle(1, 1) @ W) - middle(0, 1) @ W
+
+
+@final
+class AggregatedMetric(PointMetric):
+    """The metric whose ♯ is the mean over stimuli of those of ΔW3, L Lᵀ · Rᵀ R with L = I − W G and R = I − G W.
+
+    ΔW3 applies to the gradient of each stimulus its own ♯; this metric applies the mean of them to the gradient of the batch. A
+    mean of symmetric positive definite operators is one, so that −♯∇J always descends, as ΔW3 need not. Where all stimuli have
+    the same gains, as in a linear network, the two are the same.
+
+    Three products of the batch and six of matrices for ♯; ♭ inverts it by conjugate gradients, preconditioned by ♯ at the mean
+    gains. ΔW4 has no such metric: its left factor holds G⁻¹, infinite where a unit is silent or saturated.
+
+    Parameters
+    ----------
+    evaluation
+        A cost at W.
+
+    Raises
+    ------
+    FixedPointError
+        Where the cost is infinite, or a tangent or adjoint cannot be solved.
+    SingularPointError
+        From `flat`, where I − W G is singular for all stimuli.
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._implicit = evaluation.implicit
+        self._weights, self._gains, self._included = evaluation.weights, evaluation.gains, evaluation.included
+        self.moments = gain_moments(self._gains, self._included)
+
+    def sharp(self, covector: Array) -> Array:
+        return aggregated_sharp(self._weights, self.moments, covector)
+
+    def flat(self, vector: Array) -> Array:
+        return conjugate_gradient(self.sharp, vector, self.factors.solve)
+
+    @cached_property
+    def factors(self) -> KroneckerFactors:
+        """♯ if all stimuli had the mean gains: P ↦ L̄ L̄ᵀ P R̄ᵀ R̄."""
+        identity, mean = identity_like(self._weights), self.moments[0][1]
+        left, right = identity - self._weights * mean, identity - mean.T * self._weights
+        return KroneckerFactors(left @ left.T, right.T @ right, 0.0)
+
+    def sharp_derivative(self, covector: Array, along: Array) -> Array:
+        implicit = self._implicit
+        gains_change = implicit.curvature * implicit.inputs_change(along, implicit.tangent(along))
+        by_weights, by_gains = self._dependence(covector)
+        with vanishing_derivatives():
+            explicit = make_jvp_reversemode(by_weights)(self._weights)(along)
+            return explicit + make_jvp_reversemode(by_gains)(self._gains)(gains_change)
+
+    def sharp_gradient(self, covector_a: Array, covector_b: Array) -> Array:
+        by_weights, by_gains = self._dependence(covector_b)
+        with vanishing_derivatives():
+            explicit = make_vjp(by_weights)(self._weights)[0](covector_a)
+            through_gains = make_vjp(by_gains)(self._gains)[0](covector_a)
+        return explicit + self._implicit.state_gradient(self._implicit.curvature * through_gains)
+
+    def _dependence(self, covector: Array) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+        """Return ♯P as a function of W at fixed gains, and of the gains at fixed W."""
+        return (
+            lambda weights: aggregated_sharp(weights, self.moments, covector),
+            lambda gains: aggregated_sharp(self._weights, gain_moments(gains, self._included), covector),
+        )
+
+
+def aggregated_metric(cost: FixedPointCost, retraction: Retraction = "additive", **options: Any) -> MetricManifold:
+    """Return weight space under the `AggregatedMetric` of the stimuli of a cost, whose fixed points it shares.
+
+    Every method but `sectional_curvature` is there; metric, gradient and additive retraction for arrays of any namespace.
+
+    Parameters
+    ----------
+    cost
+        Where the network, the stimuli, the solvers and the tolerance are from. Points that the metric alone visits count as
+        evaluations of J.
+    retraction
+        "additive" is W + V; "geodesic" integrates, in float64, which the cost must then be too.
+    options
+        As for `MetricManifold`.
+
+    Raises
+    ------
+    OutsideManifoldError
+        From the manifold's methods, where a stimulus has no fixed point.
+    """
+    return manifold_of(cost, AggregatedMetric, retraction, **options)

@@ -1,0 +1,329 @@
+"""The manifolds of the toolkit by name: what each is, when to use it, and how it is made for a task.
+
+The command line lists this text, and the table of metrics in the documentation is made from it.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, NamedTuple
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from manifolds import (
+    Array,
+    FixedRank,
+    Identity,
+    MonotoneManifold,
+    Point,
+    PullbackManifold,
+    Resolvent,
+    Retraction,
+    ScaledMonotoneManifold,
+    SignedLog,
+    Subspace,
+    SubspaceManifold,
+    WeightManifold,
+    circulant,
+    gain,
+    left_invariant,
+    mask,
+    right_invariant,
+    symmetric,
+    zero_diagonal,
+)
+from manifolds.linear_algebra import eigenvalues
+from riemannrnn.cost.task import Task
+from riemannrnn.metrics.aggregated import aggregated_metric
+from riemannrnn.metrics.response import response_metric
+from riemannrnn.network import LowRank
+
+RANK = 10
+"""Rank of the low-rank weights of the comparison."""
+
+DAMPING = 0.1
+"""λ of the response metric of the comparison."""
+
+ENOUGH = inf
+"""Relative residual that is accepted of a gradient under the response metric once its inner iterations are used up: any, as
+every iterate descends."""
+
+DENSITY = 0.5
+"""Share of the weights that the mask of the comparison keeps."""
+
+INHIBITORY = 5
+"""In the comparison one unit in so many is inhibitory under Dale's law."""
+
+
+class Start(NamedTuple):
+    """A manifold, the point of it where a task starts, and the task as it is there."""
+
+    manifold: Any
+    point: Point
+    task: Task
+
+
+@dataclass(frozen=True)
+class ManifoldEntry:
+    """A manifold of recurrent weights, described and made by name.
+
+    Parameters
+    ----------
+    name
+        What it is called on the command line.
+    call
+        How it is made, in code.
+    formula
+        Its chart, or its Riemannian gradient.
+    use
+        What it is, and when to use it.
+    make
+        Makes it from the number of units and a retraction, where it depends on nothing else.
+    begin
+        Makes it for a task, with a retraction, where it depends on more or starts elsewhere. None of both for manifolds that
+        take a function of the user's.
+    retractions
+        Those that are worth comparing.
+    second_order
+        Whether it has the Hessian that trust regions take.
+    """
+
+    name: str
+    call: str
+    formula: str
+    use: str
+    make: Callable[[int, Retraction], WeightManifold] | None = None
+    begin: Callable[[Task, Retraction], Start] | None = None
+    retractions: tuple[Retraction, ...] = ("geodesic",)
+    second_order: bool = True
+
+    def start(self, task: Task, retraction: Retraction) -> Start:
+        """Return the manifold under a retraction, and where the task starts on it.
+
+        Raises
+        ------
+        ValueError
+            If the manifold takes a function of the user's.
+        """
+        if self.begin is not None:
+            return self.begin(task, retraction)
+        if self.make is None:
+            raise ValueError(f"{self.call} takes a function of your own; make it, and use it with `FixedPointCost.problem`")
+        manifold = self.make(task.network.n_units, retraction)
+        return Start(manifold, manifold.point_at(task.weights), task)
+
+
+def _measured(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[Task, Retraction], Start]:
+    """Return the beginning of a manifold whose metric depends on the task, and of which the weights of the task are a point."""
+
+    def begin(task: Task, retraction: Retraction) -> Start:
+        manifold = make(task, retraction)
+        return Start(manifold, manifold.point_at(task.weights), task)
+
+    return begin
+
+
+def _units(task: Task) -> int:
+    return task.network.n_units
+
+
+def _mean_gains(task: Task, retraction: Retraction) -> WeightManifold:
+    gains = task.cost(task.training).at(task.weights).gains
+    return gain(array_namespace(gains).mean(gains, axis=0), retraction)
+
+
+def _scaled(task: Task, retraction: Retraction) -> Start:
+    manifold = ScaledMonotoneManifold(_units(task))
+    return Start(manifold, manifold.point_at(task.weights), task)
+
+
+def _signed(task: Task, retraction: Retraction) -> Start:
+    """Dale's law from the sizes of the weights, with signs by column, scaled back to the spectral radius that they had."""
+    xp, W = array_namespace(task.weights), task.weights
+    signs = np.where(np.arange(_units(task)) % INHIBITORY == INHIBITORY - 1, -1.0, 1.0)
+    signs = xp.asarray(signs, dtype=W.dtype, device=device(W))
+    start = abs(W) * signs
+    start = start * (_radius(W) / _radius(start))
+    return Start(PullbackManifold(SignedLog(signs), _units(task), retraction), start, replace(task, weights=start))
+
+
+def _radius(W: Array) -> float:
+    return float(array_namespace(W).max(abs(eigenvalues(W))))
+
+
+def _resolvent(n: int) -> WeightManifold:
+    return PullbackManifold(Resolvent(), n, "additive")
+
+
+def _constrained(
+    make: Callable[[int], Subspace], around: Callable[[int], WeightManifold]
+) -> Callable[[Task, Retraction], Start]:
+    """Return the beginning of a subspace of a manifold, at the projection of the weights of the task."""
+
+    def begin(task: Task, retraction: Retraction) -> Start:
+        subspace = make(_units(task))
+        start = subspace.project(task.weights)
+        return Start(SubspaceManifold(around(_units(task)), subspace), start, replace(task, weights=start))
+
+    return begin
+
+
+def _low_rank(task: Task, retraction: Retraction) -> Start:
+    """Return the nearest weights of rank 10, by their singular value decomposition."""
+    n = _units(task)
+    rank = min(RANK, n)
+    u, s, vt = array_namespace(task.weights).linalg.svd(task.weights)
+    network = copy(task.network)
+    network.connectivity = LowRank(rank)
+    point = (u[:, :rank], s[:rank], vt[:rank, :])
+    return Start(FixedRank(n, n, rank), point, replace(task, network=network, weights=point))
+
+
+def _sparse(n: int) -> Subspace:
+    return mask(np.random.default_rng(0).random((n, n)) < DENSITY)
+
+
+EVERY_MANIFOLD = (
+    ManifoldEntry(
+        "euclidean",
+        "Identity()",
+        "φ = W",
+        "Euclidean descent, the paper's ΔW1: the base line. Its loss surface is full of singularities, where I − G W "
+        "loses rank.",
+        lambda n, retraction: PullbackManifold(Identity(), n, retraction),
+        retractions=("additive",),
+    ),
+    ManifoldEntry(
+        "resolvent",
+        "Resolvent()",
+        "φ = (I − W)⁻¹ = A",
+        "The paper's metric: a good first choice. The singularities are infinitely far away; the edge that a geodesic can "
+        "reach is where A is singular, W → ∞. A geodesic step is ΔW2, in a linear network an additive one is ΔW3.",
+        lambda n, retraction: PullbackManifold(Resolvent(), n, retraction),
+        retractions=("geodesic", "additive"),
+    ),
+    ManifoldEntry(
+        "gain",
+        "gain(g)",
+        "grad J = L Lᵀ ∇J Rᵀ R, L = I − W G, R = I − G W",
+        "The resolvent of units of gain g, also `Resolvent(g)`: where gains differ much from 1 and from unit to unit. For one "
+        "stimulus of gains g it is ΔW3. The comparison takes the mean gains at the start.",
+        begin=_measured(_mean_gains),
+    ),
+    ManifoldEntry(
+        "left-invariant",
+        "left_invariant(n)",
+        "grad J = B Bᵀ ∇J, B = I − W",
+        "Neither the singular set nor infinity can be reached, whatever the step: for long steps. Curved, in closed form.",
+        left_invariant,
+    ),
+    ManifoldEntry(
+        "right-invariant",
+        "right_invariant(n)",
+        "grad J = ∇J Bᵀ B",
+        "Its mirror image: the correlations of rates are taken out, not those of adjoints.",
+        right_invariant,
+    ),
+    ManifoldEntry(
+        "monotone",
+        "MonotoneManifold(n)",
+        "grad J = S ∇J S, S the symmetric part of I − W",
+        "Every stimulus has exactly one fixed point, a stable one, wherever learning goes. Descent in W and in (I − W)⁻¹ are "
+        "the same. Complete, in closed form: the first choice for line searches.",
+        lambda n, retraction: MonotoneManifold(n),
+    ),
+    ManifoldEntry(
+        "scaled-monotone",
+        "ScaledMonotoneManifold(n)",
+        "points [M, ε], I − W = diag(exp ε) (I − M)",
+        "The same promise for more weights, strong feedforward amplification among them: the default of training.",
+        begin=_scaled,
+    ),
+    ManifoldEntry(
+        "response",
+        "response_metric(cost, damping)",
+        "g(V, V) = mean over stimuli of ‖δr[V]‖² + λ ‖V‖²",
+        "Gauss–Newton: a step is as long as the rates change. The resolvent for white stimuli to a linear network; where "
+        "stimuli are correlated it needs many times fewer steps, each dearer. `KFAC()` is its rule for "
+        "mini-batches.",
+        begin=_measured(
+            lambda task, retraction: response_metric(
+                task.cost(task.training, "mask"), DAMPING, max_iterations=task.inner_iterations, enough=ENOUGH
+            )
+        ),
+        retractions=("additive",),
+    ),
+    ManifoldEntry(
+        "aggregated",
+        "aggregated_metric(cost)",
+        "♯ = mean over stimuli of L Lᵀ · Rᵀ R",
+        "The mean of the metrics under which ΔW3 takes each stimulus: unlike ΔW3 it always descends; `check_descent` tells "
+        "where ΔW3 and ΔW4 do.",
+        begin=_measured(lambda task, retraction: aggregated_metric(task.cost(task.training, "mask"))),
+        retractions=("additive",),
+    ),
+    ManifoldEntry(
+        "low-rank",
+        "FixedRank(n, n, k)",
+        "points (u, s, vᵀ) of W = u diag(s) vᵀ",
+        "Large networks: a network with `connectivity=LowRank(k)` never forms W. The comparison takes rank 10. No trust "
+        "regions.",
+        begin=_low_rank,
+        second_order=False,
+    ),
+    ManifoldEntry(
+        "dale",
+        "SignedLog(signs)",
+        "φ = log(s W)",
+        "Dale's law: no unit changes from excitation to inhibition, exactly; geodesics are exponentiated gradient. The "
+        "comparison starts from the sizes of the weights, one unit in five inhibitory.",
+        begin=_signed,
+    ),
+    ManifoldEntry(
+        "sparse",
+        "SubspaceManifold(…, mask(present))",
+        "induced by the resolvent",
+        "Absent synapses stay absent, blocks stay blocks. The comparison keeps half of the weights, at random.",
+        begin=_constrained(_sparse, _resolvent),
+        retractions=("additive",),
+    ),
+    ManifoldEntry(
+        "hollow",
+        "SubspaceManifold(…, zero_diagonal(n))",
+        "induced by the resolvent",
+        "No unit excites itself.",
+        begin=_constrained(zero_diagonal, _resolvent),
+        retractions=("additive",),
+    ),
+    ManifoldEntry(
+        "symmetric",
+        "SubspaceManifold(…, symmetric(n))",
+        "grad J = S P(∇J) S, P the projection onto symmetric matrices",
+        "Networks with an energy, and no oscillation. Stable by construction.",
+        begin=_constrained(symmetric, MonotoneManifold),
+    ),
+    ManifoldEntry(
+        "circulant",
+        "SubspaceManifold(…, circulant(n))",
+        "grad J = S P(∇J) S, P the mean along circular diagonals",
+        "Ring networks, the same synapses around every unit: n parameters. Stable by construction. Likewise `equivariant`.",
+        begin=_constrained(circulant, MonotoneManifold),
+    ),
+    ManifoldEntry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
+    ManifoldEntry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
+    ManifoldEntry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "A metric of your own, in one function, as below."),
+)
+"""All manifolds of the documentation's table; a manifold without a name takes a function of the user."""
+
+CATALOGUE = {entry.name: entry for entry in EVERY_MANIFOLD if entry.name}
+"""The manifolds that are known by name."""
+
+
+def metrics_table() -> str:
+    """Return the table of metrics in the documentation, in Markdown."""
+    rows = [f"| {each.name} | `{each.call}` | {each.formula} | {each.use} |" for each in EVERY_MANIFOLD]
+    return "\n".join(
+        ["| name | made by | chart φ(W), or gradient | what it is, and when to use it |", "|---|---|---|---|", *rows]
+    )

@@ -1,0 +1,22 @@
+"""Training on mini-batches: the loop, the guard of stability, the history, stopping and checkpoints."""
+
+from riemannrnn.training.guard import StabilityGuard, UnstableStartError, stable_start
+from riemannrnn.training.history import History, Recorder, accuracy
+from riemannrnn.training.options import TrainingOptions
+from riemannrnn.training.outcome import LossNotFallenWarning
+from riemannrnn.training.range_test import RangeTest, Trial
+from riemannrnn.training.training import train
+
+__all__ = [
+    "History",
+    "LossNotFallenWarning",
+    "RangeTest",
+    "Recorder",
+    "StabilityGuard",
+    "TrainingOptions",
+    "Trial",
+    "UnstableStartError",
+    "accuracy",
+    "stable_start",
+    "train",
+]

@@ -1,0 +1,49 @@
+"""Mini-batches: all stimuli once an epoch, each epoch in an order of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from manifolds import Array
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.equilibrium.options import OnFailure
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The stimuli of each step, in the order of the epoch.
+
+    Parameters
+    ----------
+    cost
+        The cost of all stimuli.
+    size
+        Stimuli of a batch; the last batch of an epoch holds the rest.
+    """
+
+    cost: FixedPointCost
+    size: int
+
+    @property
+    def per_epoch(self) -> int:
+        """Number of batches of an epoch."""
+        return -(-int(self.cost.drive.shape[0]) // self.size)
+
+    def begins_epoch(self, step: int) -> bool:
+        """Tell whether the batch after this many steps is the first of an epoch."""
+        return self._place(step) == 0
+
+    def draw(self, generator: np.random.Generator) -> Array:
+        """Return a random order of the stimuli, shape (stimuli,)."""
+        drive = self.cost.drive
+        return array_namespace(drive).asarray(generator.permutation(drive.shape[0]), device=device(drive))
+
+    def of(self, step: int, order: Array, on_failure: OnFailure | None = None) -> FixedPointCost:
+        """Return the cost of the batch after this many steps, in the order of its epoch."""
+        place = self._place(step)
+        return self.cost.take(order[place : place + self.size], on_failure=on_failure)
+
+    def _place(self, step: int) -> int:
+        """Return where the stimuli of a step begin in their order."""
+        return step * self.size % (self.per_epoch * self.size)

@@ -1,0 +1,165 @@
+"""What a training run did, step by step."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from math import isnan, nan
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from array_api_compat import array_namespace
+
+from manifolds import Array, Point
+from manifolds.summary import Summarised
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.training.range_test import RangeTest
+
+
+class Recorder(ABC):
+    """Records W along learning, such as `riemannrnn.analysis.PathRecorder`."""
+
+    @abstractmethod
+    def record(self, step: int, weights: Array, loss: float = nan) -> None:
+        """Look at W after this number of steps, and the loss there."""
+
+    def state(self) -> Mapping[str, Any] | None:
+        """Return the state for a checkpoint: numbers, strings, None and arrays, none of which changes later. Default: None."""
+        return None
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:  # noqa: B027  # a recorder without a state has nothing to do
+        """Continue from a state that `state` returned; None where nothing was recorded. Default: do nothing."""
+
+
+@dataclass(repr=False)
+class History(Summarised):
+    """What a training run did; the lists have an entry a step, and NaN where nothing was measured.
+
+    Attributes
+    ----------
+    weights
+        The last W at which every stimulus of its batch had a fixed point, but for those left out.
+    point
+        The point of the manifold that stands for it; on most manifolds W itself.
+    memory
+        What the rule remembers there; `train` goes on with it.
+    rule
+        The rule, in words.
+    learning_rate
+        η, before the schedule: as given, or as chosen by the range test. NaN if the run ended before it was chosen.
+    range_test
+        What the range test tried, and why it chose the rate; None if a rate was given.
+    loss
+        Mean loss of each mini-batch, before its step.
+    accuracy
+        Share of the stimuli of each mini-batch whose largest output is that of their label; empty for other losses.
+    iterations
+        Fixed-point iterations of the slowest stimulus of each mini-batch.
+    step_length
+        Length of each step in the metric of its rule.
+    abscissa
+        Largest spectral abscissa of −I + G W over the mini-batch after the step, where the guard looked: a bound of it, or an
+        estimate, which is exact where it is about the margin.
+    shortened
+        What part of the step was taken: 1 for the whole of it, less where the guard shortened it, 0 where it took none.
+    jumps
+        Stimuli whose fixed point a longer step would have moved far beyond its linear prediction, where the guard looked; NaN
+        elsewhere.
+    left_out
+        Stimuli of each mini-batch that were left out under a guard, since they have no fixed point.
+    test_loss, test_accuracy
+        On the held-out data after each step, at the period asked for.
+    guard_reasons
+        A sentence for each time that the guard acted.
+    stopped
+        A sentence: why the run ended.
+    converged
+        Whether that means convergence.
+    loss_fell
+        Whether the training loss fell; False only where this was looked at, at the end of a run that did not fail.
+    failed
+        Whether that was the loss of a fixed point, or a step that left the manifold.
+    interrupted
+        Whether Ctrl-C ended it.
+    """
+
+    weights: Array
+    point: Point = None
+    memory: Any = None
+    rule: str = ""
+    learning_rate: float = nan
+    range_test: RangeTest | None = None
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    iterations: list[int] = field(default_factory=list)
+    step_length: list[float] = field(default_factory=list)
+    abscissa: list[float] = field(default_factory=list)
+    shortened: list[float] = field(default_factory=list)
+    jumps: list[float] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
+    test_loss: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    guard_reasons: list[str] = field(default_factory=list)
+    stopped: str = ""
+    converged: bool = False
+    loss_fell: bool = True
+    failed: bool = False
+    interrupted: bool = False
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        facts: dict[str, object] = {"steps": len(self.loss), "rule": self.rule}
+        if self.loss:
+            facts["loss"] = f"{self.loss[0]:.4g} to {self.loss[-1]:.4g}"
+        for name, values in (
+            ("accuracy", self.accuracy),
+            ("held-out loss", self.test_loss),
+            ("held-out accuracy", self.test_accuracy),
+        ):
+            measured = [value for value in values if not isnan(value)]
+            if measured:
+                facts[name] = f"{measured[-1]:.4g}"
+        return facts | {"guard actions": self.guard_actions, "stopped": self.stopped or "not yet"}
+
+    @property
+    def guard_actions(self) -> int:
+        """How often the guard shortened a step, or left stimuli out."""
+        return len(self.guard_reasons)
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return the lists over the number of the step, from 1, with why the run ended as attributes."""
+        steps = np.arange(1, len(self.loss) + 1)
+        data = {name: ("step", _padded(values, steps.size)) for name, values in self.records().items() if values}
+        dataset = xr.Dataset(data, coords={"step": steps}, attrs={"stopped": self.stopped, "converged": int(self.converged)})
+        dataset.attrs["learning_rate"] = self.learning_rate
+        if self.range_test is not None:
+            trials = self.range_test.trials
+            tried = ("tried_rate", np.array([trial.loss for trial in trials], float))
+            dataset = dataset.assign(range_test_loss=tried).assign_coords(tried_rate=[float(trial.rate) for trial in trials])
+        dataset.attrs["guard_reasons"] = "\n".join(self.guard_reasons)  # NetCDF turns lists of none and of one into others
+        nats = {"loss": "nat", "test_loss": "nat"} if self.accuracy else {}  # other losses have units of their own
+        for name, unit in (nats | {"abscissa": "1/τ"}).items():
+            if name in dataset:
+                dataset[name].attrs["units"] = unit
+        return dataset
+
+    def records(self) -> dict[str, list[Any]]:
+        """Return the lists that have an entry a step, by name."""
+        lists = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: values for name, values in lists.items() if isinstance(values, list) and name not in NOT_A_STEP}
+
+
+NOT_A_STEP = ("point", "memory", "guard_reasons")
+
+
+def _padded(values: list[Any], count: int) -> Array:
+    """Return the values as an array, NaN behind them: a run may end between the parts of a step."""
+    return np.array(values[:count] + [nan] * (count - len(values)))
+
+
+def accuracy(evaluation: Evaluation, labels: Array) -> float:
+    """Return the share of stimuli whose largest output is that of their label, of those that are not left out."""
+    xp = array_namespace(labels)
+    kept = evaluation.included[:, 0] > 0
+    right = (xp.argmax(evaluation.outputs, axis=1) == labels) & kept
+    return int(xp.count_nonzero(right)) / count if (count := int(xp.count_nonzero(kept))) else nan

@@ -1,0 +1,151 @@
+"""The options of training: one record, read by `train`, by configuration files, by the estimators and when a run is resumed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import cos, inf, pi
+from typing import Self
+
+import numpy as np
+from pymanopt.manifolds.manifold import Manifold
+
+from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.network import ACTIVATIONS
+from riemannrnn.rules.named import RULES, RULES_WITH_MANIFOLD
+from riemannrnn.rules.rule import Rule
+from riemannrnn.settings import Options, option
+from riemannrnn.training.guard import StabilityGuard
+
+Schedule = Callable[[float], float]
+
+ADAM_RATE = 0.05
+"""Learning rate without a rule: of Adam on `ScaledMonotoneManifold`."""
+
+LONGEST_STEP = 0.35
+"""Longest step without a rule, in the metric."""
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: (1 + cos(pi * done)) / 2,
+    "linear": lambda done: 1 - done,
+    "tail": lambda done: min(1.0, 10 * (1 - done)),
+}
+"""The factors of the learning rate, as functions of the share of the run that is done.
+
+"tail" falls in the last tenth, so that a run does not end with one long step.
+"""
+
+
+def _describe_rule(rule: Rule) -> str:
+    return f"{rule.name} ({rule.options})" if rule.options else rule.name
+
+
+def _describe_schedule(schedule: Schedule) -> str:
+    """Return four values: two functions with the same values count as the same schedule."""
+    return ", ".join(f"{float(schedule(quarter / 4)):.6g}" for quarter in range(4))
+
+
+@dataclass(frozen=True)
+class NetworkOptions(Options):
+    """The options of the network that files and estimators train."""
+
+    n_units: int = option(100, "Number of recurrent units.", least=1)
+    activation: str = option("tanh", "Activation of the units.", choices=ACTIVATIONS)
+    radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
+
+
+@dataclass(frozen=True)
+class TrainingOptions(Options):
+    """The options of `train`, apart from the data, the solver, and the objects that watch the run."""
+
+    rule: str | Rule | None = option(
+        None,
+        'The learning rule: "dW1" to "dW4", "descent", "momentum" (momentum), "adam", or a `Rule`. Default: '
+        '"descent" on a manifold that is given; without one Adam on `ScaledMonotoneManifold`.',
+        choices=RULES,
+        describe=_describe_rule,
+    )
+    learning_rate: float | None = option(
+        None,
+        "η, for the mean over the mini-batch. Default: 0.05 without a rule and a manifold; else the rate of the history to go "
+        "on from, or a range test finds one on the first batches; `History.range_test` holds what it tried.",
+        least=0,
+        below=inf,
+    )
+    batch_size: int | None = option(
+        None,
+        "Stimuli a step. Default: all. The last batch of an epoch holds the rest, if the batch size does not divide the number "
+        "of stimuli.",
+        least=1,
+    )
+    epochs: int = option(1, "Passes through the stimuli, each in an order of its own.", least=0)
+    seed: int | np.random.Generator | None = option(None, "Seed of the orders of the stimuli.", least=0, resumed=False)
+    manifold: str | Manifold | None = option(
+        None,
+        "The manifold, with its metric, of a rule that has none of its own. Default: the resolvent metric.",
+        choices=CATALOGUE,
+    )
+    schedule: str | Schedule | None = option(
+        None,
+        '"constant", "cosine", "linear", "tail" (constant, and falling in the last tenth of the run), or a function from the '
+        'share of the run that is done to a factor of the learning rate. Default: "cosine" without a rule and a manifold; '
+        '"tail" where a range test finds the rate; else "constant".',
+        choices=SCHEDULES,
+        describe=_describe_schedule,
+    )
+    longest_step: float | None = option(
+        None,
+        "Longer steps are shortened to this length in the metric of the rule. Default: 0.35 without a rule and a manifold, "
+        "else infinity.",
+        least=0,
+    )
+    decay: float = option(
+        0.0,
+        "λ: W is drawn to its start, by λ/2 times the squared distance in the metric, apart from the moments of Adam. It needs "
+        "a manifold with a logarithm. Where the logarithm is found by shooting (`MetricManifold`), a step takes seconds.",
+        least=0,
+        below=inf,
+    )
+    guard: bool | StabilityGuard | None = option(
+        None,
+        "Whether steps are shortened so that the fixed points of their batch stay and stay stable: True, False, or a "
+        "`StabilityGuard`. Default: where the manifold does not promise that.",
+    )
+    evaluate_every: int | None = option(
+        None,
+        "The held-out stimuli are evaluated each time after this many steps, and at the end. Default: after each epoch.",
+        least=1,
+        resumed=False,
+    )
+    checkpoint_every: int = option(50, "A checkpoint is written each time after this many steps.", least=1, resumed=False)
+
+    @property
+    def usual(self) -> bool:
+        """Whether neither rule nor manifold is given."""
+        return self.rule is None and self.manifold is None
+
+    @property
+    def factor(self) -> Schedule:
+        """The function from the share of the run that is done to the factor of the learning rate."""
+        return self.schedule if callable(self.schedule) else SCHEDULES[self.schedule or "constant"]
+
+    def resolved(self) -> Self:
+        """Return the options with the defaults that depend on the rule and the manifold.
+
+        The manifold is then given by name, unless it was an object, and is None for rules that take none. The learning rate is
+        None where a range test finds it.
+        """
+        chosen = USUAL if self.usual else OTHERWISE
+        if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
+            chosen = replace(chosen, manifold="resolvent")
+        if not self.usual and self.learning_rate is None:
+            chosen = replace(chosen, schedule="tail")
+        return replace(self, **{name: value for name, value in vars(chosen).items() if vars(self)[name] is None})
+
+
+USUAL = TrainingOptions(
+    rule="adam", manifold="scaled-monotone", learning_rate=ADAM_RATE, schedule="cosine", longest_step=LONGEST_STEP
+)
+"""The defaults without a rule and a manifold."""
+
+OTHERWISE = TrainingOptions(rule="descent", schedule="constant", longest_step=inf)
+"""The defaults with a rule or a manifold."""

@@ -1,0 +1,70 @@
+"""Why a run ended and whether it lowered its loss: the sentences, and the warning if it did not."""
+
+import warnings
+from math import inf
+
+from array_api_compat import array_namespace
+
+from manifolds import Array, Point
+from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.equilibrium.equation import take_rows
+from riemannrnn.equilibrium.fixed_points import FixedPointError
+from riemannrnn.training.history import History
+
+START = "Start from `riemannrnn.training.stable_start(network, weights, stimuli)`, or pass guard=False"
+
+HIDDEN = "In training, of the mini-batch: the manifold promises a fixed point, and rounding hides it; lower learning_rate."
+LOST = "In training, of the mini-batch: lower learning_rate, or let a guard shorten steps."
+"""Remedies of a run that lost a fixed point."""
+
+REMEDY = "Pass another learning_rate, or none, so that a range test finds one; or train for longer, or on another manifold."
+"""What helps a run whose loss has not fallen."""
+
+SAMPLE = 1000
+"""Stimuli on which the start and the end of a run are compared, at most."""
+
+
+class LossNotFallenWarning(UserWarning):
+    """The training loss at the end of a run is not below the training loss at its start."""
+
+
+def fallen_by_epochs(losses: list[float], per_epoch: int) -> bool:
+    """Tell whether the mean loss of the last epoch is below the mean loss of the first: both hold the same stimuli."""
+    if len(losses) < 2 * per_epoch or len(losses) % per_epoch:
+        return False
+    return sum(losses[-per_epoch:]) < sum(losses[:per_epoch])  # not where one of them is NaN
+
+
+def look_back(history: History, cost: FixedPointCost, order: Array, start: Point, warn: bool) -> None:
+    """Add a sentence to `history.stopped` if the run did not lower the training loss, and warn if that is asked for."""
+    sentence = not_fallen(cost, order, start, history.weights)
+    if sentence:
+        history.loss_fell = False
+        history.stopped += f" {sentence}"
+        if warn:
+            warnings.warn(f"{sentence} {REMEDY}", LossNotFallenWarning, stacklevel=5)
+
+
+def not_fallen(cost: FixedPointCost, order: Array, start: Point, end: Point) -> str:
+    """Return a sentence if the loss at the end weights is not below the loss at the start weights, else nothing.
+
+    Parameters
+    ----------
+    cost
+        The cost of all stimuli.
+    order
+        Stimuli by their rows; the first `SAMPLE` of them are compared, without those that have no fixed point at the start.
+    start, end
+        Weights.
+    """
+    sample = cost.take(order[:SAMPLE], on_failure="mask")
+    try:
+        kept = sample.at(start).fixed_points.converged
+        rows = take_rows(order[:SAMPLE], array_namespace(cost.drive).nonzero(kept)[0])
+        sample = cost.take(rows, on_failure="mask")
+        before, after = sample(start), sample(end)
+    except (FixedPointError, ValueError):  # no stimulus has a fixed point
+        return ""
+    if after < before or before in (0, inf):  # a loss of zero cannot fall
+        return ""
+    return f"The training loss has not fallen: it is {before:.4g} at the start and {after:.4g} at the end."

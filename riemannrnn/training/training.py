@@ -1,0 +1,301 @@
+"""Mini-batch training on a manifold, guarded, resumable to the bit, and honest about why it ended."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_array_api_obj
+
+from manifolds import Array, ManifoldError, Point
+from manifolds.arrays import all_finite
+from riemannrnn.backend import as_array
+from riemannrnn.cost.cost import FixedPointCost, for_activation
+from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
+from riemannrnn.cost.task import Task
+from riemannrnn.datasets import Dataset
+from riemannrnn.equilibrium.auto import Automatic
+from riemannrnn.equilibrium.options import SolverOptions
+from riemannrnn.equilibrium.solver import Solver
+from riemannrnn.rate_network import RateNetwork
+from riemannrnn.rules.named import make_rule
+from riemannrnn.rules.rule import Rule
+from riemannrnn.settings import documented
+from riemannrnn.training.batches import Batches
+from riemannrnn.training.by_name import rule_on, usual_manifold
+from riemannrnn.training.checkpoints import fingerprint, refuse_used
+from riemannrnn.training.guard import StabilityGuard
+from riemannrnn.training.history import History, Recorder
+from riemannrnn.training.options import Schedule, TrainingOptions
+from riemannrnn.training.progress import shown
+from riemannrnn.training.reproducible import reproducible
+from riemannrnn.training.run import Run
+from riemannrnn.training.state import RunState
+from riemannrnn.training.stopping import Criterion
+
+SINGLE_RESIDUAL = 1e-4
+"""Residual of a unit, root mean square, asked of fixed points in float32 where they are unique: weights there may grow so large
+that rounding leaves no smaller one, and no branch can be mistaken for another."""
+
+
+@documented(TrainingOptions)
+@reproducible
+def train(
+    network: RateNetwork,
+    weights: Array | History,
+    stimuli: Array,
+    labels: Array | Loss,
+    rule: str | Rule | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    seed: int | np.random.Generator | None = None,
+    *,
+    manifold: Any = None,
+    schedule: str | Schedule | None = None,
+    longest_step: float | None = None,
+    decay: float = 0.0,
+    guard: bool | StabilityGuard | None = None,
+    solver: str | Solver | None = None,
+    adjoint_solver: str | Solver | None = None,
+    tolerance: float | None = None,
+    held_out: tuple[Array, Array | Loss] | None = None,
+    evaluate_every: int | None = None,
+    stop: Criterion | None = None,
+    callback: Callable[[int, History], None] | Sequence[Callable[[int, History], None]] = (),
+    record: Recorder | None = None,
+    checkpoints: Path | str | None = None,
+    checkpoint_every: int = 50,
+    resume: bool = False,
+    progress: bool | None = None,
+) -> History:
+    """Train the recurrent weights on mini-batches.
+
+    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.05 falling
+    along a cosine, and steps no longer than 0.35 in the metric.
+
+    Parameters
+    ----------
+    network
+        The network.
+    weights
+        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; not changed. Or the
+        history of a run by the same rule, to go on from its end with what the rule remembers.
+    stimuli
+        Shape (n_stimuli, n_inputs): an array, a list, or a table with `to_numpy`. Integers and lists take the dtype of the
+        network.
+    labels
+        Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli.
+    {options}
+    solver, tolerance
+        As for `solve_fixed_points`. Default: where the manifold makes fixed points unique, splitting, and in float32 1e-4 √n;
+        else "auto", and the tolerance of the dtype.
+    adjoint_solver
+        As for `FixedPointCost`.
+    held_out
+        Stimuli and labels, or a loss, that are evaluated without learning from them.
+    stop
+        When to end before the epochs are done; see `riemannrnn.training.stopping`.
+    callback
+        Called after each step with its number, from 1, and the history so far; or several of these.
+    record
+        A `Recorder`, which records W along learning.
+    checkpoints
+        An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and
+        at the end.
+    resume
+        Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
+        one that was never stopped, also on another number of cores: batches are divided as on the cores of the first.
+    progress
+        Whether a bar on the standard error shows the progress. Default: in terminals and notebooks.
+
+    Returns
+    -------
+    History
+        Where a step loses a fixed point or leaves the manifold the run stops, `stopped` says why, and what was reached is kept;
+        Ctrl-C likewise.
+
+    Warns
+    -----
+    LossNotFallenWarning
+        If a run that begins anew ends with a training loss that is not below its first; `stopped` says so, too. Runs that go on
+        from a history only say it in `stopped`.
+
+    Raises
+    ------
+    ValueError
+        For an invalid option, shapes that do not fit, stimuli or targets that are not finite, an activation for which a
+        manifold cannot promise stability, a decay on a manifold without a logarithm, or the history of another rule.
+    OutsideManifoldError, SingularPointError
+        For weights to start from that are no point of the manifold.
+    UnstableStartError
+        For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
+    CheckpointError
+        To resume without a checkpoint that is whole, from one that lacks an entry or has one that cannot be read, or with
+        other options or data than the run began with; or to begin anew in a folder that holds any.
+    TypeError
+        For checkpoints and a `record` that is not a `Recorder`.
+    RunFolderError
+        If a checkpoint cannot be written; those before are untouched.
+    RunInUseError
+        If another run uses the folder of the checkpoints.
+    """
+    given = TrainingOptions(
+        rule=rule,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=seed,
+        manifold=manifold,
+        schedule=schedule,
+        longest_step=longest_step,
+        decay=decay,
+        guard=guard,
+        evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every,
+    )
+    stimuli = as_array("stimuli", stimuli, network.dtype, network.namespace)
+    before = weights if isinstance(weights, History) else None
+    weights = _start(network, weights if before is None else before.weights, given)
+    if record is not None and checkpoints is not None and not isinstance(record, Recorder):
+        raise TypeError(
+            f"record = {record!r} has no state for checkpoints; derive its class from riemannrnn.training.history.Recorder"
+        )
+    network, weights, given = _placed(network, weights, stimuli, given)
+    options, stepper = _resolved(given, network, before, stimuli.shape[0])
+    promised = for_activation(stepper.parameterization, network.activation).stable_by_construction
+    keeper = _guard(not promised if given.guard is None else given.guard)
+    options = replace(options, guard=keeper or False)
+    solving = SolverOptions(
+        solver=(Automatic("splitting") if promised else "auto") if solver is None else solver,
+        adjoint_solver=adjoint_solver,
+        tolerance=_tolerance(network, promised) if tolerance is None else tolerance,
+    )
+    cost, lenient = _cost("stimuli", network, stimuli, labels, solving), replace(solving, on_failure="inf")
+    point = stepper.parameterization.point_at(weights) if before is None else before.point
+    history = History(stepper.parameterization.weights(point), point, rule=stepper.name)
+    run = Run(
+        options=options,
+        rule=stepper,
+        guard=keeper,
+        cost=cost,
+        held_out=None if held_out is None else _cost("held-out stimuli", network, *held_out, lenient),
+        batches=Batches(cost, options.batch_size or stimuli.shape[0]),
+        state=RunState(history, point, None if before is None else before.memory, np.random.default_rng(options.seed)),
+        stop=stop,
+        callbacks=(callback,) if callable(callback) else tuple(callback),
+        record=record,
+        checkpoints=None if checkpoints is None else Path(checkpoints),
+        data="" if checkpoints is None else _known_again(network, stimuli, cost.loss),
+        anew=before is None,
+    )
+    if options.decay:
+        check_decay(stepper, point, options.decay)
+    if before is not None and before.rule != stepper.name:
+        raise ValueError(
+            f"the history is of {before.rule}, this run of {stepper.name}; go on from its weights, history.weights"
+        )
+    if resume:
+        run.restore()
+    elif run.checkpoints is not None:
+        refuse_used(run.checkpoints)
+    with shown(progress, run.steps, run.state.step) as show:
+        run.callbacks = (*run.callbacks, *show)
+        return run.go(f"All {options.epochs} epochs done.")
+
+
+def _start(network: RateNetwork, weights: Point, given: TrainingOptions) -> Point:
+    """Return the weights to start from, which have to be finite."""
+    factors = isinstance(weights, tuple)
+    if not factors:
+        weights = as_array("weights", weights, network.dtype, network.namespace)
+    if not all_finite(weights):
+        raise ValueError("the weights to start from hold NaN or infinity; pass others")
+    rule = given.resolved().rule
+    if factors and isinstance(rule, str):
+        raise ValueError(
+            f"rule {rule!r} moves a matrix of weights, not the factors of one; pass Descent(FixedRank(n, n, k)) as the rule"
+        )
+    return weights
+
+
+def _placed(
+    network: RateNetwork, weights: Point, stimuli: Array, given: TrainingOptions
+) -> tuple[RateNetwork, Point, TrainingOptions]:
+    """Return the network and the start on a manifold that is given by name, and the options with the rule there.
+
+    Where the weights are no point of the manifold of a constraint, training starts at the nearest one.
+    """
+    if not isinstance(given.manifold, str):
+        return network, weights, given
+    if isinstance(given.rule, Rule):
+        raise ValueError(f"the rule {given.rule.name} is made already; give the manifold to the rule")
+    data = Dataset("stimuli", stimuli, np.zeros(stimuli.shape[0], np.int64))  # no manifold looks at the labels
+    task, rule = rule_on(Task(network, weights, data, data, data), str(given.resolved().rule), given.manifold)
+    return task.network, task.weights, replace(given, rule=rule, manifold=None)
+
+
+def _resolved(given: TrainingOptions, network: RateNetwork, before: History | None, count: int) -> tuple[TrainingOptions, Rule]:
+    """Return the options with the rule, the batch size and the learning rate that they stand for, and the rule.
+
+    The learning rate is the one of the history to go on from, if none was given; it is None where a range test has to find one.
+    """
+    size = given.batch_size or count
+    if size > count:
+        raise ValueError(f"batch_size = {size} does not fit {count} stimuli; choose 1 to {count}")
+    manifold = usual_manifold(network) if given.usual else given.manifold
+    if not given.usual and given.learning_rate is None and before is not None and not isnan(before.learning_rate):
+        given = replace(given, learning_rate=before.learning_rate)
+    options = given.resolved()
+    rule = make_rule(options.rule or "adam", network.n_units, manifold)
+    return replace(options, rule=rule, manifold=None, batch_size=size), rule
+
+
+def check_decay(rule: Rule, point: Point, decay: float) -> None:
+    """Refuse a decay where the distance from the start has no gradient that is known.
+
+    Raises
+    ------
+    ValueError
+        If the rule has no manifold, or its manifold no logarithm.
+    """
+    parts = [0.999 * part for part in point] if isinstance(point, list | tuple) else 0.999 * point
+    try:
+        rule.manifold.log(point, parts)  # type: ignore[attr-defined]
+    except (AttributeError, NotImplementedError, ManifoldError):
+        raise ValueError(
+            f"decay = {decay} needs a logarithm, and the rule {rule.name} has no manifold with one; choose 'adam', or no decay"
+        ) from None
+
+
+def _known_again(network: RateNetwork, stimuli: Array, loss: Loss) -> str:
+    """Return a fingerprint of what a run learns from: the stimuli, their labels, and the weights that stay as they are."""
+    arrays = stimuli, network.input_weights, network.readout, *vars(loss).values()
+    return fingerprint(*filter(is_array_api_obj, arrays))
+
+
+def _tolerance(network: RateNetwork, promised: bool) -> float | None:
+    """Return the residual asked for by default: None for that of the dtype."""
+    return single_residual(network.n_units) if promised and network.dtype == np.float32 else None
+
+
+def single_residual(n_units: int) -> float:
+    """Return the norm of the residual that is asked for in float32 where weights may be large, `SINGLE_RESIDUAL` a unit."""
+    return float(SINGLE_RESIDUAL * n_units**0.5)
+
+
+def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
+    if isinstance(guard, StabilityGuard):
+        return guard
+    return StabilityGuard() if guard else None
+
+
+def _cost(name: str, network: RateNetwork, stimuli: Array, labels: Array | Loss, options: SolverOptions) -> FixedPointCost:
+    """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run."""
+    stimuli = as_array(name, stimuli, network.dtype, network.namespace)
+    cost = FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **vars(options))
+    if not all_finite(cost.drive):  # which is smaller, and holds NaN wherever the stimuli do
+        check_finite(name, stimuli)
+    return cost
