@@ -21,8 +21,7 @@ from manifolds import (
 from riemannrnn import CrossEntropy, FixedPointCost, LowRank, RateNetwork, SquaredError, train
 from riemannrnn.cost import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
-from riemannrnn.plots import training_figure
-from riemannrnn.plots.training import plot_watch
+from riemannrnn.plots.training import plot_watch, training_figure
 from riemannrnn.rules import Adam, Descent
 from riemannrnn.run_folder import write_netcdf
 from riemannrnn.training import StabilityGuard

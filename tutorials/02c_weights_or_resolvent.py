@@ -35,9 +35,7 @@ from manifolds import (
     right_invariant,
     zero_diagonal,
 )
-from riemannrnn import FixedPointCost, RateNetwork, SquaredError, Task, compare
-from riemannrnn.comparison import Contender
-from riemannrnn.datasets import load_digits
+from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.plots.geodesics import METRIC_STYLES
 
 plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -293,28 +291,9 @@ assert max(gap(in_resolvent["left-invariant"], descend_in_weights(right_invarian
 #   and the network settles there. The edge is infinitely far away, so no step of any length loses a fixed point.
 # - A step costs little: the gradient is S ∇J S, two products of matrices.
 #
-# How well does it learn? Conjugate gradients train 100 tanh neurons on 200 handwritten digits, from the same start, with 40
-# evaluations for each metric. The column ``lost`` counts the stimuli without a stable fixed point.
-
-digits = load_digits(np.float32)
-classifier = RateNetwork(100, 64, 10, "tanh", seed=0, dtype=np.float32)
-task = Task(classifier, classifier.initial_weights(0.5), *digits.split(200, 297, 500, seed=0))
-retractions = {"euclidean": "additive", "left-invariant": "geodesic", "monotone": "geodesic"}
-entries = {
-    name: compare(task, [Contender(name, retraction, "conjugate-gradient")], budget=40, max_seconds=np.inf).entries[0]
-    for name, retraction in retractions.items()
-}
-print(f"{'metric':15}{'training loss':>14}{'test accuracy':>15}{'lost':>6}")
-for name, entry in entries.items():
-    print(f"{name:15}{entry.training_loss:14.2f}{entry.test_accuracy:15.1%}{entry.without_stable_fixed_point:6}")
-assert entries["monotone"].test_accuracy == max(entry.test_accuracy for entry in entries.values())
-assert entries["monotone"].without_stable_fixed_point == 0
-
-# %%
-# The left-invariant metric reaches the lowest training loss, and the monotone metric the best test accuracy. This is one seed
-# and one task. The benchmarks in the documentation have more of both.
-
-assert entries["left-invariant"].training_loss < entries["monotone"].training_loss < entries["euclidean"].training_loss
+# How well does it learn? In the benchmarks of the documentation, conjugate gradients on handwritten digits reach a higher test
+# accuracy in this metric than in the Euclidean, the resolvent and the left-invariant metric, and no stimulus loses its fixed
+# point.
 
 # %%
 # Constraints for free
