@@ -21,8 +21,8 @@ from riemannrnn.rules.rule import Rule
 JUMP = 3.0
 """A fixed point jumps if it misses its linear prediction by so many times the distance that was predicted, or more."""
 
-NOISE = 0.01
-"""Misses below this share of the norm of the rates are no jumps."""
+NOISE = 0.1
+"""Misses below this share of the norm of the rates do not count as jumps: they are curvature of the response."""
 
 
 @dataclass(frozen=True)
