@@ -231,7 +231,7 @@ class WeightManifold(Parameterization, Manifold):
         return self.transport(point, self.moved(point, tangent_vector), vector)
 
     def retraction_exit_time(self, point: Array, tangent_vector: Array) -> float:
-        """Return the t > 0 at which the path t ↦ R_W(t V) of `retraction` would meet the edge; infinity, where no edge is known."""
+        """Return the t > 0 at which the path t ↦ R_W(t V) of `retraction` meets the edge; infinity, where no edge is known."""
         return self.exit_time(point, tangent_vector) if self.retraction_kind == "geodesic" else inf
 
     def edge_distance(self, point: Array) -> float:
