@@ -20,6 +20,7 @@ from riemannrnn.datasets import Dataset
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.rules import Descent, Rule
 from riemannrnn.training import LossNotFallenWarning
+from riemannrnn.training.stopping import StepLimit
 
 NO_RATE = {"learning_rate": None, "rule": "descent"}
 SLOW = ("response",)
@@ -79,6 +80,24 @@ def test_the_search_is_recorded_and_counted():
     given = run(**NO_RATE | {"learning_rate": history.learning_rate, "schedule": "tail"})
     check_same(given, history)
     assert given.range_test is None
+
+
+def test_a_rate_that_is_found_falls_at_the_end():
+    options = NO_RATE | {"epochs": 6}
+    found = run(**options)
+    given = options | {"learning_rate": found.learning_rate}
+    check_same(run(**given, schedule="tail"), found)
+    constant = run(**given)
+    assert constant.loss[:22] == found.loss[:22]
+    assert constant.step_length[-1] > found.step_length[-1]
+
+
+def test_a_schedule_that_halves_all_steps_doubles_the_rate():
+    """The run is to travel as far as under a constant rate."""
+    options = NO_RATE | {"epochs": 20, "stop": StepLimit(1)}
+    whole, half = (run(**options, schedule=lambda done, factor=factor: factor).range_test for factor in (1.0, 0.5))
+    assert [trial.loss for trial in whole.trials] == [trial.loss for trial in half.trials]
+    assert half.rate == pytest.approx(2 * whole.rate)
 
 
 def test_a_resumed_run_uses_the_recorded_rate(tmp_path):
