@@ -16,9 +16,9 @@ from benchmarks.timing import interleaved, ratio
 from manifolds import Array, Identity, Point, PullbackManifold, ScaledMonotoneManifold
 from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.equilibrium.auto import Automatic
+from riemannrnn.metrics.catalogue import GROWTH
 from riemannrnn.rules import Adam
 from riemannrnn.runtime import one_blas_thread
-from riemannrnn.training.by_name import GROWTH
 from riemannrnn.training.options import ADAM_RATE
 from riemannrnn.training.training import single_residual
 

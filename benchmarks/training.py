@@ -15,8 +15,9 @@ from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn import RateNetwork, train
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.stability import survey_stability
+from riemannrnn.metrics.catalogue import GROWTH
 from riemannrnn.training import History
-from riemannrnn.training.by_name import GROWTH, rule_on
+from riemannrnn.training.by_name import rule_on
 from riemannrnn.training.options import LONGEST_STEP
 from riemannrnn.training.stopping import StepLimit
 
@@ -72,11 +73,11 @@ def learn_by_default(problem: Problem) -> Trained:
 
 
 def learn(manifold: str, optimiser: str, rate: float, problem: Problem, **options: Any) -> Trained:
-    """Train on a manifold by an optimiser; rates fall along a cosine, and steps are no longer than by default."""
+    """Train on a manifold by an optimiser; rates fall along a cosine, and steps are no longer than 1."""
     network, weights = problem.network, problem.weights
     task = Task(network, weights, problem.training, problem.test, problem.test)
     task, rule = rule_on(task, OPTIMISERS[optimiser], manifold)
-    settings = {"rule": rule, "learning_rate": rate, "schedule": "cosine", "longest_step": LONGEST_STEP}
+    settings = {"rule": rule, "learning_rate": rate, "schedule": "cosine", "longest_step": 1.0}
     return timed(problem, task.weights, settings | options)
 
 
@@ -113,7 +114,8 @@ def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:
 def cell(manifold: str, optimiser: str, problem: Problem, rate: float | None = None) -> Row:
     """Return a cell of the table: at its best rate, what was reached, and what of the test set has lost stability."""
     rate = best_rate(manifold, optimiser, problem) if rate is None else rate
-    trained = learn(manifold, optimiser, rate, problem)
+    by_adam = {"optimiser": "adam", "rate": PLAIN_RATE, "longest_step": LONGEST_STEP}
+    trained = learn(manifold, problem=problem, **by_adam) if manifold == "monotone" else learn_by_default(problem)
     lost, unstable = judged(trained.history.weights, problem)
     return {"manifold": manifold, "optimiser": optimiser, "rate": rate} | trained.row() | {"lost": lost, "unstable": unstable}
 
@@ -136,7 +138,11 @@ def judged(weights: Array, problem: Problem) -> tuple[int, int]:
 
 def certified(manifold: str, problem: Problem) -> Row:
     """Train on a manifold that is stable by construction, and certify the fixed points of every stimulus of both sets."""
-    trained = learn(manifold, "adam", PLAIN_RATE, problem) if manifold == "monotone" else learn_by_default(problem)
+    trained = (
+        learn(manifold, "adam", PLAIN_RATE, problem, longest_step=LONGEST_STEP)
+        if manifold == "monotone"
+        else learn_by_default(problem)
+    )
     weights, scales = trained.history.weights.astype(np.float64), 1.0
     if manifold == "scaled-monotone":
         point = [part.astype(np.float64) for part in trained.history.point]

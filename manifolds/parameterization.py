@@ -1,6 +1,7 @@
 """How the points of a manifold stand for recurrent weights; on most manifolds a point is the weights themselves."""
 
 from manifolds.arrays import Array, Point
+from manifolds.charts import Retraction
 from manifolds.summary import Summarised
 
 
@@ -13,12 +14,15 @@ class Parameterization(Summarised):
     ----------
     stable_by_construction
         Whether at every point each stimulus has exactly one fixed point, a stable one, if all slopes are in [0, 1].
+    retraction_kind
+        What its retraction is: "geodesic", the exponential map, or "additive", the straight line.
     has_frame
         Whether there are `to_frame`, `from_frame` and `frame_gradient`: orthonormal coordinates of tangent vectors that keep
         their meaning from point to point.
     """
 
     stable_by_construction = False
+    retraction_kind: Retraction = "geodesic"
     has_frame = False
 
     def point_at(self, weights: Array) -> Point:

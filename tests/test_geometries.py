@@ -49,6 +49,15 @@ def test_check_manifold_passes_where_it_starts(name, task):
     assert report, str(report)
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("monotone", "additive"), ("scaled-monotone", "additive"), ("low-rank", "additive"), ("sparse", "geodesic")],
+)
+def test_a_retraction_that_a_manifold_has_not_is_refused(name, other, task):
+    with pytest.raises(ValueError, match=f"the retraction of manifold '{name}' is .*, and not '{other}'; choose"):
+        CATALOGUE[name].start(task, other)
+
+
 def test_constraints_hold_exactly_where_it_starts(task):
     W = CATALOGUE["dale"].start(task, "geodesic").point
     assert np.all(W[:, [4]] < 0)
@@ -58,9 +67,9 @@ def test_constraints_hold_exactly_where_it_starts(task):
     sparse = CATALOGUE["sparse"].start(task, "additive").point
     assert 10 < np.count_nonzero(sparse) < 54
     assert not CATALOGUE["hollow"].start(task, "additive").point.diagonal().any()
-    symmetric = CATALOGUE["symmetric"].start(task, "additive").point
+    symmetric = CATALOGUE["symmetric"].start(task, "geodesic").point
     np.testing.assert_array_equal(symmetric, symmetric.T)
-    ring = CATALOGUE["circulant"].start(task, "additive").point
+    ring = CATALOGUE["circulant"].start(task, "geodesic").point
     np.testing.assert_array_equal(ring, np.roll(ring, (1, 1), (0, 1)))
 
 

@@ -5,6 +5,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from cases import CALLS, short_vector
+from monotone import drawn, rotated, smallest, sym
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
@@ -13,23 +14,6 @@ from riemannrnn import Activation, solve_fixed_points
 
 LENGTHS = [1e-3, 0.9, 3.0]
 """Of steps by products and of steps by singular values."""
-
-
-def sym(matrix):
-    return (matrix + matrix.T) / 2
-
-
-def smallest(W):
-    """Return the smallest eigenvalue of the symmetric part of I − W, in double precision."""
-    return np.linalg.eigvalsh(np.eye(len(W)) - sym(W.astype(float)))[0]
-
-
-def drawn(n, length, seed=0, dtype=np.float64):
-    """Return a manifold, a point that is not near the origin, and a tangent vector of a length."""
-    manifold = MonotoneManifold(n, seed=seed, like=np.empty(0, dtype))
-    W = manifold.random_point()
-    W = manifold.exp(W, manifold.random_tangent_vector(W))
-    return manifold, W, dtype(length) * manifold.random_tangent_vector(W)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 50])
@@ -113,11 +97,6 @@ def test_distances_are_twice_those_of_siegel(n, length):
     siegel = np.linalg.norm(np.arctanh(np.sqrt(np.linalg.eigvals(ratio).real)))
     assert manifold.dist(W, other) == pytest.approx(2 * siegel, rel=1e-8)
     assert manifold.dist(W, other) == pytest.approx(length, rel=1e-10)
-
-
-def rotated(x, y, dtype=np.float64):
-    """Return the W with I − W = x I + y J, J a quarter turn: a point of the half-plane x > 0."""
-    return np.array([[1 - x, y], [-y, 1 - x]], dtype)
 
 
 @pytest.mark.parametrize(("x", "y"), [(3.0, 0.2), (0.01, 5.0), (1e6, 1e6), (1.0, 1e-9)])

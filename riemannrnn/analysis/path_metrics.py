@@ -10,8 +10,7 @@ from manifolds import (
 )
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.cost.task import Task
-from riemannrnn.metrics.catalogue import CATALOGUE
-from riemannrnn.training.by_name import GROWTH
+from riemannrnn.metrics.catalogue import CATALOGUE, GROWTH
 
 METRIC_NAMES = tuple(CATALOGUE)
 """Every name of a manifold."""

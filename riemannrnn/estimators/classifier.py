@@ -33,7 +33,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     bias
         Standard deviation of the constant drives of the units.
     rule
-        "dW1" to "dW4", "descent", "momentum" or "adam". Default: "descent" on a manifold that is named;
+        "dW1" to "dW4", "kfac", "descent", "momentum" or "adam". Default: "descent" on a manifold that is named;
         without one Adam on "scaled-monotone", where every sample has exactly one fixed point.
     manifold
         The metric of rules that take one, by its name in `riemannrnn compare --list`. Default: "resolvent" for a rule that is

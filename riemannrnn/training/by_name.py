@@ -1,15 +1,10 @@
-"""The manifolds and rules that names stand for, and the manifold of `train` without a rule."""
+"""The rule of a name on the manifold of a name, and where training starts there."""
 
-from manifolds import ScaledMonotoneManifold
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
-from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.rule import Rule
 from riemannrnn.training.reproducible import reproducible
-
-GROWTH = 3.0
-"""Growth of the scales on the manifold of `train` without a rule."""
 
 
 @reproducible
@@ -25,13 +20,6 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     """
     if manifold is None:
         return task, make_rule(rule, task.network.n_units)
-    retraction = CATALOGUE[manifold].retractions[0]
-    made, _, task = CATALOGUE[manifold].start(task, retraction)
-    if isinstance(made, ScaledMonotoneManifold):
-        made = usual_manifold(task.network)
+    entry = CATALOGUE[manifold]
+    made, _, task = entry.start(task, entry.retractions[0])
     return task, make_rule(rule, task.network.n_units, made)
-
-
-def usual_manifold(network: RateNetwork) -> ScaledMonotoneManifold:
-    """Return the manifold of `train` without a rule."""
-    return ScaledMonotoneManifold(network.n_units, GROWTH)

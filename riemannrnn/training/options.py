@@ -59,7 +59,7 @@ class TrainingOptions(Options):
 
     rule: str | Rule | None = option(
         None,
-        'The learning rule: "dW1" to "dW4", "descent", "momentum" (momentum), "adam", or a `Rule`. Default: '
+        'The learning rule: "dW1" to "dW4", "kfac", "descent", "momentum", "adam", or a `Rule`. Default: '
         '"descent" on a manifold that is given; without one Adam on `ScaledMonotoneManifold`.',
         choices=RULES,
         describe=_describe_rule,
@@ -81,7 +81,8 @@ class TrainingOptions(Options):
     seed: int | np.random.Generator | None = option(None, "Seed of the orders of the stimuli.", least=0, resumed=False)
     manifold: str | Manifold | None = option(
         None,
-        "The manifold, with its metric, of a rule that has none of its own. Default: the resolvent metric.",
+        "The manifold of a rule that has no metric of its own: a manifold, or a name in `riemannrnn compare --list`. On a "
+        "manifold with a constraint, training starts from weights that obey it. Default: the resolvent metric.",
         choices=CATALOGUE,
     )
     schedule: str | Schedule | None = option(

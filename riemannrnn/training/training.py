@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from manifolds import Array, ManifoldError, Point
+from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.arrays import all_finite
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_activation
@@ -19,12 +19,13 @@ from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.equilibrium.solver import Solver
+from riemannrnn.metrics.catalogue import GROWTH
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import documented
 from riemannrnn.training.batches import Batches
-from riemannrnn.training.by_name import rule_on, usual_manifold
+from riemannrnn.training.by_name import rule_on
 from riemannrnn.training.checkpoints import fingerprint, refuse_used
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
@@ -226,7 +227,7 @@ def _placed(
 ) -> tuple[RateNetwork, Point, TrainingOptions]:
     """Return the network and the start on a manifold that is given by name, and the options with the rule there.
 
-    Where the weights are no point of the manifold of a constraint, training starts at the nearest one.
+    Weights that break the constraint of a manifold are changed to weights that obey it, as `CATALOGUE` says.
     """
     if not isinstance(given.manifold, str):
         return network, weights, given
@@ -245,7 +246,7 @@ def _resolved(given: TrainingOptions, network: RateNetwork, before: History | No
     size = given.batch_size or count
     if size > count:
         raise ValueError(f"batch_size = {size} does not fit {count} stimuli; choose 1 to {count}")
-    manifold = usual_manifold(network) if given.usual else given.manifold
+    manifold = ScaledMonotoneManifold(network.n_units, GROWTH) if given.usual else given.manifold
     if not given.usual and given.learning_rate is None and before is not None and not isnan(before.learning_rate):
         given = replace(given, learning_rate=before.learning_rate)
     options = given.resolved()
