@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 BEFORE_AND_AFTER = """
-import os, signal, sys, threading, traceback, warnings
+import contextvars, os, signal, sys, threading, traceback, warnings
 
 import numpy as np
 import threadpoolctl
@@ -44,6 +44,7 @@ def state():
         "signals": [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)],
         "warnings": list(warnings.filters),
         "hooks": (sys.excepthook, threading.excepthook),
+        "context": {name.name: value for name, value in contextvars.copy_context().items()},
     }
 
 

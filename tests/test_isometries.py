@@ -134,6 +134,8 @@ def test_what_isometries_fix_is_totally_geodesic_and_needs_no_solver(name, lengt
     np.testing.assert_allclose(project(end), end, rtol=1e-15)  # a mean of equal numbers rounds
     close(manifold.log(W, end), V)
     close(manifold.transport(W, end, U), around.parallel_transport(W, V, U))
+    close(manifold.moved(W, V), end)
+    close(manifold.carried(W, V, U), around.parallel_transport(W, V, U))
 
 
 def test_equivariant_weights_commute_with_their_permutations(generator):

@@ -50,6 +50,19 @@ def test_check_manifold_finds_a_wrong_formula(formula):
     assert not check_manifold(manifold)
 
 
+def test_momentum_is_carried_along_the_geodesic():
+    manifold = ScaledMonotoneManifold(4, 2.0, seed=0)
+    point = manifold.random_point()
+    step, vector = manifold.random_tangent_vector(point), manifold.random_tangent_vector(point)
+    moved, carried = manifold.moved(point, step), manifold.carried(point, step, vector)
+    for ours, theirs in zip(moved, manifold.exp(point, step), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(carried, manifold.parallel_transport(point, step, vector), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert manifold.norm(moved, carried) == pytest.approx(manifold.norm(point, vector))
+    assert np.abs(carried[0] - vector[0]).max() > 1e-3
+
+
 def digits_like(seed=0):
     """Return a network, and its cost on stimuli of two classes."""
     generator = np.random.default_rng(seed)

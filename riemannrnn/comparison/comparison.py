@@ -74,7 +74,7 @@ class Comparison(Summarised):
             fixed_points = f"{lost} stable fixed point{'' if lost == 1 else 's'} of the training and test stimuli"
             sentence += f" {other.contender.name} reaches {other.training_loss:.3f} but loses {fixed_points}."
         if late := sum(entry.out_of_time for entry in there):
-            sentence += f" {late} used their seconds before their evaluations: another machine may rank them otherwise."
+            sentence += f" Contenders that ran out of time: {late}. On a faster machine they may rank higher."
         return sentence
 
     def summary(self) -> dict[str, object]:
