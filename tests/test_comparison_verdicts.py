@@ -43,9 +43,6 @@ def test_contenders_that_keep_every_fixed_point_come_first_and_are_recommended(t
     slow = replace(worse, out_of_time=True)
     sentence = "Contenders that ran out of time: 1. On a faster machine they may rank higher."
     assert sentence in Comparison((slow, lossy), 8).recommendation
-        "Contenders that ran out of time: 1. On a faster machine they may rank higher."
-        in Comparison((slow, lossy), 8).recommendation
-    )
     assert "ran out of time" not in both.recommendation
     assert "the fewest" in Comparison((lossy,), 8).recommendation
     assert "none took a step" in Comparison((replace(asked, weights=None),), 8).recommendation
