@@ -67,7 +67,7 @@ def rounded_inside(point: Array, factor_at: Callable[[Array], CholeskyFactor]) -
     identity, size = identity_like(point), float(array_namespace(point).linalg.matrix_norm(point, ord=1))
     rounding = point.shape[0] ** 0.5 * machine_epsilon(point) * (size + 1)
     with suppress(OutsideManifoldError):
-        if frobenius_norm(factor_at(point).inverse) ** -2 > rounding:  # the smallest eigenvalue is no smaller
+        if frobenius_norm(factor_at(point).inverse) ** -2 > rounding:  # a lower bound of the smallest eigenvalue
             return point
     S = identity - symmetric_part(point)
     if cholesky(S - rounding * identity) is not None:

@@ -55,7 +55,7 @@ def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDA
     """
     path = Path(path)
     if not path.is_file():
-        raise DatasetError(f"{path} cannot be read: there is no such file; {WHERE}")
+        raise DatasetError(f"{path} cannot be read: the file does not exist; {WHERE}")
     try:
         with gzip.open(path) as file:
             sizes = _read_sizes(path, file, shape)

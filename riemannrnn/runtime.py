@@ -99,7 +99,7 @@ def _keep_to_one_core() -> None:
 
 
 class _Threads:
-    """A pool of threads that is made when it is first used, and anew in a forked child, which has none of its parent's.
+    """A pool of threads that is made when it is first used. A forked child makes its own.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ POOL = _Threads(cores, "riemannrnn", _keep_to_one_core)
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread while inside, whoever else is, and share the rows of the products of `manifolds` among the cores.
+    """Hold BLAS to one thread while inside, and share the rows of the products of `manifolds` among the cores.
 
     Matrices of a few hundred rows are too small for BLAS to share: its threads would wait for each other, not work.
     """

@@ -62,7 +62,7 @@ class PathRecorder(Recorder):
     every
         The period, in calls of `record`: the calls between are ignored.
     resume
-        Continue with the file that is there, if any. After `restore` the path is the one of a recorder that was never stopped.
+        Continue with the file that is there, if any. After `restore` the path is the same as without the interruption.
         Otherwise the first step recorded now replaces this step and all later ones in the file. The length between the last
         point before it and the first point recorded now is then the length of the chord.
 

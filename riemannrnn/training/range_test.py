@@ -1,7 +1,7 @@
 """A learning rate for any rule on any manifold: a short trial of each rate of a geometric ladder, on the first batches.
 
-A number such as 0.1 means nothing on a metric of another scale. The unit of the ladder is therefore taken from the network:
-at rate 1 the linear response of the rates to the first step, δr, is as large as the rates r themselves. The unit does not
+A rate such as 0.1 is large under one metric and small under another. The unit of the ladder is therefore taken from the
+network: at rate 1 the linear response of the rates to the first step, δr, is as large as the rates r themselves. The unit does not
 change with the scale of the metric or of the loss.
 """
 
@@ -228,7 +228,7 @@ def _climb(trials: Trials, loss: float, unit: float) -> list[Trial]:
 
 
 def _choose(tried: list[Trial], loss: float, lengths: float) -> tuple[float, str]:
-    """Return the rate for a run of so many lengths of a trial, and why."""
+    """Return the rate for a run that is this many times as long as a trial, and why."""
     if not tried:
         return NO_GRADIENT, "The first step is zero: no rate is better than another."
     best = min(tried, key=lambda trial: (trial.loss, trial.rate))

@@ -50,7 +50,7 @@ class Run:
         As for `train`.
     data
         A fingerprint of what is learned.
-    anew
+    from_weights
         Whether the run begins at weights, not at the end of a history.
     """
 
@@ -66,7 +66,7 @@ class Run:
     record: Recorder | None = None
     checkpoints: Path | None = None
     data: str = ""
-    anew: bool = True
+    from_weights: bool = True
 
     def __post_init__(self) -> None:
         self.stepper = Stepper(self.rule, self.state.point, self.guard, self.options)
@@ -242,7 +242,7 @@ class Run:
         """Say so if the run did not lower the training loss."""
         history, per_epoch = self.history, self.batches.per_epoch
         if not (history.failed or history.converged or self.state.step == 0 or fallen_by_epochs(history.loss, per_epoch)):
-            look_back(history, self.cost, self.state.order, self.start, warn=self.anew)
+            look_back(history, self.cost, self.state.order, self.start, warn=self.from_weights)
 
     def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
         """Refuse to begin where the guard could accept no step."""

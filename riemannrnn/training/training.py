@@ -121,7 +121,7 @@ def train(
     Warns
     -----
     LossNotFallenWarning
-        If a run that begins anew ends with a training loss that is not below its first; `stopped` says so, too. Runs that go on
+        If a run that begins at weights ends with a training loss that is not below its first; `stopped` says so, too. Runs that go on
         from a history only say it in `stopped`.
 
     Raises
@@ -135,7 +135,7 @@ def train(
         For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
     CheckpointError
         To resume without a checkpoint that is whole, from one that lacks an entry or has one that cannot be read, or with
-        other options or data than the run began with; or to begin anew in a folder that holds any.
+        other options or data than the run began with; or to begin another run in a folder that holds checkpoints.
     TypeError
         For checkpoints and a `record` that is not a `Recorder`.
     RunFolderError
@@ -190,7 +190,7 @@ def train(
         record=record,
         checkpoints=None if checkpoints is None else Path(checkpoints),
         data="" if checkpoints is None else _known_again(network, stimuli, cost.loss),
-        anew=before is None,
+        from_weights=before is None,
     )
     if options.decay:
         check_decay(stepper, point, options.decay)
@@ -241,7 +241,7 @@ def _placed(
 def _resolved(given: TrainingOptions, network: RateNetwork, before: History | None, count: int) -> tuple[TrainingOptions, Rule]:
     """Return the options with the rule, the batch size and the learning rate that they stand for, and the rule.
 
-    The learning rate is the one of the history to go on from, if none was given; it is None where a range test has to find one.
+    If no learning rate was given, it is the learning rate of the history to go on from, or None, where a range test finds it.
     """
     size = given.batch_size or count
     if size > count:
