@@ -114,8 +114,7 @@ def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:
 def cell(manifold: str, optimiser: str, problem: Problem, rate: float | None = None) -> Row:
     """Return a cell of the table: at its best rate, what was reached, and what of the test set has lost stability."""
     rate = best_rate(manifold, optimiser, problem) if rate is None else rate
-    by_adam = {"optimiser": "adam", "rate": PLAIN_RATE, "longest_step": LONGEST_STEP}
-    trained = learn(manifold, problem=problem, **by_adam) if manifold == "monotone" else learn_by_default(problem)
+    trained = learn(manifold, optimiser, rate, problem)
     lost, unstable = judged(trained.history.weights, problem)
     return {"manifold": manifold, "optimiser": optimiser, "rate": rate} | trained.row() | {"lost": lost, "unstable": unstable}
 
@@ -138,11 +137,10 @@ def judged(weights: Array, problem: Problem) -> tuple[int, int]:
 
 def certified(manifold: str, problem: Problem) -> Row:
     """Train on a manifold that is stable by construction, and certify the fixed points of every stimulus of both sets."""
-    trained = (
-        learn(manifold, "adam", PLAIN_RATE, problem, longest_step=LONGEST_STEP)
-        if manifold == "monotone"
-        else learn_by_default(problem)
-    )
+    if manifold == "monotone":
+        trained = learn(manifold, "adam", PLAIN_RATE, problem, longest_step=LONGEST_STEP)
+    else:
+        trained = learn_by_default(problem)
     weights, scales = trained.history.weights.astype(np.float64), 1.0
     if manifold == "scaled-monotone":
         point = [part.astype(np.float64) for part in trained.history.point]

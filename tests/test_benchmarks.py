@@ -240,3 +240,20 @@ def test_a_cell_is_trained_at_the_rate_that_learns_most(monkeypatch: pytest.Monk
     record = records.read("manifolds", tmp_path)
     assert record is not None
     assert "| monotone | adam | 0.02 |" in tables.manifolds(record)
+    plain = training.cell("monotone", "plain", problem, rate=0.02)
+    history = training.learn("monotone", "plain", 0.02, problem).history
+    assert plain["accuracy_last"] == history.test_accuracy[-1] != row["accuracy_last"]
+    assert plain["iterations"] == pytest.approx(np.mean(history.iterations))
+
+
+@pytest.mark.parametrize("manifold", training.STABLE)
+def test_every_stimulus_is_certified(manifold: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (learning, training):
+        monkeypatch.setattr(module, "UNITS", 20)
+    monkeypatch.setattr(training, "BATCH", 50)
+    problem = learning.Task(*load_digits(np.float32).split(200, 100, seed=0))
+    row = training.certified(manifold, problem)
+    assert row["certified"] == row["stimuli"] == 300
+    assert row["residual"] <= training.RESIDUAL
+    assert row["margin"] > 0
+    assert row["accuracy_last"] > 0.2

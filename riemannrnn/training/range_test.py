@@ -1,8 +1,8 @@
 """A learning rate for any rule on any manifold: a short trial of each rate of a geometric ladder, on the first batches.
 
 A rate such as 0.1 is large under one metric and small under another. The unit of the ladder is therefore taken from the
-network: at rate 1 the linear response of the rates to the first step, δr, is as large as the rates r themselves. The unit does not
-change with the scale of the metric or of the loss.
+network: at rate 1 the linear response of the rates to the first step, δr, is as large as the rates r themselves. The unit does
+not change with the scale of the metric or of the loss.
 """
 
 from collections.abc import Mapping

@@ -121,8 +121,8 @@ def train(
     Warns
     -----
     LossNotFallenWarning
-        If a run that begins at weights ends with a training loss that is not below its first; `stopped` says so, too. Runs that go on
-        from a history only say it in `stopped`.
+        If a run that begins at weights ends with a training loss that is not below its first; `stopped` says so, too. Runs
+        that go on from a history only say it in `stopped`.
 
     Raises
     ------
