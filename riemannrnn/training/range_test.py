@@ -120,13 +120,13 @@ class Trials:
         return self.sample(self.stepper.rule.parameterization.weights(point))
 
     def run(self, rate: float) -> Trial:
-        """Take the steps at a rate. A rate fails if a step loses a fixed point, or comes too near to that."""
+        """Take the steps at a rate. A rate fails if a step loses a fixed point, or the guard shortens a step."""
         rule, point, memory = self.stepper.rule, self.point, self.memory
         try:
             for number, part in enumerate(self.parts, 1):
                 evaluation = part.at(rule.parameterization.weights(point))
                 step, _, memory = self.stepper.take(part, evaluation, point, memory, rate)
-                if step.share < 1 and not step.jumps:
+                if step.share < 1:
                     return Trial(rate, inf, f"The guard shortened step {number}: {step.reason}")
                 memory = rule.carry(point, step.velocity, memory)
                 point = step.point
