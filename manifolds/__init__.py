@@ -3,7 +3,7 @@
 `riemannrnn.metrics.catalogue` is the table of all manifolds by name.
 """
 
-from manifolds.arrays import Array, Point, PointCache
+from manifolds.arrays import Array
 from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
@@ -21,7 +21,8 @@ from manifolds.invariant import InvariantManifold, gain, left_invariant, right_i
 from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
 from manifolds.parameterization import Parameterization
-from manifolds.product import Product
+from manifolds.points import Point, PointCache
+from manifolds.product import ProductManifold, Weighted
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
 from manifolds.scaled_monotone import ScaledMonotoneManifold
@@ -50,7 +51,7 @@ __all__ = [
     "Parameterization",
     "Point",
     "PointCache",
-    "Product",
+    "ProductManifold",
     "PullbackManifold",
     "Resolvent",
     "Retraction",
@@ -64,6 +65,7 @@ __all__ = [
     "check_manifold",
     "circulant",
     "equivariant",
+    "Weighted",
     "gain",
     "left_invariant",
     "mask",

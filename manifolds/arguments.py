@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
-from manifolds.arrays import Array, all_finite, is_single_or_double
+from manifolds.arrays import Array, is_single_or_double
 from manifolds.errors import InvalidArrayError
+from manifolds.points import all_finite
 
 
 def check_kind(name: str, array: Any) -> None:

@@ -1,21 +1,13 @@
 """What every module needs of arrays, whichever array-API library they come from."""
 
-from collections.abc import Callable
 from math import inf
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
-from manifolds.summary import Summarised
-
 Array: TypeAlias = Any
 """An array of any namespace of the Python array API standard (NumPy, CuPy, array-api-strict, ...)."""
-
-Point: TypeAlias = Any
-"""A point or a vector: an array, or several of them, with the arithmetic of pymanopt, where a manifold takes several."""
-
-Work = TypeVar("Work")
 
 
 def inner(a: Array, b: Array) -> float:
@@ -73,21 +65,6 @@ def add_to_diagonal(matrix: Array, number: float) -> Array:
     return matrix
 
 
-def arrays_of(point: Point) -> tuple[Array, ...]:
-    """Return the arrays of a point: those of a tuple, or the one that it is."""
-    return tuple(point) if isinstance(point, tuple) else (point,)
-
-
-def map_arrays(function: Callable[..., Any], *points: Point) -> Point:
-    """Return what a function makes of the arrays of points: of each in turn where they are tuples, or of the one."""
-    return tuple(map(function, *points)) if isinstance(points[0], tuple) else function(*points)
-
-
-def all_finite(point: Point) -> bool:
-    """Tell whether no entry is NaN or infinite."""
-    return all(bool(array_namespace(a).all(array_namespace(a).isfinite(a))) for a in arrays_of(point))
-
-
 def symmetric_part(matrix: Array) -> Array:
     """Return (M + Mᵀ) / 2."""
     return (matrix + matrix.T) / 2
@@ -108,58 +85,7 @@ def to_numpy(a: Array) -> Array:
     return a.get() if hasattr(a, "get") else np.asarray(a)  # CuPy's arrays have it, and refuse to be converted in silence
 
 
-class PointCache(Summarised, Generic[Work]):
-    """Work that is done once per point, however often and from wherever it is asked for.
-
-    Points are compared entry by entry with a private copy, so a caller who changes an array in place gets fresh work. The
-    comparison costs O(n²) where the work costs O(n³).
-
-    Parameters
-    ----------
-    prepare
-        Function of a point that does the work.
-    size
-        Number of points remembered. Two suffice for whatever relates a point to another (distance, transport).
-    """
-
-    def __init__(self, prepare: Callable[[Point], Work], size: int = 2) -> None:
-        self._prepare = prepare
-        self._size = size
-        self._entries: list[tuple[Point, Work]] = []
-
-    def __call__(self, point: Point) -> Work:
-        """Return the work for `point`, remembered or done now."""
-        entries = self._entries  # replaced and never changed, so that threads may share a manifold
-        for index, (known, work) in enumerate(entries):
-            if isinstance(known, tuple) == isinstance(point, tuple) and all(map(_same, arrays_of(known), arrays_of(point))):
-                self._entries = [entries[index], *entries[:index], *entries[index + 1 :]]
-                return work
-        copy = copied(point)
-        work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
-        self._entries = [(copy, work), *self._entries[: self._size - 1]]
-        return work
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is remembered, which can be computed again: a copy starts empty."""
-        return vars(self) | {"_entries": []}
-
-    def remember(self, point: Point, work: Work) -> None:
-        """Take over work that was done elsewhere."""
-        self._entries = [(copied(point), work), *self._entries[: self._size - 1]]
-
-
 def is_single_or_double(array: Array) -> bool:
     """Tell whether an array is of one of the dtypes that LAPACK knows, float32 and float64."""
     xp = array_namespace(array)
     return array.dtype in (xp.float32, xp.float64)
-
-
-def copied(point: Point) -> Point:
-    """Return a copy of an array, or of each of several."""
-    return map_arrays(lambda array: array_namespace(array).asarray(array, copy=True), point)
-
-
-def _same(a: Array, b: Array) -> bool:
-    if type(a) is not type(b) or a.shape != b.shape or a.dtype != b.dtype or device(a) != device(b):
-        return False
-    return bool(array_namespace(a).all(a == b))

@@ -11,9 +11,10 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from autograd import grad, make_vjp
 from autograd.differential_operators import make_jvp_reversemode
 
-from manifolds.arrays import Array, PointCache, all_finite
+from manifolds.arrays import Array
 from manifolds.charts import Chart
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
+from manifolds.points import PointCache, all_finite
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds.arguments import check_array, check_finite
-from manifolds.arrays import Array, all_finite, largest, least_square, machine_epsilon
+from manifolds.arrays import Array, largest, least_square, machine_epsilon
 from manifolds.charts import Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
+from manifolds.points import all_finite
 
 PARALLEL = 4
 """Vectors span a plane if its squared area is so many machine epsilons of that of a square with their sides."""
@@ -55,7 +56,7 @@ class WeightManifold(Parameterization, Manifold):
     InvalidArrayError
         From every method, for an argument that is no array (a list), a masked array, or of the wrong shape or dtype.
     ValueError
-        For a shape that is not two positive integers, or an unknown retraction.
+        For a shape that is not one or more positive integers, or an unknown retraction.
     """
 
     flat = False
@@ -67,15 +68,15 @@ class WeightManifold(Parameterization, Manifold):
     def __init__(
         self,
         name: str,
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         retraction: Retraction = "geodesic",
         *,
         seed: int | np.random.Generator | None = None,
         like: Array | None = None,
         validate: bool = False,
     ) -> None:
-        if len(shape) != 2 or min(shape) < 1:
-            raise ValueError(f"shape = {shape} is no shape of a matrix; pass two positive integers")
+        if not shape or min(shape) < 1:
+            raise ValueError(f"shape = {shape} is not a shape of weights; pass positive integers, for a matrix two")
         if retraction not in get_args(Retraction):
             raise ValueError(f"retraction = {retraction!r} is unknown; choose one of {get_args(Retraction)}")
         super().__init__(name, prod(shape))

@@ -30,7 +30,7 @@ class Chart(Summarised, ABC):
 
     thread_safe = False
 
-    def check_shape(self, shape: tuple[int, int]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
         """Check that the chart fits points of a shape; by default it fits every shape.
 
         Raises
@@ -153,7 +153,7 @@ class Composition(Chart):
         """Return the facts to print."""
         return {"outer": repr(self._outer), "inner": repr(self._inner)}
 
-    def check_shape(self, shape: tuple[int, int]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
         self._outer.check_shape(shape)
         self._inner.check_shape(shape)
 

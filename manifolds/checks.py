@@ -6,11 +6,12 @@ import numpy as np
 from array_api_compat import array_namespace
 from pymanopt.manifolds import Product
 
-from manifolds.arrays import Array, Point, all_finite, frobenius_norm, inner, machine_epsilon
+from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart
 from manifolds.errors import ManifoldError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
+from manifolds.points import Point, all_finite
 from manifolds.pullback import PullbackManifold
 from manifolds.reach import check_reach, submanifold_checks
 from manifolds.scaled_monotone import ScaledMonotoneManifold

@@ -6,9 +6,10 @@ from functools import cached_property
 
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, machine_epsilon, symmetric_part
+from manifolds.arrays import Array, frobenius_norm, identity_like, machine_epsilon, symmetric_part
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.linear_algebra import cholesky, triangular_inverse
+from manifolds.points import all_finite
 
 
 class CholeskyFactor:

@@ -5,7 +5,8 @@ from typing import final
 import numpy as np
 from pymanopt.manifolds.fixed_rank import FixedRankEmbedded, _FixedRankPoint, _FixedRankTangentVector
 
-from manifolds.arrays import Array, Point
+from manifolds.arrays import Array
+from manifolds.points import Point
 from manifolds.summary import Summarised
 
 

@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, machine_epsilon, symmetric_part
+from manifolds.arrays import Array, frobenius_norm, identity_like, machine_epsilon, symmetric_part
 from manifolds.errors import OutsideManifoldError
 from manifolds.linear_algebra import chain, inverse, power_series
+from manifolds.points import all_finite
 
 MOST_TERMS = 20
 """Terms of a series: as many as double precision resolves for singular values up to 1."""

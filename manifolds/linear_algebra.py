@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, identity_like, machine_epsilon, to_numpy
+from manifolds.arrays import Array, frobenius_norm, identity_like, machine_epsilon, to_numpy
+from manifolds.points import all_finite
 
 Share: TypeAlias = Callable[[Callable[[slice], Array], Array], list[Array]]
 """Returns what a function makes of parts of the rows of an array, given as slices, in order."""

@@ -7,12 +7,13 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds.arguments import check_finite
-from manifolds.arrays import Array, PointCache, all_finite, frobenius_norm, identity_like, inner, skew_part
+from manifolds.arrays import Array, frobenius_norm, identity_like, inner, skew_part
 from manifolds.base import WeightManifold, squared_area
 from manifolds.cholesky_factor import CholeskyFactor, raised, rounded_inside
 from manifolds.errors import InvalidArrayError
 from manifolds.hyperbolic import FrameStep, ShortStep, as_symmetric_as, representable
 from manifolds.linear_algebra import chain, orthogonal_factor
+from manifolds.points import PointCache, all_finite
 
 
 @final

@@ -1,7 +1,10 @@
 """How the points of a manifold stand for recurrent weights; on most manifolds a point is the weights themselves."""
 
-from manifolds.arrays import Array, Point
+from typing import Any
+
+from manifolds.arrays import Array
 from manifolds.charts import Retraction
+from manifolds.points import Point
 from manifolds.summary import Summarised
 
 
@@ -19,11 +22,18 @@ class Parameterization(Summarised):
     has_frame
         Whether there are `to_frame`, `from_frame` and `frame_gradient`: orthonormal coordinates of tangent vectors that keep
         their meaning from point to point.
+    weights_layout
+        The number of arrays of W. None: as many as a point has.
     """
 
     stable_by_construction = False
     retraction_kind: Retraction = "geodesic"
     has_frame = False
+    weights_layout: int | None = None
+
+    def promises(self, names: tuple[str, ...]) -> bool:
+        """Tell whether the parts of W with these names are stable by construction; a manifold without parts looks at W."""
+        return self.stable_by_construction
 
     def point_at(self, weights: Array) -> Point:
         """Return a point that stands for W, refusing weights for which there is none."""
@@ -49,7 +59,7 @@ class Parameterization(Summarised):
         return tangent_vector
 
     def pull_back(self, point: Point, gradient: Array) -> Point:
-        """Return the Euclidean gradient with respect to the point, given that with respect to W."""
+        """Return the Euclidean gradient with respect to the point, given the gradient with respect to W."""
         return gradient
 
     def pull_back_hessian(self, point: Point, gradient: Array, hessian: Array, tangent_vector: Point) -> Point:
@@ -63,3 +73,30 @@ class Parameterization(Summarised):
             The Euclidean gradient with respect to W, and its change along `velocity`, with the shape of W.
         """
         return hessian
+
+
+class Embedded(Parameterization):
+    """The points of a manifold of pymanopt, which are the weights. Its retraction stands for geodesics.
+
+    Parameters
+    ----------
+    manifold
+        A manifold of pymanopt.
+    """
+
+    def __init__(self, manifold: Any) -> None:
+        self.manifold = manifold
+
+    def moved(self, point: Point, tangent_vector: Point) -> Point:
+        return self.manifold.retraction(point, tangent_vector)
+
+    def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
+        return self.manifold.transport(point, self.moved(point, tangent_vector), vector)
+
+    def velocity(self, point: Point, tangent_vector: Point) -> Point:
+        return self.manifold.embedding(point, tangent_vector)
+
+
+def parameterization_of(manifold: Any) -> Parameterization:
+    """Return how the points of a manifold stand for weights: the manifold itself, or `Embedded` for one of pymanopt."""
+    return manifold if isinstance(manifold, Parameterization) else Embedded(manifold)

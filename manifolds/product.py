@@ -1,122 +1,389 @@
-"""Products of manifolds whose points and vectors keep the dtype of their arrays."""
+"""Products of manifolds: named factors over one flat sequence of arrays, and a factor with a metric of another size."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from math import fsum, hypot, inf, sqrt
 from typing import Any
 
-import pymanopt.manifolds
 from array_api_compat import array_namespace
-from pymanopt.manifolds.product import _ProductTangentVector
+from pymanopt.manifolds.manifold import Manifold
 
-from manifolds.arrays import Point
 from manifolds.errors import InvalidArrayError
-from manifolds.summary import Summarised
+from manifolds.parameterization import Parameterization, parameterization_of
+from manifolds.points import Point, Schema, arrays_of, joined, vector_of
 
 SMALLEST_SQUARE = sys.float_info.min / sys.float_info.epsilon
 """Squares that underflow are below the rounding of a sum of squares that is larger than this."""
 
 
-class ProductVector(_ProductTangentVector):
-    """A tangent vector, a list of arrays; scalars act on it as Python floats, which never widen the dtype of an array.
-
-    NumPy's scalars do: `np.float64(2) * array` has dtype float64 for an array of dtype float32.
-    """
-
-    def __mul__(self, scalar: float) -> "ProductVector":
-        return ProductVector([float(scalar) * part for part in self])
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, scalar: float) -> "ProductVector":
-        return ProductVector([part / float(scalar) for part in self])
+def array_count(manifold: Any) -> int:
+    """Return how many arrays a point of a manifold has."""
+    layout = manifold.point_layout
+    return layout if isinstance(layout, int) else sum(layout)
 
 
-class Product(Summarised, pymanopt.manifolds.Product):
-    """The product of manifolds, ours or those of pymanopt, with the metric g_x(U, V) = Σ g_i(U_i, V_i).
+class ProductManifold(Parameterization, Manifold):
+    """The product of named manifolds, with the metric g_x(U, V) = Σ g_i(U_i, V_i).
 
-    Points and tangent vectors are lists, with an array for each factor. The product of pymanopt 2.2.1 returns NumPy's
-    float64 as inner products, which makes float64 of the float32 vectors that conjugate gradients and trust regions compute.
-    Here every scalar is a Python float, so that each optimiser of pymanopt runs in the dtype of the point.
+    Points and tangent vectors are flat sequences of arrays: those of the first factor, then those of the second, and so on. A
+    factor is any manifold of this package or of pymanopt, a product among them. With a single array a point is this array.
+    Every scalar is a Python float, so that each optimiser of pymanopt runs in the dtype of the point.
 
     Parameters
     ----------
-    manifolds
-        The factors, none of them a product itself.
+    factors
+        The manifolds by name.
+
+    Attributes
+    ----------
+    factors
+        As above.
+    schema
+        Where the arrays of each factor stand in a point.
+    weights_schema
+        Where the arrays of each factor stand in the weights, of which a factor may have fewer than a point has.
 
     Raises
     ------
     ValueError
-        For a factor that is a product.
+        Without factors.
     InvalidArrayError
-        From every method, for a point or a vector with another number of arrays than there are factors.
+        From every method, for a point or a vector with another number of arrays than the product has.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from manifolds import MonotoneManifold, Product
-    >>> from pymanopt.manifolds import Euclidean
-    >>> m = Product([MonotoneManifold(3, seed=0, like=np.empty(0, np.float32)), Euclidean(3)])
-    >>> point = [np.zeros((3, 3), np.float32), np.ones(3, np.float32)]
+    >>> from manifolds import Identity, MonotoneManifold, ProductManifold, PullbackManifold
+    >>> m = ProductManifold({"recurrent": MonotoneManifold(3), "bias": PullbackManifold(Identity(), (3,))})
+    >>> point = (np.zeros((3, 3), np.float32), np.ones(3, np.float32))
     >>> vector = np.float64(0.5) * m.to_tangent_space(point, point)
     >>> [str(part.dtype) for part in m.exp(point, vector)]
     ['float32', 'float32']
+    >>> m.named(point)["bias"].shape
+    (3,)
     """
+
+    def __init__(self, factors: Mapping[str, Manifold]) -> None:
+        if not factors:
+            raise ValueError("a product needs at least one factor; pass {name: manifold}")
+        self.factors = dict(factors)
+        self._maps = [parameterization_of(factor) for factor in self.factors.values()]
+        self.schema = Schema({name: array_count(factor) for name, factor in self.factors.items()})
+        self.weights_schema = Schema(
+            {
+                name: each.weights_layout or count
+                for (name, count), each in zip(self.schema.counts.items(), self._maps, strict=True)
+            }
+        )
+        self.weights_layout = len(self.weights_schema)
+        self.has_frame = all(each.has_frame for each in self._maps)
+        self.stable_by_construction = all(each.stable_by_construction for each in self._maps)
+        if any(each.retraction_kind == "additive" for each in self._maps):
+            self.retraction_kind = "additive"
+        names = " × ".join(f"{name}: {factor}" for name, factor in self.factors.items())
+        dimension = sum(int(factor.dim) for factor in self.factors.values())
+        super().__init__(f"Product manifold of {names}", dimension, point_layout=len(self.schema))
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
-        return {"factors": " × ".join(type(manifold).__name__ for manifold in self.manifolds), "dimension": self.dim}
+        factors = ", ".join(f"{name}: {type(factor).__name__}" for name, factor in self.factors.items())
+        return {"factors": factors, "dimension": self.dim}
+
+    def named(self, point: Point) -> dict[str, Point]:
+        """Return the points of the factors by name."""
+        return self.schema.named(point)
+
+    def promises(self, names: tuple[str, ...]) -> bool:
+        """Tell whether the factors of these names are stable by construction."""
+        maps = dict(zip(self.factors, self._maps, strict=True))
+        return all(name in maps and maps[name].promises(()) for name in names)
 
     @property
     def typical_dist(self) -> float:
         """Return √Σ d_i², with d_i the typical distance on each factor."""
-        return sqrt(fsum(float(manifold.typical_dist) ** 2 for manifold in self.manifolds))
+        return sqrt(fsum(float(factor.typical_dist) ** 2 for factor in self.factors.values()))
 
     def inner_product(self, point: Point, tangent_vector_a: Point, tangent_vector_b: Point) -> float:
         """Return g_x(U, V) = Σ g_i(U_i, V_i)."""
-        return float(super().inner_product(point, tangent_vector_a, tangent_vector_b))
+        return float(sum(map(float, self._each("inner_product", point, tangent_vector_a, tangent_vector_b))))
 
     def norm(self, point: Point, tangent_vector: Point) -> float:
         """Return √g_x(V, V); where the square overflows or underflows, from the norms of the factors."""
         squared = self.inner_product(point, tangent_vector, tangent_vector)
-        if SMALLEST_SQUARE < squared < inf:
-            return sqrt(squared)
-        return hypot(*(float(m.norm(*parts)) for m, *parts in zip(self.manifolds, point, tangent_vector, strict=True)))
+        return sqrt(squared) if SMALLEST_SQUARE < squared < inf else hypot(*self.norms(point, tangent_vector))
+
+    def norms(self, point: Point, tangent_vector: Point) -> list[float]:
+        """Return √g_i(V_i, V_i) for each factor."""
+        return [float(each) for each in self._each("norm", point, tangent_vector)]
+
+    def shortened(self, point: Point, tangent_vector: Point, longest: float) -> Point:
+        """Return the tangent vector with the part of each factor that is longer than `longest` shortened to this length."""
+        shares = [longest / norm if norm > longest else 1.0 for norm in self.norms(point, tangent_vector)]
+        parts = zip(shares, map(arrays_of, self.schema.parts(tangent_vector)), strict=True)
+        return vector_of(array if share == 1 else share * array for share, part in parts for array in part)
 
     def dist(self, point_a: Point, point_b: Point) -> float:
         """Return √Σ d_i², with d_i the distance on each factor."""
-        return hypot(*(float(m.dist(*parts)) for m, *parts in zip(self.manifolds, point_a, point_b, strict=True)))
+        return hypot(*(float(each) for each in self._each("dist", point_a, point_b)))
 
-    def zero_vector(self, point: Point) -> ProductVector:
+    def exp(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the exponential maps of the factors."""
+        return self._point("exp", point, tangent_vector)
+
+    def retraction(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the retractions of the factors."""
+        return self._point("retraction", point, tangent_vector)
+
+    def pair_mean(self, point_a: Point, point_b: Point) -> Point:
+        """Return the middles of the geodesics of the factors."""
+        return self._point("pair_mean", point_a, point_b)
+
+    def random_point(self) -> Point:
+        """Return random points of the factors."""
+        return joined(array for factor in self.factors.values() for array in arrays_of(factor.random_point()))
+
+    def log(self, point_a: Point, point_b: Point) -> Point:
+        """Return the logarithms of the factors."""
+        return self._vector("log", point_a, point_b)
+
+    def projection(self, point: Point, vector: Point) -> Point:
+        """Return the projections of the factors."""
+        return self._vector("projection", point, vector)
+
+    def to_tangent_space(self, point: Point, vector: Point) -> Point:
+        """Return the parts of a vector as tangent vectors of the factors."""
+        return self._vector("to_tangent_space", point, vector)
+
+    def embedding(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the parts of a tangent vector, each as its factor embeds it."""
+        return self._vector("embedding", point, tangent_vector)
+
+    def zero_vector(self, point: Point) -> Point:
         """Return the zero tangent vector, in the dtype of each array of the point."""
-        return _in_dtype_of(point, super().zero_vector(point))
+        return _in_dtype_of(point, self._vector("zero_vector", point))
 
-    def random_tangent_vector(self, point: Point) -> ProductVector:
+    def random_tangent_vector(self, point: Point) -> Point:
         """Return a random tangent vector of unit norm, in the dtype of each array of the point."""
-        return _in_dtype_of(point, super().random_tangent_vector(point))
+        vector = len(self.factors) ** -0.5 * self._vector("random_tangent_vector", point)
+        return _in_dtype_of(point, vector)
 
-    def _dispatch(self, method_name: str, **options: Any) -> Callable[..., Any]:
-        """Return the method of all factors, checked for one array a factor, and with vectors that keep their dtype."""
-        if options.get("reduction") is _ProductTangentVector:
-            options["reduction"] = ProductVector
-        method = super()._dispatch(method_name, **options)
+    def transport(self, point_a: Point, point_b: Point, tangent_vector_a: Point) -> Point:
+        """Return the transports of the factors."""
+        return self._vector("transport", point_a, point_b, tangent_vector_a)
 
-        def checked(*arguments: Point) -> Any:
-            for argument in arguments:
-                if not isinstance(argument, list | tuple) or len(argument) != len(self.manifolds):
-                    found = f"{len(argument)} arrays" if isinstance(argument, list | tuple) else type(argument).__name__
-                    raise InvalidArrayError(
-                        f"a point or vector of {found}",
-                        f"the product has {len(self.manifolds)} factors, and an array for each",
-                        "Pass a list of that length",
-                    )
-            return method(*arguments)
+    def parallel_transport(self, point: Point, tangent_vector: Point, carried: Point) -> Point:
+        """Return the parallel transports of the factors along the geodesics of `tangent_vector`."""
+        return self._vector("parallel_transport", point, tangent_vector, carried)
 
-        return checked
+    def euclidean_to_riemannian_gradient(self, point: Point, euclidean_gradient: Point) -> Point:
+        """Return the Riemannian gradients of the factors."""
+        return self._vector("euclidean_to_riemannian_gradient", point, euclidean_gradient)
+
+    def euclidean_to_riemannian_hessian(
+        self, point: Point, euclidean_gradient: Point, euclidean_hessian: Point, tangent_vector: Point
+    ) -> Point:
+        """Return the Riemannian Hessians of the factors along a vector, given the Euclidean Hessian of the whole along it."""
+        return self._vector(
+            "euclidean_to_riemannian_hessian", point, euclidean_gradient, euclidean_hessian, tangent_vector
+        )
+
+    def to_frame(self, point: Point, tangent_vector: Point) -> Point:
+        """Return coordinates in which the metric is Euclidean, those of the factors."""
+        return self._vector("to_frame", point, tangent_vector)
+
+    def from_frame(self, point: Point, coordinates: Point) -> Point:
+        """Return the tangent vector with these coordinates."""
+        return self._vector("from_frame", point, coordinates)
+
+    def frame_gradient(self, point: Point, gradient: Point) -> Point:
+        """Return `to_frame` of the Riemannian gradient, given the Euclidean gradient."""
+        return self._vector("frame_gradient", point, gradient)
+
+    def point_at(self, weights: Point) -> Point:
+        """Return the points of the factors that stand for weights."""
+        parts = zip(self._maps, self.weights_schema.parts(weights), strict=True)
+        return joined(array for each, part in parts for array in arrays_of(each.point_at(part)))
+
+    def weights(self, point: Point) -> Point:
+        """Return the weights of the factors, flat."""
+        return joined(self._mapped("weights", point))
+
+    def moved(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the ends of the steps on the factors."""
+        return joined(self._mapped("moved", point, tangent_vector))
+
+    def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
+        """Return the tangent vectors of the factors carried along the steps."""
+        return vector_of(self._mapped("carried", point, tangent_vector, vector))
+
+    def velocity(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the changes of the weights of the factors, flat."""
+        return joined(self._mapped("velocity", point, tangent_vector))
+
+    def pull_back(self, point: Point, gradient: Point) -> Point:
+        """Return the Euclidean gradient with respect to the points of the factors, given the gradient in the weights."""
+        parts = zip(self._maps, self.schema.parts(point), self.weights_schema.parts(gradient), strict=True)
+        return vector_of(array for each, at, part in parts for array in arrays_of(each.pull_back(at, part)))
+
+    def pull_back_hessian(self, point: Point, gradient: Point, hessian: Point, tangent_vector: Point) -> Point:
+        """Return the change of `pull_back` along a tangent vector, given the gradient in the weights and its change."""
+        of_points = (self.schema.parts(each) for each in (point, tangent_vector))
+        of_weights = (self.weights_schema.parts(each) for each in (gradient, hessian))
+        parts = zip(self._maps, *of_points, *of_weights, strict=True)
+        return vector_of(
+            array
+            for each, at, along, slope, bend in parts
+            for array in arrays_of(each.pull_back_hessian(at, slope, bend, along))
+        )
+
+    def _each(self, method: str, *arguments: Point) -> list[Any]:
+        """Return what a method of each factor makes of its parts of points and vectors."""
+        for argument in arguments:
+            if len(arrays_of(argument)) != len(self.schema):
+                raise InvalidArrayError(
+                    f"a point or vector of {len(arrays_of(argument))} arrays",
+                    f"the points of the product have {len(self.schema)}",
+                    "Pass a sequence of that length",
+                )
+        parts = zip(self.factors.values(), *map(self.schema.parts, arguments), strict=True)
+        return [getattr(factor, method)(*part) for factor, *part in parts]
+
+    def _mapped(self, method: str, *arguments: Point) -> list[Any]:
+        """Return the arrays of what a method of the parameterization of each factor makes of its parts."""
+        parts = zip(self._maps, *map(self.schema.parts, arguments), strict=True)
+        return [array for each, *part in parts for array in arrays_of(getattr(each, method)(*part))]
+
+    def _point(self, method: str, *arguments: Point) -> Point:
+        return joined(array for part in self._each(method, *arguments) for array in arrays_of(part))
+
+    def _vector(self, method: str, *arguments: Point) -> Point:
+        return vector_of(array for part in self._each(method, *arguments) for array in arrays_of(part))
 
 
-def _in_dtype_of(point: Point, vector: Point) -> ProductVector:
+def _of_manifold(name: str) -> Any:
+    """Return a method that calls the method of this name of `self.manifold`: a weight does not change it."""
+    return lambda self, *arguments: getattr(self.manifold, name)(*arguments)
+
+
+def _of_map(name: str) -> Any:
+    """Return a method that calls the method of this name of the parameterization of `self.manifold`."""
+    return lambda self, *arguments: getattr(parameterization_of(self.manifold), name)(*arguments)
+
+
+class Weighted(Parameterization, Manifold):
+    """A manifold with the metric g / s²: its gradient is s² times as long, and its frame gradient s times.
+
+    As a factor of a product it learns faster for s > 1: s is its learning rate relative to the other factors under Adam, and
+    s² under gradient rules and the optimisers of pymanopt. Geodesics, logarithms and transports are those of the manifold.
+
+    Parameters
+    ----------
+    manifold
+        The manifold.
+    scale
+        s, positive.
+
+    Raises
+    ------
+    ValueError
+        For a scale that is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from manifolds import Identity, PullbackManifold, Weighted
+    >>> m = Weighted(PullbackManifold(Identity(), 2), 3.0)
+    >>> float(m.euclidean_to_riemannian_gradient(np.zeros((2, 2)), np.ones((2, 2)))[0, 0])
+    9.0
+    """
+
+    def __init__(self, manifold: Manifold, scale: float) -> None:
+        if not 0 < scale < inf:
+            raise ValueError(f"scale = {scale} is not a positive number; pass 1 for the metric of the manifold itself")
+        self.manifold, self.scale = manifold, float(scale)
+        self._map = parameterization_of(manifold)
+        self.stable_by_construction = self._map.stable_by_construction
+        self.retraction_kind = self._map.retraction_kind
+        self.has_frame, self.weights_layout = self._map.has_frame, self._map.weights_layout
+        super().__init__(f"{manifold}, weighted by {self.scale:g}", int(manifold.dim), manifold.point_layout)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"manifold": self.manifold, "scale": self.scale, "dimension": self.dim}
+
+    @property
+    def typical_dist(self) -> float:
+        """Return the typical distance of the manifold over s."""
+        return float(self.manifold.typical_dist) / self.scale
+
+    def inner_product(self, point: Point, tangent_vector_a: Point, tangent_vector_b: Point) -> float:
+        """Return g(U, V) / s²."""
+        return float(self.manifold.inner_product(point, tangent_vector_a, tangent_vector_b)) / self.scale**2
+
+    def norm(self, point: Point, tangent_vector: Point) -> float:
+        """Return √g(V, V) / s."""
+        return float(self.manifold.norm(point, tangent_vector)) / self.scale
+
+    def dist(self, point_a: Point, point_b: Point) -> float:
+        """Return the distance on the manifold over s."""
+        return float(self.manifold.dist(point_a, point_b)) / self.scale
+
+    def random_tangent_vector(self, point: Point) -> Point:
+        """Return a tangent vector of unit norm in a random direction."""
+        return self.scale * self.manifold.random_tangent_vector(point)
+
+    def euclidean_to_riemannian_gradient(self, point: Point, euclidean_gradient: Point) -> Point:
+        """Return s² times the gradient on the manifold."""
+        return self.scale**2 * self.manifold.euclidean_to_riemannian_gradient(point, euclidean_gradient)
+
+    def euclidean_to_riemannian_hessian(
+        self, point: Point, euclidean_gradient: Point, euclidean_hessian: Point, tangent_vector: Point
+    ) -> Point:
+        """Return s² times the Hessian on the manifold."""
+        hessian = self.manifold.euclidean_to_riemannian_hessian
+        return self.scale**2 * hessian(point, euclidean_gradient, euclidean_hessian, tangent_vector)
+
+    def to_frame(self, point: Point, tangent_vector: Point) -> Point:
+        """Return the coordinates in the frame of the manifold over s."""
+        return self._of_vector(1 / self.scale, self.manifold.to_frame(point, tangent_vector))
+
+    def from_frame(self, point: Point, coordinates: Point) -> Point:
+        """Return the tangent vector with these coordinates."""
+        return self.manifold.from_frame(point, self._of_vector(self.scale, coordinates))
+
+    def frame_gradient(self, point: Point, gradient: Point) -> Point:
+        """Return s times the frame gradient of the manifold."""
+        return self._of_vector(self.scale, self.manifold.frame_gradient(point, gradient))
+
+    def promises(self, names: tuple[str, ...]) -> bool:
+        return self._map.promises(names)
+
+    exp = _of_manifold("exp")
+    log = _of_manifold("log")
+    retraction = _of_manifold("retraction")
+    transport = _of_manifold("transport")
+    parallel_transport = _of_manifold("parallel_transport")
+    pair_mean = _of_manifold("pair_mean")
+    projection = _of_manifold("projection")
+    to_tangent_space = _of_manifold("to_tangent_space")
+    embedding = _of_manifold("embedding")
+    zero_vector = _of_manifold("zero_vector")
+    random_point = _of_manifold("random_point")
+
+    weights = _of_map("weights")
+    point_at = _of_map("point_at")
+    moved = _of_map("moved")
+    carried = _of_map("carried")
+    velocity = _of_map("velocity")
+    pull_back = _of_map("pull_back")
+    pull_back_hessian = _of_map("pull_back_hessian")
+
+    @staticmethod
+    def _of_vector(factor: float, vector: Point) -> Point:
+        return vector_of(factor * array for array in arrays_of(vector))
+
+
+def _in_dtype_of(point: Point, vector: Point) -> Point:
     """Return a vector in the dtype of a point; some manifolds of pymanopt make float64 whatever the point."""
-    return ProductVector(
-        [array_namespace(part).astype(part, at.dtype, copy=False) for at, part in zip(point, vector, strict=True)]
-    )
+    arrays = zip(arrays_of(point), arrays_of(vector), strict=True)
+    return vector_of(array_namespace(part).astype(part, at.dtype, copy=False) for at, part in arrays)

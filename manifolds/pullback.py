@@ -49,7 +49,7 @@ class PullbackManifold(WeightManifold):
     def __init__(
         self,
         chart: Chart,
-        n: int | tuple[int, int],
+        n: int | tuple[int, ...],
         retraction: Retraction = "geodesic",
         *,
         seed: int | np.random.Generator | None = None,
@@ -58,7 +58,7 @@ class PullbackManifold(WeightManifold):
     ) -> None:
         shape = n if isinstance(n, tuple) else (int(n), int(n))
         chart.check_shape(shape)
-        name = f"{type(chart).__name__} manifold of {shape[0]}×{shape[1]} matrices, {retraction} retraction"
+        name = f"{type(chart).__name__} manifold of {kind_of(shape)}, {retraction} retraction"
         super().__init__(name, shape, retraction, seed=seed, like=like, validate=validate)
         self.chart = chart
         self.thread_safe = chart.thread_safe

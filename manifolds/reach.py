@@ -2,9 +2,10 @@
 
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, all_finite, frobenius_norm, machine_epsilon
+from manifolds.arrays import Array, frobenius_norm, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.errors import ManifoldError, NoGeodesicError
+from manifolds.points import all_finite
 from manifolds.pullback import PullbackManifold
 from manifolds.slopes import CheckResult, check_equal, check_slope
 

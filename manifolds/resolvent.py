@@ -8,11 +8,12 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds.arguments import check_kind
-from manifolds.arrays import Array, PointCache, all_finite, copied, frobenius_norm, identity_like, machine_epsilon
+from manifolds.arrays import Array, frobenius_norm, identity_like, machine_epsilon
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError, SingularPointError
 from manifolds.invertible import why_not_invertible
 from manifolds.linear_algebra import chain, condition, direct_inverse, eigenvalues, inverse, solve
+from manifolds.points import PointCache, all_finite, copied
 
 CERTAIN_SIZE, CERTAIN_ROUNDING = 0.9, 0.01
 """‖S G‖ and relative error of S below which the bound of a geodesic's exit time is certain."""

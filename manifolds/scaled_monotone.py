@@ -5,17 +5,17 @@ from typing import final
 import numpy as np
 from array_api_compat import array_namespace
 
-from manifolds.arrays import Array, Point, identity_like
+from manifolds.arrays import Array, identity_like
 from manifolds.charts import Identity
 from manifolds.monotone import MonotoneManifold
-from manifolds.parameterization import Parameterization
-from manifolds.product import Product
+from manifolds.points import Point, vector_of
+from manifolds.product import ProductManifold
 from manifolds.pullback import PullbackManifold
 
 
 @final
-class ScaledMonotoneManifold(Parameterization, Product):
-    """Points [M, ε] of monotone weights and scales, which stand for the W with I − W = E (I − M), E = diag(exp(c ε)).
+class ScaledMonotoneManifold(ProductManifold):
+    """Points (M, ε) of monotone weights and scales, which stand for the W with I − W = E (I − M), E = diag(exp(c ε)).
 
     At each point every stimulus of a network with slopes at most 1 has exactly one fixed point, and it is stable: G⁻¹ − W is
     diagonally Lyapunov stable, with E⁻¹, and so −I + G W is Hurwitz for all gains in [0, 1]. Unlike monotone weights, W may
@@ -49,9 +49,6 @@ class ScaledMonotoneManifold(Parameterization, Product):
     ((3, 3), (3, 1))
     """
 
-    stable_by_construction = True
-    has_frame = True
-
     def __init__(
         self,
         n: int,
@@ -67,15 +64,24 @@ class ScaledMonotoneManifold(Parameterization, Product):
         self.growth = growth
         self.monotone = MonotoneManifold(n, seed=generator, like=like, validate=validate)
         scales = PullbackManifold(Identity(), (n, 1), seed=generator, like=like, validate=validate)
-        super().__init__([self.monotone, scales])
+        super().__init__({"monotone": self.monotone, "scales": scales})
+        self.stable_by_construction, self.weights_layout = True, 1
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
         n = self.monotone.shape[0]
-        return {"points": f"[M, ε] of shapes ({n}, {n}) and ({n}, 1)", "dimension": self.dim, "growth": self.growth}
+        return {"points": f"(M, ε) of shapes ({n}, {n}) and ({n}, 1)", "dimension": self.dim, "growth": self.growth}
 
-    def point_at(self, weights: Array) -> list[Array]:
-        """Return the point [W, 0] for monotone weights.
+    def promises(self, names: tuple[str, ...]) -> bool:
+        return True
+
+    def shortened(self, point: Point, tangent_vector: Point, longest: float) -> Point:
+        """Return the tangent vector, shortened to a length as a whole."""
+        length = self.norm(point, tangent_vector)
+        return tangent_vector if length <= longest else longest / length * tangent_vector
+
+    def point_at(self, weights: Array) -> Point:
+        """Return the point (W, 0) for monotone weights.
 
         Raises
         ------
@@ -83,7 +89,7 @@ class ScaledMonotoneManifold(Parameterization, Product):
             For weights that are not monotone.
         """
         self.monotone.norm(weights, weights)
-        return [array_namespace(weights).asarray(weights, copy=True), array_namespace(weights).zeros_like(weights[:, :1])]
+        return array_namespace(weights).asarray(weights, copy=True), array_namespace(weights).zeros_like(weights[:, :1])
 
     def scales(self, point: Point) -> Array:
         """Return exp(c ε), the diagonal of E, shape (n, 1)."""
@@ -94,44 +100,19 @@ class ScaledMonotoneManifold(Parameterization, Product):
         return identity_like(point[0]) - self._complement(point)
 
     def velocity(self, point: Point, tangent_vector: Point) -> Array:
-        """Return the change of W along [V, v], E V − c diag(v) (I − W), shape (n, n)."""
+        """Return the change of W along (V, v), E V − c diag(v) (I − W), shape (n, n)."""
         change, growth = tangent_vector
         return self.scales(point) * change - self.growth * growth * self._complement(point)
 
-    def pull_back(self, point: Point, gradient: Array) -> list[Array]:
-        """Return [E G, −c times the row sums of G ∘ (I − W)], the gradient in [M, ε], given G, that in W."""
-        return [self.scales(point) * gradient, _row_sums(-self.growth * gradient * self._complement(point))]
+    def pull_back(self, point: Point, gradient: Array) -> Point:
+        """Return (E G, −c times the row sums of G ∘ (I − W)), the gradient in (M, ε), given the gradient G in W."""
+        return vector_of([self.scales(point) * gradient, _row_sums(-self.growth * gradient * self._complement(point))])
 
-    def pull_back_hessian(self, point: Point, gradient: Array, hessian: Array, tangent_vector: Point) -> list[Array]:
-        """Return [E H + c diag(v) E G, −c times the row sums of H ∘ (I − W) − G ∘ Ẇ], with Ẇ the velocity of W."""
+    def pull_back_hessian(self, point: Point, gradient: Array, hessian: Array, tangent_vector: Point) -> Point:
+        """Return (E H + c diag(v) E G, −c times the row sums of H ∘ (I − W) − G ∘ Ẇ), with Ẇ the velocity of W."""
         turned = gradient * self.velocity(point, tangent_vector) - hessian * self._complement(point)
         grown = hessian + self.growth * tangent_vector[1] * gradient
-        return [self.scales(point) * grown, self.growth * _row_sums(turned)]
-
-    def to_frame(self, point: Point, tangent_vector: Point) -> list[Array]:
-        """Return coordinates in which the metric is Euclidean: those of `MonotoneManifold` for V, and v itself."""
-        return [self.monotone.to_frame(point[0], tangent_vector[0]), tangent_vector[1]]
-
-    def from_frame(self, point: Point, coordinates: Point) -> Point:
-        """Return the tangent vector of given `to_frame`."""
-        return self.to_tangent_space(point, [self.monotone.from_frame(point[0], coordinates[0]), coordinates[1]])
-
-    def frame_gradient(self, point: Point, gradient: Point) -> list[Array]:
-        """Return `to_frame` of the Riemannian gradient, given that in [M, ε]."""
-        return [self.monotone.frame_gradient(point[0], gradient[0]), gradient[1]]
-
-    def parallel_transport(self, point: Point, tangent_vector: Point, carried: Point) -> Point:
-        """Return the tangent vector `carried` after parallel transport along the geodesic of `tangent_vector`."""
-        moved = self.monotone.parallel_transport(point[0], tangent_vector[0], carried[0])
-        return self.to_tangent_space(point, [moved, carried[1]])
-
-    def moved(self, point: Point, tangent_vector: Point) -> Point:
-        """Return `exp`."""
-        return self.exp(point, tangent_vector)
-
-    def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
-        """Return `parallel_transport`."""
-        return self.parallel_transport(point, tangent_vector, vector)
+        return vector_of([self.scales(point) * grown, self.growth * _row_sums(turned)])
 
     def _complement(self, point: Point) -> Array:
         return self.scales(point) * (identity_like(point[0]) - point[0])

@@ -7,9 +7,10 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds.arguments import check_kind
-from manifolds.arrays import Array, copied
+from manifolds.arrays import Array
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
+from manifolds.points import copied
 
 
 @final

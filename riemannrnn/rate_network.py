@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from manifolds import Array
-from manifolds.arrays import Point, arrays_of, map_arrays
+from manifolds.points import Point, arrays_of, map_arrays
 from manifolds.summary import Summarised
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points

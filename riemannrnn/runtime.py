@@ -20,8 +20,8 @@ from array_api_compat import array_namespace, device, is_numpy_array
 from threadpoolctl import ThreadpoolController
 
 from manifolds import Array
-from manifolds.arrays import Point, map_arrays
 from manifolds.linear_algebra import share_rows, sharing_rows
+from manifolds.points import Point, map_arrays
 
 Result = TypeVar("Result")
 

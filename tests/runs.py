@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from manifolds.arrays import arrays_of
+from manifolds.points import arrays_of
 from riemannrnn import RateNetwork, SquaredError, train
 from riemannrnn.datasets import load_digits
 

@@ -10,7 +10,7 @@ from pymanopt.manifolds import FixedRankEmbedded
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent
 
 from manifolds import FixedRank
-from manifolds.arrays import map_arrays
+from manifolds.points import map_arrays
 from riemannrnn import CrossEntropy, FixedPointCost, LowRank, RateNetwork, SquaredError, solve_fixed_points, train
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.chord import ChordMap

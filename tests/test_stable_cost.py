@@ -8,7 +8,7 @@ import pytest
 from pymanopt.optimizers import SteepestDescent
 
 from manifolds import Identity, PullbackManifold
-from manifolds.arrays import arrays_of
+from manifolds.points import arrays_of
 from riemannrnn import CrossEntropy, FixedPointCost, FixedPointError, RateNetwork, SquaredError
 from riemannrnn.equilibrium import certificate
 from riemannrnn.equilibrium.certificate import not_stable

@@ -16,7 +16,8 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
-from manifolds.arrays import all_finite, to_numpy
+from manifolds.arrays import to_numpy
+from manifolds.points import all_finite
 from riemannrnn.cost.cost import Kind
 from riemannrnn.run_folder import RunFolderError, unwritten
 from riemannrnn.training.history import Recorder

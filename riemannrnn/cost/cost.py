@@ -12,7 +12,7 @@ from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
-from manifolds.arrays import all_finite, copied
+from manifolds.points import all_finite, copied
 from manifolds.summary import Summarised
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.evaluation import Evaluation

@@ -9,8 +9,8 @@ from array_api_compat import array_namespace, device
 from autograd import grad
 
 from manifolds import Array
-from manifolds.arrays import all_finite
 from manifolds.autograd_chart import vanishing_derivatives
+from manifolds.points import all_finite
 from manifolds.summary import Summarised
 from riemannrnn.backend import as_array, check_backend, check_numpy
 

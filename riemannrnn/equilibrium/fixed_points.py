@@ -7,7 +7,8 @@ from typing import Any
 from array_api_compat import array_namespace, is_array_api_obj
 
 from manifolds import Array
-from manifolds.arrays import Point, all_finite, arrays_of, copied, is_single_or_double, map_arrays, to_numpy
+from manifolds.arrays import is_single_or_double, to_numpy
+from manifolds.points import Point, all_finite, arrays_of, copied, map_arrays
 from manifolds.summary import Summarised
 from riemannrnn.backend import as_array
 from riemannrnn.equilibrium.equation import FixedPointEquation

@@ -10,7 +10,7 @@ from math import isfinite
 from operator import add
 
 from manifolds import Array
-from manifolds.arrays import Point, map_arrays
+from manifolds.points import Point, map_arrays
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows
 from riemannrnn.equilibrium.factors import Knowledge

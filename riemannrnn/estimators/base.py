@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from manifolds import Array, ManifoldError, Point
-from manifolds.arrays import map_arrays
+from manifolds.points import map_arrays
 from riemannrnn.backend import check_unmasked
 from riemannrnn.cost.cost import for_activation
 from riemannrnn.cost.losses import Loss

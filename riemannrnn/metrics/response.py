@@ -18,8 +18,8 @@ from manifolds import (
     Retraction,
     SingularPointError,
 )
-from manifolds.arrays import copied
 from manifolds.cometric import MAX_ITERATIONS, conjugate_gradient
+from manifolds.points import copied
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.equilibrium.fixed_points import FixedPointError

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from manifolds.arrays import Point, map_arrays
+from manifolds.points import Point, map_arrays
 from riemannrnn.network.operator import Operator
 
 

@@ -7,8 +7,9 @@ from typing import final
 import numpy as np
 
 from manifolds import Array
-from manifolds.arrays import Point, identity_like
+from manifolds.arrays import identity_like
 from manifolds.linear_algebra import solve
+from manifolds.points import Point
 from riemannrnn.backend import namespace_of
 from riemannrnn.network.activations import into
 from riemannrnn.network.connectivity import shapes

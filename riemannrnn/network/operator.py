@@ -8,7 +8,7 @@ from typing import Self
 from array_api_compat import device
 
 from manifolds import Array
-from manifolds.arrays import Point, map_arrays
+from manifolds.points import Point, map_arrays
 from riemannrnn.backend import namespace_of
 
 

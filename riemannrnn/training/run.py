@@ -10,7 +10,7 @@ from typing import Any
 from array_api_compat import array_namespace, is_numpy_array
 
 from manifolds import Array, ManifoldError, Point
-from manifolds.arrays import arrays_of
+from manifolds.points import arrays_of
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import CrossEntropy, Loss

@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
-from manifolds.arrays import all_finite
+from manifolds.points import all_finite
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_activation
 from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
