@@ -50,7 +50,7 @@ def check_array(name: str, array: Any, shape: tuple[int, ...], owner: object, li
     check_kind(name, array)
     if tuple(array.shape) != shape:
         raise InvalidArrayError(
-            f"{name} of shape {tuple(array.shape)}", f"{owner} has shape {shape}", "Pass one matrix of that shape"
+            f"{name} of shape {tuple(array.shape)}", f"{owner} has shape {shape}", "Pass one array of that shape"
         )
     like = array if like is None else like
     if array is not like and array_namespace(array) is not array_namespace(like):

@@ -241,6 +241,12 @@ class WeightManifold(Parameterization, Manifold):
         return inf
 
 
+def described(shape: tuple[int, ...]) -> str:
+    """Return what points of a shape are called: vectors, matrices, or arrays."""
+    names = {1: "vectors", 2: "matrices"}
+    return f"{'×'.join(map(str, shape))} {names.get(len(shape), 'arrays')}"
+
+
 def squared_area(first: float, second: float, mixed: float, like: Array) -> float:
     """Return ‖U‖²‖V‖² − ⟨U, V⟩² from ‖U‖², ‖V‖² and ⟨U, V⟩, in the precision of `like`.
 

@@ -1,10 +1,10 @@
 """Numerical checks of a manifold, for tests, tutorials and users: each answers with a truth value and a reason."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
-from pymanopt.manifolds import Product
 
 from manifolds.arrays import Array, frobenius_norm, inner, machine_epsilon
 from manifolds.base import WeightManifold
@@ -12,6 +12,7 @@ from manifolds.charts import Chart
 from manifolds.errors import ManifoldError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
 from manifolds.points import Point, all_finite
+from manifolds.product import ProductManifold, Weighted
 from manifolds.pullback import PullbackManifold
 from manifolds.reach import check_reach, submanifold_checks
 from manifolds.scaled_monotone import ScaledMonotoneManifold
@@ -114,7 +115,7 @@ def check_parameterization(manifold: Parameterization, point: Point, vector: Poi
     return [check_slope(name, error, 2, scale, epsilon) for name, error in errors.items()]
 
 
-def check_manifold(manifold: WeightManifold | Product, point: Point | None = None) -> CheckReport:
+def check_manifold(manifold: WeightManifold | ProductManifold, point: Point | None = None) -> CheckReport:
     """Check every formula of a manifold against the others and against finite steps, at a random point or a given one.
 
     Parameters
@@ -134,12 +135,12 @@ def check_manifold(manifold: WeightManifold | Product, point: Point | None = Non
     TypeError
         For a manifold whose points are no matrices of weights, such as `FixedRank`.
     """
-    if not isinstance(manifold, WeightManifold | Product):
+    if not isinstance(manifold, WeightManifold | ProductManifold):
         raise TypeError(
             f"{manifold} is neither a WeightManifold nor a product of some; its points cannot be checked as weights"
         )
     W = manifold.random_point() if point is None else point
-    if isinstance(manifold, Product):
+    if isinstance(manifold, ProductManifold):
         return _check_product(manifold, W)
     results: list[CheckResult] = []
     for group in _groups(manifold, W):
@@ -161,12 +162,18 @@ def _groups(manifold: WeightManifold, W: Array) -> tuple[Callable[..., list[Chec
     return _metric_checks, submanifold_checks
 
 
-def _check_product(manifold: Product, point: Point) -> CheckReport:
-    reports = [check_manifold(factor, part) for factor, part in zip(manifold.manifolds, point, strict=True)]
-    results = [CheckResult(f"{r.subject}, {each.name}", each.passed, each.reason) for r in reports for each in r]
+def _check_product(manifold: ProductManifold, point: Point) -> CheckReport:
+    factors = zip(manifold.factors.items(), manifold.schema.parts(point), strict=True)
+    reports = {name: _check_factor(factor, part) for (name, factor), part in factors}
+    results = [CheckResult(f"{name}, {each.name}", each.passed, each.reason) for name, r in reports.items() for each in r]
     if isinstance(manifold, ScaledMonotoneManifold):
         results += check_parameterization(manifold, point, manifold.random_tangent_vector(point))
     return CheckReport(str(manifold), tuple(results))
+
+
+def _check_factor(factor: Any, part: Point) -> CheckReport:
+    """Check a factor; a weight of its metric changes none of the formulas that are checked on the manifold itself."""
+    return check_manifold(factor.manifold if isinstance(factor, Weighted) else factor, part)
 
 
 def _tolerance(point: Array) -> float:

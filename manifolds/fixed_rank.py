@@ -6,7 +6,7 @@ import numpy as np
 from pymanopt.manifolds.fixed_rank import FixedRankEmbedded, _FixedRankPoint, _FixedRankTangentVector
 
 from manifolds.arrays import Array
-from manifolds.points import Point
+from manifolds.points import Point, several
 from manifolds.summary import Summarised
 
 
@@ -50,7 +50,7 @@ class FixedRank(Summarised, FixedRankEmbedded):
     def projection(self, point: Point, vector: Point) -> Point:
         """Return the tangent vector nearest to a matrix, an array or a triple (U, S, V) that stands for U S Vᵀ."""
         u, _, vt = point
-        if isinstance(vector, tuple | list):
+        if several(vector):
             left, core, right = vector
             return _tangent(point, left @ (core @ (right.T @ vt.T)), right @ (core.T @ (left.T @ u)))
         return _tangent(point, vector @ vt.T, vector.T @ u)
@@ -75,7 +75,7 @@ class FixedRank(Summarised, FixedRankEmbedded):
 
     def embedding(self, point: Point, tangent_vector: Point) -> Point:
         """Return the triple (U, S, V) whose product U S Vᵀ is the tangent vector as a matrix."""
-        left, core, right = super().embedding(point, tangent_vector)
+        left, core, right = super().embedding(point, _FixedRankTangentVector(*tangent_vector))
         return left, core.astype(left.dtype), right
 
     def to_tangent_space(self, point: Point, vector: Point) -> Point:

@@ -183,9 +183,7 @@ class ProductManifold(Parameterization, Manifold):
         self, point: Point, euclidean_gradient: Point, euclidean_hessian: Point, tangent_vector: Point
     ) -> Point:
         """Return the Riemannian Hessians of the factors along a vector, given the Euclidean Hessian of the whole along it."""
-        return self._vector(
-            "euclidean_to_riemannian_hessian", point, euclidean_gradient, euclidean_hessian, tangent_vector
-        )
+        return self._vector("euclidean_to_riemannian_hessian", point, euclidean_gradient, euclidean_hessian, tangent_vector)
 
     def to_frame(self, point: Point, tangent_vector: Point) -> Point:
         """Return coordinates in which the metric is Euclidean, those of the factors."""

@@ -5,7 +5,7 @@ from typing import final
 import numpy as np
 
 from manifolds.arrays import Array, frobenius_norm, inner
-from manifolds.base import WeightManifold
+from manifolds.base import WeightManifold, described
 from manifolds.charts import Chart, Retraction
 from manifolds.errors import OutsideManifoldError
 
@@ -58,7 +58,7 @@ class PullbackManifold(WeightManifold):
     ) -> None:
         shape = n if isinstance(n, tuple) else (int(n), int(n))
         chart.check_shape(shape)
-        name = f"{type(chart).__name__} manifold of {kind_of(shape)}, {retraction} retraction"
+        name = f"{type(chart).__name__} manifold of {described(shape)}, {retraction} retraction"
         super().__init__(name, shape, retraction, seed=seed, like=like, validate=validate)
         self.chart = chart
         self.thread_safe = chart.thread_safe

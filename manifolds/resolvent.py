@@ -63,8 +63,8 @@ class Resolvent(Chart):
         """Return the facts to print."""
         return {} if self._gain is None else {"gains": self._gain.shape[0]}
 
-    def check_shape(self, shape: tuple[int, int]) -> None:
-        if shape[0] != shape[1] or (self._gain is not None and self._gain.shape != shape[:1]):
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 2 or shape[0] != shape[1] or (self._gain is not None and self._gain.shape != shape[:1]):
             raise _misfit(shape, self._gain)
 
     def value(self, point: Array) -> Array:

@@ -50,7 +50,7 @@ class SignedLog(Chart):
         """Return the facts to print."""
         return {"units": self._signs.shape[0], "inhibitory": int(array_namespace(self._signs).count_nonzero(self._signs < 0))}
 
-    def check_shape(self, shape: tuple[int, int]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
         if self._signs.shape != shape[1:]:
             raise InvalidArrayError(
                 f"{self._signs.shape[0]} signs for points of shape {shape}",

@@ -5,7 +5,7 @@ from math import inf, isnan
 import numpy as np
 import pytest
 
-from manifolds import Identity, MonotoneManifold, Product, PullbackManifold, Resolvent, left_invariant
+from manifolds import Identity, MonotoneManifold, ProductManifold, PullbackManifold, Resolvent, left_invariant
 from manifolds.arrays import frobenius_norm, inner
 
 SIZES = {np.float32: (1e-44, 1e-30, 1e-20, 1e19, 1e25, 1e38), np.float64: (1e-320, 1e-200, 1e-160, 1e154, 1e200, 1e307)}
@@ -67,6 +67,6 @@ def test_the_distance_of_far_points_is_in_range(dtype, size):
     euclidean = PullbackManifold(Identity(), 2)
     W, other = np.zeros((2, 2), dtype), (size * ENTRIES).astype(dtype)
     assert euclidean.dist(W, other) == pytest.approx(size * NORM, rel=1e-6, abs=0)
-    product = Product([euclidean, euclidean])
+    product = ProductManifold({"first": euclidean, "second": euclidean})
     assert product.dist([W, W], [other, other]) == pytest.approx(2**0.5 * size * NORM, rel=1e-6, abs=0)
     assert product.norm([W, W], [other, other]) == pytest.approx(2**0.5 * size * NORM, rel=1e-6, abs=0)

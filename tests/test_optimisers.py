@@ -12,23 +12,23 @@ from pymanopt.manifolds import Euclidean, Sphere
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import (
+    Identity,
     InvalidArrayError,
     MonotoneManifold,
-    Product,
+    ProductManifold,
+    PullbackManifold,
     ScaledMonotoneManifold,
     SubspaceManifold,
+    Weighted,
     left_invariant,
     symmetric,
 )
+from manifolds.points import arrays_of, map_arrays
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
 from riemannrnn.cli.compare import digits_task
 from riemannrnn.comparison import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.comparison.comparison import compare
 from riemannrnn.comparison.contenders import Contender
-
-
-def arrays_of(point):
-    return list(point) if isinstance(point, list | tuple) else [point]
 
 
 def problem_on(manifold, target):
@@ -57,7 +57,7 @@ def problem_on(manifold, target):
 
 def in_dtype(point, dtype):
     """Return a point of one or several arrays in a dtype; pymanopt draws its random points in float64."""
-    return [part.astype(dtype) for part in point] if isinstance(point, list) else point.astype(dtype)
+    return map_arrays(lambda part: part.astype(dtype), point)
 
 
 def approaches(manifold, dtype, optimizer, **options):
@@ -102,11 +102,27 @@ class Row:
 
 PRODUCTS = {
     "scaled monotone": Row(lambda dtype: ScaledMonotoneManifold(N, 2.0, **like(dtype))),
-    "monotone x Euclidean": Row(lambda dtype: Product([MonotoneManifold(N, **like(dtype)), Euclidean(N, 2)])),
-    "left-invariant x Sphere": Row(lambda dtype: Product([left_invariant(N, **like(dtype)), Sphere(N)])),
+    "monotone x Euclidean": Row(
+        lambda dtype: ProductManifold({"first": MonotoneManifold(N, **like(dtype)), "second": Euclidean(N, 2)})
+    ),
+    "left-invariant x Sphere": Row(
+        lambda dtype: ProductManifold({"first": left_invariant(N, **like(dtype)), "second": Sphere(N)})
+    ),
+    "weighted and nested": Row(
+        lambda dtype: ProductManifold(
+            {
+                "scaled": ScaledMonotoneManifold(N, 2.0, **like(dtype)),
+                "weighted": Weighted(PullbackManifold(Identity(), (N, 2), **like(dtype)), 0.5),
+                "vector": PullbackManifold(Identity(), (3,), **like(dtype)),
+            }
+        )
+    ),
     "subspace x monotone": Row(
-        lambda dtype: Product(
-            [SubspaceManifold(MonotoneManifold(N, **like(dtype)), symmetric(N)), MonotoneManifold(3, **like(dtype))]
+        lambda dtype: ProductManifold(
+            {
+                "first": SubspaceManifold(MonotoneManifold(N, **like(dtype)), symmetric(N)),
+                "second": MonotoneManifold(3, **like(dtype)),
+            }
         )
     ),
     "pymanopt's product, monotone x Euclidean": Row(
@@ -138,8 +154,8 @@ def test_scalars_of_numpy_keep_the_dtype_of_product_vectors():
 def test_a_product_refuses_another_number_of_arrays():
     manifold = ScaledMonotoneManifold(N, seed=0)
     point = manifold.random_point()
-    for wrong, found in ((point[:1], "1 arrays"), ([*point, point[1]], "3 arrays"), (point[0], "ndarray")):
-        with pytest.raises(InvalidArrayError, match=f"of {found}: the product has 2 factors.*list of that length"):
+    for wrong, found in ((point[:1], "1 arrays"), ([*point, point[1]], "3 arrays"), (point[0], "1 arrays")):
+        with pytest.raises(InvalidArrayError, match=f"of {found}: the points of the product have 2.*sequence of that length"):
             manifold.norm(point, wrong)
 
 
