@@ -24,8 +24,8 @@ RATES = [2.0 ** (-power / 2) for power in range(-4, 24)]
 MOST_STEPS = 50_000
 
 METRICS: dict[str, Callable[[FixedPointCost], WeightManifold]] = {
-    "Euclidean": lambda cost: PullbackManifold(Identity(), cost.network.n_units),
-    "resolvent": lambda cost: PullbackManifold(Resolvent(), cost.network.n_units, "additive"),
+    "Euclidean": lambda cost: PullbackManifold(Identity(), cost.model.n_units),
+    "resolvent": lambda cost: PullbackManifold(Resolvent(), cost.model.n_units, "additive"),
     "response": response_metric,
 }
 

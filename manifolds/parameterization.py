@@ -24,12 +24,15 @@ class Parameterization(Summarised):
         their meaning from point to point.
     weights_layout
         The number of arrays of W. None: as many as a point has.
+    separate
+        Whether a point has independent parts, whose steps are limited one by one: there is `shortened`.
     """
 
     stable_by_construction = False
     retraction_kind: Retraction = "geodesic"
     has_frame = False
     weights_layout: int | None = None
+    separate = False
 
     def promises(self, names: tuple[str, ...]) -> bool:
         """Tell whether the parts of W with these names are stable by construction; a manifold without parts looks at W."""

@@ -75,7 +75,7 @@ class ProductManifold(Parameterization, Manifold):
                 for (name, count), each in zip(self.schema.counts.items(), self._maps, strict=True)
             }
         )
-        self.weights_layout = len(self.weights_schema)
+        self.weights_layout, self.separate = len(self.weights_schema), True
         self.has_frame = all(each.has_frame for each in self._maps)
         self.stable_by_construction = all(each.stable_by_construction for each in self._maps)
         if any(each.retraction_kind == "additive" for each in self._maps):

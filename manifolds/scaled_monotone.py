@@ -65,7 +65,7 @@ class ScaledMonotoneManifold(ProductManifold):
         self.monotone = MonotoneManifold(n, seed=generator, like=like, validate=validate)
         scales = PullbackManifold(Identity(), (n, 1), seed=generator, like=like, validate=validate)
         super().__init__({"monotone": self.monotone, "scales": scales})
-        self.stable_by_construction, self.weights_layout = True, 1
+        self.stable_by_construction, self.weights_layout, self.separate = True, 1, False
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
@@ -74,11 +74,6 @@ class ScaledMonotoneManifold(ProductManifold):
 
     def promises(self, names: tuple[str, ...]) -> bool:
         return True
-
-    def shortened(self, point: Point, tangent_vector: Point, longest: float) -> Point:
-        """Return the tangent vector, shortened to a length as a whole."""
-        length = self.norm(point, tangent_vector)
-        return tangent_vector if length <= longest else longest / length * tangent_vector
 
     def point_at(self, weights: Array) -> Point:
         """Return the point (W, 0) for monotone weights.

@@ -1,6 +1,6 @@
 """A recurrent network of rate units with a fixed read-in and readout; its recurrent weights are the point that learns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from math import inf
 from typing import Any
@@ -9,16 +9,20 @@ import numpy as np
 
 from manifolds import Array
 from manifolds.points import Point, arrays_of, map_arrays
-from manifolds.summary import Summarised
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
+from riemannrnn.models.model import Model
+from riemannrnn.models.parameters import LayerParameters, NetworkParameters
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity
 from riemannrnn.network.dense import Dense
 from riemannrnn.runtime import product
 
+RECURRENT = "layers.0.recurrent"
+"""The name of the parameters of W."""
 
-class RateNetwork(Summarised):
+
+class RateNetwork(Model):
     """τ ṙ = −r + f(W r + W_in s) with outputs W_out r; W is not part of the network but passed to its methods.
 
     Parameters
@@ -109,6 +113,43 @@ class RateNetwork(Summarised):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state | {"namespace": import_module(state["namespace"])})
+
+    trained = ("recurrent",)
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:  # type: ignore[override]  # read-only, so that it is stored once
+        return (self.activation,)
+
+    @property
+    def connectivities(self) -> tuple[Connectivity, ...]:  # type: ignore[override]
+        return (self.connectivity,)
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        return (self.n_units,)
+
+    @property
+    def recurrent(self) -> tuple[str, ...]:
+        return (RECURRENT,)
+
+    def flat(self, parameters: Point) -> Point:
+        return parameters[RECURRENT] if isinstance(parameters, Mapping) else parameters
+
+    def named(self, parameters: Point) -> dict[str, Point]:
+        return {RECURRENT: parameters}
+
+    def prepare(self, stimuli: Array) -> Array:
+        """Return `drive`: the read-in is fixed, so that the drive depends on the stimuli alone."""
+        return self.drive(stimuli)
+
+    def bind(self, parameters: Point) -> NetworkParameters:
+        return NetworkParameters((LayerParameters(parameters),), self.readout)
+
+    def direction(self, vector: Point) -> NetworkParameters:
+        return NetworkParameters((LayerParameters(vector),))
+
+    def collect(self, gradient: NetworkParameters) -> Point:
+        return gradient.layers[0].recurrent
 
     def initial_weights(self, radius: float = 0.5) -> Point:
         """Return random recurrent weights of spectral radius about `radius`; the same at every call.

@@ -101,7 +101,7 @@ def test_weights_changed_in_place_are_new_weights(network, cost):
     assert cost(before) == value
     gradient = cost.gradient(before)
     fresh = FixedPointCost(network, np.eye(4), cost.loss)
-    fresh.drive = cost.drive
+    fresh.batch = cost.batch
     np.testing.assert_allclose(gradient, fresh.gradient(before), rtol=1e-12)
 
 

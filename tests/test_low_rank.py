@@ -71,7 +71,7 @@ def test_rates_by_every_solver(solver, radius):
 @pytest.mark.parametrize("activation", ["tanh", "softplus"])
 def test_gradient_and_hessian(rank, activation, generator):
     cost, dense = costs(rank=rank, activation=activation)
-    point, manifold = cost.network.initial_weights(0.4), FixedRank(N, N, rank, seed=generator)
+    point, manifold = cost.model.initial_weights(0.4), FixedRank(N, N, rank, seed=generator)
     assert cost(point) == pytest.approx(dense(matrix(point)), abs=1e-12)
     gradient = manifold.euclidean_to_riemannian_gradient(point, cost.gradient(point))
     for found, expected in zip(gradient, manifold.projection(point, dense.gradient(matrix(point))), strict=True):
@@ -87,7 +87,7 @@ def test_gradient_and_hessian(rank, activation, generator):
 @pytest.mark.parametrize("factor", range(3))
 def test_the_gradient_is_that_in_each_factor(factor, generator):
     cost, _ = costs(SquaredError(generator.standard_normal((BATCH, 3))))
-    point = cost.network.initial_weights(0.8)
+    point = cost.model.initial_weights(0.8)
     direction, h = generator.standard_normal(point[factor].shape), 1e-5
 
     def moved(step):
@@ -99,7 +99,7 @@ def test_the_gradient_is_that_in_each_factor(factor, generator):
 
 def test_the_gradient_along_a_retraction(manifold, tangent_vector):
     cost, _ = costs()
-    point, h = cost.network.initial_weights(), 1e-5
+    point, h = cost.model.initial_weights(), 1e-5
     gradient = manifold.euclidean_to_riemannian_gradient(point, cost.gradient(point))
     ahead, behind = (cost(manifold.retraction(point, step * tangent_vector)) for step in (h, -h))
     assert manifold.inner_product(point, gradient, tangent_vector) == pytest.approx((ahead - behind) / (2 * h), rel=1e-6)
@@ -167,7 +167,7 @@ def test_at_full_rank_no_eigenvalue_need_be_zero():
 @pytest.mark.parametrize("optimizer", [SteepestDescent, ConjugateGradient])
 def test_optimisers_of_pymanopt(manifold, optimizer):
     cost, dense = costs()
-    start = cost.network.initial_weights()
+    start = cost.model.initial_weights()
     result = optimizer(verbosity=0, max_iterations=10).run(cost.problem(manifold), initial_point=start)
     assert result.cost < 0.8 * cost(start)
     assert result.cost == pytest.approx(dense(matrix(result.point)), abs=1e-10)
@@ -236,7 +236,7 @@ def test_strict_arrays(solver, dtype):
 
 def test_points_are_remembered_and_watched():
     cost, _ = costs()
-    point = cost.network.initial_weights()
+    point = cost.model.initial_weights()
     before = cost(point)
     assert cost(tuple(array.copy() for array in point)) == before
     assert cost.evaluations.cost == 1

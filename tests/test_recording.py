@@ -221,7 +221,7 @@ def test_training_and_pymanopt_are_recorded(tmp_path):
         rebuilt = run.cost()
         np.testing.assert_array_equal(rebuilt.network.readout, network.readout)
         assert rebuilt(run[0]) == pytest.approx(FixedPointCost(network, data.stimuli, CrossEntropy(data.labels))(run[0]))
-        assert len(run.cost(7).drive) == 7
+        assert len(run.cost(7).batch) == 7
     with PathRecorder(tmp_path / "pymanopt", RUN, resolution=0) as recorder:
         cost = FixedPointCost(network, data.stimuli, CrossEntropy(data.labels), observer=recorder.observe)
         problem = cost.problem(PullbackManifold(Resolvent(), 20, retraction="additive"))

@@ -261,7 +261,7 @@ def test_the_kronecker_rule(generator):
 def test_the_kronecker_damping_follows_the_scale_of_the_rates(generator):
     """Rates ten times as large in a linear network, to the same errors, make a step ten times as short."""
     small, W = make_cost("identity", batch=40)
-    large = FixedPointCost(small.network, 10 * small.drive, SquaredError(10 * small.loss.targets), tolerance=1e-13)
+    large = FixedPointCost(small.model, 10 * small.batch, SquaredError(10 * small.loss.targets), tolerance=1e-13)
     directions = [KFAC().direction(cost.at(W))[0] for cost in (small, large)]
     np.testing.assert_allclose(*directions, rtol=1e-9, atol=1e-12)
 
@@ -286,6 +286,6 @@ def test_the_kronecker_rule_goes_on_after_silent_stimuli():
 
 def test_the_kronecker_rule_trains():
     cost, W = make_cost("tanh", batch=64, n=8)
-    history = train(cost.network, W, cost.drive, cost.loss, KFAC(), 0.1, batch_size=16, epochs=5, seed=0)
+    history = train(cost.model, W, cost.batch, cost.loss, KFAC(), 0.1, batch_size=16, epochs=5, seed=0)
     assert history.stopped == "All 5 epochs done."
     assert np.mean(history.loss[-4:]) < 0.9 * np.mean(history.loss[:4])

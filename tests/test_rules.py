@@ -27,7 +27,7 @@ def make_cost(activation, seed=0):
 
 def per_stimulus(evaluation):
     """Yield r, G and ℓ of each stimulus, ℓ with the factor 1/m, and the errors made here from the outputs."""
-    network, targets = evaluation._cost.network, evaluation._cost.loss.targets
+    network, targets = evaluation._cost.model, evaluation._cost.loss.targets
     for r, g, target in zip(evaluation.fixed_points.rates, evaluation.fixed_points.gains, targets, strict=True):
         yield r, np.diag(g), network.readout.T @ (network.readout @ r - target) / BATCH
 

@@ -107,7 +107,7 @@ def test_smallest_singular_value_of_few_units_and_of_none(n, scale):
 def test_to_analyse_adds_nothing_to_the_record_of_a_run(trained):
     points, trained_on = trained
     seen = []
-    cost = trained_on.take(np.arange(len(trained_on.drive)))
+    cost = trained_on.take(np.arange(len(trained_on.batch)))
     cost.observer, before = lambda *what: seen.append(what), cost.evaluations.total
     path = LearningPath(points[:2], cost=cost)
     path.measure(path.metrics(("euclidean",)))

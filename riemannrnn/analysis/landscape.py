@@ -165,7 +165,7 @@ def _at(cost: FixedPointCost, weights: Array) -> tuple[float, float, float]:
         return nan, nan, nan
     sign = float(np.linalg.slogdet(np.eye(len(weights)) - weights)[0])
     try:
-        evaluation = cost.at(weights.astype(cost.network.dtype))
+        evaluation = cost.at(weights.astype(cost.model.dtype))
     except (FixedPointError, ValueError):
         return inf, nan, sign
     fixed_points = evaluation.fixed_points

@@ -80,7 +80,7 @@ class LearningPath(Summarised):
     @classmethod
     def of_run(cls, run: RecordedRun, cost: FixedPointCost | None = None) -> "LearningPath":
         """Return the path of a recorded run, with a cost."""
-        return cls(run, run.steps, cost, run.name, None if cost is None else run.task(len(cost.drive)))
+        return cls(run, run.steps, cost, run.name, None if cost is None else run.task(len(cost.batch)))
 
     @property
     def n_units(self) -> int:
@@ -164,7 +164,7 @@ class LearningPath(Summarised):
         if weights is None or self.cost is None:
             return nan
         try:
-            return self.cost(weights.astype(self.cost.network.dtype))
+            return self.cost(weights.astype(self.cost.model.dtype))
         except (FixedPointError, ValueError):
             return inf if np.isfinite(weights).all() else nan
 

@@ -145,7 +145,7 @@ class RecordedRun(Summarised, Sequence[Array]):
         cost = self.cost(most)
         network = RateNetwork(**{**self.settings["network"], "dtype": "float64"})
         data = _training_data(self.settings["data"], network.dtype)
-        part = Dataset(data.name, data.stimuli[: len(cost.drive)], data.labels[: len(cost.drive)], data.n_classes)
+        part = Dataset(data.name, data.stimuli[: len(cost.batch)], data.labels[: len(cost.batch)], data.n_classes)
         return Task(network, self[0], part, part, part)
 
     @property

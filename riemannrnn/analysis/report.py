@@ -52,7 +52,7 @@ def gather(
         "notes": "\n".join(note for note in notes if note),
         "chart": coordinates,
         "explained": plane.explained,
-        "stimuli": 0 if path.cost is None else len(path.cost.drive),
+        "stimuli": 0 if path.cost is None else len(path.cost.batch),
         "units": path.n_units,
     }
     return data

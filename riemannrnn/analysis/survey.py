@@ -46,7 +46,7 @@ def evenly(count: int, most: int) -> Array:
 
 def unobserved(cost: FixedPointCost) -> FixedPointCost:
     """Return a cost for one thread that counts for itself and has no observer: to analyse a run adds nothing to its record."""
-    part = cost.take(np.arange(len(cost.drive)))
+    part = cost.take(np.arange(len(cost.batch)))
     part.evaluations, part.observer = Evaluations(), None
     return part
 
@@ -174,7 +174,7 @@ class Survey:
     def _evaluate(self, cost: FixedPointCost, smallest: SmallestSingularValue, place: int, point: Array) -> list[Array]:
         """Take loss and singular value, and return the directions of the rules."""
         try:
-            evaluation = cost.at(point.astype(cost.network.dtype))
+            evaluation = cost.at(point.astype(cost.model.dtype))
         except (FixedPointError, ValueError) as error:
             self._notes.add("", int(self._steps[place]), str(error))
             return []

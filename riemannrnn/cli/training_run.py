@@ -11,7 +11,7 @@ import numpy as np
 from manifolds import ManifoldError
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.cli.config import Config
-from riemannrnn.cost.cost import for_activation
+from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.rate_network import RateNetwork
@@ -107,7 +107,7 @@ def prepare(config: Config) -> Training:
     )
     task, rule = _place(config, Task(made, made.initial_weights(network.radius), training, held_out, held_out))
     try:
-        promised = for_activation(rule.parameterization, made.activation).stable_by_construction
+        promised = for_model(rule.parameterization, made).promises(made.recurrent)
     except ValueError as error:
         raise SettingError(f"network.activation: {error}") from error
     if config.train.guard is None:

@@ -10,9 +10,10 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array, ManifoldError, Point
+from manifolds.parameterization import parameterization_of
 from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import Contender
-from riemannrnn.cost.cost import Kind, as_parameterization
+from riemannrnn.cost.cost import Kind, for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.equation import take_rows
@@ -250,7 +251,7 @@ def follow_optimizer(contender: Contender, recorder: Recorder) -> str:
     if float(manifold.norm(point, problem.riemannian_gradient(point))) == 0:  # pymanopt's solvers would divide by it
         return "Stopped: the gradient at the start is exactly zero."
     result = solver.run(problem, initial_point=point)
-    weights = as_parameterization(manifold, recorder.cost.network.activation).weights(result.point)
+    weights = for_model(parameterization_of(manifold), recorder.cost.model).weights(result.point)
     recorder.accept(weights, recorder.cost(weights))
     return str(result.stopping_criterion)
 
@@ -320,7 +321,7 @@ def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
     entry.training_loss, entry.seconds = task.cost(task.training)(weights), recorder.history[-1].seconds
     on_test = _fixed_points(task, weights, task.test)
     entry.test_accuracy = _accuracy(task, on_test)
-    xp = array_namespace(recorder.cost.drive)
+    xp = array_namespace(recorder.cost.batch)
     entry.without_stable_fixed_point = 0
     for fixed_points in (_fixed_points(task, weights, task.training), on_test):
         there = xp.nonzero(fixed_points.converged)[0]

@@ -1,9 +1,8 @@
 """The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives and honest counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from time import perf_counter
 from typing import Literal, TypeAlias
 
@@ -12,18 +11,19 @@ from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
-from manifolds.points import all_finite, copied
+from manifolds.parameterization import parameterization_of
+from manifolds.points import all_finite, arrays_of, copied
 from manifolds.summary import Summarised
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import Loss
 from riemannrnn.equilibrium.certificate import check_margin, not_stable
 from riemannrnn.equilibrium.equation import take_rows
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, default_tolerance
+from riemannrnn.equilibrium.fixed_points import FixedPointError, default_tolerance
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.equilibrium.solver import Solver
-from riemannrnn.network.activations import Activation, check_slopes
-from riemannrnn.rate_network import RateNetwork
+from riemannrnn.models import Model, Response, Solving
+from riemannrnn.network.activations import check_slopes
 from riemannrnn.runtime import held
 
 Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
@@ -37,8 +37,8 @@ class FixedPointCost(Summarised):
 
     Parameters
     ----------
-    network
-        The network.
+    model
+        The network: a `RateNetwork`, or a `Stack` with the parameters that it trains in the place of W.
     stimuli
         Shape (m, n_inputs).
     loss
@@ -51,8 +51,8 @@ class FixedPointCost(Summarised):
         What J is where a stimulus has no fixed point: "inf" makes it +∞, which every line search backs away from; "mask" leaves
         the stimulus out of the mean; "raise" raises.
     initial_rates
-        Where the fixed points start, shape (m, n), for a loop that knows rates close to them. A stimulus that fails from there
-        is solved again from f(x). Default: f(x).
+        Where the fixed points start, shape (m, n), of several layers a sequence of such arrays, for a loop that knows rates
+        close to them. A stimulus that fails from there is solved again from f(x). Default: f(x).
     stable
         A margin in [0, 1), in units of 1/τ: where the spectral abscissa of −I + G W is not below minus this margin, a stimulus
         counts as one without a fixed point (`certificate.not_stable`). None: stability is not looked at.
@@ -63,8 +63,8 @@ class FixedPointCost(Summarised):
     ----------
     evaluations
         The counts so far.
-    drive
-        The external drive of the units, shape (m, n).
+    batch
+        The stimuli as the model prepared them: of a network with a fixed read-in the drive of the units, shape (m, n).
     options
         The `SolverOptions`.
     tolerance
@@ -94,7 +94,7 @@ class FixedPointCost(Summarised):
 
     def __init__(
         self,
-        network: RateNetwork,
+        model: Model,
         stimuli: Array,
         loss: Loss,
         *,
@@ -109,48 +109,55 @@ class FixedPointCost(Summarised):
     ) -> None:
         self.options = SolverOptions(solver, adjoint_solver, tolerance, max_iterations, on_failure)
         check_margin("stable", stable)
-        self.network, self.loss, self.observer = network, loss, observer
+        self.model, self.loss, self.observer = model, loss, observer
         self.evaluations = Evaluations()
-        self.drive = network.drive(stimuli)
-        if self.drive.shape[0] == 0:
+        self.batch = model.prepare(stimuli)
+        if self.batch.shape[0] == 0:
             raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
         self.stable = stable
-        self._initial_rates = initial_rates
+        self._initial_rates = None if initial_rates is None else arrays_of(initial_rates)
         self._at = PointCache(self._evaluate)
 
     @property
     def tolerance(self) -> float:
         """The tolerance of fixed points and linear systems."""
-        return default_tolerance(self.drive) if self.options.tolerance is None else self.options.tolerance
+        return default_tolerance(self.batch) if self.options.tolerance is None else self.options.tolerance
+
+    @property
+    def solving(self) -> Solving:
+        """How fixed points, adjoints and tangents are solved for."""
+        options = self.options
+        adjoint_solver = options.solver if options.adjoint_solver is None else options.adjoint_solver
+        return Solving(options.solver, adjoint_solver, self.tolerance, options.max_iterations)
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
-        return {"stimuli": self.drive.shape[0], "loss": repr(self.loss), "network": repr(self.network)}
+        return {"stimuli": self.batch.shape[0], "loss": repr(self.loss), "network": repr(self.model)}
 
     def __call__(self, weights: Point) -> float:
         """Return J(W), a Python float; +∞ where the policy says so, never NaN."""
         return self.at(weights).cost
 
     def gradient(self, weights: Point) -> Point:
-        """Return the Euclidean gradient ∇J, with the shape of W, or that in each parameter of the connectivity.
+        """Return the Euclidean gradient ∇J, with the shape of W, or of each parameter; by name, if the parameters are.
 
         Raises
         ------
         FixedPointError
             Where J is infinite, or an adjoint cannot be solved.
         """
-        return copied(self.at(weights).gradient)
+        return self._as_given(weights, copied(self.at(weights).gradient))
 
     def hessian(self, weights: Point, vector: Point) -> Point:
         """Return the Euclidean Hessian along V, D∇J[V], with the shape of the gradient; raises as `gradient` does.
 
         V is a change of W as the manifold embeds it: a matrix, or what `Connectivity.change` takes.
         """
-        return self.at(weights).hessian(vector)
+        return self._as_given(weights, self.at(weights).hessian(self.model.flat(vector)))
 
     def at(self, weights: Point) -> Evaluation:
-        """Return everything about the point W: fixed points, outputs, and what is derived from them when it is asked for."""
-        return self._at(weights)
+        """Return everything about the point: fixed points, outputs, and their derivatives, computed when they are asked for."""
+        return self._at(self.model.flat(weights))
 
     def take(
         self,
@@ -159,12 +166,13 @@ class FixedPointCost(Summarised):
         max_iterations: int | None = None,
         on_failure: OnFailure | None = None,
     ) -> "FixedPointCost":
-        """Return the cost of some of the stimuli, for mini-batches, started from given rates of shape (len(rows), n).
+        """Return the cost of some of the stimuli, for mini-batches, started from given rates as for `initial_rates`.
 
         `max_iterations` is a limit of its own, if that is less, and `on_failure` a policy of its own.
         """
         part = copy(self)
-        part.loss, part.drive, part._initial_rates = self.loss.take(rows), take_rows(self.drive, rows), initial_rates
+        part.loss, part.batch = self.loss.take(rows), take_rows(self.batch, rows)
+        part._initial_rates = None if initial_rates is None else arrays_of(initial_rates)
         most = self.options.max_iterations
         part.options = replace(
             self.options, max_iterations=min(max_iterations or most, most), on_failure=on_failure or self.options.on_failure
@@ -182,7 +190,7 @@ class FixedPointCost(Summarised):
         ValueError
             For a manifold whose points are stable by construction, if the activation has a slope outside [0, 1].
         """
-        parameterization = as_parameterization(manifold, self.network.activation)
+        parameterization = for_model(parameterization_of(manifold), self.model)
         decorate = pymanopt.function.numpy(manifold)
         several = manifold.point_layout != 1
 
@@ -211,43 +219,43 @@ class FixedPointCost(Summarised):
         if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
         policy: OnFailure = "raise" if self.options.on_failure == "raise" else "mask"
-        with held(self.drive):
-            fixed_points = self._fixed_points(weights, policy)
-            evaluation = Evaluation(self, fixed_points, self.drive, self._found(fixed_points))
+        with held(self.batch):
+            response = self._respond(weights).under(policy)
+            evaluation = Evaluation(self, response, self._found(response))
         if policy == "raise" and not evaluation.valid:
             raise evaluation.no_gradient()
-        self.evaluations.iterations += int(array_namespace(self.drive).max(fixed_points.iterations))
+        self.evaluations.iterations += int(array_namespace(self.batch).max(response.fixed_points.iterations))
         self.count("cost", evaluation)
         return evaluation
 
-    def _fixed_points(self, weights: Point, policy: OnFailure) -> FixedPoints:
-        """Return the fixed points; from given rates, what fails there is tried from f(x) before it counts as lost."""
-        solve = partial(
-            self.network.solve,
-            weights,
-            solver=self.options.solver,
-            tolerance=self.tolerance,
-            max_iterations=self.options.max_iterations,
-        )
+    def _respond(self, weights: Point) -> Response:
+        """Return the response; from given rates, what fails there is tried from f(x) before it counts as lost."""
+        solving = self.solving
+        warm = self.model.respond(weights, self.batch, solving, self._initial_rates)
         if self._initial_rates is None:
-            return solve(self.drive, on_failure=policy)
-        warm = solve(self.drive, initial_rates=self._initial_rates, on_failure="mask")
-        left = array_namespace(self.drive).nonzero(~warm.converged)[0]
+            return warm
+        left = array_namespace(self.batch).nonzero(~warm.converged)[0]
         if not left.shape[0]:
             return warm
-        return warm.completed(solve(take_rows(self.drive, left), on_failure="mask")).under(policy)
+        return warm.completed(self.model.respond(weights, take_rows(self.batch, left), solving))
 
-    def _found(self, fixed_points: FixedPoints) -> Array:
+    def _found(self, response: Response) -> Array:
         """Return for each stimulus whether it has a fixed point, one that is stable by the margin if there is one."""
-        converged = fixed_points.converged
+        converged = response.converged
         if self.stable is None:
             return converged
         xp, started = array_namespace(converged), perf_counter()
-        gains = xp.where(converged[:, None], fixed_points.gains, 0.0)
-        unstable = not_stable(fixed_points.operator, gains, self.stable)[1]
         everyone = xp.arange(converged.shape[0], device=device(converged))
+        for layer in response.layers:
+            gains = xp.where(response.converged[:, None], layer.gains, 0.0)
+            unstable = not_stable(layer.operator, gains, self.stable)[1]
+            converged = converged & xp.all(everyone[:, None] != unstable, axis=1)
         self.evaluations.stability_seconds += perf_counter() - started
-        return converged & xp.all(everyone[:, None] != unstable, axis=1)
+        return converged
+
+    def _as_given(self, given: Point, flat: Point) -> Point:
+        """Return a flat gradient in the form in which the parameters were given: by name, or flat."""
+        return self.model.named(flat) if isinstance(given, Mapping) else flat
 
     def count(self, kind: Kind, evaluation: Evaluation) -> None:
         """Count an evaluation, and tell the observer of it."""
@@ -256,19 +264,15 @@ class FixedPointCost(Summarised):
             self.observer(kind, evaluation.weights, evaluation.cost)
 
 
-def as_parameterization(manifold: Manifold, activation: Activation) -> Parameterization:
-    """Return how a manifold's points stand for weights of a network with that activation; raises as `problem` does."""
-    return for_activation(manifold if isinstance(manifold, Parameterization) else Parameterization(), activation)
-
-
-def for_activation(parameterization: Parameterization, activation: Activation) -> Parameterization:
-    """Return a parameterization that fits an activation.
+def for_model(parameterization: Parameterization, model: Model) -> Parameterization:
+    """Return a parameterization that fits a model.
 
     Raises
     ------
     ValueError
-        For one that promises stability, if the activation has a slope outside [0, 1].
+        For one that promises stability, if an activation of the model has a slope outside [0, 1].
     """
-    if parameterization.stable_by_construction:
-        check_slopes(activation)
+    if parameterization.promises(model.recurrent):
+        for activation in model.activations:
+            check_slopes(activation)
     return parameterization

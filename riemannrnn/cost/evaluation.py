@@ -1,6 +1,5 @@
-"""Everything about a cost at one point W, each part computed once and when it is asked for."""
+"""Everything about a cost at one point, each part computed once and when it is asked for."""
 
-from dataclasses import replace
 from functools import cached_property
 from math import inf, isnan
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from array_api_compat import array_namespace
 from manifolds import Array, Point
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.models import Response
 from riemannrnn.runtime import held
 
 if TYPE_CHECKING:  # a cost makes evaluations, which know it
@@ -17,50 +17,80 @@ if TYPE_CHECKING:  # a cost makes evaluations, which know it
 
 
 class Evaluation:
-    """A cost at one point W: what learning rules and derivatives need of it, each computed once and when asked for.
+    """A cost at one point: what learning rules and derivatives need of it, each computed once and when asked for.
+
+    `rates`, `gains`, `inputs`, `recurrent`, `errors`, `adjoint` and `implicit` are those of the highest layer, for rules and
+    metrics of networks with a single one.
 
     Attributes
     ----------
-    fixed_points
-        The fixed points of the stimuli.
+    response
+        The response of the model to the stimuli, with zeros for the stimuli left out.
     found
-        Whether each stimulus has a fixed point that the cost accepts, shape (batch,).
-    drive
-        Their external drive, shape (batch, n).
+        Whether each stimulus has fixed points that the cost accepts, shape (batch,).
+    batch
+        The stimuli as the model prepared them, shape (batch, inputs).
     included
         1/m for the stimuli in the mean, 0 for those left out by the policy "mask", shape (batch, 1).
-    rates, gains, inputs, recurrent
-        r, f′(z), z and R Wᵀ = z − x, shape (batch, n), zero for the stimuli left out.
-    outputs
-        y = W_out r, shape (batch, n_outputs).
     """
 
-    def __init__(self, cost: "FixedPointCost", fixed_points: FixedPoints, drive: Array, found: Array | None = None) -> None:
-        self._cost = cost
-        self.fixed_points = fixed_points
-        self.drive, self.found = drive, fixed_points.converged if found is None else found
-        xp, everything = array_namespace(drive), bool(array_namespace(drive).all(self.found))
+    def __init__(self, cost: "FixedPointCost", response: Response, found: Array | None = None) -> None:
+        self._cost, self._whole, self.batch = cost, response, response.batch
+        self.found = response.converged if found is None else found
+        xp, everything = array_namespace(self.batch), bool(array_namespace(self.batch).all(self.found))
         self.valid = everything or (cost.options.on_failure == "mask" and bool(xp.any(self.found)))
         count = max(int(xp.count_nonzero(self.found)), 1)
-        self.included = xp.astype(self.found, drive.dtype)[:, None] / count
+        self.included = xp.astype(self.found, self.batch.dtype)[:, None] / count
         # Rates that are not finite would turn the products of the whole batch into NaN.
-        arrays = fixed_points.rates, fixed_points.gains, fixed_points.inputs, fixed_points.inputs - drive
-        if not everything:
-            arrays = tuple(xp.where(self.found[:, None], array, 0.0) for array in arrays)
-        self.rates, self.gains, self.inputs, self.recurrent = arrays
-        self.outputs = cost.network.outputs(self.rates)
+        self.response = response if everything else response.kept(self.found)
 
     @property
     def weights(self) -> Point:
-        """W, or the parameters of the connectivity."""
-        return self.fixed_points.weights
+        """The parameters, flat: W, or the parameters of the connectivity, where they alone are trained."""
+        return self.response.parameters
+
+    @property
+    def fixed_points(self) -> FixedPoints:
+        """The fixed points of the highest layer, also for the stimuli left out; `converged` tells of all layers."""
+        return self._whole.fixed_points
+
+    @property
+    def layers(self) -> tuple[FixedPoints, ...]:
+        """The fixed points of all layers, from the lowest, also for the stimuli left out."""
+        return self._whole.layers
+
+    @property
+    def outputs(self) -> Array:
+        """y = W_out r, shape (batch, n_outputs)."""
+        return self.response.outputs
+
+    @property
+    def rates(self) -> Array:
+        """r, shape (batch, n)."""
+        return self.response.layers[-1].rates
+
+    @property
+    def gains(self) -> Array:
+        """f′(z), shape (batch, n)."""
+        return self.response.layers[-1].gains
+
+    @property
+    def inputs(self) -> Array:
+        """z, shape (batch, n)."""
+        return self.response.layers[-1].inputs
+
+    @cached_property
+    def recurrent(self) -> Array:
+        """R Wᵀ = z − x, shape (batch, n); zero for the stimuli left out."""
+        xp, whole = array_namespace(self.batch), self._whole.layers[-1].inputs - self.batch
+        return whole if self.response is self._whole else xp.where(self.found[:, None], whole, 0.0)
 
     @cached_property
     def cost(self) -> float:
-        """J(W)."""
+        """J."""
         if not self.valid:
             return inf
-        xp = array_namespace(self.drive)
+        xp = array_namespace(self.batch)
         value = float(xp.sum(self._cost.loss.value(self.outputs) * self.included[:, 0]))
         return inf if isnan(value) else value
 
@@ -69,34 +99,37 @@ class Evaluation:
         """ℓ = ∂J/∂r, that is (1/m) ∂L/∂r, a row a stimulus, shape (batch, n)."""
         if not self.valid:
             raise self.no_gradient()
-        return self._cost.network.pull_back_outputs(self._cost.loss.gradient(self.outputs)) * self.included
+        return self.response.pull_back(self._output_gradient) * self.included
 
-    @cached_property
+    @property
     def adjoint(self) -> Array:
         """u = G (ℓ + Wᵀ u), shape (batch, n)."""
-        return self.implicit.adjoint(self.errors)
+        return self._adjoints[1][-1]
 
     @cached_property
     def gradient(self) -> Point:
-        """∇J = Σ u rᵀ, with the shape of W."""
-        with held(self.drive):
-            gradient = self.implicit.gradient(self.adjoint)
+        """The gradient in the parameters, flat; ∇J = Σ u rᵀ, with the shape of W, where W alone is trained."""
+        with held(self.batch):
+            gradient = self.response.gradient(self._adjoints[1], self._output_errors)
         self._cost.count("gradient", self)
         return gradient
 
-    def tangent(self, change: Point) -> Array:
-        """Return δr, the linear response of the rates to a change of the weights, shape (batch, n)."""
-        return self.implicit.tangent(change)
+    def tangents(self, change: Point) -> tuple[Array, ...]:
+        """Return δr, the linear response of the rates of each layer to a change of the parameters, shapes (batch, n)."""
+        if not self.valid:
+            raise self.no_gradient()
+        return self.response.tangents(change)
 
     def hessian(self, vector: Point) -> Point:
-        """Return D∇J[V], with the shape of W."""
-        network, loss = self._cost.network, self._cost.loss
+        """Return the change of the gradient along a change of the parameters, D∇J[V], flat."""
+        loss = self._cost.loss
 
-        def loss_hessian(rates_change: Array) -> Array:
-            return network.pull_back_outputs(loss.hessian(self.outputs, network.outputs(rates_change))) * self.included
+        def loss_hessian(outputs_change: Array) -> Array:
+            return loss.hessian(self.outputs, outputs_change) * self.included
 
-        with held(self.drive):
-            product = self.implicit.hessian(self.errors, self.adjoint, vector, loss_hessian)
+        with held(self.batch):
+            errors, adjoints = self._adjoints
+            product = self.response.hessian(errors, adjoints, self._output_errors, vector, loss_hessian)
         self._cost.count("hessian", self)
         return product
 
@@ -111,17 +144,28 @@ class Evaluation:
         """
         if not self.valid:
             raise self.no_gradient()
-        options = self._cost.options
-        included = replace(self.fixed_points, state=self.rates, gains=self.gains, inputs=self.inputs)
-        solver = options.solver if options.adjoint_solver is None else options.adjoint_solver
-        return Implicit(included, solver, self._cost.tolerance, options.max_iterations)
+        return self.response.implicit[-1]
 
     def no_gradient(self) -> FixedPointError:
         """Return the error of an infinite cost."""
-        failed, margin = int(array_namespace(self.drive).count_nonzero(~self.found)), self._cost.stable
+        failed, margin = int(array_namespace(self.batch).count_nonzero(~self.found)), self._cost.stable
         what = "fixed point" if margin is None else f"fixed point that is stable by {margin:g}"
         return FixedPointError(
-            f"there is no gradient here: {failed} of {self.drive.shape[0]} stimuli have no {what} and J is infinite. "
+            f"there is no gradient here: {failed} of {self.batch.shape[0]} stimuli have no {what} and J is infinite. "
             "Start from smaller weights, shorten the step, or pass on_failure='mask'.",
             self.fixed_points,
         )
+
+    @cached_property
+    def _output_gradient(self) -> Array:
+        return self._cost.loss.gradient(self.outputs)
+
+    @cached_property
+    def _output_errors(self) -> Array:
+        """The gradient of J in the outputs, shape (batch, n_outputs)."""
+        return self._output_gradient * self.included
+
+    @cached_property
+    def _adjoints(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """ℓ and its adjoint of each layer."""
+        return self.response.adjoints(self.errors)

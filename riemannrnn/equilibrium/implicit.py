@@ -165,13 +165,28 @@ class Implicit:
         loss_hessian
             δr ↦ ∇²L δr on rows, shape (batch, n).
         """
-        transpose, rates_change = self.operator.transpose, self.tangent(vector)
-        inputs_change = self.inputs_change(vector, rates_change)
+        rates_change = self.tangent(vector)
+        inputs_change, errors_change = self.inputs_change(vector, rates_change), loss_hessian(rates_change)
+        errors_change = errors_change + self.change(vector).transpose.apply(adjoint)
+        adjoint_change = self.adjoint_change(errors, adjoint, inputs_change, errors_change)
+        return map_arrays(add, self.gradient(adjoint_change), self.gradient(adjoint, rates_change))
+
+    def adjoint_change(self, errors: Array, adjoint: Array, inputs_change: Array, errors_change: Array) -> Array:
+        """Return δu = δG (ℓ + Wᵀ u) + G (δℓ + Vᵀ u + Wᵀ δu), the change of the adjoint u of ℓ, shape (batch, n).
+
+        Parameters
+        ----------
+        errors, adjoint
+            ℓ and u, shape (batch, n).
+        inputs_change
+            δz, the change of the inputs, which changes G, shape (batch, n).
+        errors_change
+            δℓ + Vᵀ u, with V the change of the weights, shape (batch, n).
+        """
+        transpose = self.operator.transpose
         # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
         direct = self.curvature * inputs_change * (errors + transpose.apply(adjoint))
-        drive = loss_hessian(rates_change) + self.change(vector).transpose.apply(adjoint) + transpose.apply(direct)
-        adjoint_change = direct + self.adjoint(drive)
-        return map_arrays(add, self.gradient(adjoint_change), self.gradient(adjoint, rates_change))
+        return direct + self.adjoint(errors_change + transpose.apply(direct))
 
     @property
     def operator(self) -> Operator:

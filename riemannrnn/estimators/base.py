@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from manifolds import Array, ManifoldError, Point
 from manifolds.points import map_arrays
 from riemannrnn.backend import check_unmasked
-from riemannrnn.cost.cost import for_activation
+from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.losses import Loss
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset
@@ -193,7 +193,7 @@ class FixedPointEstimator(BaseEstimator):
             before, curve, model = None, [], Model(options, X.shape[1], n_outputs, X.dtype, seed)
         stimuli = model.stimuli(X)
         task, rule = model.place(stimuli)
-        unique = for_activation(rule.parameterization, task.network.activation).stable_by_construction
+        unique = for_model(rule.parameterization, task.network).promises(task.network.recurrent)
         batch_size = min(options.batch_size or min(ceil(len(X) / STEPS), LARGEST_BATCH), len(X))
         per_epoch = ceil(len(X) / batch_size)
         chosen = replace(options, rule=model.options.rule, manifold=model.options.manifold).resolved()

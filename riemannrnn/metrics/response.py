@@ -249,7 +249,7 @@ def manifold_of(
 
     return MetricManifold(
         defined("sharp"),
-        cost.network.n_units,
+        cost.model.units[0],
         retraction,
         flat=defined("flat"),
         sharp_derivative=defined("sharp_derivative"),

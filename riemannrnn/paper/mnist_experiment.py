@@ -18,6 +18,7 @@ from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.fixed_points import default_tolerance
 from riemannrnn.equilibrium.stability import survey_stability
+from riemannrnn.models import Response
 from riemannrnn.norms import row_norms
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.rate_network import RateNetwork
@@ -235,7 +236,7 @@ class Experiment:
             imaginary) and `unit`.
         """
         cost, labels = self._costs["test"], self.parts["test"].labels
-        fixed_points = exact_rates(self.network, weights, cost.drive)
+        fixed_points = exact_rates(self.network, weights, cost.batch)
         found = fixed_points.converged
         right = (np.argmax(self.network.outputs(fixed_points.rates), axis=1) == labels) & found
         values: dict[str, object] = {
@@ -255,8 +256,8 @@ class Experiment:
         if not np.isfinite(weights).all():
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long.")
         batch = self._costs[name].take(rows)
-        fixed_points = self._rates(self.network, weights, batch.drive)
-        evaluation = Evaluation(batch, fixed_points, batch.drive)
+        fixed_points = self._rates(self.network, weights, batch.batch)
+        evaluation = Evaluation(batch, Response(self.network, weights, batch.batch, (fixed_points,), batch.solving))
         right = np.argmax(evaluation.outputs, axis=1) == self.parts[name].labels[rows]
         return evaluation, float(np.mean(right & fixed_points.converged))
 

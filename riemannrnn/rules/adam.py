@@ -5,7 +5,8 @@ from typing import final
 
 from array_api_compat import array_namespace
 
-from manifolds import Array, Point
+from manifolds import Point
+from manifolds.points import arrays_of, vector_of
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.rule import Memory
@@ -59,7 +60,7 @@ class Adam(Descent):
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
     ) -> tuple[Point, Memory]:
         pulled = self.parameterization.pull_back(point, evaluation.gradient)
-        coordinates = _parts(self.manifold.frame_gradient(point, pulled))
+        coordinates = arrays_of(self.manifold.frame_gradient(point, pulled))
         count, means, squares = memory or (0, [0.0] * len(coordinates), [0.0] * len(coordinates))
         first, second = self.decays
         count += 1
@@ -70,9 +71,14 @@ class Adam(Descent):
             -rate * mean / (array_namespace(mean).sqrt(square) / root + self.epsilon)
             for mean, square in zip(means, squares, strict=True)
         ]
-        velocity = self.manifold.from_frame(point, steps if self.manifold.point_layout != 1 else steps[0])
-        return velocity, (count, means, squares)
+        return self.manifold.from_frame(point, vector_of(steps)), (count, means, squares)
 
+    def shortened(self, point: Point, velocity: Point, longest: float) -> Point:
+        """Return the step with the part of each factor of a product shortened on its own.
 
-def _parts(vector: Point) -> list[Array]:
-    return list(vector) if isinstance(vector, list | tuple) else [vector]
+        The moments normalise each coordinate, so that the length of a part grows with the number of its coordinates alone. A
+        common limit would leave little of the small parts.
+        """
+        if self.parameterization.separate:
+            return self.manifold.shortened(point, velocity, longest)
+        return super().shortened(point, velocity, longest)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifolds import Parameterization, Point
+from manifolds.parameterization import parameterization_of
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.rules.rule import Memory, Rule
 
@@ -27,7 +28,7 @@ class Descent(Rule):
 
     @property
     def parameterization(self) -> Parameterization:  # type: ignore[override]  # a read-only attribute of the base
-        return self.manifold if isinstance(self.manifold, Parameterization) else _Embedded(self.manifold)
+        return parameterization_of(self.manifold)
 
     def gradient(self, point: Point, evaluation: Evaluation) -> Point:
         """Return grad J, the Riemannian gradient."""
@@ -44,19 +45,3 @@ class Descent(Rule):
 
     def length(self, point: Point, velocity: Point) -> float:
         return float(self.manifold.norm(point, velocity))
-
-
-class _Embedded(Parameterization):
-    """The points of a manifold of pymanopt, which are the parameters of the connectivity."""
-
-    def __init__(self, manifold: Any) -> None:
-        self._manifold = manifold
-
-    def moved(self, point: Point, tangent_vector: Point) -> Point:
-        return self._manifold.retraction(point, tangent_vector)
-
-    def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
-        return self._manifold.transport(point, self.moved(point, tangent_vector), vector)
-
-    def velocity(self, point: Point, tangent_vector: Point) -> Point:
-        return self._manifold.embedding(point, tangent_vector)

@@ -73,9 +73,14 @@ class Rule(Summarised, ABC):
         """Return the length of a step in the metric of the rule; by default the Frobenius norm."""
         return frobenius_norm(velocity)
 
+    def shortened(self, point: Point, velocity: Point, longest: float) -> Point:
+        """Return a step that is no longer than this; by default in the same direction."""
+        length = self.length(point, velocity)
+        return longest / length * velocity if length > longest else velocity
+
     @final
     def step(self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None) -> tuple[Point, Memory]:
         """Take a whole step: return the next point and what to remember."""
-        with held(evaluation.drive):
+        with held(evaluation.batch):
             velocity, memory = self.velocity(point, evaluation, learning_rate, memory)
             return self.move(point, velocity), self.carry(point, velocity, memory)

@@ -28,7 +28,7 @@ class Batches:
     @property
     def per_epoch(self) -> int:
         """Number of batches of an epoch."""
-        return -(-int(self.cost.drive.shape[0]) // self.size)
+        return -(-int(self.cost.batch.shape[0]) // self.size)
 
     def begins_epoch(self, step: int) -> bool:
         """Tell whether the batch after this many steps is the first of an epoch."""
@@ -36,8 +36,8 @@ class Batches:
 
     def draw(self, generator: np.random.Generator) -> Array:
         """Return a random order of the stimuli, shape (stimuli,)."""
-        drive = self.cost.drive
-        return array_namespace(drive).asarray(generator.permutation(drive.shape[0]), device=device(drive))
+        batch = self.cost.batch
+        return array_namespace(batch).asarray(generator.permutation(batch.shape[0]), device=device(batch))
 
     def of(self, step: int, order: Array, on_failure: OnFailure | None = None) -> FixedPointCost:
         """Return the cost of the batch after this many steps, in the order of its epoch."""

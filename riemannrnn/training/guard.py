@@ -1,9 +1,11 @@
 """The stability guard: a step is taken only as far as its stimuli keep stable fixed points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from math import nan
-from typing import Any, final
+from operator import or_
+from typing import Any, TypeAlias, final
 
 from array_api_compat import array_namespace
 
@@ -17,6 +19,9 @@ from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import spectral_abscissa
 from riemannrnn.norms import row_norms
 from riemannrnn.rules.rule import Rule
+
+Layers: TypeAlias = Sequence[FixedPoints]
+"""The fixed points of each layer of a network, from the lowest."""
 
 JUMP = 3.0
 """A fixed point jumps if it misses its linear prediction by so many times the distance that was predicted, or more."""
@@ -123,7 +128,7 @@ class StabilityGuard:
         ManifoldError
             If a step of every length fails, for another reason than the edge of the manifold.
         """
-        everyone = array_namespace(cost.drive).nonzero(evaluation.fixed_points.converged)[0]
+        everyone = array_namespace(cost.batch).nonzero(evaluation.fixed_points.converged)[0]
         reason, suspects, jumps, predicted = "", None, 0, None
         for halving in range(self.halvings + 1):
             share = 0.5**halving
@@ -133,10 +138,10 @@ class StabilityGuard:
                 weights = rule.parameterization.weights(end)
                 if suspects is not None:  # while one of them is lost, the others need not be looked at
                     self._arrive(cost, evaluation, weights, suspects)
-                fixed_points, abscissa = self._arrive(cost, evaluation, weights, everyone)
+                layers, abscissa = self._arrive(cost, evaluation, weights, everyone)
                 if predicted is None:
-                    predicted = evaluation.tangent(rule.parameterization.velocity(point, velocity))
-                _refuse_jumps(evaluation, fixed_points, share * predicted, everyone)
+                    predicted = evaluation.tangents(rule.parameterization.velocity(point, velocity))
+                _refuse_jumps(evaluation, layers, [share * change for change in predicted], everyone)
             except OutsideManifoldError as error:
                 reason = reason or str(error)
             except ManifoldError as error:
@@ -149,41 +154,52 @@ class StabilityGuard:
                 return Step(end, step, share, abscissa, jumps, reason)
         return Step(point, rule.zero(point), 0.0, nan, jumps, reason)
 
-    def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> tuple[FixedPoints, float]:
+    def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> tuple[Layers, float]:
         """Return the fixed points of some of the stimuli, by their rows, and their largest abscissa as `unstable` tells it."""
         # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
         part = cost.take(rows, max_iterations=self.iterations, on_failure="raise")
-        xp = array_namespace(cost.drive)
+        xp = array_namespace(cost.batch)
         try:
-            fixed_points = part.at(weights).fixed_points
+            layers = part.at(weights).layers
         except FixedPointError as error:
             found = error.fixed_points
             missing = rows if found is None else take_rows(rows, xp.nonzero(~found.converged)[0])
             raise _LostError(str(error), missing) from error
-        worst, near = self.unstable(fixed_points)
+        worst, near = self.unstable(layers)
         lost = take_rows(rows, near)
         if near.shape[0] and worst < 0:
-            nearer = _abscissas(fixed_points, near) > _abscissas(evaluation.fixed_points, lost)
+            nearer = _abscissas(layers, near) > _abscissas(evaluation.layers, lost)
             lost = take_rows(lost, xp.nonzero(nearer)[0])
         if lost.shape[0]:
             count = f"{lost.shape[0]} of {rows.shape[0]} stimuli"
             raise _LostError(f"{count} would not be stable by {self.margin:g}, the worst with {worst:+.3g}", lost)
-        return fixed_points, worst
+        return layers, worst
 
-    def unstable(self, fixed_points: FixedPoints) -> tuple[float, Array]:
-        """Return a bound or an estimate of the largest spectral abscissa, and the rows of stimuli not stable by the margin."""
-        return not_stable(fixed_points.operator, fixed_points.gains, self.margin)
+    def unstable(self, layers: Layers) -> tuple[float, Array]:
+        """Return a bound or an estimate of the largest spectral abscissa, and the rows of stimuli not stable by the margin.
+
+        The eigenvalues of a network are those of its layers together.
+        """
+        worst, rows = zip(*(not_stable(layer.operator, layer.gains, self.margin) for layer in layers), strict=True)
+        if len(layers) == 1:
+            return worst[0], rows[0]
+        return max(worst), array_namespace(*rows).unique_values(array_namespace(*rows).concat(rows))
 
 
-def _abscissas(fixed_points: FixedPoints, rows: Array) -> Array:
-    return spectral_abscissa(fixed_points.operator, take_rows(fixed_points.gains, rows))
+def _abscissas(layers: Layers, rows: Array) -> Array:
+    each = [spectral_abscissa(layer.operator, take_rows(layer.gains, rows)) for layer in layers]
+    return reduce(array_namespace(*each).maximum, each)
 
 
-def _refuse_jumps(evaluation: Evaluation, arrived: FixedPoints, predicted: Array, rows: Array) -> None:
+def _refuse_jumps(evaluation: Evaluation, arrived: Layers, predicted: Sequence[Array], rows: Array) -> None:
     """Refuse fixed points, given by their rows, that are far from where the linear response δr to the step predicts."""
-    xp = array_namespace(arrived.rates)
-    rates, change = take_rows(evaluation.rates, rows), take_rows(predicted, rows)
-    far = row_norms(arrived.rates - rates - change) > JUMP * row_norms(change) + NOISE * row_norms(rates)
+
+    def jumped(layer: FixedPoints, before: FixedPoints, response: Array) -> Array:
+        rates, change = take_rows(before.rates, rows), take_rows(response, rows)
+        return row_norms(layer.rates - rates - change) > JUMP * row_norms(change) + NOISE * row_norms(rates)
+
+    far = reduce(or_, map(jumped, arrived, evaluation.response.layers, predicted))
+    xp = array_namespace(far)
     if count := int(xp.count_nonzero(far)):
         reason = f"{count} of {rows.shape[0]} stimuli would jump to another fixed point"
         raise _LostError(reason, take_rows(rows, xp.nonzero(far)[0]), count)
@@ -216,7 +232,7 @@ def stable_start(network: Any, weights: Point, stimuli: Array, margin: float = 0
     def good(scale: float) -> bool:
         fixed_points = network.fixed_points(scaled(scale), stimuli, on_failure="mask")
         everywhere = bool(array_namespace(stimuli).all(fixed_points.converged))
-        return everywhere and guard.unstable(fixed_points)[1].shape[0] == 0
+        return everywhere and guard.unstable((fixed_points,))[1].shape[0] == 0
 
     if good(1.0):
         return weights

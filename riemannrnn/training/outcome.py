@@ -60,7 +60,7 @@ def not_fallen(cost: FixedPointCost, order: Array, start: Point, end: Point) -> 
     sample = cost.take(order[:SAMPLE], on_failure="mask")
     try:
         kept = sample.at(start).fixed_points.converged
-        rows = take_rows(order[:SAMPLE], array_namespace(cost.drive).nonzero(kept)[0])
+        rows = take_rows(order[:SAMPLE], array_namespace(cost.batch).nonzero(kept)[0])
         sample = cost.take(rows, on_failure="mask")
         before, after = sample(start), sample(end)
     except (FixedPointError, ValueError):  # no stimulus has a fixed point

@@ -7,7 +7,7 @@ not change with the scale of the metric or of the loss.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from math import inf, isfinite
+from math import hypot, inf, isfinite
 from typing import Any, Self
 
 from array_api_compat import array_namespace
@@ -193,7 +193,7 @@ def _trials(
     length = min(max(steps // SHARE, SHORTEST), LONGEST, steps)
     rows = order[: length * size]
     start = cost.take(rows, on_failure="mask").at(stepper.rule.parameterization.weights(point))
-    xp = array_namespace(cost.drive)
+    xp = array_namespace(cost.batch)
     rows = take_rows(rows, xp.nonzero(start.fixed_points.converged)[0])
     count = -(-rows.shape[0] // size)
     places = [number % count * size for number in range(length)]
@@ -204,9 +204,11 @@ def _trials(
 def _unit(rule: Rule, evaluation: Evaluation, point: Point, memory: Memory) -> float:
     """Return the rate at which ‖δr‖ = ‖r‖ for the first step; infinity where the step is zero."""
     velocity, _ = rule.velocity(point, evaluation, 1.0, memory)
-    norm = array_namespace(evaluation.rates).linalg.vector_norm
-    response = float(norm(evaluation.tangent(rule.parameterization.velocity(point, velocity))))
-    return float(norm(evaluation.rates)) / response if response > 0 else inf
+    norm = array_namespace(evaluation.batch).linalg.vector_norm
+    changes = evaluation.tangents(rule.parameterization.velocity(point, velocity))
+    response = hypot(*(float(norm(change)) for change in changes))
+    rates = hypot(*(float(norm(layer.rates)) for layer in evaluation.response.layers))
+    return rates / response if response > 0 else inf
 
 
 def _climb(trials: Trials, loss: float, unit: float) -> list[Trial]:

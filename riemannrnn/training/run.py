@@ -81,7 +81,7 @@ class Run:
         """Run to the end, or to what stops it; `finished` is why a run ends that nothing stopped."""
         history = self.history
         # BLAS threads spin between products, and would take a core from the threads that iterate the fixed points.
-        with one_blas_thread() if is_numpy_array(self.cost.drive) else nullcontext():
+        with one_blas_thread() if is_numpy_array(self.cost.batch) else nullcontext():
             try:
                 history.stopped = self._loop() or finished
                 self._look_back()
@@ -98,9 +98,9 @@ class Run:
             raise CheckpointError("there is no folder to resume from; pass checkpoints=FOLDER")
         checkpoint = last_checkpoint(self.checkpoints)
         refuse_another(checkpoint, self._described)
-        self.state.restore(checkpoint, self.rule, self.cost.drive)
+        self.state.restore(checkpoint, self.rule, self.cost.batch)
         take_up: Callable[[Any], None] = (lambda state: None) if self.record is None else self.record.restore
-        checkpoint.read("record", lambda value: take_up(placing(self.cost.drive)(value)))
+        checkpoint.read("record", lambda value: take_up(placing(self.cost.batch)(value)))
         self._keep(self.state.point if self.state.last is None else self.state.last.point)
 
     def _loop(self) -> str:
@@ -151,12 +151,12 @@ class Run:
 
     def _back_up(self, part: FixedPointCost, last: Last) -> None:
         """Halve the step before until the stimuli have fixed points, those that had one where it began."""
-        xp = array_namespace(part.drive)
+        xp = array_namespace(part.batch)
 
         def found(point: Point) -> Array:
             return part.at(self.rule.parameterization.weights(point)).fixed_points.converged
 
-        now, count = found(self.state.point), part.drive.shape[0]
+        now, count = found(self.state.point), part.batch.shape[0]
         if bool(xp.all(now)):
             return
         before = found(last.point)
@@ -186,7 +186,7 @@ class Run:
         return halved
 
     def _begin(self, evaluation: Evaluation, loss: Loss) -> None:
-        history, xp = self.history, array_namespace(evaluation.rates)
+        history, xp = self.history, array_namespace(evaluation.batch)
         history.weights, history.point, history.memory = evaluation.weights, self.state.point, self.state.memory
         history.loss.append(evaluation.cost if evaluation.valid else nan)
         history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
@@ -248,10 +248,10 @@ class Run:
         """Refuse to begin where the guard could accept no step."""
         if self.guard is None:
             return
-        worst, unstable = self.guard.unstable(evaluation.fixed_points)
+        worst, unstable = self.guard.unstable(evaluation.layers)
         if unstable.shape[0]:
             raise UnstableStartError(
-                f"at the weights to start from {unstable.shape[0]} of {evaluation.rates.shape[0]} stimuli of the first batch "
+                f"at the weights to start from {unstable.shape[0]} of {evaluation.batch.shape[0]} stimuli of the first batch "
                 f"have no fixed point that is stable by {self.guard.margin:g}: the largest abscissa is {worst:+.3g}. {START}"
             )
 
@@ -301,8 +301,8 @@ class Run:
     def _description(self) -> dict[str, Any]:
         """Return what has to be the same where a run is resumed, by name."""
         facts = {
-            "stimuli": self.cost.drive.shape[0],
-            "activation": self.cost.network.activation.name,
+            "stimuli": self.cost.batch.shape[0],
+            "activation": ", ".join(each.name for each in self.cost.model.activations),
             "weights": fingerprint(*arrays_of(self.history.weights)),
             "data": self.data,
         }

@@ -1,6 +1,7 @@
 """One step of learning: the rule, the decay, the longest step and the guard, in their order."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from manifolds import Point
@@ -65,9 +66,9 @@ class Stepper:
         decay, longest = self.options.decay, self.options.longest_step
         if decay:
             velocity = velocity + rate * decay * self.rule.manifold.log(point, self.reference)  # type: ignore[attr-defined]
+        if longest is not None and longest < inf:
+            velocity = self.rule.shortened(point, velocity, longest)
         length = self.rule.length(point, velocity)
-        if longest is not None and length > longest:
-            velocity, length = longest / length * velocity, longest
         if self.guard is None:
             return Taken(Step(self.rule.move(point, velocity), velocity), length, memory)
         return Taken(self.guard.accept(self.rule, part, evaluation, point, velocity), length, memory)

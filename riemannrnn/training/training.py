@@ -12,7 +12,7 @@ from array_api_compat import is_array_api_obj
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.points import all_finite
 from riemannrnn.backend import as_array
-from riemannrnn.cost.cost import FixedPointCost, for_activation
+from riemannrnn.cost.cost import FixedPointCost, for_model
 from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset
@@ -166,7 +166,7 @@ def train(
         )
     network, weights, given = _placed(network, weights, stimuli, given)
     options, stepper = _resolved(given, network, before, stimuli.shape[0])
-    promised = for_activation(stepper.parameterization, network.activation).stable_by_construction
+    promised = for_model(stepper.parameterization, network).promises(network.recurrent)
     keeper = _guard(not promised if given.guard is None else given.guard)
     options = replace(options, guard=keeper or False)
     solving = SolverOptions(
@@ -297,6 +297,6 @@ def _cost(name: str, network: RateNetwork, stimuli: Array, labels: Array | Loss,
     """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run."""
     stimuli = as_array(name, stimuli, network.dtype, network.namespace)
     cost = FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **vars(options))
-    if not all_finite(cost.drive):  # which is smaller, and holds NaN wherever the stimuli do
+    if not all_finite(cost.batch):  # which is smaller, and holds NaN wherever the stimuli do
         check_finite(name, stimuli)
     return cost

@@ -1,0 +1,8 @@
+"""Networks as models: parameters and a batch of stimuli give a response with all its derivatives."""
+
+from riemannrnn.models.model import PARTS, Model
+from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.models.response import Response, Solving
+from riemannrnn.models.stack import Layer, Stack
+
+__all__ = ["PARTS", "Layer", "LayerParameters", "Model", "NetworkParameters", "Response", "Solving", "Stack"]

@@ -1,0 +1,47 @@
+"""The parameters of a network by their place in it: of its layers, and of its readout."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from manifolds import Array
+from manifolds.points import Point
+
+
+@dataclass(frozen=True)
+class LayerParameters:
+    """The parameters of a layer, r = f(W r + V s + b + Σ V_j r_j); also a gradient in them, or a change of them.
+
+    Attributes
+    ----------
+    recurrent
+        W, as the connectivity of the layer takes it.
+    inputs
+        V, shape (n, units below). None: the source is the drive of the units, and there is no read-in.
+    bias
+        b, shape (n,); None if there is none.
+    skips
+        V_j, shape (n, units of layer j), by the number of a layer below.
+    """
+
+    recurrent: Point = None
+    inputs: Array | None = None
+    bias: Array | None = None
+    skips: Mapping[int, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkParameters:
+    """The parameters of a network; also a gradient in them, or a change of them, where what is not trained is None.
+
+    Attributes
+    ----------
+    layers
+        The parameters of each layer, from the lowest.
+    readout, readout_bias
+        C and c of the outputs y = C r + c, shapes (outputs, units) and (outputs,). None: the outputs are the rates, or there
+        is no bias.
+    """
+
+    layers: tuple[LayerParameters, ...]
+    readout: Array | None = None
+    readout_bias: Array | None = None

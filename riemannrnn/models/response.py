@@ -1,0 +1,350 @@
+"""The response of a network to a batch of stimuli, layer by layer, with its derivatives to second order.
+
+Notation, rows of a batch: layer l has rates r_l, inputs z_l and gains G_l; its source s_l is the rates of the layer below. ℓ_l
+is the gradient of the loss in r_l, p_l = G_l (ℓ_l + W_lᵀ p_l) its adjoint, e the gradient in the outputs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, reduce
+from operator import add, and_
+from typing import TYPE_CHECKING
+
+from array_api_compat import array_namespace
+
+from manifolds import Array
+from manifolds.points import Point, map_arrays
+from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, solve_fixed_points
+from riemannrnn.equilibrium.implicit import Implicit
+from riemannrnn.equilibrium.options import OnFailure
+from riemannrnn.equilibrium.solver import Solver
+from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.runtime import product, summed
+
+if TYPE_CHECKING:  # a model makes responses, which know it
+    from riemannrnn.models.model import Model
+
+
+@dataclass(frozen=True)
+class Solving:
+    """How the fixed points and the linear systems of all layers are solved.
+
+    Attributes
+    ----------
+    solver, adjoint_solver
+        The solver of the fixed points, and of adjoints and tangents.
+    tolerance, max_iterations
+        As for `solve_fixed_points`.
+    """
+
+    solver: str | Solver = "auto"
+    adjoint_solver: str | Solver = "auto"
+    tolerance: float | None = None
+    max_iterations: int = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """The fixed points of all layers of a network, its outputs, and their derivatives.
+
+    Attributes
+    ----------
+    model
+        The network.
+    parameters
+        The parameters, flat, as the model was given them.
+    batch
+        The stimuli, as the model prepared them, shape (batch, inputs).
+    layers
+        The fixed points of each layer, from the lowest, each for the rates of the layers below that are returned.
+    solving
+        How linear systems are solved.
+    """
+
+    model: "Model"
+    parameters: Point
+    batch: Array
+    layers: tuple[FixedPoints, ...]
+    solving: Solving
+
+    @cached_property
+    def converged(self) -> Array:
+        """Whether all layers have converged, shape (batch,)."""
+        return reduce(and_, (layer.converged for layer in self.layers))
+
+    @cached_property
+    def fixed_points(self) -> FixedPoints:
+        """The fixed points of the highest layer; a stimulus has converged if it has in all layers, and iterations add up."""
+        if len(self.layers) == 1:
+            return self.layers[0]
+        iterations = reduce(add, (layer.iterations for layer in self.layers))
+        return replace(self.layers[-1], converged=self.converged, iterations=iterations)
+
+    def under(self, on_failure: OnFailure) -> "Response":
+        """Return the response, or under "raise" raise `FixedPointError` if a stimulus has not converged in a layer."""
+        if on_failure != "raise":
+            return self
+        for number, layer in enumerate(self.layers):
+            try:
+                layer.under(on_failure)
+            except FixedPointError as error:
+                where = "" if len(self.layers) == 1 else f"in layer {number}, "
+                raise FixedPointError(f"{where}{error}", self.fixed_points) from None
+        return self
+
+    def completed(self, rest: "Response") -> "Response":
+        """Return the response with the stimuli that have not converged, in order, replaced by those of another response."""
+        again = ~self.converged
+        layers = (mine.completed(other, again) for mine, other in zip(self.layers, rest.layers, strict=True))
+        return replace(self, layers=tuple(layers))
+
+    def kept(self, found: Array) -> "Response":
+        """Return the response with zeros for the stimuli that are left out, so that they change no sum over stimuli."""
+        xp = array_namespace(found)
+
+        def zeroed(layer: FixedPoints) -> FixedPoints:
+            arrays = (xp.where(found[:, None], array, 0.0) for array in (layer.state, layer.gains, layer.inputs))
+            return replace(layer, **dict(zip(("state", "gains", "inputs"), arrays, strict=True)))
+
+        return replace(self, layers=tuple(map(zeroed, self.layers)))
+
+    @cached_property
+    def outputs(self) -> Array:
+        """y = C r + c, shape (batch, outputs)."""
+        return self._outputs(self.layers[-1].rates, self._bound.readout_bias)
+
+    def pull_back(self, output_gradient: Array) -> Array:
+        """Return Cᵀ e, the gradient in the rates of the highest layer from that in the outputs, shape (batch, n)."""
+        readout = self._bound.readout
+        return output_gradient if readout is None else output_gradient @ readout
+
+    @cached_property
+    def implicit(self) -> tuple[Implicit, ...]:
+        """The linear systems at the fixed points of each layer."""
+        solving = self.solving
+        systems = partial(
+            Implicit, solver=solving.adjoint_solver, tolerance=solving.tolerance, max_iterations=solving.max_iterations
+        )
+        return tuple(map(systems, self.layers))
+
+    def adjoints(self, errors: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Return ℓ_l and p_l of all layers, given ℓ of the highest: ℓ_j receives V_ljᵀ p_l from the layers l above."""
+        return self._downward(errors, lambda number, received: self.implicit[number].adjoint(received))
+
+    def gradient(self, adjoints: Sequence[Array], output_errors: Array) -> Point:
+        """Return the gradient in the parameters, ∇W_l = Σ p rᵀ, ∇V_l = Σ p sᵀ, ∇b_l = Σ p, ∇C = Σ e rᵀ and ∇c = Σ e.
+
+        Parameters
+        ----------
+        adjoints
+            p_l of each layer.
+        output_errors
+            e, shape (batch, outputs).
+        """
+        rates = [layer.rates for layer in self.layers]
+        return self.model.collect(self._accumulated(adjoints, rates, self.batch, output_errors, constant=True))
+
+    def tangents(self, vector: Point) -> tuple[Array, ...]:
+        """Return ṙ_l, the change of the rates of each layer along a change of the parameters, shape (batch, n_l)."""
+        return tuple(rates for rates, _ in self._tangents(self.model.direction(vector)))
+
+    def hessian(
+        self,
+        errors: Sequence[Array],
+        adjoints: Sequence[Array],
+        output_errors: Array,
+        vector: Point,
+        loss_hessian: Callable[[Array], Array],
+    ) -> Point:
+        """Return the change of `gradient` along a change of the parameters.
+
+        Parameters
+        ----------
+        errors, adjoints
+            ℓ_l and p_l of each layer.
+        output_errors
+            e, shape (batch, outputs).
+        vector
+            The change of the parameters, flat.
+        loss_hessian
+            ẏ ↦ ∇²L ẏ on rows, with the weights of the stimuli, shape (batch, outputs).
+        """
+        change = self.model.direction(vector)
+        tangents = self._tangents(change)
+        rates_changes = [rates for rates, _ in tangents]
+        output_errors_change = loss_hessian(self._outputs_change(change, rates_changes[-1]))
+        top = self.pull_back(output_errors_change)
+        if change.readout is not None:
+            top = top + output_errors @ change.readout
+
+        def solved(number: int, received: Array) -> Array:
+            recurrent, adjoint, implicit = change.layers[number].recurrent, adjoints[number], self.implicit[number]
+            if recurrent is not None:
+                received = received + implicit.change(recurrent).transpose.apply(adjoint)
+            return implicit.adjoint_change(errors[number], adjoint, tangents[number][1], received)
+
+        _, adjoint_changes = self._downward(top, solved, lambda number: (change.layers[number], adjoints[number]))
+        rates = [layer.rates for layer in self.layers]
+        first = self._accumulated(adjoint_changes, rates, self.batch, output_errors_change, constant=True)
+        second = self._accumulated(adjoints, rates_changes, None, output_errors, constant=False)
+        return self.model.collect(_total(first, second))
+
+    @cached_property
+    def _bound(self) -> NetworkParameters:
+        return self.model.bind(self.parameters)
+
+    def _outputs(self, rates: Array, bias: Array | None) -> Array:
+        readout = self._bound.readout
+        outputs = rates if readout is None else rates @ readout.T
+        return outputs if bias is None else outputs + bias
+
+    def _outputs_change(self, change: NetworkParameters, rates_change: Array) -> Array:
+        """Return ẏ = C ṙ + Ċ r + ċ, shape (batch, outputs)."""
+        outputs = self._outputs(rates_change, change.readout_bias)
+        return outputs if change.readout is None else outputs + self.layers[-1].rates @ change.readout.T
+
+    def _downward(
+        self,
+        top: Array,
+        solve: Callable[[int, Array], Array],
+        also: Callable[[int], tuple[LayerParameters, Array]] | None = None,
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Return what each layer receives from the layers above, and what `solve` makes of it, from the highest layer down.
+
+        Layer j receives V_ljᵀ q_l from layer l, with q_l what `solve` returned there. `also` gives other V_lj and q_l, of which
+        the same is added.
+        """
+        received: list[Array | None] = [None] * (len(self.layers) - 1) + [top]
+        solved: list[Array] = []
+        for number in reversed(range(len(self.layers))):
+            solved.append(solve(number, received[number]))
+            sources = [(self._bound.layers[number], solved[-1]), *([] if also is None else [also(number)])]
+            for parameters, covector in sources:
+                for below, weights in _connections(parameters, number).items():
+                    sent = covector @ weights
+                    received[below] = sent if received[below] is None else received[below] + sent
+        return tuple(received), tuple(reversed(solved))
+
+    def _tangents(self, change: NetworkParameters) -> list[tuple[Array, Array]]:
+        """Return ṙ_l = G (W ṙ_l + d_l) and ż_l = W ṙ_l + d_l of each layer, d_l = Ẇ r_l + V̇ s_l + ḃ + V ṡ_l."""
+        changes: list[tuple[Array, Array]] = []
+        for number, (layer, implicit, along) in enumerate(zip(self.layers, self.implicit, change.layers, strict=True)):
+            terms = [] if along.recurrent is None else [implicit.change(along.recurrent).apply(layer.rates)]
+            if number == 0 and along.inputs is not None:
+                terms.append(self.batch @ along.inputs.T)
+            terms += [self.layers[below].rates @ weights.T for below, weights in _connections(along, number).items()]
+            bound = self._bound.layers[number]
+            terms += [changes[below][0] @ weights.T for below, weights in _connections(bound, number).items()]
+            drive = reduce(add, terms) if terms else array_namespace(layer.rates).zeros_like(layer.rates)
+            drive = drive if along.bias is None else drive + along.bias
+            rates_change = implicit.response(drive)
+            changes.append((rates_change, drive + implicit.operator.apply(rates_change)))
+        return changes
+
+    def _accumulated(
+        self, adjoints: Sequence[Array], rates: Sequence[Array], batch: Array | None, output_errors: Array, constant: bool
+    ) -> NetworkParameters:
+        """Return the sums over stimuli of p rᵀ, p sᵀ and e rᵀ, and with `constant` of p and e, for what is trained."""
+        trained, xp = self.model.trained, array_namespace(self.batch)
+
+        def layer(number: int) -> LayerParameters:
+            adjoint, bound = adjoints[number], self._bound.layers[number]
+            sources = {below: rates[below] for below in _connections(bound, number)} if "input" in trained else {}
+            inputs = {below: summed(_outer, adjoint, source) for below, source in sources.items()}
+            if number == 0 and "input" in trained and batch is not None:
+                inputs[-1] = summed(_outer, adjoint, batch)
+            return LayerParameters(
+                self.implicit[number].gradient(adjoint, rates[number]) if "recurrent" in trained else None,
+                inputs.pop(number - 1, None),
+                xp.sum(adjoint, axis=0) if "bias" in trained and constant else None,
+                inputs,
+            )
+
+        readout = "readout" in trained
+        return NetworkParameters(
+            tuple(map(layer, range(len(self.layers)))),
+            _outer(output_errors, rates[-1]) if readout else None,
+            xp.sum(output_errors, axis=0) if readout and constant else None,
+        )
+
+
+def _outer(adjoint: Array, source: Array) -> Array:
+    """Return Σ p sᵀ over the rows of a batch."""
+    return adjoint.T @ source
+
+
+def _total(first: NetworkParameters, second: NetworkParameters) -> NetworkParameters:
+    """Return the sum of two gradients; what is None in the second is zero."""
+
+    def total(a: Point, b: Point) -> Point:
+        return a if b is None else map_arrays(add, a, b)
+
+    def layer(a: LayerParameters, b: LayerParameters) -> LayerParameters:
+        skips = {below: total(weights, b.skips.get(below)) for below, weights in a.skips.items()}
+        return LayerParameters(total(a.recurrent, b.recurrent), total(a.inputs, b.inputs), total(a.bias, b.bias), skips)
+
+    layers = tuple(map(layer, first.layers, second.layers))
+    return NetworkParameters(layers, total(first.readout, second.readout), total(first.readout_bias, second.readout_bias))
+
+
+def _connections(parameters: LayerParameters, number: int) -> dict[int, Array]:
+    """Return V_lj by the number of the layer below, without the read-in of stimuli."""
+    direct = {number - 1: parameters.inputs} if number > 0 and parameters.inputs is not None else {}
+    return {**direct, **parameters.skips}
+
+
+def respond(
+    model: "Model",
+    parameters: Point,
+    batch: Array,
+    solving: Solving,
+    start: Sequence[Array] | None = None,
+) -> Response:
+    """Return the response of a network to a batch, layer by layer.
+
+    Parameters
+    ----------
+    model
+        The network.
+    parameters
+        Its parameters, flat.
+    batch
+        The stimuli as the model prepared them.
+    solving
+        How fixed points are solved.
+    start
+        The rates to start from, for each layer; default: f of the drive.
+    """
+    layers: list[FixedPoints] = []
+    rates: list[Array] = []
+    for number, bound in enumerate(model.bind(parameters).layers):
+        drive = _drive(bound, number, batch, rates)
+        found = solve_fixed_points(
+            bound.recurrent,
+            drive,
+            model.activations[number],
+            solver=solving.solver,
+            initial_rates=None if start is None else start[number],
+            tolerance=solving.tolerance,
+            max_iterations=solving.max_iterations,
+            on_failure="mask",
+            connectivity=model.connectivities[number],
+        )
+        layers.append(found)
+        rates.append(_settled(found))
+    return Response(model, parameters, batch, tuple(layers), solving)
+
+
+def _drive(parameters: LayerParameters, number: int, batch: Array, rates: Sequence[Array]) -> Array:
+    """Return the drive of a layer, V s + b + Σ V_j r_j, shape (batch, n)."""
+    terms = [rates[below] @ weights.T for below, weights in _connections(parameters, number).items()]
+    if number == 0:
+        terms.append(batch if parameters.inputs is None else product(batch, parameters.inputs.T))
+    drive = reduce(add, terms)
+    return drive if parameters.bias is None else drive + parameters.bias
+
+
+def _settled(found: FixedPoints) -> Array:
+    """Return the rates, with zeros where a stimulus has not converged: it costs the layers above no iterations then."""
+    xp = array_namespace(found.rates)
+    return found.rates if bool(xp.all(found.converged)) else xp.where(found.converged[:, None], found.rates, 0.0)

@@ -1,0 +1,310 @@
+"""Stacks of recurrent layers, of which any kind of parameters may be trained: recurrent weights, read-ins, biases, readout."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from math import inf
+from typing import Any, final
+from zlib import crc32
+
+import numpy as np
+
+from manifolds import Array
+from manifolds.points import Point, Schema, all_finite, arrays_of, map_arrays
+from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
+from riemannrnn.models.model import PARTS, Model
+from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.network import Activation, Connectivity, Dense
+from riemannrnn.network.activations import as_activation
+from riemannrnn.runtime import product
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A recurrent layer of a `Stack`, r = f(W r + V s + b + Σ V_j r_j), where s is the rates of the layer below.
+
+    Parameters
+    ----------
+    n_units
+        Number of units.
+    activation
+        f: a name, an `Activation`, or a function written with `autograd.numpy`. Default: that of the stack.
+    connectivity
+        How parameters act as W. Default: they are W.
+    skips
+        The numbers j of layers further below that also drive this layer. The lowest layer has number 0.
+
+    Raises
+    ------
+    ValueError
+        For a number of units below 1.
+    """
+
+    n_units: int
+    activation: str | Activation | Callable[[Array], Array] | None = None
+    connectivity: Connectivity | None = None
+    skips: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.n_units < 1:
+            raise ValueError(f"n_units = {self.n_units} is below 1; a layer needs at least one unit")
+
+
+@final
+class Stack(Model):
+    """Recurrent layers on top of each other: r_l = f(W_l r_l + V_l r_{l−1} + b_l), r_0 = s, with outputs C r_L + c.
+
+    The trained parameters are passed to its methods, by name. "layers.0.recurrent" is W of the lowest layer,
+    "layers.0.input" its read-in V, "layers.0.bias" its bias b, and "layers.2.from.0" the skip connection from layer 0 to
+    layer 2. "readout" is C, and "readout_bias" is c. Each layer is solved for the rates of the layers below that are returned.
+    A stack of stable layers is stable, whatever its read-ins are.
+
+    Parameters
+    ----------
+    layers
+        The layers, from the lowest; a number stands for a `Layer` of so many units.
+    n_inputs
+        Length of a stimulus s. None: stimuli drive the units of the lowest layer directly.
+    n_outputs
+        Number of outputs. None: the rates of the highest layer are the outputs.
+    activation
+        f of the layers that have none of their own.
+    seed
+        Seed of all parameters, each drawn from a stream of its own.
+    dtype, backend
+        As for `RateNetwork`.
+    trained
+        The kinds of parameters that are trained: "recurrent", "input" (read-ins and skip connections), "bias" and "readout"
+        (with its bias). Default: all. ("recurrent",) is the setting of the paper.
+    parameters
+        Parameters by name in the place of random ones: the fixed ones, and the start of the trained ones.
+
+    Raises
+    ------
+    ValueError
+        Without layers, for an unknown kind or name, a skip from a layer that is not further below, or parameters of another
+        shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from riemannrnn import CrossEntropy, FixedPointCost, Layer, Stack
+    >>> stack = Stack([Layer(20), Layer(10)], n_inputs=4, n_outputs=2, seed=0)
+    >>> P = stack.initial_parameters()
+    >>> sorted(P)[:3]
+    ['layers.0.bias', 'layers.0.input', 'layers.0.recurrent']
+    >>> cost = FixedPointCost(stack, np.eye(4), CrossEntropy(np.array([0, 1, 0, 1])))
+    >>> cost.gradient(P)["layers.1.input"].shape
+    (10, 20)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | int],
+        n_inputs: int | None = None,
+        n_outputs: int | None = None,
+        activation: str | Activation | Callable[[Array], Array] = "tanh",
+        seed: int | None = None,
+        dtype: Any = np.float64,
+        backend: str | Namespace = "numpy",
+        trained: Sequence[str] = PARTS,
+        parameters: Mapping[str, Array] | None = None,
+    ) -> None:
+        self.layers = tuple(Layer(each) if isinstance(each, int) else each for each in layers)
+        if not self.layers:
+            raise ValueError("a stack needs at least one layer; pass for instance [Layer(100)]")
+        for name, size in (("n_inputs", n_inputs), ("n_outputs", n_outputs)):
+            if size is not None and size < 1:
+                raise ValueError(f"{name} = {size} is below 1; a network needs at least one")
+        self._n_inputs, self._n_outputs = n_inputs, n_outputs
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype = {self.dtype} is not supported; choose float32 or float64")
+        self.namespace = namespace(backend)
+        self.activations = tuple(as_activation(each.activation or activation) for each in self.layers)
+        self.connectivities = tuple(each.connectivity or Dense() for each in self.layers)
+        self.trained = _kinds(trained)
+        self._entropy = np.random.SeedSequence(seed).entropy
+        shapes = self._shapes()
+        self._given = {name: self._checked(name, value, shapes) for name, value in (parameters or {}).items()}
+        fixed = [name for name in shapes if _kind(name) not in self.trained]
+        needed = [name for name in fixed if name in self._given or "bias" not in name]
+        self.fixed = {name: self._initial(name, 0.5) for name in needed}
+        named = {name: self._initial(name, 0.0) for name in shapes if _kind(name) in self.trained}
+        self.schema = Schema({name: len(arrays_of(value)) for name, value in named.items()})
+        self._arrays = {name: map_arrays(lambda array: tuple(array.shape), value) for name, value in named.items()}
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {
+            "layers": " → ".join(str(each.n_units) for each in self.layers),
+            "inputs": self._n_inputs or self.units[0],
+            "outputs": self.n_outputs,
+            "activation": ", ".join(dict.fromkeys(each.name for each in self.activations)),
+            "trained": ", ".join(self.trained),
+            "dtype": self.dtype,
+            "backend": self.namespace.__name__.rpartition(".")[2],
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the name of the namespace in the place of the module, which does not pickle."""
+        return vars(self) | {"namespace": self.namespace.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"namespace": import_module(state["namespace"])})
+
+    @cached_property
+    def units(self) -> tuple[int, ...]:
+        return tuple(each.n_units for each in self.layers)
+
+    @property
+    def n_outputs(self) -> int:
+        return self.units[-1] if self._n_outputs is None else self._n_outputs
+
+    @property
+    def recurrent(self) -> tuple[str, ...]:
+        return tuple(name for name in self.schema if _kind(name) == "recurrent")
+
+    def initial_parameters(self, radius: float = 0.5) -> dict[str, Point]:
+        """Return the trained parameters to start from, by name; the same at every call.
+
+        Recurrent weights have a spectral radius of about `radius`. Read-ins and readout have normal entries with a variance of
+        one over the number of their sources. Biases are zero.
+
+        Raises
+        ------
+        ValueError
+            For a radius that is negative or not finite.
+        """
+        if not 0 <= radius < inf:
+            raise ValueError(f"radius = {radius} is not a spectral radius; choose a number from 0 on")
+        return {name: self._initial(name, radius) for name in self.schema}
+
+    def prepare(self, stimuli: Array) -> Array:
+        """Return checked stimuli; where the read-in of the lowest layer is fixed, its drive V s + b."""
+        stimuli = as_array("stimuli", stimuli, self.dtype, self.namespace)
+        check_backend("stimuli", stimuli, self.namespace)
+        width = self._n_inputs or self.units[0]
+        if stimuli.ndim != 2 or stimuli.shape[1] != width:
+            raise ValueError(f"the stimuli have shape {tuple(stimuli.shape)}; this network takes (batch, {width})")
+        read_in = self.fixed.get("layers.0.input")
+        return stimuli if read_in is None else product(stimuli, read_in.T)
+
+    def flat(self, parameters: Point) -> Point:
+        if not isinstance(parameters, Mapping):
+            return parameters
+        flat = self.schema.flat(parameters)
+        return map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), flat)
+
+    def named(self, parameters: Point) -> dict[str, Point]:
+        return self.schema.named(parameters)
+
+    def bind(self, parameters: Point) -> NetworkParameters:
+        named = self.fixed | self.schema.named(parameters)
+        if "layers.0.input" in self.fixed:
+            named = {name: value for name, value in named.items() if name != "layers.0.input"}  # `prepare` has applied it
+        return self._placed(named)
+
+    def direction(self, vector: Point) -> NetworkParameters:
+        return self._placed(self.schema.named(vector))
+
+    def collect(self, gradient: NetworkParameters) -> Point:
+        named: dict[str, Point] = {"readout": gradient.readout, "readout_bias": gradient.readout_bias}
+        for number, layer in enumerate(gradient.layers):
+            name = f"layers.{number}"
+            named |= {f"{name}.recurrent": layer.recurrent, f"{name}.input": layer.inputs, f"{name}.bias": layer.bias}
+            named |= {f"{name}.from.{below}": weights for below, weights in layer.skips.items()}
+        return self.schema.flat({name: named[name] for name in self.schema})
+
+    def check(self, parameters: Point) -> None:
+        """Check that flat parameters have the shapes of this stack, and are finite.
+
+        Raises
+        ------
+        ValueError
+            Naming the first parameter that does not fit.
+        """
+        for name, value in self.schema.named(parameters).items():
+            found = map_arrays(lambda array: tuple(array.shape), value)
+            if found != self._arrays[name]:
+                raise ValueError(f"the parameter {name!r} has shape {found}, but {self._arrays[name]} was expected")
+            if not all_finite(value):
+                raise ValueError(f"the parameter {name!r} holds NaN or infinity; pass others to start from")
+
+    def _placed(self, named: Mapping[str, Point]) -> NetworkParameters:
+        def layer(number: int) -> LayerParameters:
+            name = f"layers.{number}"
+            skips = {below: named.get(f"{name}.from.{below}") for below in self.layers[number].skips}
+            present = {below: weights for below, weights in skips.items() if weights is not None}
+            return LayerParameters(
+                named.get(f"{name}.recurrent"), named.get(f"{name}.input"), named.get(f"{name}.bias"), present
+            )
+
+        return NetworkParameters(tuple(map(layer, range(len(self.layers)))), named.get("readout"), named.get("readout_bias"))
+
+    def _shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """Return the shape of every parameter by name, None for the parameters of a connectivity."""
+        shapes: dict[str, tuple[int, ...] | None] = {}
+        for number, layer in enumerate(self.layers):
+            name, n = f"layers.{number}", layer.n_units
+            shapes[f"{name}.recurrent"] = None
+            source = self._n_inputs if number == 0 else self.layers[number - 1].n_units
+            if source is not None:
+                shapes[f"{name}.input"] = (n, source)
+            for below in layer.skips:
+                if not 0 <= below < number - 1:
+                    raise ValueError(
+                        f"layer {number} has a skip connection from layer {below}; a skip comes from one of the layers "
+                        f"0 to {number - 2}"
+                        if number > 1
+                        else f"layer {number} has no layer to skip from"
+                    )
+                shapes[f"{name}.from.{below}"] = (n, self.layers[below].n_units)
+            shapes[f"{name}.bias"] = (n,)
+        if self._n_outputs is not None:
+            shapes |= {"readout": (self._n_outputs, self.layers[-1].n_units), "readout_bias": (self._n_outputs,)}
+        return shapes
+
+    def _checked(self, name: str, value: Any, shapes: Mapping[str, tuple[int, ...] | None]) -> Point:
+        if name not in shapes:
+            raise ValueError(f"there is no parameter {name!r}; the parameters are {', '.join(shapes)}")
+        value = map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), value)
+        wanted = shapes[name]
+        if wanted is None:
+            number = int(name.split(".")[1])
+            self.connectivities[number].check(value, self.layers[number].n_units)
+        elif tuple(value.shape) != wanted:
+            raise ValueError(f"the parameter {name!r} has shape {tuple(value.shape)}, but {wanted} was expected")
+        return value
+
+    def _initial(self, name: str, radius: float) -> Point:
+        """Return the start of a parameter. NumPy draws it whatever the backend is, so that a seed means the same everywhere."""
+        if name in self._given:
+            return self._given[name]
+        generator = np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(crc32(name.encode()),)))
+        shape = self._shapes()[name]
+        if shape is None:
+            number = int(name.split(".")[1])
+            sample = self.connectivities[number].initial(self.layers[number].n_units, radius, generator)
+        elif "bias" in name:
+            sample = np.zeros(shape)
+        else:
+            sample = generator.standard_normal(shape) / shape[1] ** 0.5
+        return map_arrays(lambda array: to_backend(array.astype(self.dtype), self.namespace), sample)
+
+
+def _kind(name: str) -> str:
+    """Return the kind of a parameter, of `PARTS`, from its name."""
+    if name.startswith("readout"):
+        return "readout"
+    part = name.split(".")[2]
+    return "input" if part == "from" else part
+
+
+def _kinds(trained: Sequence[str]) -> tuple[str, ...]:
+    """Return the kinds that are trained, in the order of `PARTS`."""
+    unknown = [kind for kind in trained if kind not in PARTS]
+    if isinstance(trained, str) or unknown or not trained:
+        raise ValueError(f"trained = {trained!r} has to be a sequence of some of {', '.join(PARTS)}")
+    return tuple(kind for kind in PARTS if kind in trained)
