@@ -154,10 +154,6 @@ class ProductManifold(Parameterization, Manifold):
         """Return the parts of a vector as tangent vectors of the factors."""
         return self._vector("to_tangent_space", point, vector)
 
-    def embedding(self, point: Point, tangent_vector: Point) -> Point:
-        """Return the parts of a tangent vector, each as its factor embeds it."""
-        return self._vector("embedding", point, tangent_vector)
-
     def zero_vector(self, point: Point) -> Point:
         """Return the zero tangent vector, in the dtype of each array of the point."""
         return _in_dtype_of(point, self._vector("zero_vector", point))
@@ -364,7 +360,6 @@ class Weighted(Parameterization, Manifold):
     pair_mean = _of_manifold("pair_mean")
     projection = _of_manifold("projection")
     to_tangent_space = _of_manifold("to_tangent_space")
-    embedding = _of_manifold("embedding")
     zero_vector = _of_manifold("zero_vector")
     random_point = _of_manifold("random_point")
 

@@ -11,7 +11,6 @@ from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Parameterization, Point, PointCache
-from manifolds.parameterization import parameterization_of
 from manifolds.points import all_finite, arrays_of, copied
 from manifolds.summary import Summarised
 from riemannrnn.cost.counts import Evaluations
@@ -190,7 +189,9 @@ class FixedPointCost(Summarised):
         ValueError
             For a manifold whose points are stable by construction, if the activation has a slope outside [0, 1].
         """
-        parameterization = for_model(parameterization_of(manifold), self.model)
+        # pymanopt embeds tangent vectors of its own manifolds itself, before it asks for a Hessian.
+        plain = manifold if isinstance(manifold, Parameterization) else Parameterization()
+        parameterization = for_model(plain, self.model)
         decorate = pymanopt.function.numpy(manifold)
         several = manifold.point_layout != 1
 
