@@ -125,6 +125,11 @@ class RateNetwork(Model):
         return (self.connectivity,)
 
     @property
+    def fixed(self) -> dict[str, Array]:  # type: ignore[override]
+        named = {"layers.0.input": self.input_weights, "readout": self.readout}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @property
     def units(self) -> tuple[int, ...]:
         return (self.n_units,)
 

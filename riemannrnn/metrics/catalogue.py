@@ -17,7 +17,6 @@ from manifolds import (
     FixedRank,
     Identity,
     MonotoneManifold,
-    Parameterization,
     Point,
     PullbackManifold,
     Resolvent,
@@ -36,6 +35,7 @@ from manifolds import (
     zero_diagonal,
 )
 from manifolds.linear_algebra import eigenvalues
+from manifolds.parameterization import parameterization_of
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.aggregated import aggregated_metric
 from riemannrnn.metrics.response import response_metric
@@ -59,6 +59,13 @@ DENSITY = 0.5
 
 INHIBITORY = 5
 """In the comparison one unit in so many is inhibitory under Dale's law."""
+
+
+class Placed(NamedTuple):
+    """A manifold of recurrent weights, and the weights where training starts on it."""
+
+    manifold: Any
+    weights: Array
 
 
 class Start(NamedTuple):
@@ -85,9 +92,11 @@ class ManifoldEntry:
         What it is, and when to use it.
     make
         Makes it from the number of units and a retraction, where it depends on nothing else.
+    place
+        Makes it for recurrent weights, with a retraction, where it depends on them or starts elsewhere.
     begin
-        Makes it for a task, with a retraction, where it depends on more or starts elsewhere. None of both for manifolds that
-        take a function of the user's.
+        Makes it for a task, with a retraction, where it depends on the stimuli or changes the network. A manifold that takes a
+        function of the user's has none of the three.
     retractions
         Those that are worth comparing.
     second_order
@@ -99,6 +108,7 @@ class ManifoldEntry:
     formula: str
     use: str
     make: Callable[[int, Retraction], WeightManifold] | None = None
+    place: Callable[[Array, Retraction], Placed] | None = None
     begin: Callable[[Task, Retraction], Start] | None = None
     retractions: tuple[Retraction, ...] = ("geodesic",)
     second_order: bool = True
@@ -113,15 +123,44 @@ class ManifoldEntry:
         """
         if self.begin is not None:
             started = self.begin(task, retraction)
-        elif self.make is not None:
-            manifold = self.make(task.network.n_units, retraction)
-            started = Start(manifold, manifold.point_at(task.weights), task)
         else:
-            raise ValueError(f"{self.call} takes a function of your own; make it, and use it with `FixedPointCost.problem`")
-        kind = started.manifold.retraction_kind if isinstance(started.manifold, Parameterization) else "geodesic"
+            manifold, weights = self.placed(task.weights, retraction)
+            started = Start(
+                manifold, manifold.point_at(weights), task if weights is task.weights else replace(task, weights=weights)
+            )
+        self._check_retraction(started.manifold, retraction)
+        return started
+
+    def placed(self, weights: Array, retraction: Retraction | None = None) -> Placed:
+        """Return the manifold for recurrent weights, and the weights where training starts on it.
+
+        Parameters
+        ----------
+        weights
+            W, shape (n, n).
+        retraction
+            Default: the first of `retractions`.
+
+        Raises
+        ------
+        ValueError
+            If the manifold takes a function of the user's, depends on stimuli, or has another retraction.
+        """
+        chosen = retraction or self.retractions[0]
+        if self.place is not None:
+            return self.place(weights, chosen)
+        if self.make is not None:
+            return Placed(self.make(weights.shape[0], chosen), weights)
+        if self.begin is not None:
+            raise ValueError(
+                f"manifold {self.name!r} depends on the stimuli or the network, and cannot be the manifold of a layer"
+            )
+        raise ValueError(f"{self.call} takes a function of your own; make it, and use it with `FixedPointCost.problem`")
+
+    def _check_retraction(self, manifold: Any, retraction: Retraction) -> None:
+        kind = parameterization_of(manifold).retraction_kind
         if kind != retraction:
             raise ValueError(f"the retraction of manifold {self.name!r} is {kind!r}, and not {retraction!r}; choose {kind!r}")
-        return started
 
 
 def _measured(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[Task, Retraction], Start]:
@@ -135,7 +174,7 @@ def _measured(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[T
 
 
 def _units(task: Task) -> int:
-    return task.network.n_units
+    return task.network.units[0]
 
 
 def _mean_gains(task: Task, retraction: Retraction) -> WeightManifold:
@@ -143,19 +182,18 @@ def _mean_gains(task: Task, retraction: Retraction) -> WeightManifold:
     return gain(array_namespace(gains).mean(gains, axis=0), retraction)
 
 
-def _scaled(task: Task, retraction: Retraction) -> Start:
-    manifold = ScaledMonotoneManifold(_units(task), GROWTH)
-    return Start(manifold, manifold.point_at(task.weights), task)
+def _scaled(weights: Array, retraction: Retraction) -> Placed:
+    return Placed(ScaledMonotoneManifold(weights.shape[0], GROWTH), weights)
 
 
-def _signed(task: Task, retraction: Retraction) -> Start:
+def _signed(weights: Array, retraction: Retraction) -> Placed:
     """Dale's law from the sizes of the weights, with signs by column, scaled back to the spectral radius that they had."""
-    xp, W = array_namespace(task.weights), task.weights
-    signs = np.where(np.arange(_units(task)) % INHIBITORY == INHIBITORY - 1, -1.0, 1.0)
+    xp, W = array_namespace(weights), weights
+    signs = np.where(np.arange(W.shape[0]) % INHIBITORY == INHIBITORY - 1, -1.0, 1.0)
     signs = xp.asarray(signs, dtype=W.dtype, device=device(W))
     start = abs(W) * signs
     start = start * (_radius(W) / _radius(start))
-    return Start(PullbackManifold(SignedLog(signs), _units(task), retraction), start, replace(task, weights=start))
+    return Placed(PullbackManifold(SignedLog(signs), W.shape[0], retraction), start)
 
 
 def _radius(W: Array) -> float:
@@ -168,15 +206,15 @@ def _resolvent(n: int) -> WeightManifold:
 
 def _constrained(
     make: Callable[[int], Subspace], around: Callable[[int], WeightManifold]
-) -> Callable[[Task, Retraction], Start]:
-    """Return the beginning of a subspace of a manifold, at the projection of the weights of the task."""
+) -> Callable[[Array, Retraction], Placed]:
+    """Return the function that makes a subspace of a manifold, with its start at the projection of the weights."""
 
-    def begin(task: Task, retraction: Retraction) -> Start:
-        subspace = make(_units(task))
-        start = subspace.project(task.weights)
-        return Start(SubspaceManifold(around(_units(task)), subspace), start, replace(task, weights=start))
+    def place(weights: Array, retraction: Retraction) -> Placed:
+        n = weights.shape[0]
+        subspace = make(n)
+        return Placed(SubspaceManifold(around(n), subspace), subspace.project(weights))
 
-    return begin
+    return place
 
 
 def _low_rank(task: Task, retraction: Retraction) -> Start:
@@ -248,7 +286,7 @@ EVERY_MANIFOLD = (
         "ScaledMonotoneManifold(n)",
         "points [M, ε], I − W = diag(exp ε) (I − M)",
         "The same promise for more weights, strong feedforward amplification among them: the default of training.",
-        begin=_scaled,
+        place=_scaled,
     ),
     ManifoldEntry(
         "response",
@@ -288,14 +326,14 @@ EVERY_MANIFOLD = (
         "φ = log(s W)",
         "Dale's law: no unit changes from excitation to inhibition, exactly; geodesics are exponentiated gradient. The "
         "comparison starts from the sizes of the weights, one unit in five inhibitory.",
-        begin=_signed,
+        place=_signed,
     ),
     ManifoldEntry(
         "sparse",
         "SubspaceManifold(…, mask(present))",
         "induced by the resolvent",
         "Absent synapses stay absent, blocks stay blocks. The comparison keeps half of the weights, at random.",
-        begin=_constrained(_sparse, _resolvent),
+        place=_constrained(_sparse, _resolvent),
         retractions=("additive",),
     ),
     ManifoldEntry(
@@ -303,7 +341,7 @@ EVERY_MANIFOLD = (
         "SubspaceManifold(…, zero_diagonal(n))",
         "induced by the resolvent",
         "No unit excites itself.",
-        begin=_constrained(zero_diagonal, _resolvent),
+        place=_constrained(zero_diagonal, _resolvent),
         retractions=("additive",),
     ),
     ManifoldEntry(
@@ -311,14 +349,14 @@ EVERY_MANIFOLD = (
         "SubspaceManifold(…, symmetric(n))",
         "grad J = S P(∇J) S, P the projection onto symmetric matrices",
         "Networks with an energy, and no oscillation. Stable by construction.",
-        begin=_constrained(symmetric, MonotoneManifold),
+        place=_constrained(symmetric, MonotoneManifold),
     ),
     ManifoldEntry(
         "circulant",
         "SubspaceManifold(…, circulant(n))",
         "grad J = S P(∇J) S, P the mean along circular diagonals",
         "Ring networks, the same synapses around every unit: n parameters. Stable by construction. Likewise `equivariant`.",
-        begin=_constrained(circulant, MonotoneManifold),
+        place=_constrained(circulant, MonotoneManifold),
     ),
     ManifoldEntry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
     ManifoldEntry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),

@@ -1,7 +1,7 @@
 """What costs, rules and training know of a network: parameters and a batch of stimuli give a response."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from manifolds import Array
@@ -28,6 +28,8 @@ class Model(Summarised, ABC):
         f and the connectivity of each layer, from the lowest.
     trained
         The kinds of parameters that are trained, of `PARTS`.
+    fixed
+        The parameters that are not trained, by name.
     """
 
     namespace: Namespace
@@ -35,6 +37,7 @@ class Model(Summarised, ABC):
     activations: tuple[Activation, ...]
     connectivities: tuple[Connectivity, ...]
     trained: tuple[str, ...]
+    fixed: Mapping[str, Array]
 
     @property
     @abstractmethod

@@ -201,7 +201,7 @@ class Stack(Model):
         return self.schema.named(parameters)
 
     def bind(self, parameters: Point) -> NetworkParameters:
-        named = self.fixed | self.schema.named(parameters)
+        named = {**self.fixed, **self.schema.named(parameters)}
         if "layers.0.input" in self.fixed:
             named = {name: value for name, value in named.items() if name != "layers.0.input"}  # `prepare` has applied it
         return self._placed(named)

@@ -30,6 +30,22 @@ RULES: tuple[str, ...] = ("dW1", "dW2", *OWN_METRIC, *RULES_WITH_MANIFOLD)
 """The rules known by name."""
 
 
+def rule_with_manifold(name: str) -> str:
+    """Return the name of a rule that takes a manifold, and so trains networks of any number of parameters.
+
+    Raises
+    ------
+    ValueError
+        For a rule that is a formula for the recurrent weights of a single dense layer.
+    """
+    if name not in RULES_WITH_MANIFOLD:
+        raise ValueError(
+            f"rule {name!r} is a formula for the recurrent weights of a single dense layer, and this network trains more; "
+            f"choose one of {', '.join(RULES_WITH_MANIFOLD)}"
+        )
+    return name
+
+
 def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     """Return the rule of that name for a network of n units.
 

@@ -1,7 +1,12 @@
 """The rule of a name on the manifold of a name, and where training starts there."""
 
+from typing import Any
+
+from manifolds import Identity, ProductManifold, PullbackManifold
+from manifolds.points import Point, several
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.models import Model
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.rule import Rule
 from riemannrnn.training.reproducible import reproducible
@@ -19,7 +24,36 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
         For a task whose weights are no point of the manifold.
     """
     if manifold is None:
-        return task, make_rule(rule, task.network.n_units)
+        return task, make_rule(rule, task.network.units[0])
     entry = CATALOGUE[manifold]
     made, _, task = entry.start(task, entry.retractions[0])
-    return task, make_rule(rule, task.network.n_units, made)
+    return task, make_rule(rule, task.network.units[0], made)
+
+
+def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductManifold, Point]:
+    """Return the manifold of all trained parameters of a model, and the parameters where training starts on it.
+
+    Parameters
+    ----------
+    model
+        The network.
+    parameters
+        Its trained parameters, flat.
+    manifold
+        The manifold of all recurrent weights, by its name in `CATALOGUE`. All other parameters live in Euclidean spaces.
+
+    Raises
+    ------
+    ValueError
+        For a manifold that depends on stimuli, or recurrent weights that are not a matrix.
+    """
+    factors: dict[str, Any] = {}
+    starts: dict[str, Point] = {}
+    for name, value in model.named(parameters).items():
+        if several(value):
+            raise ValueError(f"the parameter {name!r} has {len(value)} arrays; pass a ProductManifold with a factor for it")
+        if name in model.recurrent:
+            factors[name], starts[name] = CATALOGUE[manifold].placed(value)
+        else:
+            factors[name], starts[name] = PullbackManifold(Identity(), tuple(value.shape), "additive"), value
+    return ProductManifold(factors), model.flat(starts)

@@ -13,6 +13,8 @@ from array_api_compat import array_namespace
 from manifolds import Array, Point
 from manifolds.summary import Summarised
 from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.models import Model
+from riemannrnn.rate_network import RECURRENT
 from riemannrnn.training.range_test import RangeTest
 
 
@@ -38,7 +40,8 @@ class History(Summarised):
     Attributes
     ----------
     weights
-        The last W at which every stimulus of its batch had a fixed point, but for those left out.
+        The last W at which every stimulus of its batch had a fixed point, but for those left out; of a `Stack` all trained
+        parameters, flat.
     point
         The point of the manifold that stands for it; on most manifolds W itself.
     memory
@@ -81,9 +84,11 @@ class History(Summarised):
         Whether that was the loss of a fixed point, or a step that left the manifold.
     interrupted
         Whether Ctrl-C ended it.
+    model
+        The network.
     """
 
-    weights: Array
+    weights: Point
     point: Point = None
     memory: Any = None
     rule: str = ""
@@ -105,6 +110,12 @@ class History(Summarised):
     loss_fell: bool = True
     failed: bool = False
     interrupted: bool = False
+    model: Model | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def parameters(self) -> dict[str, Point]:
+        """The trained parameters by name: "layers.0.recurrent" is W of the lowest layer."""
+        return {RECURRENT: self.weights} if self.model is None else self.model.named(self.weights)
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""

@@ -23,6 +23,9 @@ ADAM_RATE = 0.05
 LONGEST_STEP = 0.35
 """Longest step without a rule, in the metric."""
 
+RATE_OF_SEVERAL, LONGEST_OF_SEVERAL = 0.01, 1.0
+"""Learning rate and longest step of each parameter without a rule, where more is trained than one matrix."""
+
 SCHEDULES: dict[str, Schedule] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: (1 + cos(pi * done)) / 2,
@@ -129,13 +132,15 @@ class TrainingOptions(Options):
         """The function from the share of the run that is done to the factor of the learning rate."""
         return self.schedule if callable(self.schedule) else SCHEDULES[self.schedule or "constant"]
 
-    def resolved(self) -> Self:
+    def resolved(self, several: bool = False) -> Self:
         """Return the options with the defaults that depend on the rule and the manifold.
+
+        `several` tells whether more is trained than one matrix of recurrent weights.
 
         The manifold is then given by name, unless it was an object, and is None for rules that take none. The learning rate is
         None where a range test finds it.
         """
-        chosen = USUAL if self.usual else OTHERWISE
+        chosen = (USUAL_OF_SEVERAL if several else USUAL) if self.usual else OTHERWISE
         if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
             chosen = replace(chosen, manifold="resolvent")
         if not self.usual and self.learning_rate is None:
@@ -147,6 +152,9 @@ USUAL = TrainingOptions(
     rule="adam", manifold="scaled-monotone", learning_rate=ADAM_RATE, schedule="cosine", longest_step=LONGEST_STEP
 )
 """The defaults without a rule and a manifold."""
+
+USUAL_OF_SEVERAL = replace(USUAL, manifold="monotone", learning_rate=RATE_OF_SEVERAL, longest_step=LONGEST_OF_SEVERAL)
+"""The defaults without a rule and a manifold, where read-ins, biases or readout are trained, too."""
 
 OTHERWISE = TrainingOptions(rule="descent", schedule="constant", longest_step=inf)
 """The defaults with a rule or a manifold."""

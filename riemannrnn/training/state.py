@@ -1,6 +1,6 @@
 """The state of a run between two steps: what a checkpoint holds, how it is written and how it is read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array, Point
+from manifolds.points import arrays_of, several
 from riemannrnn.rules.rule import Memory, Rule
 from riemannrnn.training.checkpoints import Checkpoint, CheckpointError
 from riemannrnn.training.history import History
@@ -137,7 +138,7 @@ def placing(drive: Array) -> Callable[[Any], Any]:
 
 
 def _last(rule: Rule, before: Any, velocity: Any, memory: Any) -> Last:
-    if isinstance(velocity, list | tuple):  # the arithmetic of tangent vectors is not stored
+    if several(velocity):  # the arithmetic of tangent vectors is not stored
         velocity = rule.manifold.to_tangent_space(before, velocity)  # type: ignore[attr-defined]
     return Last(before, velocity, memory)
 
@@ -150,14 +151,10 @@ def _count(value: Any) -> int:
 
 def _like(point: Point, value: Any) -> Point:
     """Return the value, if it is a point of the shapes of another point."""
-    parts, wanted = _parts(value), [tuple(part.shape) for part in _parts(point)]
+    parts, wanted = arrays_of(value), [tuple(part.shape) for part in arrays_of(point)]
     if [np.shape(part) for part in parts] != wanted:
         raise ValueError(f"it is not of the shape {', '.join(map(str, wanted))} of the start")
     return value
-
-
-def _parts(point: Point) -> Sequence[Array]:
-    return point if isinstance(point, list | tuple) else [point]
 
 
 def _array(value: Any) -> Array:

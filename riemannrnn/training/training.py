@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
-from manifolds.points import all_finite
+from manifolds.points import all_finite, map_arrays, several
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_model
 from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
@@ -20,12 +20,12 @@ from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.metrics.catalogue import GROWTH
-from riemannrnn.rate_network import RateNetwork
-from riemannrnn.rules.named import make_rule
+from riemannrnn.models import Model
+from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import documented
 from riemannrnn.training.batches import Batches
-from riemannrnn.training.by_name import rule_on
+from riemannrnn.training.by_name import product_of, rule_on
 from riemannrnn.training.checkpoints import fingerprint, refuse_used
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
@@ -44,8 +44,8 @@ that rounding leaves no smaller one, and no branch can be mistaken for another."
 @documented(TrainingOptions)
 @reproducible
 def train(
-    network: RateNetwork,
-    weights: Array | History,
+    network: Model,
+    weights: Point | History,
     stimuli: Array,
     labels: Array | Loss,
     rule: str | Rule | None = None,
@@ -72,17 +72,20 @@ def train(
     resume: bool = False,
     progress: bool | None = None,
 ) -> History:
-    """Train the recurrent weights on mini-batches.
+    """Train a network on mini-batches.
 
-    Without a rule: Adam on `ScaledMonotoneManifold`, where no step of any length loses a fixed point, with rate 0.05 falling
-    along a cosine, and steps no longer than 0.35 in the metric.
+    Without a rule and a manifold no step of any length loses a fixed point. The recurrent weights of a `RateNetwork`, which
+    alone are trained, are on `ScaledMonotoneManifold`: Adam with rate 0.05 falling along a cosine, and steps no longer than
+    0.35 in the metric. Of a `Stack` that trains more, they are on `MonotoneManifold`: Adam with rate 0.01 falling likewise, and
+    steps of each parameter no longer than 1.
 
     Parameters
     ----------
     network
-        The network.
+        The network: a `RateNetwork` or a `Stack`.
     weights
-        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; not changed. Or the
+        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; of a `Stack` its
+        trained parameters, by name. They are not changed. Or the
         history of a run by the same rule, to go on from its end with what the rule remembers.
     stimuli
         Shape (n_stimuli, n_inputs): an array, a list, or a table with `to_numpy`. Integers and lists take the dtype of the
@@ -176,7 +179,7 @@ def train(
     )
     cost, lenient = _cost("stimuli", network, stimuli, labels, solving), replace(solving, on_failure="inf")
     point = stepper.parameterization.point_at(weights) if before is None else before.point
-    history = History(stepper.parameterization.weights(point), point, rule=stepper.name)
+    history = History(stepper.parameterization.weights(point), point, rule=stepper.name, model=network)
     run = Run(
         options=options,
         rule=stepper,
@@ -207,38 +210,44 @@ def train(
         return run.go(f"All {options.epochs} epochs done.")
 
 
-def _start(network: RateNetwork, weights: Point, given: TrainingOptions) -> Point:
-    """Return the weights to start from, which have to be finite."""
-    factors = isinstance(weights, tuple)
-    if not factors:
+def _start(network: Model, weights: Point, given: TrainingOptions) -> Point:
+    """Return the flat parameters to start from, which have to be finite."""
+    weights = network.flat(weights)
+    if not several(weights):
         weights = as_array("weights", weights, network.dtype, network.namespace)
     if not all_finite(weights):
         raise ValueError("the weights to start from hold NaN or infinity; pass others")
-    rule = given.resolved().rule
-    if factors and isinstance(rule, str):
+    if network.one_matrix and several(weights) and isinstance(given.resolved().rule, str):
         raise ValueError(
-            f"rule {rule!r} moves a matrix of weights, not the factors of one; pass Descent(FixedRank(n, n, k)) as the rule"
+            f"rule {given.resolved().rule!r} moves a matrix of weights, not the factors of one; pass "
+            "Descent(FixedRank(n, n, k)) as the rule"
         )
     return weights
 
 
-def _placed(
-    network: RateNetwork, weights: Point, stimuli: Array, given: TrainingOptions
-) -> tuple[RateNetwork, Point, TrainingOptions]:
+def _placed(network: Any, weights: Point, stimuli: Array, given: TrainingOptions) -> tuple[Any, Point, TrainingOptions]:
     """Return the network and the start on a manifold that is given by name, and the options with the rule there.
 
     Weights that break the constraint of a manifold are changed to weights that obey it, as `CATALOGUE` says.
     """
+    if isinstance(given.rule, Rule):
+        if isinstance(given.manifold, str):
+            raise ValueError(f"the rule {given.rule.name} is made already; give the manifold to the rule")
+        return network, weights, given
+    options = given.resolved(not network.one_matrix)
+    if not network.one_matrix:
+        rule, manifold = rule_with_manifold(str(options.rule)), options.manifold
+        if isinstance(manifold, str):
+            manifold, weights = product_of(network, weights, manifold)
+        return network, weights, replace(options, rule=make_rule(rule, 0, manifold), manifold=None)
     if not isinstance(given.manifold, str):
         return network, weights, given
-    if isinstance(given.rule, Rule):
-        raise ValueError(f"the rule {given.rule.name} is made already; give the manifold to the rule")
     data = Dataset("stimuli", stimuli, np.zeros(stimuli.shape[0], np.int64))  # no manifold looks at the labels
-    task, rule = rule_on(Task(network, weights, data, data, data), str(given.resolved().rule), given.manifold)
-    return task.network, task.weights, replace(given, rule=rule, manifold=None)
+    task, placed = rule_on(Task(network, weights, data, data, data), str(options.rule), given.manifold)
+    return task.network, task.weights, replace(given, rule=placed, manifold=None)
 
 
-def _resolved(given: TrainingOptions, network: RateNetwork, before: History | None, count: int) -> tuple[TrainingOptions, Rule]:
+def _resolved(given: TrainingOptions, network: Model, before: History | None, count: int) -> tuple[TrainingOptions, Rule]:
     """Return the options with the rule, the batch size and the learning rate that they stand for, and the rule.
 
     If no learning rate was given, it is the learning rate of the history to go on from, or None, where a range test finds it.
@@ -246,11 +255,11 @@ def _resolved(given: TrainingOptions, network: RateNetwork, before: History | No
     size = given.batch_size or count
     if size > count:
         raise ValueError(f"batch_size = {size} does not fit {count} stimuli; choose 1 to {count}")
-    manifold = ScaledMonotoneManifold(network.n_units, GROWTH) if given.usual else given.manifold
+    manifold = ScaledMonotoneManifold(network.units[0], GROWTH) if given.usual else given.manifold
     if not given.usual and given.learning_rate is None and before is not None and not isnan(before.learning_rate):
         given = replace(given, learning_rate=before.learning_rate)
     options = given.resolved()
-    rule = make_rule(options.rule or "adam", network.n_units, manifold)
+    rule = make_rule(options.rule or "adam", network.units[0], manifold)
     return replace(options, rule=rule, manifold=None, batch_size=size), rule
 
 
@@ -262,24 +271,23 @@ def check_decay(rule: Rule, point: Point, decay: float) -> None:
     ValueError
         If the rule has no manifold, or its manifold no logarithm.
     """
-    parts = [0.999 * part for part in point] if isinstance(point, list | tuple) else 0.999 * point
     try:
-        rule.manifold.log(point, parts)  # type: ignore[attr-defined]
+        rule.manifold.log(point, map_arrays(lambda part: 0.999 * part, point))  # type: ignore[attr-defined]
     except (AttributeError, NotImplementedError, ManifoldError):
         raise ValueError(
             f"decay = {decay} needs a logarithm, and the rule {rule.name} has no manifold with one; choose 'adam', or no decay"
         ) from None
 
 
-def _known_again(network: RateNetwork, stimuli: Array, loss: Loss) -> str:
+def _known_again(network: Model, stimuli: Array, loss: Loss) -> str:
     """Return a fingerprint of what a run learns from: the stimuli, their labels, and the weights that stay as they are."""
-    arrays = stimuli, network.input_weights, network.readout, *vars(loss).values()
+    arrays = stimuli, *network.fixed.values(), *vars(loss).values()
     return fingerprint(*filter(is_array_api_obj, arrays))
 
 
-def _tolerance(network: RateNetwork, promised: bool) -> float | None:
+def _tolerance(network: Model, promised: bool) -> float | None:
     """Return the residual asked for by default: None for that of the dtype."""
-    return single_residual(network.n_units) if promised and network.dtype == np.float32 else None
+    return single_residual(min(network.units)) if promised and network.dtype == np.float32 else None
 
 
 def single_residual(n_units: int) -> float:
@@ -293,7 +301,7 @@ def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
     return StabilityGuard() if guard else None
 
 
-def _cost(name: str, network: RateNetwork, stimuli: Array, labels: Array | Loss, options: SolverOptions) -> FixedPointCost:
+def _cost(name: str, network: Model, stimuli: Array, labels: Array | Loss, options: SolverOptions) -> FixedPointCost:
     """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run."""
     stimuli = as_array(name, stimuli, network.dtype, network.namespace)
     cost = FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **vars(options))
