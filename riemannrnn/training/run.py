@@ -286,7 +286,7 @@ class Run:
         """Say why the run ended before its end."""
         self.history.failed, self.history.converged, self.history.stopped = True, False, f"{when}: {error}"
         if isinstance(error, FixedPointError):
-            self.history.stopped += f" {HIDDEN if self.rule.parameterization.stable_by_construction else LOST}"
+            self.history.stopped += f" {HIDDEN if self.rule.parameterization.promises(self.cost.model.recurrent) else LOST}"
 
     def _keep(self, point: Point) -> None:
         self.history.weights, self.history.point = self.rule.parameterization.weights(point), point
