@@ -20,8 +20,8 @@ from riemannrnn.equilibrium import (
     differentiable_fixed_points,
     solve_fixed_points,
 )
+from riemannrnn.models import Layer, RateNetwork, Stack
 from riemannrnn.network import Activation, LowRank, power_law, register_activation
-from riemannrnn.rate_network import RateNetwork
 from riemannrnn.training import History, train
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "FixedPoints",
     "Flow",
     "History",
+    "Layer",
     "Loss",
     "LowRank",
     "Neumann",
@@ -49,6 +50,7 @@ __all__ = [
     "Picard",
     "RateNetwork",
     "SquaredError",
+    "Stack",
     "Task",
     "compare",
     "differentiable_fixed_points",

@@ -21,7 +21,7 @@ LAYERS = {
     "riemannrnn.settings": 0,
     "riemannrnn.network": 1,
     "riemannrnn.equilibrium": 2,
-    "riemannrnn.rate_network": 3,
+    "riemannrnn.models": 3,
     "riemannrnn.cost": 4,
     "riemannrnn.metrics": 5,
     "riemannrnn.rules": 6,
@@ -40,7 +40,7 @@ LAYERS = {
 PRIVATE_ACCESS_LEFT = {
     ("manifolds.fixed_rank", "_FixedRankPoint"),
     ("manifolds.fixed_rank", "_FixedRankTangentVector"),
-    ("manifolds.product", "_ProductTangentVector"),
+    ("manifolds.points", "_ProductTangentVector"),
     ("manifolds.subspace", "_like"),
 }
 """Modules that still use a private name of another module; the set may only shrink."""

@@ -18,7 +18,7 @@ from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, load_digits, load_mnist
 from riemannrnn.equilibrium import Automatic, Solver
-from riemannrnn.rate_network import RateNetwork
+from riemannrnn.models import RateNetwork
 from riemannrnn.training.training import single_residual
 
 MOST_STIMULI = 300

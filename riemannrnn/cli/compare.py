@@ -20,9 +20,9 @@ from riemannrnn.comparison.contest import FAILED, Entry
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.models import RateNetwork
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.plots import comparison_figure, save_figure
-from riemannrnn.rate_network import RateNetwork
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
 
 WIDE = 100

@@ -14,7 +14,7 @@ from riemannrnn.cli.config import Config
 from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
-from riemannrnn.rate_network import RateNetwork
+from riemannrnn.models import RateNetwork
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory

@@ -8,7 +8,7 @@ from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.options import OnFailure
-from riemannrnn.rate_network import RateNetwork
+from riemannrnn.models import RateNetwork
 
 
 @dataclass(frozen=True, repr=False)

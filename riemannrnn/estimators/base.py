@@ -22,8 +22,8 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
+from riemannrnn.models import RateNetwork
 from riemannrnn.network import Connectivity
-from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import again, option
 from riemannrnn.training.by_name import rule_on

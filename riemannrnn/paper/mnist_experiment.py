@@ -18,10 +18,9 @@ from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.fixed_points import default_tolerance
 from riemannrnn.equilibrium.stability import survey_stability
-from riemannrnn.models import Response
+from riemannrnn.models import RateNetwork, Response
 from riemannrnn.norms import row_norms
 from riemannrnn.paper.recorded import load_recorded
-from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.named import make_rule
 
 EULER_STEPS, EULER_STEP = 500, 0.01

@@ -14,7 +14,7 @@ from manifolds import Array, Point
 from manifolds.summary import Summarised
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.models import Model
-from riemannrnn.rate_network import RECURRENT
+from riemannrnn.models.rate_network import RECURRENT
 from riemannrnn.training.range_test import RangeTest
 
 
