@@ -1,6 +1,7 @@
 """Products of manifolds: named factors over one flat sequence of arrays, and a factor with a metric of another size."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from math import fsum, hypot, inf, sqrt
 from typing import Any
@@ -80,7 +81,8 @@ class ProductManifold(Parameterization, Manifold):
         self.stable_by_construction = all(each.stable_by_construction for each in self._maps)
         if any(each.retraction_kind == "additive" for each in self._maps):
             self.retraction_kind = "additive"
-        names = " × ".join(f"{name}: {factor}" for name, factor in self.factors.items())
+        kinds = Counter(type(factor).__name__ for factor in self.factors.values())
+        names = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         dimension = sum(int(factor.dim) for factor in self.factors.values())
         super().__init__(f"Product manifold of {names}", dimension, point_layout=len(self.schema))
 
