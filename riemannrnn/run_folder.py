@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import local
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -139,10 +140,16 @@ def unwritten(path: Path, error: Exception) -> RunFolderError:
     return RunFolderError(f"cannot write {path}: {reason}; free space, make the folder writable, or choose another")
 
 
+def _given(value: Any) -> Any:
+    """Return nested tables without entries that TOML cannot hold or that say nothing."""
+    if isinstance(value, Mapping):
+        return {key: _given(each) for key, each in value.items() if each is not None and each != ()}
+    return [_given(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def write_toml(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
-    """Write tables of strings, numbers, truth values and lists of them as TOML; entries that are None are left out."""
-    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
-    text = tomli_w.dumps(given)
+    """Write tables of plain values, and of lists and tables of them, as TOML; None and empty lists are left out."""
+    text = tomli_w.dumps(_given(tables))
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

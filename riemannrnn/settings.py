@@ -1,7 +1,7 @@
 """Options: what their values may be, records of them, and errors that name the option, the value and the nearest right one."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
@@ -22,6 +22,7 @@ PLACEHOLDER = "{options}"
 """Where `documented` puts the help of the options in a docstring."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Record = TypeVar("Record", bound="Options")
 
 
 class SettingError(ValueError):
@@ -135,7 +136,7 @@ def checked(
     name, value
         The option, as errors call it, and its value.
     kind
-        int, float, str or bool; a whole number is a number, too.
+        int, float, str or bool, or a tuple of one of them, such as tuple[int, ...]; a whole number is a number, too.
     least, below
         Bounds; the lower one is allowed, the upper one is not.
     choices
@@ -148,6 +149,8 @@ def checked(
     SettingError
         For any other value.
     """
+    if get_origin(kind) is tuple:
+        return _checked_list(name, value, get_args(kind)[0], least=least, below=below, choices=choices)
     known, description = KINDS[kind]
     if not isinstance(value, known) or (isinstance(value, bool) and kind is not bool):  # a truth value is an int to isinstance
         raise SettingError(f"{name} = {value!r}: expected {' or '.join([description, *(each.__name__ for each in others)])}")
@@ -162,6 +165,35 @@ def checked(
     if below is not None and not value < below:
         raise SettingError(f"{name} = {value!r}: it has to be below {below}")
     return value
+
+
+def _checked_list(name: str, value: Any, kind: Any, **bounds: Any) -> tuple[Any, ...]:
+    """Return the values of an option that is a list."""
+    entry = "a table" if issubclass(kind, Options) else KINDS[kind][1]
+    if not isinstance(value, list | tuple):
+        raise SettingError(f"{name} = {value!r}: expected a list, each entry {entry}")
+    if issubclass(kind, Options):
+        return tuple(record_of(kind, each, f"{name}[{place}]") for place, each in enumerate(value))
+    return tuple(checked(f"{name}[{place}]", each, kind, **bounds) for place, each in enumerate(value))
+
+
+def record_of(record: type[Record], table: Any, name: str, elsewhere: Iterable[str] = ()) -> Record:
+    """Return the record with the options of a table, or the record itself.
+
+    Raises
+    ------
+    SettingError
+        For the first unknown option or invalid value, with the name of the table before it.
+    """
+    if isinstance(table, record):
+        return table
+    if not isinstance(table, Mapping):
+        raise SettingError(f"{name} = {table!r}: expected a table; write [{name}], and its keys below")
+    keys = [each.name for each in fields(record)]
+    for key in table:
+        if key not in keys:
+            raise unknown(f"{name}.{key}", key, [f"{name}.{each}" for each in keys], elsewhere)
+    return record(**{key: record.checked(key, value, f"{name}.") for key, value in table.items()})
 
 
 def unknown(what: str, wrong: str, right: Iterable[str], elsewhere: Iterable[str] = ()) -> SettingError:
@@ -187,9 +219,9 @@ def _kinds(record: Any) -> dict[str, tuple[type, tuple[Any, ...], bool]]:
     """Return for each option its plain kind, the other types that it may have, and whether it may be None."""
     hints, found = get_type_hints(record), {}
     for each in fields(record):
-        types = [get_origin(one) or one for one in _alternatives(hints[each.name])]
-        plain = [one for one in (str if one is Literal else one for one in types) if one in KINDS]
-        others = tuple(one for one in types if one not in KINDS and one not in (Literal, NoneType))
+        types = [one if get_origin(one) is tuple else get_origin(one) or one for one in _alternatives(hints[each.name])]
+        plain = [one for one in (str if one is Literal else one for one in types) if one in KINDS or get_origin(one) is tuple]
+        others = tuple(one for one in types if one not in (*plain, Literal, NoneType))
         found[each.name] = plain[0], others, NoneType in types
     return found
 
@@ -201,4 +233,6 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 def _plain(value: Any, describe: Callable[[Any], Any]) -> Any:
     """Return a value that JSON keeps as it is: the value itself, or what `describe` returns for an object."""
+    if isinstance(value, tuple):
+        return [_plain(each, describe) for each in value]
     return value if value is None or isinstance(value, bool | int | float | str) else describe(value)

@@ -12,7 +12,8 @@ import numpy as np
 
 from manifolds import Array
 from manifolds.summary import Summarised
-from riemannrnn.analysis.recording import LOG, PATH_FILE, PATH_FORMAT, open_path
+from riemannrnn.analysis.layer_recording import path_file
+from riemannrnn.analysis.recording import LOG, PATH_FORMAT, open_path
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.cost.task import Task
@@ -50,8 +51,8 @@ class RecordedRun(Summarised, Sequence[Array]):
         The number of steps at each point, and the loss that was given there (NaN: none).
     """
 
-    def __init__(self, folder: Path, file: h5py.File) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, file: h5py.File, path: Path) -> None:
+        self.folder, self._path = folder, path
         self._file = file
         self.settings: dict[str, Any] = json.loads(file.attrs["run"])
         log = file["log"][:]
@@ -94,11 +95,9 @@ class RecordedRun(Summarised, Sequence[Array]):
         try:
             weights = self._weights[place]
         except OSError as error:
-            raise RecordedRunError(f"{self.folder / PATH_FILE}: point {place} cannot be read: {error}") from error
+            raise RecordedRunError(f"{self._path}: point {place} cannot be read: {error}") from error
         if crc32(weights.tobytes()) != self._checksums[place]:
-            raise RecordedRunError(
-                f"{self.folder / PATH_FILE}: point {place} is damaged (its checksum is wrong); restore a copy"
-            )
+            raise RecordedRunError(f"{self._path}: point {place} is damaged (its checksum is wrong); restore a copy")
         return weights.astype(np.float64)
 
     def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:
@@ -125,11 +124,11 @@ class RecordedRun(Summarised, Sequence[Array]):
             data = _training_data(self.settings["data"], network.dtype) if data is None else data
         except (KeyError, TypeError) as error:
             raise RecordedRunError(
-                f"{self.folder / PATH_FILE} does not tell its network and data ({type(error).__name__}: {error}); record it "
+                f"{self._path} does not tell its network and data ({type(error).__name__}: {error}); record it "
                 "with run={'network': …, 'data': …}, or pass the data"
             ) from error
         if network.n_units != self.n_units:
-            raise RecordedRunError(f"{self.folder / PATH_FILE}: W has {self.n_units} rows, its network {network.n_units} units")
+            raise RecordedRunError(f"{self._path}: W has {self.n_units} rows, its network {network.n_units} units")
         rows = slice(None if most is None else most)
         stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
         residual = single_residual(self.n_units) if network.dtype == np.float32 else None
@@ -154,6 +153,11 @@ class RecordedRun(Summarised, Sequence[Array]):
         name = self.settings.get("training", {}).get("manifold")
         return name if isinstance(name, str) else None
 
+    @property
+    def has_cost(self) -> bool:
+        """Whether W alone was trained, so that the settings tell the loss at every point."""
+        return "layers" not in self.settings.get("network", {})
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -165,8 +169,15 @@ class RecordedRun(Summarised, Sequence[Array]):
         self.close()
 
 
-def read_run(folder: Path | str) -> RecordedRun:
+def read_run(folder: Path | str, parameter: str | None = None) -> RecordedRun:
     """Open the recorded path of a run folder; also of a run that is under way, or crashed.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    parameter
+        The name of the recurrent weights, such as "layers.1.recurrent". Default: those of the lowest layer.
 
     Raises
     ------
@@ -174,17 +185,17 @@ def read_run(folder: Path | str) -> RecordedRun:
         A sentence: there is no such folder, no path in it, a damaged one, or fewer than two points.
     """
     folder = Path(folder)
-    path = folder / PATH_FILE
+    path = folder / path_file(parameter)
     if not folder.is_dir():
         raise RecordedRunError(f"{folder} is no folder; name the run folder of a training that recorded its path")
     if not path.is_file():
-        raise RecordedRunError(f"{folder} holds no {PATH_FILE}; name the run folder of a training that recorded its path")
+        raise RecordedRunError(f"{folder} holds no {path.name}; name the run folder of a training that recorded its path")
     try:
         file = open_path(path)
     except (OSError, RuntimeError) as error:
         raise RecordedRunError(f"{path} cannot be opened ({error}): {DAMAGED}") from error
     try:
-        run = RecordedRun(folder, file)
+        run = RecordedRun(folder, file, path)
         _check(run, file)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         file.close()
@@ -207,7 +218,7 @@ def _check(run: RecordedRun, file: h5py.File) -> None:
     if not well_formed:
         raise ValueError("not the form of a path")
     if count < 2:
-        raise RecordedRunError(f"{run.folder / PATH_FILE} holds {count} points; a path has two at least: let the run go on")
+        raise RecordedRunError(f"{file.filename} holds {count} points; a path has two at least: let the run go on")
 
 
 def _training_data(settings: Mapping[str, Any], dtype: np.dtype[Any]) -> Dataset:

@@ -17,7 +17,7 @@ from array_api_compat import array_namespace, device
 
 from manifolds import Array, Identity, ManifoldError, PullbackManifold, WeightManifold
 from manifolds.arrays import to_numpy
-from manifolds.points import all_finite
+from manifolds.points import all_finite, several
 from riemannrnn.cost.cost import Kind
 from riemannrnn.run_folder import RunFolderError, unwritten
 from riemannrnn.training.history import Recorder
@@ -66,6 +66,8 @@ class PathRecorder(Recorder):
         Continue with the file that is there, if any. After `restore` the path is the same as without the interruption.
         Otherwise the first step recorded now replaces this step and all later ones in the file. The length between the last
         point before it and the first point recorded now is then the length of the chord.
+    file
+        Name of the file in the folder.
 
     Raises
     ------
@@ -105,13 +107,14 @@ class PathRecorder(Recorder):
         resolution: float = RESOLUTION,
         every: int = 1,
         resume: bool = False,
+        file: str = PATH_FILE,
     ) -> None:
         if not resolution >= 0 or every < 1:
             raise ValueError(
                 f"resolution = {resolution}, every = {every}: pass a resolution of 0 or more and a period of 1 or more"
             )
         self._manifold, self._resolution, self._every = manifold, resolution, every
-        self._path, settings = folder / PATH_FILE, json.dumps(run)
+        self._path, settings = folder / file, json.dumps(run)
         self._calls, self._observed, self._closed = 0, 0, False
         self._length = self._recorded_length = 0.0
         self._last: tuple[int, Array, float] | None = None  # what was offered last, and not yet recorded
@@ -147,7 +150,7 @@ class PathRecorder(Recorder):
             The loss there, where it is known.
         """
         self._calls += 1
-        if isinstance(weights, tuple):
+        if several(weights):
             raise ValueError(f"the weights are {len(weights)} factors; form W to record it, or record nothing")
         if not all_finite(weights):  # what diverged is no part of the path
             return

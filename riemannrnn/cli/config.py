@@ -7,8 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
+from riemannrnn.network import ACTIVATIONS
 from riemannrnn.run_folder import write_toml
-from riemannrnn.settings import Options, SettingError, again, option, unknown
+from riemannrnn.settings import Options, SettingError, again, option, record_of, unknown
 from riemannrnn.training.options import NetworkOptions, TrainingOptions
 
 VERSIONS = "versions"
@@ -16,14 +17,27 @@ VERSIONS = "versions"
 
 
 @dataclass(frozen=True)
+class LayerTable(Options):
+    """`[[network.layers]]`: a layer of a stack, from the lowest."""
+
+    by_name: ClassVar[bool] = True
+
+    units: int = again(NetworkOptions, "n_units", 100)
+    activation: str | None = option(None, "Activation of the units. Default: that of the network.", choices=ACTIVATIONS)
+    skips: tuple[int, ...] = option((), "Numbers of lower layers that also drive this layer; the lowest is 0.", least=0)
+
+
+@dataclass(frozen=True)
 class NetworkTable(Options):
-    """`[network]`: the arguments of `RateNetwork`, and the weights to start from."""
+    """`[network]`: the arguments of `RateNetwork` or `Stack`, and the weights to start from."""
 
     by_name: ClassVar[bool] = True
 
     units: int = again(NetworkOptions, "n_units", 100)
     activation: str = again(NetworkOptions, "activation", "tanh")
     radius: float = again(NetworkOptions, "radius", 0.5)
+    trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
+    layers: tuple[LayerTable, ...] = option((), "The layers, each a table [[network.layers]]. Default: one of `units`.")
     seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0)
     dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
 
@@ -107,12 +121,11 @@ def write_config(path: Path, config: Config) -> None:
 
 def parse_config(tables: Mapping[str, Any]) -> Config:
     """Return the configuration in nested tables; raises as `read_config` does."""
-    for name, table in tables.items():
+    for name in tables:
         if name not in (*TABLES, VERSIONS):
             raise unknown(name, name, TABLES, PATHS)
-        if not isinstance(table, Mapping):
-            raise SettingError(f"{name} = {table!r}: expected a table; write [{name}], and its keys below")
-    return Config(**{name: _parse_table(name, schema, tables.get(name, {})) for name, schema in TABLES.items()})
+    records: dict[str, Any] = {name: record_of(schema, tables.get(name, {}), name, PATHS) for name, schema in TABLES.items()}
+    return Config(**records)
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -124,11 +137,3 @@ def _tables(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path} is not TOML: {error}") from error
     except RecursionError:
         raise SettingError(f"{path} is nested too deeply; write tables of numbers, texts and lists") from None
-
-
-def _parse_table(name: str, schema: type[Options], table: Mapping[str, Any]) -> Any:
-    keys = [each.name for each in fields(schema)]
-    for key in table:
-        if key not in keys:
-            raise unknown(f"{name}.{key}", key, [f"{name}.{each}" for each in keys], PATHS)
-    return schema(**{key: schema.checked(key, value, f"{name}.") for key, value in table.items()})

@@ -41,6 +41,10 @@ def geodesics_command(
         typer.Option(help=f"One of {', '.join(METRIC_NAMES)}; repeatable.", show_default="euclidean, and the run's own"),
     ] = None,
     stimuli: Annotated[int, typer.Option(min=1, help="Training stimuli to evaluate, at most.")] = MOST_STIMULI,
+    parameter: Annotated[
+        str | None,
+        typer.Option(help="Recurrent weights of a stack, such as layers.1.recurrent.", show_default="the lowest layer's"),
+    ] = None,
     animation: Annotated[str, typer.Option(help="gif, mp4 (needs ffmpeg) or none.")] = "gif",
     output: Annotated[
         Path | None, typer.Option(help="Folder in which the report's folder is made.", show_default="the first RUN")
@@ -53,8 +57,8 @@ def geodesics_command(
                 raise ValueError(
                     f"animation {animation!r} cannot be made here; choose one of {', '.join(animation_formats())}, none"
                 )
-            recorded = [opened.enter_context(read_run(folder)) for folder in runs]
-            paths = [LearningPath.of_run(run, run.cost(stimuli)) for run in recorded]
+            recorded = [opened.enter_context(read_run(folder, parameter)) for folder in runs]
+            paths = [LearningPath.of_run(run, run.cost(stimuli) if run.has_cost else None) for run in recorded]
             _name_apart(paths)
             names = list(dict.fromkeys(metric or _usual_metrics(recorded)))
             metrics = paths[0].metrics(names)

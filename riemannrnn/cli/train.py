@@ -14,11 +14,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from manifolds.arrays import to_numpy
-from riemannrnn.analysis.recording import PATH_FILE
+from manifolds.arrays import Array, to_numpy
+from manifolds.points import arrays_of
+from riemannrnn.analysis.layer_recording import path_file
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
 from riemannrnn.cli.config import TABLES, Config, read_config, read_run, write_config
 from riemannrnn.cli.training_run import Training, prepare
+from riemannrnn.models import Model
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
 from riemannrnn.runtime import divided_into, parts
@@ -117,17 +119,26 @@ def write_history(history: History, training: Training, folder: Path) -> list[st
     """
     if not history.test_loss:
         return []
-    dataset, network, weights = history.to_dataset(), training.task.network, history.weights
-    factors = isinstance(weights, tuple)
-    arrays = {f"weights_{place}": factor for place, factor in enumerate(weights)} if factors else {"weights": weights}
-    arrays |= {"input_weights": network.input_weights, "readout": network.readout}
+    dataset, network = history.to_dataset(), training.task.network
+    arrays = _arrays(history, network)
     write_netcdf(folder / "history.nc", dataset)
     write_npz(folder / "weights.npz", {name: to_numpy(value) for name, value in arrays.items()})
     settings = training.config.train
     where = f" on {settings.manifold}" if settings.manifold else ""
-    title = f"{training.config.data.name}, {network.n_units} {network.activation.name} units, {settings.rule}{where}"
+    units, kinds = " and ".join(map(str, network.units)), dict.fromkeys(each.name for each in network.activations)
+    title = f"{training.config.data.name}, {units} {' and '.join(kinds)} units, {settings.rule}{where}"
     save_figure(training_figure(dataset, title), folder / "training.png")
-    return ["history.nc", "weights.npz", "training.png", *([PATH_FILE] if settings.record else [])]
+    paths = [path_file(name) for name in network.recurrent] if settings.record else []
+    return ["history.nc", "weights.npz", "training.png", *paths]
+
+
+def _arrays(history: History, network: Model) -> dict[str, Array]:
+    """Return all parameters by name; of W alone as `weights`, `input_weights` and `readout`, and its factors numbered."""
+    if not network.one_matrix:
+        return history.parameters | dict(network.fixed)
+    arrays = arrays_of(history.weights)
+    named = {"weights": arrays[0]} if len(arrays) == 1 else {f"weights_{k}": factor for k, factor in enumerate(arrays)}
+    return named | {"input_weights": network.fixed["layers.0.input"], "readout": network.fixed["readout"]}
 
 
 def _with_progress(training: Training, folder: Path) -> History:

@@ -5,23 +5,27 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from manifolds import ManifoldError
+from manifolds import ManifoldError, Point
+from manifolds.points import several
 from riemannrnn.analysis import PathRecorder
-from riemannrnn.cli.config import Config
+from riemannrnn.analysis.layer_recording import LayersRecorder
+from riemannrnn.cli.config import Config, NetworkTable
 from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
-from riemannrnn.models import RateNetwork
+from riemannrnn.models import PARTS, Layer, RateNetwork, Stack
+from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
-from riemannrnn.training.by_name import rule_on
+from riemannrnn.training.by_name import product_of, rule_on
 from riemannrnn.training.guard import StabilityGuard
-from riemannrnn.training.history import History
+from riemannrnn.training.history import History, Recorder
 from riemannrnn.training.options import TrainingOptions
 from riemannrnn.training.training import check_decay, train
 
@@ -52,11 +56,12 @@ class Training:
         with locked(folder / "checkpoints"), self._recorder(folder) as recorder:
             return self._train(folder, resume, callback, recorder)
 
-    def _recorder(self, folder: Path) -> AbstractContextManager[PathRecorder | None]:
+    def _recorder(self, folder: Path) -> AbstractContextManager[Recorder | None]:
         """Return what records the path, in place of one that an attempt before left, from the first step of this one on."""
         network, data = self.config.network, self.config.data
+        made = self.task.network
         arguments = {
-            "n_units": network.units,
+            **({"n_units": network.units} if made.one_matrix else {"layers": made.units}),
             "n_inputs": self.task.training.stimuli.shape[1],
             "n_outputs": CLASSES,
             "activation": network.activation,
@@ -64,10 +69,14 @@ class Training:
             "dtype": network.dtype,
         }
         tables = {"network": arguments, "data": asdict(data), "training": asdict(self.config.train)}
-        return PathRecorder(folder, tables, resume=True) if self.config.train.record else nullcontext()
+        if not self.config.train.record:
+            return nullcontext()
+        if made.one_matrix:
+            return PathRecorder(folder, tables, resume=True)
+        return LayersRecorder(folder, tables, made.recurrent, resume=True)
 
     def _train(
-        self, folder: Path, resume: bool, callback: Callable[[int, History], None], recorder: PathRecorder | None
+        self, folder: Path, resume: bool, callback: Callable[[int, History], None], recorder: Recorder | None
     ) -> History:
         settings, task = self.config.train, self.task
         guard = StabilityGuard(settings.margin) if settings.guard else False
@@ -98,26 +107,45 @@ def prepare(config: Config) -> Training:
     count, network = training.labels.shape[0], config.network
     if config.train.batch_size > count:
         raise SettingError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
-    settings = config.train.resolved()
+    network = replace(network, trained=network.trained or (PARTS if network.layers else ("recurrent",)))
+    settings = config.train.resolved(_several(network))
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
-    config = replace(config, data=replace(config.data, training_size=count, folder=folder), train=settings)
-    _check_size(network.units, network.dtype)
-    made = RateNetwork(
-        network.units, training.stimuli.shape[1], CLASSES, network.activation, network.seed, np.dtype(network.dtype)
-    )
-    task, rule = _place(config, Task(made, made.initial_weights(network.radius), training, held_out, held_out))
+    config = replace(config, network=network, data=replace(config.data, training_size=count, folder=folder), train=settings)
+    for units in [each.units for each in network.layers] or [network.units]:
+        _check_size(units, network.dtype)
+    made, weights = _network(network, training.stimuli.shape[1])
+    task, rule = _place(config, Task(made, weights, training, held_out, held_out))
     try:
         promised = for_model(rule.parameterization, made).promises(made.recurrent)
     except ValueError as error:
         raise SettingError(f"network.activation: {error}") from error
     if config.train.guard is None:
         config = replace(config, train=replace(config.train, guard=not promised))
-    matrix = not isinstance(task.weights, tuple)
+    matrix = all(not several(made.named(task.weights)[name]) for name in made.recurrent)
     if config.train.record and not matrix:
         raise SettingError(f"train.record = true: {config.train.manifold!r} never forms W, and there is no path to record")
     if config.train.record is None:
         config = replace(config, train=replace(config.train, record=matrix))
     return Training(config, task, rule, promised)
+
+
+def _several(network: NetworkTable) -> bool:
+    """Tell whether more is trained than the recurrent weights of one layer."""
+    return len(network.layers) > 1 or network.trained != ("recurrent",)
+
+
+def _network(table: NetworkTable, n_inputs: int) -> tuple[Any, Point]:
+    """Return the network of a configuration, and its flat parameters to start from."""
+    options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
+    if not table.layers and not _several(table):
+        network = RateNetwork(table.units, n_inputs, CLASSES, **options)
+        return network, network.initial_weights(table.radius)
+    layers = [Layer(each.units, each.activation, skips=each.skips) for each in table.layers] or [Layer(table.units)]
+    try:
+        stack = Stack(layers, n_inputs, CLASSES, trained=table.trained or PARTS, **options)
+    except ValueError as error:
+        raise SettingError(f"network.layers: {error}") from error
+    return stack, stack.flat(stack.initial_parameters(table.radius))
 
 
 def _check_size(units: int, dtype: str) -> None:
@@ -156,11 +184,19 @@ def _size(size: int, most: int) -> int:
     return size
 
 
+def _rule(task: Task, name: str, manifold: str | None) -> tuple[Task, Rule]:
+    """Return the task at its start on a manifold, and the rule there."""
+    if task.network.one_matrix:
+        return rule_on(task, name, manifold)
+    product, weights = product_of(task.network, task.weights, str(manifold))
+    return replace(task, weights=weights), make_rule(rule_with_manifold(name), 0, product)
+
+
 def _place(config: Config, task: Task) -> tuple[Task, Rule]:
     """Return the task as it starts on the manifold of the configuration, and the rule there."""
     settings, name = config.train, str(config.train.rule)
     try:
-        task, rule = rule_on(task, name, settings.manifold)
+        task, rule = _rule(task, name, settings.manifold)
     except ManifoldError as error:
         raise SettingError(
             f"train.manifold = {settings.manifold!r}: no place to start; {error} Or lower network.radius"

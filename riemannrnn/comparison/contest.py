@@ -304,9 +304,10 @@ def _accuracy(task: Task, fixed_points: FixedPoints) -> float:
 
 
 def _fixed_points(task: Task, weights: Array, data: Dataset) -> FixedPoints:
-    return task.network.fixed_points(
+    found: FixedPoints = task.network.fixed_points(
         weights, data.stimuli, tolerance=task.tolerance, max_iterations=task.max_iterations, on_failure="mask"
     )
+    return found
 
 
 def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:

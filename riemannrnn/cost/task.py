@@ -1,6 +1,7 @@
 """What a comparison learns, and from where."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from manifolds import Point
 from manifolds.summary import Summarised
@@ -8,7 +9,6 @@ from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium.options import OnFailure
-from riemannrnn.models import RateNetwork
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,9 +18,9 @@ class Task(Summarised):
     Attributes
     ----------
     network
-        The network.
+        The network: a `RateNetwork`, or a `Stack` to be trained.
     weights
-        W to start from.
+        W to start from; of a stack its trained parameters, flat.
     training, validation, test
         The data: what is learned, what learning rates are chosen on, and what accuracy is reported on.
     tolerance
@@ -33,7 +33,7 @@ class Task(Summarised):
         Iterations at most of the linear system that a metric solves for one gradient.
     """
 
-    network: RateNetwork
+    network: Any
     weights: Point
     training: Dataset
     validation: Dataset

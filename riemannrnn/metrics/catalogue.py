@@ -174,7 +174,7 @@ def _measured(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[T
 
 
 def _units(task: Task) -> int:
-    return task.network.units[0]
+    return int(task.network.units[0])
 
 
 def _mean_gains(task: Task, retraction: Retraction) -> WeightManifold:

@@ -179,7 +179,8 @@ def plot_nearness(data: xr.Dataset, ax: Axes | None = None) -> Axes:
         if bool(np.isfinite(distance).any()):
             ax.plot(data["step"], distance, **_style(metric), label=f"distance to the edge, {metric}")
     ax.set(xlabel="step of learning", ylabel="distance from singular\n(0: singular)", ylim=(0, None))
-    ax.legend(frameon=False, fontsize=7)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=7)
     return ax
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pymanopt.manifolds.manifold import Manifold
 
 from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.models import PARTS
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.rules.named import RULES, RULES_WITH_MANIFOLD
 from riemannrnn.rules.rule import Rule
@@ -54,6 +55,12 @@ class NetworkOptions(Options):
     n_units: int = option(100, "Number of recurrent units.", least=1)
     activation: str = option("tanh", "Activation of the units.", choices=ACTIVATIONS)
     radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
+    trained: tuple[str, ...] = option(
+        ("recurrent",),
+        'The parameters that are trained: "recurrent" weights, "input" weights (read-ins and skip connections), "bias" and '
+        '"readout". The others are random and stay as they are. The recurrent weights alone: the setting of the paper.',
+        choices=PARTS,
+    )
 
 
 @dataclass(frozen=True)

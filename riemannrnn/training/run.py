@@ -194,7 +194,7 @@ class Run:
         if isinstance(loss, CrossEntropy):
             history.accuracy.append(accuracy(evaluation, loss.labels))
         if self.record is not None:
-            self.record.record(self.state.step, evaluation.weights, history.loss[-1])
+            self.record.record(self.state.step, self._recorded(evaluation.weights), history.loss[-1])
 
     def _take_step(self, part: FixedPointCost, evaluation: Evaluation) -> None:
         if self.guard is not None and self.state.last is not None and not evaluation.valid:
@@ -296,7 +296,12 @@ class Run:
         self._keep(self.state.point)
         self.history.memory = self.state.memory
         if self.record is not None:
-            self.record.record(self.state.step, self.history.weights)
+            self.record.record(self.state.step, self._recorded(self.history.weights))
+
+    def _recorded(self, weights: Point) -> Any:
+        """Return what a recorder looks at: W, or where more is trained all parameters by name."""
+        model = self.cost.model
+        return weights if model.one_matrix else model.named(weights)
 
     def _description(self) -> dict[str, Any]:
         """Return what has to be the same where a run is resumed, by name."""
