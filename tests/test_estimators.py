@@ -277,3 +277,27 @@ def test_samples_without_a_fixed_point_are_named():
     ):
         model.predict(X)
     assert not model.fixed_points(X).converged.all()
+
+
+@pytest.mark.parametrize("options", [{"trained": ("recurrent", "input", "bias", "readout")}, {"layers": (20, 10)}], ids=str)
+def test_more_than_recurrent_weights_is_trained(options):
+    model = classifier(epochs=20, batch_size=20, learning_rate=0.03, **options).fit(X, Y)
+    assert model.score(X, Y) > 0.95
+    assert set(model.parameters_) > {"layers.0.recurrent", "layers.0.input", "layers.0.bias", "readout"}
+    assert bool(model.fixed_points(X).converged.all())
+    twin = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
+    assert clone(model).get_params() == model.get_params()
+    loss = model.loss_curve_[-1]
+    assert model.partial_fit(X, Y).loss_curve_[-1] < 1.2 * loss
+    line = regressor(epochs=60, layers=(20, 10), learning_rate=0.03).fit(LINE, CURVE)
+    assert line.score(LINE, CURVE) > 0.9
+
+
+def test_layers_that_are_refused():
+    with pytest.raises(ValueError, match=r"layers\[1\] = 0: it has to be 1 or more"):
+        classifier(layers=(5, 0)).fit(X, Y)
+    with pytest.raises(ValueError, match=r"trained\[0\] = 'weights': unknown"):
+        classifier(trained=("weights",)).fit(X, Y)
+    with pytest.raises(ValueError, match="single dense layer"):
+        classifier(layers=(5, 4), rule="dW3").fit(X, Y)

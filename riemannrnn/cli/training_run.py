@@ -18,12 +18,11 @@ from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.models import PARTS, Layer, RateNetwork, Stack
-from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
-from riemannrnn.training.by_name import product_of, rule_on
+from riemannrnn.training.by_name import rule_on
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
 from riemannrnn.training.options import TrainingOptions
@@ -184,19 +183,11 @@ def _size(size: int, most: int) -> int:
     return size
 
 
-def _rule(task: Task, name: str, manifold: str | None) -> tuple[Task, Rule]:
-    """Return the task at its start on a manifold, and the rule there."""
-    if task.network.one_matrix:
-        return rule_on(task, name, manifold)
-    product, weights = product_of(task.network, task.weights, str(manifold))
-    return replace(task, weights=weights), make_rule(rule_with_manifold(name), 0, product)
-
-
 def _place(config: Config, task: Task) -> tuple[Task, Rule]:
     """Return the task as it starts on the manifold of the configuration, and the rule there."""
     settings, name = config.train, str(config.train.rule)
     try:
-        task, rule = _rule(task, name, settings.manifold)
+        task, rule = rule_on(task, name, settings.manifold)
     except ManifoldError as error:
         raise SettingError(
             f"train.manifold = {settings.manifold!r}: no place to start; {error} Or lower network.radius"

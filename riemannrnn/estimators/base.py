@@ -1,7 +1,7 @@
 """What the classifier and the regressor share: parameters, the network, and its training."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil, inf
@@ -22,7 +22,7 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.cost.task import Task
 from riemannrnn.datasets import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
-from riemannrnn.models import RateNetwork
+from riemannrnn.models import PARTS, RateNetwork, Response, Solving, Stack
 from riemannrnn.network import Connectivity
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import again, option
@@ -49,6 +49,8 @@ class EstimatorOptions(NetworkOptions, TrainingOptions):
 
     by_name: ClassVar[bool] = True
 
+    layers: tuple[int, ...] | None = option(None, "Numbers of units of several layers. Default: one of `n_units`.", least=1)
+    trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
     bias: float = option(1.0, "Standard deviation of the constant drives of the units.", least=0, below=inf)
     epochs: int = again(TrainingOptions, "epochs", 20, least=1)
     tolerance: float | None = again(SolverOptions, "tolerance", None, below=inf)
@@ -64,23 +66,39 @@ class Model:
     dtype: Any
     seed: int
 
-    def network(self, dtype: Any, connectivity: Connectivity | None = None) -> RateNetwork:
-        """Return the network, with an input more than there are features."""
-        units, activation = self.options.n_units, self.options.activation
-        return RateNetwork(units, self.n_features + 1, self.n_outputs, activation, self.seed, dtype, connectivity=connectivity)
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The kinds of parameters that are trained: of several layers all by default."""
+        return self.options.trained or (PARTS if self.options.layers else ("recurrent",))
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs: an input more than there are features, unless biases are trained."""
+        return self.n_features + ("bias" not in self.trained)
+
+    def network(self, dtype: Any, connectivity: Connectivity | None = None) -> Any:
+        """Return the network."""
+        options = {"activation": self.options.activation, "seed": self.seed, "dtype": dtype}
+        if self.options.layers is None and self.trained == ("recurrent",):
+            return RateNetwork(self.options.n_units, self.n_inputs, self.n_outputs, connectivity=connectivity, **options)
+        layers = self.options.layers or (self.options.n_units,)
+        return Stack(layers, self.n_inputs, self.n_outputs, trained=self.trained, **options)
 
     def stimuli(self, X: Array) -> Array:
-        """Return the samples with a constant input, by which each unit has a drive of its own."""
+        """Return the samples, with a constant input by which each unit has a drive of its own where no bias is trained."""
+        if "bias" in self.trained:
+            return X
         constant = self.options.bias * (self.n_features + 1) ** 0.5  # W_in has entries of variance 1 / n_inputs
         return np.concatenate([X, np.full_like(X[:, :1], constant)], axis=1)
 
     def place(self, stimuli: Array) -> tuple[Task, Rule]:
         """Return the task at its start, and the rule there."""
-        chosen = self.options.resolved()
+        chosen = self.options.resolved(not self.network(self.dtype).one_matrix)
         data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold looks at the labels
         network, radius = self.network(self.dtype), self.options.radius
         try:
-            task = Task(network, network.initial_weights(radius), data, data, data, inner_iterations=INNER_ITERATIONS)
+            start = network.initial_weights(radius) if network.one_matrix else network.flat(network.initial_parameters(radius))
+            task = Task(network, start, data, data, data, inner_iterations=INNER_ITERATIONS)
             return rule_on(task, str(chosen.rule), chosen.manifold)
         except ManifoldError as error:
             raise ValueError(f"radius = {radius!r}: too large for the manifold; {error}") from error
@@ -88,7 +106,7 @@ class Model:
     @property
     def residual(self) -> float:
         """Up to which a fixed point serves."""
-        return single_residual(self.options.n_units)
+        return single_residual(min(self.options.layers or (self.options.n_units,)))
 
 
 class FixedPointEstimator(BaseEstimator):
@@ -104,6 +122,8 @@ class FixedPointEstimator(BaseEstimator):
         self,
         n_units: int = 100,
         *,
+        layers: Sequence[int] | None = None,
+        trained: Sequence[str] | None = None,
         activation: str = "tanh",
         radius: float = 0.5,
         bias: float = 1.0,
@@ -118,6 +138,8 @@ class FixedPointEstimator(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_units = n_units
+        self.layers = layers
+        self.trained = trained
         self.activation = activation
         self.radius = radius
         self.bias = bias
@@ -133,12 +155,20 @@ class FixedPointEstimator(BaseEstimator):
 
     @property
     def weights_(self) -> Point:
-        """The recurrent weights W, shape (n_units, n_units), or on the low-rank manifold its factors (u, s, vᵀ)."""
+        """The recurrent weights W, shape (n_units, n_units), or on the low-rank manifold its factors (u, s, vᵀ).
+
+        Where more is trained, all trained parameters, flat; `parameters_` holds them by name.
+        """
         return self.history_.weights
 
     @property
-    def network_(self) -> RateNetwork:
-        """The network, in float64; its last input is the constant one."""
+    def parameters_(self) -> dict[str, Point]:
+        """The trained parameters by name: "layers.0.recurrent" is W of the lowest layer."""
+        return self.history_.parameters
+
+    @property
+    def network_(self) -> Any:
+        """The network, a `RateNetwork` or a `Stack`, in float64; without trained biases its last input is the constant one."""
         return self._model.network(np.float64, self._connectivity)
 
     def fixed_points(self, X: Array) -> FixedPoints:
@@ -153,7 +183,7 @@ class FixedPointEstimator(BaseEstimator):
         -------
         FixedPoints
             Rates of shape (n_samples, n_units), residual, stability and status of each sample; one that has no fixed point is
-            marked in `converged`, and harms no other.
+            marked in `converged`, and harms no other. Of several layers, those of the highest.
 
         Raises
         ------
@@ -162,26 +192,32 @@ class FixedPointEstimator(BaseEstimator):
         ValueError
             For samples unlike those of training.
         """
+        return self._response(X).fixed_points
+
+    def _response(self, X: Array) -> Response:
+        """Return the response to samples, computed in float64."""
         check_is_fitted(self)
         check_unmasked("samples", X)
         stimuli = self._model.stimuli(validate_data(self, X, dtype=np.float64, reset=False))
-        weights = map_arrays(lambda array: array.astype(np.float64), self.weights_)
+        weights, network = map_arrays(lambda array: array.astype(np.float64), self.weights_), self.network_
         solver = Automatic("splitting") if self._unique else "auto"
-        return self.network_.fixed_points(weights, stimuli, solver=solver, on_failure="mask")
+        response: Response = network.respond(weights, network.prepare(stimuli), Solving(solver))
+        return response
 
     def _outputs(self, X: Array) -> Array:
         """Return W_out r in the dtype of training, shape (n_samples, k); warn where there is no fixed point."""
-        found = self.fixed_points(X)
-        failed = ~(found.residual <= self._model.residual)
+        response = self._response(X)
+        failed = np.any([~(layer.residual <= self._model.residual) for layer in response.layers], axis=0)
         if failed.any():
             first = int(failed.argmax())
+            found = next(layer for layer in response.layers if not layer.residual[first] <= self._model.residual)
             warnings.warn(
                 f"{failed.sum()} of {len(failed)} samples have no fixed point; they are predicted from where iteration ended. "
                 f"The first is sample {first}: {found.status[first]} Scale the features, or train on another manifold.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return self.network_.outputs(found.rates).astype(self._model.dtype)
+        return response.outputs.astype(self._model.dtype)
 
     def _learn(self, X: Array, loss: Loss, n_outputs: int, online: bool = False) -> Self:
         """Train from the beginning; or online, for an epoch from where training was, if it was anywhere."""
@@ -196,7 +232,8 @@ class FixedPointEstimator(BaseEstimator):
         unique = for_model(rule.parameterization, task.network).promises(task.network.recurrent)
         batch_size = min(options.batch_size or min(ceil(len(X) / STEPS), LARGEST_BATCH), len(X))
         per_epoch = ceil(len(X) / batch_size)
-        chosen = replace(options, rule=model.options.rule, manifold=model.options.manifold).resolved()
+        chosen = replace(options, rule=model.options.rule, manifold=model.options.manifold)
+        chosen = chosen.resolved(not task.network.one_matrix)
         if online:
             chosen = replace(chosen, schedule="constant", epochs=1)
         settled: dict[str, Any] = {"rule": rule, "manifold": None, "batch_size": batch_size}
@@ -225,7 +262,8 @@ class FixedPointEstimator(BaseEstimator):
                 "" if history.interrupted else " With features scaled, or a smaller learning_rate, training may go further."
             )
             warnings.warn(f"{history.stopped} The weights reached are kept.{remedy}", ConvergenceWarning, stacklevel=3)
-        self._model, self._connectivity, self._unique, self.history_ = model, task.network.connectivity, unique, history
+        connectivity = task.network.connectivities[0]
+        self._model, self._connectivity, self._unique, self.history_ = model, connectivity, unique, history
         epoch_losses = [fmean(history.loss[k : k + per_epoch]) for k in range(0, len(history.loss), per_epoch)]
         self.loss_curve_ = curve + epoch_losses
         self.n_iter_ = len(self.loss_curve_)

@@ -18,7 +18,8 @@ from riemannrnn.estimators.base import FixedPointEstimator
 class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     """Classify by the fixed points of a recurrent network: softmax(W_out r) with r = f(W r + W_in s).
 
-    Read-in W_in and readout W_out are random and stay as they are: the recurrent weights W alone are trained, as in the paper.
+    The recurrent weights W alone are trained by default, as in the paper: read-in W_in and readout W_out are random and stay as
+    they are. `trained` and `layers` change that.
     A constant input gives each unit a drive of its own. Scale the features to about unit variance before; with large ones the
     units saturate, and training takes long.
 
@@ -26,6 +27,11 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     ----------
     n_units
         Number of recurrent units.
+    layers
+        Numbers of units of several layers, from the lowest, in the place of `n_units`.
+    trained
+        The parameters that are trained: "recurrent", "input", "bias" and "readout". Default: the recurrent weights alone, as
+        in the paper; with `layers` all.
     activation
         f, by name.
     radius

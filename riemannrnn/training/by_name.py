@@ -1,5 +1,6 @@
 """The rule of a name on the manifold of a name, and where training starts there."""
 
+from dataclasses import replace
 from typing import Any
 
 from manifolds import Identity, ProductManifold, PullbackManifold
@@ -7,7 +8,7 @@ from manifolds.points import Point, several
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.models import Model
-from riemannrnn.rules.named import make_rule
+from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
 from riemannrnn.training.reproducible import reproducible
 
@@ -16,6 +17,8 @@ from riemannrnn.training.reproducible import reproducible
 def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     """Return a task as it starts on a manifold known by name, and the rule of that name there.
 
+    Of a network that trains more than one matrix of recurrent weights, the manifold is that of all recurrent weights.
+
     Raises
     ------
     ValueError
@@ -23,6 +26,10 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     ManifoldError
         For a task whose weights are no point of the manifold.
     """
+    if not task.network.one_matrix:
+        with_manifold = rule_with_manifold(rule)
+        product, weights = product_of(task.network, task.weights, str(manifold))
+        return replace(task, weights=weights), make_rule(with_manifold, 0, product)
     if manifold is None:
         return task, make_rule(rule, task.network.units[0])
     entry = CATALOGUE[manifold]

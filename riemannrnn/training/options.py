@@ -55,10 +55,11 @@ class NetworkOptions(Options):
     n_units: int = option(100, "Number of recurrent units.", least=1)
     activation: str = option("tanh", "Activation of the units.", choices=ACTIVATIONS)
     radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
-    trained: tuple[str, ...] = option(
-        ("recurrent",),
+    trained: tuple[str, ...] | None = option(
+        None,
         'The parameters that are trained: "recurrent" weights, "input" weights (read-ins and skip connections), "bias" and '
-        '"readout". The others are random and stay as they are. The recurrent weights alone: the setting of the paper.',
+        '"readout". The others are random and stay as they are. Default: with several layers all, otherwise the recurrent '
+        "weights alone, which is the setting of the paper.",
         choices=PARTS,
     )
 
