@@ -53,7 +53,7 @@ from riemannrnn import (
 )
 from riemannrnn.analysis import LearningPath
 from riemannrnn.comparison.contenders import Contender
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.paper import DeltaW3
 from riemannrnn.training import stopping

@@ -13,7 +13,7 @@ from riemannrnn.analysis import PathRecorder
 from riemannrnn.cli.config import Config
 from riemannrnn.cost.cost import for_activation
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
+from riemannrnn.data import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked

@@ -14,7 +14,7 @@ from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import Contender
 from riemannrnn.cost.cost import Kind, as_parameterization
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import survey_stability
