@@ -1,0 +1,240 @@
+"""Opening sources: the one place where files and objects of Python become rows."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_array_api_obj
+
+from riemannrnn.backend import as_array
+from riemannrnn.data.cache import Write, converted, tell, write_rows
+from riemannrnn.data.errors import DatasetError
+from riemannrnn.data.formats import Format, data_array, dataset_arrays, fingerprint, format_of, open_npy
+from riemannrnn.data.frames import Frame, common_dtype, encode, pandas_frame, scan, text_column
+from riemannrnn.data.sliced import FileSource, LazySource, Stored, facts, rows_first
+from riemannrnn.data.source import ArraySource, Column, Source, digest
+from riemannrnn.settings import unknown
+
+_ROWS = 2**14
+"""Rows of an array that are converted at a time."""
+
+Notify = Callable[[str], object]
+"""Takes a message for the user."""
+
+
+def open_source(
+    what: Any,
+    array: str | None = None,
+    *,
+    rows: str | None = None,
+    cache: Path | str | None = None,
+    notify: Notify = tell,
+) -> Source:
+    """Return the rows in a file or an object.
+
+    Parameters
+    ----------
+    what
+        The name of a file: .npy, .npz, .csv, .tsv, .parquet, .h5, .nc, .zarr, or IDX. Or an array, a list, a table or series of
+        pandas, an array of dask, an array or dataset of xarray, a mapping of names to arrays, or a source.
+    array
+        The name of the array, where there are several.
+    rows
+        The name of the dimension of the rows. Default: the first dimension.
+    cache
+        The folder for what a file is converted into that cannot be read by rows. Default: `riemannrnn` in the user's folder for
+        caches.
+    notify
+        Is called with a message when a file is converted. Default: the message is printed on the standard error.
+
+    Returns
+    -------
+    Source
+        The rows; nothing but a few of them is read yet.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such file or array, the format is unknown, a package that reads it is missing, or the file is damaged.
+    """
+    if isinstance(what, Source):
+        return what
+    if isinstance(what, str | Path):
+        path = Path(what)
+        try:
+            return _open_file(path, format_of(path), array, rows, cache, notify)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise _unreadable(path, error) from error
+    arrays = _objects(what)
+    name = _chosen(type(what).__name__, arrays, array)
+    found = arrays[name]
+    if isinstance(found, Source):
+        return found
+    label = name or type(what).__name__
+    return LazySource(label, rows_first(label, found, rows))
+
+
+def array_names(what: Any, rows: str | None = None) -> list[str]:
+    """Return the names of the arrays in a file or an object; none for a table or a single array.
+
+    Parameters
+    ----------
+    what
+        Whatever `open_source` takes.
+    rows
+        The name of a dimension; arrays without it are left out.
+
+    Raises
+    ------
+    DatasetError
+        As `open_source` does.
+    """
+    if isinstance(what, Source):
+        return []
+    if not isinstance(what, str | Path):
+        return _named(_objects(what), rows)
+    path = Path(what)
+    opener = format_of(path).opener
+    if opener is None:
+        return []
+    try:
+        with opener(path) as arrays:
+            return _named(arrays, rows)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _named(arrays: Mapping[str, Stored | Source], rows: str | None) -> list[str]:
+    return [name for name, each in arrays.items() if name and (rows is None or rows in each.dimensions)]
+
+
+def _unreadable(path: Path, error: Exception) -> Exception:
+    if isinstance(error, DatasetError):
+        return error
+    title = format_of(path).title
+    return DatasetError(f"{path} cannot be read as {title} ({error}); the file is damaged or of another format: make it again")
+
+
+def _open_file(path: Path, form: Format, array: str | None, rows: str | None, cache: Any, notify: Notify) -> Source:
+    if form.frames is not None:
+        frames = form.frames
+        key = fingerprint(path, whole=True)
+        return _from_cache(path, key, lambda target: _write_table(target, lambda text: frames(path, text)), cache, notify)
+    if form.opener is None:
+        raise DatasetError(f"{path} is {form.title}, which cannot be opened; convert it")
+    with form.opener(path) as arrays:
+        name = _chosen(str(path), arrays, array)
+        stored = rows_first(str(path), arrays[name], rows)
+        kind = np.dtype(stored.values.dtype).kind
+        if stored.blocks is None and kind in "biuf":
+            found = facts(str(path), stored)
+            mark = digest(fingerprint(path, whole=False), name, rows)
+            return FileSource(str(path), path, form.opener, name, **found, fingerprint=mark, rows=rows)
+        key = digest(fingerprint(path, whole=True), name, rows)
+        write = _write_text if kind not in "biuf" else _write_numbers
+        return _from_cache(path, key, lambda target: write(target, name or path.stem, stored), cache, notify)
+
+
+def _from_cache(path: Path, key: str, write: Write, cache: Any, notify: Notify) -> FileSource:
+    place, columns = converted(path, key, write, cache, notify)
+    with open_npy(place) as arrays:
+        found = facts(str(path), arrays[""])
+    return FileSource(str(path), place, open_npy, "", **found, fingerprint=key, columns=columns)
+
+
+def _write_table(target: Path, frames: Callable[[set[str]], Iterator[Frame]]) -> tuple[Column, ...]:
+    """Write a table as an array file; return its columns."""
+    rows, columns = scan(frames)
+    if not columns or not rows:
+        raise ValueError("it holds no rows")
+    blocks = (encode(frame, columns) for frame in frames({each.name for each in columns if each.is_text}))
+    write_rows(target, (rows, len(columns)), common_dtype(columns), blocks)
+    return columns
+
+
+def _write_numbers(target: Path, name: str, stored: Stored) -> tuple[Column, ...]:
+    """Write an array of numbers as an array file."""
+    values = stored.values
+    write_rows(target, tuple(values.shape), np.dtype(values.dtype), _blocks(stored))
+    return ()
+
+
+def _write_text(target: Path, name: str, stored: Stored) -> tuple[Column, ...]:
+    """Write a list of texts as an array file of one column; return the column."""
+    if len(stored.values.shape) != 1:
+        raise ValueError(
+            f"{name} is an array of texts of shape {tuple(stored.values.shape)}, and only a list of texts can be used"
+        )
+    return _write_table(target, lambda text: ({name: text_column(block)} for block in _blocks(stored)))
+
+
+def _blocks(stored: Stored) -> Iterator[np.ndarray]:
+    """Yield all rows of an array in order."""
+    if stored.blocks is not None:
+        return stored.blocks(_ROWS)
+    return (np.asarray(stored.values[start : start + _ROWS]) for start in range(0, stored.values.shape[0], _ROWS))
+
+
+def _chosen(where: str, arrays: Mapping[str, object], wanted: str | None) -> str:
+    """Return the name of the array that is wanted, or of the only one."""
+    if wanted is None and len(arrays) == 1:
+        return next(iter(arrays))
+    if not arrays:
+        raise DatasetError(f"{where} holds no arrays; pass one that does")
+    if wanted is None:
+        raise DatasetError(f"{where} holds several arrays; choose one of {', '.join(arrays)}")
+    if wanted not in arrays:
+        raise DatasetError(
+            str(unknown(f"array {wanted!r} of {where}", wanted, [each for each in arrays if each] or ["(none)"]))
+        )
+    return wanted
+
+
+def _objects(what: Any) -> dict[str, Stored | Source]:
+    """Return the arrays in an object of Python, by name."""
+    for base in type(what).__mro__:
+        make = OBJECTS.get(f"{base.__module__.partition('.')[0]}.{base.__name__}")
+        if make is not None:
+            return make(what)
+    if isinstance(what, Mapping):
+        return {str(name): open_source(value) for name, value in what.items()}
+    return {"": _array(what)}
+
+
+def _array(what: Any) -> Source:
+    """Return an array of the array API, or a list, as a source."""
+    name = type(what).__name__
+    values = what if is_array_api_obj(what) else np.asarray(what) if isinstance(what, list | tuple) else None
+    if values is None:
+        raise DatasetError(
+            f"{what!r} of type {name} holds no rows that can be read; pass the name of a file, an array or a table"
+        )
+    if isinstance(values, np.ndarray) and values.dtype.kind in "USOT":
+        return _table_source(name, {"0": text_column(values)} if values.ndim == 1 else {})
+    try:
+        found = ArraySource(name, as_array("rows", values))
+    except ValueError as error:
+        raise DatasetError(f"{name}: {error}") from error
+    facts(name, Stored(found.values))
+    return found
+
+
+def _table_source(name: str, frame: Frame) -> ArraySource:
+    rows, columns = scan(lambda text: [frame | {each: text_column(frame[each]) for each in text}])
+    if not rows:
+        raise DatasetError(f"{name} holds no rows that can be read; pass a table, or a list of numbers or of texts")
+    return ArraySource(name, encode(frame, columns), columns)
+
+
+OBJECTS: dict[str, Callable[[Any], dict[str, Stored | Source]]] = {
+    "pandas.DataFrame": lambda what: {"": _table_source("DataFrame", pandas_frame(what))},
+    "pandas.Series": lambda what: {"": _table_source("Series", pandas_frame(what.to_frame(what.name or "0")))},
+    "xarray.DataArray": lambda what: {str(what.name or ""): data_array(what)},
+    "xarray.Dataset": lambda what: dict(dataset_arrays(what)),
+    "dask.Array": lambda what: {"": Stored(what, int(max(what.chunks[0])) if what.chunks and what.chunks[0] else 1)},
+    "h5py.Dataset": lambda what: {"": Stored(what, (what.chunks or (1,))[0])},
+    "zarr.Array": lambda what: {"": Stored(what, what.chunks[0])},
+    "riemannrnn.Dataset": lambda what: {name: _array(getattr(what, name)) for name in ("stimuli", "labels")},
+}
+"""How arrays are found in objects, by the package and the name of the type."""
