@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,9 +113,10 @@ def _lines(name: str, found: Survey) -> Iterable[tuple[str, ...]]:
         if place in texts or each_alone:
             yield _line(source.columns[place].name, source.columns[place].kind, found, [place])
     if numbers and not each_alone:
-        sizes = " × ".join(map(str, source.dimensions or source.shape[1:])) or "1"
+        named = [f"{size} {name}".strip() for size, name in zip_longest(source.shape, source.dimensions, fillvalue="")]
         title = f"{len(numbers)} columns of numbers" if source.columns else name or "the array"
-        yield _line(title, f"{source.dtype}, {sizes} a row" if not source.columns else source.dtype, found, numbers)
+        sizes = f", {' × '.join(named[1:])} a row" if named[1:] and not source.columns else ""
+        yield _line(title, source.dtype + sizes, found, numbers)
 
 
 def _line(title: str, kind: str, found: Survey, places: list[int]) -> tuple[str, ...]:
@@ -178,13 +180,12 @@ def _print_missing(table: Table, found: Survey) -> None:
     missing, infinite = found.moments.missing[chosen], found.moments.infinite[chosen]
     if missing.any():
         _say(
-            f"Missing in stimuli: {int(missing.sum())}, in {int((missing > 0).sum())} of {len(chosen)} inputs. They are refused, "
-            'unless missing="mean" replaces them by the mean of their column.'
+            f"Missing in stimuli: {int(missing.sum())}, in {int((missing > 0).sum())} of {len(chosen)} inputs. "
+            'They are refused, unless missing="mean" replaces them by the mean of their column.'
         )
     if infinite.any():
-        _say(
-            f"Infinite in stimuli: {int(infinite.sum())}, in {int((infinite > 0).sum())} of {len(chosen)} inputs. They are refused."
-        )
+        count, places = int(infinite.sum()), int((infinite > 0).sum())
+        _say(f"Infinite in stimuli: {count}, in {places} of {len(chosen)} inputs. They are refused.")
     constant = [name for name in found.constant if name in table.stimuli.names]
     if constant:
         _say(f"Constant inputs: {_shortened(constant)}. They tell nothing about the targets.")

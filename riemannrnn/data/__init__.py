@@ -1,11 +1,11 @@
 """Data: sources of rows in memory and on disk, tables of stimuli and targets, streams of batches, and the bundled sets."""
 
 from riemannrnn.data.bundled import DATA_VARIABLE, fetch_mnist, load_digits, load_mnist, mnist_folder
+from riemannrnn.data.choosing import index_column, open_table
 from riemannrnn.data.dataset import Dataset
 from riemannrnn.data.errors import DatasetError
 from riemannrnn.data.formats import FORMATS, Format
 from riemannrnn.data.idx import read_idx
-from riemannrnn.data.open_table import index_column, open_table
 from riemannrnn.data.opening import array_names, open_source
 from riemannrnn.data.part import Part
 from riemannrnn.data.source import Column, Source

@@ -33,14 +33,14 @@ def tell(message: str) -> None:
 
 
 def converted(
-    path: Path, key: str, write: Write, folder: Path | str | None, notify: Callable[[str], object]
+    name: str, key: str, write: Write, folder: Path | str | None, notify: Callable[[str], object]
 ) -> tuple[Path, tuple[Column, ...]]:
     """Return the array file that a file is converted into, and its columns; convert it if that was not done before.
 
     Parameters
     ----------
-    path
-        The file.
+    name
+        What messages call the file, or the array in it.
     key
         Fingerprint of what is converted. It names the folder of the result in the cache.
     write
@@ -58,7 +58,7 @@ def converted(
     cache = cache_folder(folder)
     place = cache / key
     if not place.is_dir():
-        notify(f"{path} cannot be read by rows; converting it once into {place}")
+        notify(f"{name} cannot be read by rows; converting it once into {place}")
         try:
             cache.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
@@ -70,7 +70,7 @@ def converted(
                 shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
             raise DatasetError(
-                f"{path} cannot be converted into {cache} ({error.strerror or error}); free space, or name another folder with "
+                f"{name} cannot be converted into {cache} ({error.strerror or error}); free space, or name another folder with "
                 "cache="
             ) from error
     known = json.loads((place / _COLUMNS).read_text(encoding="utf-8"))

@@ -137,8 +137,9 @@ def csv_frames(path: Path, text: set[str]) -> Iterator[Frame]:
         lines = file.read(2**20).splitlines()
     if not lines:
         raise DatasetError(f"{path} is empty; write a table into it")
-    delimiter = max(",;\t|", key=lines[0].count)
-    first = next(csv.reader(lines, delimiter=delimiter))
+    delimiter, first = max(
+        ((each, next(csv.reader(lines, delimiter=each))) for each in ",;\t|"), key=lambda found: len(found[1])
+    )
     header = _is_header(first)
     names = None if header else [str(place) for place in range(len(first))]
     with pandas.read_csv(

@@ -13,7 +13,7 @@ from riemannrnn.data.errors import DatasetError
 from riemannrnn.data.formats import Format, data_array, dataset_arrays, fingerprint, format_of, open_npy
 from riemannrnn.data.frames import Frame, common_dtype, encode, pandas_frame, scan, text_column
 from riemannrnn.data.sliced import FileSource, LazySource, Stored, facts, rows_first
-from riemannrnn.data.source import ArraySource, Column, Source, digest
+from riemannrnn.data.source import ArraySource, Column, Source, checked_shape, digest
 from riemannrnn.settings import unknown
 
 _ROWS = 2**14
@@ -64,7 +64,9 @@ def open_source(
         path = Path(what)
         try:
             return _open_file(path, format_of(path), array, rows, cache, notify)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (DatasetError, MemoryError):
+            raise
+        except Exception as error:  # whatever the library of the format raises for a damaged file
             raise _unreadable(path, error) from error
     arrays = _objects(what)
     name = _chosen(type(what).__name__, arrays, array)
@@ -83,7 +85,7 @@ def array_names(what: Any, rows: str | None = None) -> list[str]:
     what
         Whatever `open_source` takes.
     rows
-        The name of a dimension; arrays without it are left out.
+        The name of a dimension. Arrays without it are left out, if there are arrays with it.
 
     Raises
     ------
@@ -101,17 +103,18 @@ def array_names(what: Any, rows: str | None = None) -> list[str]:
     try:
         with opener(path) as arrays:
             return _named(arrays, rows)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (DatasetError, MemoryError):
+        raise
+    except Exception as error:
         raise _unreadable(path, error) from error
 
 
 def _named(arrays: Mapping[str, Stored | Source], rows: str | None) -> list[str]:
-    return [name for name, each in arrays.items() if name and (rows is None or rows in each.dimensions)]
+    names = [name for name in arrays if name]
+    return [name for name in names if rows in arrays[name].dimensions] or names
 
 
-def _unreadable(path: Path, error: Exception) -> Exception:
-    if isinstance(error, DatasetError):
-        return error
+def _unreadable(path: Path, error: Exception) -> DatasetError:
     title = format_of(path).title
     return DatasetError(f"{path} cannot be read as {title} ({error}); the file is damaged or of another format: make it again")
 
@@ -125,22 +128,24 @@ def _open_file(path: Path, form: Format, array: str | None, rows: str | None, ca
         raise DatasetError(f"{path} is {form.title}, which cannot be opened; convert it")
     with form.opener(path) as arrays:
         name = _chosen(str(path), arrays, array)
-        stored = rows_first(str(path), arrays[name], rows)
+        title = f"array {name!r} of {path}" if name else str(path)
+        stored = rows_first(title, arrays[name], rows)
         kind = np.dtype(stored.values.dtype).kind
         if stored.blocks is None and kind in "biuf":
-            found = facts(str(path), stored)
+            found = facts(title, stored)
             mark = digest(fingerprint(path, whole=False), name, rows)
-            return FileSource(str(path), path, form.opener, name, **found, fingerprint=mark, rows=rows)
+            return FileSource(title, path, form.opener, name, **found, fingerprint=mark, rows=rows)
         key = digest(fingerprint(path, whole=True), name, rows)
         write = _write_text if kind not in "biuf" else _write_numbers
-        return _from_cache(path, key, lambda target: write(target, name or path.stem, stored), cache, notify)
+        return _from_cache(path, key, lambda target: write(target, name or path.stem, stored), cache, notify, title)
 
 
-def _from_cache(path: Path, key: str, write: Write, cache: Any, notify: Notify) -> FileSource:
-    place, columns = converted(path, key, write, cache, notify)
+def _from_cache(path: Path, key: str, write: Write, cache: Any, notify: Notify, title: str | None = None) -> FileSource:
+    name = title or str(path)
+    place, columns = converted(name, key, write, cache, notify)
     with open_npy(place) as arrays:
-        found = facts(str(path), arrays[""])
-    return FileSource(str(path), place, open_npy, "", **found, fingerprint=key, columns=columns)
+        found = facts(name, arrays[""])
+    return FileSource(name, place, open_npy, "", **found, fingerprint=key, columns=columns)
 
 
 def _write_table(target: Path, frames: Callable[[set[str]], Iterator[Frame]]) -> tuple[Column, ...]:
@@ -205,19 +210,22 @@ def _objects(what: Any) -> dict[str, Stored | Source]:
 def _array(what: Any) -> Source:
     """Return an array of the array API, or a list, as a source."""
     name = type(what).__name__
-    values = what if is_array_api_obj(what) else np.asarray(what) if isinstance(what, list | tuple) else None
-    if values is None:
+    try:
+        values = np.asarray(what) if isinstance(what, list | tuple) else what
+    except ValueError as error:
+        raise DatasetError(f"{name}: {error}; pass rows of one length") from error
+    if not is_array_api_obj(values):
         raise DatasetError(
             f"{what!r} of type {name} holds no rows that can be read; pass the name of a file, an array or a table"
         )
     if isinstance(values, np.ndarray) and values.dtype.kind in "USOT":
         return _table_source(name, {"0": text_column(values)} if values.ndim == 1 else {})
     try:
-        found = ArraySource(name, as_array("rows", values))
+        array = as_array("rows", values)
     except ValueError as error:
         raise DatasetError(f"{name}: {error}") from error
-    facts(name, Stored(found.values))
-    return found
+    checked_shape(name, tuple(array.shape))
+    return ArraySource(name, array)
 
 
 def _table_source(name: str, frame: Frame) -> ArraySource:

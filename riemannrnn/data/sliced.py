@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,9 @@ import numpy as np
 
 from manifolds import Array
 from riemannrnn.data.errors import DatasetError
-from riemannrnn.data.source import Column, Reader, Rows, Source, digest, preferred_chunk
+from riemannrnn.data.source import Column, Reader, Rows, Source, checked_shape, digest, preferred_chunk
+
+_REMEDY = "it is damaged or was changed meanwhile: make or copy it again"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,13 @@ class SlicedSource(Source):
     @contextmanager
     def reader(self) -> Iterator[Reader]:
         """Yield a function that reads rows, chunk by chunk."""
-        with self.opened() as values:
+        with ExitStack() as opened:
+            try:
+                values = opened.enter_context(self.opened())
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever the library of the format raises for a damaged file
+                raise DatasetError(f"{self.name} cannot be opened ({error}); {_REMEDY}") from error
             yield lambda rows: self._take(values, rows)
 
     def _take(self, values: Any, rows: Rows) -> Array:
@@ -70,11 +78,10 @@ class SlicedSource(Source):
     def _slice(self, values: Any, start: int, stop: int) -> np.ndarray:
         try:
             return np.asarray(values[start:stop]).astype(self.dtype, copy=False)
-        except (OSError, ValueError, RuntimeError, EOFError) as error:
-            raise DatasetError(
-                f"{self.name}: rows {start} to {stop - 1} cannot be read ({error}); the file is damaged or was changed, so "
-                "copy or make it again"
-            ) from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise DatasetError(f"{self.name}: rows {start} to {stop - 1} cannot be read ({error}); {_REMEDY}") from error
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -149,11 +156,9 @@ def facts(name: str, stored: Stored) -> dict[str, Any]:
         shape = tuple(int(size) for size in stored.values.shape)
     except ValueError:
         raise DatasetError(f"{name} has chunks of unknown size; call compute_chunk_sizes() on the array first") from None
-    if not shape or 0 in shape:
-        raise DatasetError(f"{name} has shape {shape}, which holds no rows; pass an array of at least one row and column")
     dtype = np.dtype(stored.values.dtype).newbyteorder("=")
     chunk = preferred_chunk(shape, dtype.itemsize, stored.chunk)
-    return {"shape": shape, "dtype": dtype.name, "chunk": chunk, "dimensions": stored.dimensions}
+    return {"shape": checked_shape(name, shape), "dtype": dtype.name, "chunk": chunk, "dimensions": stored.dimensions}
 
 
 def rows_first(name: str, stored: Stored, rows: str | None) -> Stored:

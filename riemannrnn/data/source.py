@@ -132,7 +132,8 @@ class Source(ABC, Summarised):
             return found.astype(np.int64)
         if found.ndim != 1 or found.dtype.kind not in "iu" or found.min() < -len(self) or found.max() >= len(self):
             raise DatasetError(
-                f"{self.name} has {len(self)} rows, and not the rows {rows!r}; ask for whole numbers from 0 to {len(self) - 1}"
+                f"{self.name} has {len(self)} rows, but rows {found.min()} to {found.max()} were asked for, an array of "
+                f"{found.dtype} of shape {found.shape}; pass a list of whole numbers from 0 to {len(self) - 1}"
             )
         return np.asarray(np.where(found < 0, found + len(self), found))
 
@@ -185,6 +186,19 @@ class ArraySource(Source):
             return self.values[places.start : places.stop, ...]
         xp = namespace_of(self.values)
         return xp.take(self.values, xp.asarray(np.asarray(places), device=device(self.values)), axis=0)
+
+
+def checked_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an array of rows.
+
+    Raises
+    ------
+    DatasetError
+        If it has no rows, or rows without a number.
+    """
+    if not shape or 0 in shape:
+        raise DatasetError(f"{name} has shape {shape}, which holds no rows; pass an array of at least one row and column")
+    return shape
 
 
 def preferred_chunk(shape: tuple[int, ...], itemsize: int, stored: int = 1) -> int:
