@@ -1,7 +1,7 @@
 """Prefetching: one thread makes the next item while the caller uses the last."""
 
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeAlias, TypeVar
@@ -39,11 +39,9 @@ def prefetched(make: Callable[[], Generator[Item, None, None]]) -> Generator[Ite
     finally:
         stop.set()
         while thread.is_alive():
-            try:
-                items.get(timeout=_PATIENCE)
-            except Empty:
-                continue
-        thread.join()
+            with suppress(Empty):  # the thread may wait for room
+                items.get_nowait()
+            thread.join(_PATIENCE)
 
 
 def _fill(make: Callable[[], Generator[Item, None, None]], items: "Queue[_Queued[Item]]", stop: Event) -> None:

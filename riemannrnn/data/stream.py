@@ -1,6 +1,6 @@
 """Streams: batches of a table in random order, of which only a window is in memory."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import NamedTuple
 
@@ -167,13 +167,23 @@ class Stream(Summarised):
             while True:
                 windows = self._windows(epoch)
                 for number in range(first, len(windows)):
-                    pairs = [read(slice(int(self._bounds[each]), int(self._bounds[each + 1]))) for each in windows[number]]
-                    stimuli, targets = _joined(pairs)
-                    del pairs
-                    order = np.random.default_rng([self.seed, epoch, number + 1]).permutation(stimuli.shape[0])
-                    yield number == len(windows) - 1, _Window(stimuli, targets, order)
-                    del stimuli, targets
+                    rows = self._rows_of(windows[number])
+                    order = np.random.default_rng([self.seed, epoch, number + 1]).permutation(rows)
+                    yield number == len(windows) - 1, _Window(*self._filled(read, windows[number], rows), order)
                 epoch, first = epoch + 1, 0
+
+    def _filled(self, read: Callable[[slice], Pair], chunks: NDArray[np.int64], rows: int) -> Pair:
+        """Return the rows of chunks one after the other. They are read into their place, so that memory is taken once."""
+        filled: list[Array | None] = []
+        place = 0
+        for chunk in chunks:
+            pair = read(slice(int(self._bounds[chunk]), int(self._bounds[chunk + 1])))
+            filled = filled or [None if each is None else _empty_like(each, rows) for each in pair]
+            for whole, part in zip(filled, pair):
+                if whole is not None and part is not None:
+                    whole[place : place + part.shape[0], ...] = part
+            place += pair[0].shape[0]
+        return filled[0], filled[1]
 
     def _windows(self, epoch: int) -> list[NDArray[np.int64]]:
         """Return the chunks of each window of an epoch."""
@@ -194,6 +204,10 @@ def _taken(rows: Array | None, places: NDArray[np.int64]) -> Array | None:
         return None
     xp = namespace_of(rows)
     return xp.take(rows, xp.asarray(places, device=device(rows)), axis=0)
+
+
+def _empty_like(part: Array, rows: int) -> Array:
+    return namespace_of(part).empty((rows, *part.shape[1:]), dtype=part.dtype, device=device(part))
 
 
 def _joined(pairs: list[Pair]) -> Pair:
