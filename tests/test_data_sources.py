@@ -76,14 +76,16 @@ def zarr_group(path, values):
 
 
 def idx(path, values):
-    path.write_bytes(gzip.compress(b"\0\0\x08\x02" + struct.pack(">2I", *values.shape) + values.astype(np.uint8).tobytes()))
+    content = b"\0\0\x08\x02" + struct.pack(">2I", *values.shape) + values.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 FILES = {
     "x.npy": npy, "x.npz": npz, "compressed.npz": compressed, "x.csv": csv, "x.csv.gz": csv, "x.tsv": tsv, "x.parquet": parquet,
-    "x.h5": hdf5, "x.hdf5": hdf5, "x.nc": netcdf, "x.zarr": zarr, "group.zarr": zarr_group, "x-ubyte.gz": idx, "x.idx.gz": idx,
+    "x.h5": hdf5, "x.hdf5": hdf5, "x.nc": netcdf, "x.zarr": zarr, "group.zarr": zarr_group,
+    "x-ubyte.gz": idx, "x-ubyte": idx, "x.idx.gz": idx, "x.idx": idx,
 }  # fmt: skip
-CONVERTED = {"compressed.npz", "x.csv", "x.csv.gz", "x.tsv", "x.parquet", "x-ubyte.gz", "x.idx.gz"}
+CONVERTED = {"compressed.npz", "x.csv", "x.csv.gz", "x.tsv", "x.parquet", "x-ubyte.gz", "x-ubyte", "x.idx.gz", "x.idx"}
 
 
 def dask(values):
@@ -270,7 +272,7 @@ def test_dimensions_have_names(tmp_path):
         assert source.dimensions == ("trial", "unit")
         check(source)
         assert array_names(what) == ["x", "kind"]
-        with pytest.raises(DatasetError, match="dimensions unit, trial, of which 'trail' cannot be that of the rows"):
+        with pytest.raises(DatasetError, match="dimensions unit, trial, of which 'trail' cannot number the rows"):
             open_source(what, "x", rows="trail")
     hdf5(tmp_path / "x.h5", VALUES)
     with pytest.raises(DatasetError, match="dimensions without names, of which 'trial'"):

@@ -146,7 +146,7 @@ def test_labels_and_no_targets():
     stimuli = np.random.default_rng(0).standard_normal((50, 3))
     batch = Stream(open_table(stimuli, ["a", "b"] * 25), 8, 0).batch_at(0)
     assert (batch[0].shape, batch[1].shape, batch[1].dtype) == ((8, 3), (8,), np.int64)
-    assert Stream(open_table(stimuli), 8, 0).batch_at(6)[0].shape == (2, 3)
+    assert Stream(stimuli, 8, 0).batch_at(6)[0].shape == (2, 3)
     assert Stream(open_table(stimuli), 8, 0).batch_at(3)[1] is None
 
 

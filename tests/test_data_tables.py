@@ -243,6 +243,15 @@ def test_a_standardisation_can_be_saved(tmp_path):
     assert np.isnan(again(np.full((1, 4), np.nan))).all()
 
 
+def test_a_target_may_be_missing_but_not_infinite():
+    wrong = RESPONSES.copy()
+    wrong[8, 1] = -np.inf
+    table = open_table(STIMULI, wrong)
+    assert np.isnan(table.read(slice(0, 8))[1]).any()
+    with pytest.raises(DatasetError, match="a target is infinite; repair it, or write NaN if it was not observed"):
+        table.read(slice(0, 9))
+
+
 def test_an_input_without_a_number_is_refused():
     holed = STIMULI.copy()
     holed[:, 1] = np.nan

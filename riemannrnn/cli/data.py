@@ -77,7 +77,7 @@ def _advance(progress: Progress, done: int, total: int, share: float) -> None:
 
 
 def _if_usable(used: Callable[[], Table]) -> Table | None:
-    """Return a table, or say why there is none: nothing was asked for, so that this is no error."""
+    """Return a table, or print why there is none. The command does not fail: no column was asked for."""
     try:
         return used()
     except DatasetError as error:

@@ -65,7 +65,7 @@ def load_mnist(folder: Path | str | None = None, dtype: DTypeLike = np.float32) 
     ------
     DatasetError
         If no folder is named, a file is missing or damaged, images are not 28 x 28, labels
-        are not 0 to 9, or the number of labels is not that of the images.
+        are not 0 to 9, or there are more or fewer labels than images.
     """
     chosen = mnist_folder(folder)
     return _read_mnist(chosen, "train", dtype), _read_mnist(chosen, "t10k", dtype)

@@ -21,7 +21,7 @@ Write = Callable[[Path], tuple[Column, ...]]
 
 
 def cache_folder(folder: Path | str | None = None) -> Path:
-    """Return the folder of the cache: the one that is given, or `riemannrnn` in the user's folder for caches."""
+    """Return the folder of the cache: `folder` if it is given, or `riemannrnn` in the user's folder for caches."""
     if folder is not None:
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "riemannrnn"

@@ -47,8 +47,8 @@ def open_table(
     targets
         The targets, if they are not in `data`: whatever `open_source` takes.
     target
-        The column of the targets or several columns, or the name of their array. Default: there are no targets, or all of
-        `targets`.
+        The column of the targets or several columns, or the name of their array. Default: all of `targets`, if they are
+        given.
     inputs
         The columns of the stimuli, or the name of their array. Default: all that are not named otherwise.
     index
@@ -208,7 +208,7 @@ def _places(source: Source, names: Names) -> tuple[int, ...]:
     Raises
     ------
     DatasetError
-        If there is no such column, with the nearest name.
+        If a column does not exist; the message names the nearest one.
     """
     known = Field(source).names
     wanted = [str(names)] if isinstance(names, str | int) else [str(name) for name in names]

@@ -57,7 +57,7 @@ class Compressed:
         self.path, self.member, self.shape, self.dtype, self.fortran = path, member, shape, dtype, fortran
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
-        """Yield all rows in order, so many at a time."""
+        """Yield all rows in order, this number at a time."""
         with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
             _npy_header(file)
             if self.fortran:
@@ -197,7 +197,9 @@ FORMATS = {
     ".nc": Format("a NetCDF file", open_netcdf),
     ".zarr": Format("a zarr folder", open_zarr),
     "-ubyte.gz": Format("an IDX file", open_idx),
+    "-ubyte": Format("an IDX file", open_idx),
     ".idx.gz": Format("an IDX file", open_idx),
+    ".idx": Format("an IDX file", open_idx),
 }
 """The formats by the endings of file names."""
 
@@ -208,7 +210,7 @@ def format_of(path: Path) -> Format:
     Raises
     ------
     DatasetError
-        If there is no such file, or no format with its ending.
+        If the file does not exist, or no format has its ending.
     """
     if not path.exists():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -1,11 +1,11 @@
-"""IDX files of unsigned bytes, the format of MNIST: compressed by gzip, and checked before memory is taken."""
+"""IDX files of unsigned bytes, the format of MNIST: checked before memory is taken."""
 
 import gzip
 import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ _DEFLATE_RATIO = 1032
 
 
 def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDArray[np.uint8]:
-    """Read a gzip-compressed IDX file of unsigned bytes.
+    """Read an IDX file of unsigned bytes, compressed by gzip if its name ends in ``.gz``.
 
     Parameters
     ----------
@@ -39,18 +39,19 @@ def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDA
     Raises
     ------
     DatasetError
-        If the file is missing, not gzip, damaged, truncated or too long, or its header is not the header of an IDX file of
-        unsigned bytes with the expected shape.
+        If the file is missing, damaged, truncated or too long, or its header is not the header of an IDX file of unsigned
+        bytes with the expected shape.
     """
     path = Path(path)
     if not path.is_file():
         raise DatasetError(f"{path} cannot be read: the file does not exist; check its name and its folder")
     try:
-        with gzip.open(path) as file:
-            sizes = _read_sizes(path, cast(BinaryIO, file), shape)
+        opened: Any = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rb") as file:
+            sizes = _read_sizes(path, file, shape)
             body = file.read(math.prod(sizes) + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, f"cannot be decompressed ({error}): it is not a gzip file or is damaged") from error
+        raise _damaged(path, f"cannot be decompressed or read ({error}): it is not a gzip file or is damaged") from error
     if len(body) != math.prod(sizes):
         held = f"only {len(body)}" if len(body) < math.prod(sizes) else "more"
         raise _damaged(path, f"has sizes {sizes}, {math.prod(sizes)} bytes, but holds {held}: it is truncated or too long")

@@ -56,7 +56,7 @@ def open_source(
     Raises
     ------
     DatasetError
-        If there is no such file or array, the format is unknown, a package that reads it is missing, or the file is damaged.
+        If the file or array does not exist, the format is unknown, a package that reads it is missing, or the file is damaged.
     """
     if isinstance(what, Source):
         return what

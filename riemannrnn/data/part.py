@@ -60,10 +60,12 @@ class Part:
         wanted = np.asarray(places, np.int64)
         starts = self._until(np.arange(0, self.total, BLOCK))
         blocks = np.searchsorted(starts, wanted, side="right") - 1
+        order = np.argsort(blocks, kind="stable")
         found = np.empty_like(wanted)
-        for block in np.unique(blocks):
-            chosen = blocks == block
-            found[chosen] = self._of_block(int(block))[wanted[chosen] - starts[block]]
+        for chosen in np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1):
+            if len(chosen):
+                block = int(blocks[chosen[0]])
+                found[chosen] = self._of_block(block)[wanted[chosen] - starts[block]]
         return found
 
     def _until(self, row: Any) -> Any:

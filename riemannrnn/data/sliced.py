@@ -162,7 +162,7 @@ def facts(name: str, stored: Stored) -> dict[str, Any]:
 
 
 def rows_first(name: str, stored: Stored, rows: str | None) -> Stored:
-    """Return an array whose first dimension is the one of the rows.
+    """Return an array whose first dimension numbers the rows.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def rows_first(name: str, stored: Stored, rows: str | None) -> Stored:
         return stored
     if rows not in stored.dimensions or not callable(getattr(stored.values, "transpose", None)):
         raise DatasetError(
-            f"{name} has the dimensions {', '.join(stored.dimensions) or 'without names'}, of which {rows!r} cannot be that of "
+            f"{name} has the dimensions {', '.join(stored.dimensions) or 'without names'}, of which {rows!r} cannot number "
             "the rows; name one of them, or open the file with xarray and pass that"
         )
     others = tuple(each for each in stored.dimensions if each != rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from manifolds import Array
 from manifolds.summary import Summarised
 from riemannrnn.backend import namespace_of
+from riemannrnn.data.choosing import open_table
 from riemannrnn.data.errors import DatasetError
 from riemannrnn.data.prefetch import prefetched
 from riemannrnn.data.source import digest
@@ -45,12 +46,12 @@ class Stream(Summarised):
 
     The chunks of the table are shuffled. Several chunks at a time are read, which are a window, and the rows of a window are
     shuffled. Where a window holds all rows, this is a random permutation. Memory is needed for a few windows, however many rows
-    there are: the one that batches are taken from, the next one, and the one that is being read.
+    there are: batches are taken from one window, the next one waits, and a third is being read.
 
     Parameters
     ----------
     table : Table
-        Stimuli and targets.
+        Stimuli and targets; or stimuli, as anything that `open_table` takes.
     batch_size : int
         Rows of a batch; the last batch of an epoch holds the rest.
     seed : int
@@ -66,7 +67,8 @@ class Stream(Summarised):
         If `batch_size` or `window` is below 1, or the seed is negative.
     """
 
-    def __init__(self, table: Table, batch_size: int, seed: int, *, window: int | None = None, prefetch: bool = True) -> None:
+    def __init__(self, table: Any, batch_size: int, seed: int, *, window: int | None = None, prefetch: bool = True) -> None:
+        table = table if isinstance(table, Table) else open_table(table)
         source = table.stimuli.source
         row_bytes = int(np.prod(source.shape[1:])) * np.dtype(source.dtype).itemsize
         chosen = max(1, WINDOW_BYTES // max(1, row_bytes * source.chunk)) if window is None else window
@@ -75,7 +77,8 @@ class Stream(Summarised):
                 f"batch_size = {batch_size}, window = {window} and seed = {seed}: pass sizes of 1 or more, and "
                 "a seed of 0 or more"
             )
-        self.table, self.batch_size, self.seed, self.prefetch = table, batch_size, seed, prefetch
+        self.table: Table = table
+        self.batch_size, self.seed, self.prefetch = batch_size, seed, prefetch
         self.window = chosen
         self._bounds = table.bounds()
 

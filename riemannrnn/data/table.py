@@ -24,8 +24,8 @@ Pair: TypeAlias = tuple[Array, Array | None]
 """Stimuli, and their targets if there are any."""
 
 
-@dataclass(frozen=True, eq=False)
-class Field:
+@dataclass(frozen=True, eq=False, repr=False)
+class Field(Summarised):
     """Columns of a source: all of an array, whose rows are flattened, or some columns of a table.
 
     Parameters
@@ -45,6 +45,10 @@ class Field:
         names = [each.name for each in self.source.columns] or range(int(np.prod(self.source.shape[1:])))
         return tuple(str(names[place]) for place in (range(len(names)) if self.chosen is None else self.chosen))
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"source": self.source.name, "columns": len(self.names)}
+
     def pick(self, rows: Array) -> Array:
         """Return the columns of rows of the source, shape (rows, columns)."""
         xp = namespace_of(rows)
@@ -54,8 +58,8 @@ class Field:
         return xp.take(flat, xp.asarray(np.array(self.chosen, np.int64), device=device(rows)), axis=1)
 
 
-@dataclass(frozen=True)
-class Classes:
+@dataclass(frozen=True, repr=False)
+class Classes(Summarised):
     """The classes of a target.
 
     Parameters
@@ -72,6 +76,11 @@ class Classes:
     values: tuple[float, ...]
     missing: bool
 
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        shown = ", ".join(self.names[:5]) + (" …" if len(self.names) > 5 else "")
+        return {"classes": len(self.names), "names": shown, "some are missing": self.missing}
+
     def labels(self, targets: Array, name: str) -> Array:
         """Return the label of each target, shape (rows,).
 
@@ -87,7 +96,9 @@ class Classes:
         wrong = known & (values[labels] != codes)
         if wrong.any() or not (self.missing or known.all()):
             value = codes[wrong | ~known][0]
-            raise DatasetError(f"{name} holds the target {value:g}, which is no class; it was changed, so open it again")
+            raise DatasetError(
+                f"{name} holds the target {value:g}, which is not a class; the file was changed, so open it again"
+            )
         numbered = np.where(known, labels, np.nan) if self.missing else labels.astype(np.int64)
         return xp.asarray(numbered, device=device(targets))
 
@@ -113,7 +124,7 @@ class Table(Summarised):
     part : Part, optional
         The rows of the source that are rows of the table. Default: all.
     given : Standardisation, optional
-        The standardisation to apply. Default: the one that is fitted to the rows of the table.
+        The standardisation to apply. Default: it is fitted to the rows of the table.
     """
 
     stimuli: Field
@@ -142,7 +153,14 @@ class Table(Summarised):
     def fingerprint(self) -> str:
         """A short text that differs if the rows, or how they are used, differ."""
         sources = [(each.source.fingerprint, each.chosen) for each in (self.stimuli, self.targets) if each]
-        return digest(sources, self.classes, self.dtype, self.standardise, self.missing, self.part)
+        return digest(
+            sources,
+            self.classes and (self.classes.names, self.classes.values),
+            self.dtype,
+            self.standardise,
+            self.missing,
+            self.part,
+        )
 
     @cached_property
     def standardisation(self) -> Standardisation | None:
@@ -173,7 +191,7 @@ class Table(Summarised):
         Raises
         ------
         DatasetError
-            If rows cannot be read, or a stimulus has a missing number or infinity.
+            If rows cannot be read, a stimulus has a missing number or infinity, or a target is infinite.
         """
         with self.reader() as read:
             return self.finish(*read(rows))
@@ -207,7 +225,12 @@ class Table(Summarised):
         if self.classes is not None:
             return made, self.classes.labels(targets, self.targets.source.name)
         xp = namespace_of(targets)
-        return made, xp.astype(targets, getattr(xp, self.dtype), copy=False)
+        numbers = xp.astype(targets, getattr(xp, self.dtype), copy=False)
+        if bool(xp.any(xp.isinf(numbers))):
+            raise DatasetError(
+                f"{self.targets.source.name}: a target is infinite; repair it, or write NaN if it was not observed"
+            )
+        return made, numbers
 
     def _floats(self, stimuli: Array) -> Array:
         """Return stimuli in the dtype of the table, and check that they are finite."""
