@@ -79,7 +79,7 @@ def test_dimensions(tmp_path):
     assert "float64, 4 unit a row" in result.stdout
     assert "classification, 2 classes: 0 (30), 1 (30)." in result.stdout
     line = refused(run("data", "check", tmp_path / "x.nc", "--rows", "trail"))
-    assert "dimensions unit, trial, of which 'trail' cannot number the rows" in line
+    assert "dimensions unit, trial, and 'trail' cannot number its rows" in line
 
 
 def test_wide_tables_are_summarised(tmp_path):

@@ -272,10 +272,10 @@ def test_dimensions_have_names(tmp_path):
         assert source.dimensions == ("trial", "unit")
         check(source)
         assert array_names(what) == ["x", "kind"]
-        with pytest.raises(DatasetError, match="dimensions unit, trial, of which 'trail' cannot number the rows"):
+        with pytest.raises(DatasetError, match="dimensions unit, trial, and 'trail' cannot number its rows"):
             open_source(what, "x", rows="trail")
     hdf5(tmp_path / "x.h5", VALUES)
-    with pytest.raises(DatasetError, match="dimensions without names, of which 'trial'"):
+    with pytest.raises(DatasetError, match="dimensions without names, and 'trial'"):
         open_source(tmp_path / "x.h5", rows="trial")
 
 

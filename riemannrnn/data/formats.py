@@ -175,7 +175,7 @@ def dataset_arrays(dataset: Any) -> dict[str, Stored]:
 def data_array(array: Any) -> Stored:
     """Return an array of xarray."""
     chunks = array.chunks[0] if array.chunks else array.encoding.get("chunksizes") or (1,)
-    return Stored(array, int(chunks[0]), tuple(map(str, array.dims)))
+    return Stored(array, int(chunks[0]), tuple(map(str, array.dims)), transpose=array.transpose)
 
 
 @contextmanager

@@ -31,12 +31,15 @@ class Stored:
         Names of the dimensions, if they have any.
     blocks
         For an array that is compressed as a whole: yields its rows in order, about this many at a time.
+    transpose
+        Returns the array with its dimensions in another order, given their names; for arrays that can do that without being read.
     """
 
     values: Any
     chunk: int = 1
     dimensions: tuple[str, ...] = ()
     blocks: Callable[[int], Iterator[np.ndarray]] | None = None
+    transpose: Callable[..., Any] | None = None
 
 
 Opener: TypeAlias = Callable[[Path], AbstractContextManager[dict[str, Stored]]]
@@ -171,10 +174,10 @@ def rows_first(name: str, stored: Stored, rows: str | None) -> Stored:
     """
     if rows is None or stored.dimensions[:1] == (rows,):
         return stored
-    if rows not in stored.dimensions or not callable(getattr(stored.values, "transpose", None)):
+    if rows not in stored.dimensions or stored.transpose is None:
         raise DatasetError(
-            f"{name} has the dimensions {', '.join(stored.dimensions) or 'without names'}, of which {rows!r} cannot number "
-            "the rows; name one of them, or open the file with xarray and pass that"
+            f"{name} has the dimensions {', '.join(stored.dimensions) or 'without names'}, and {rows!r} cannot number its "
+            "rows; name one of the dimensions, or open the file with xarray and pass that"
         )
     others = tuple(each for each in stored.dimensions if each != rows)
-    return Stored(stored.values.transpose(rows, *others), dimensions=(rows, *others))
+    return Stored(stored.transpose(rows, *others), dimensions=(rows, *others))
