@@ -272,6 +272,7 @@ def test_dimensions_have_names(tmp_path):
         assert source.dimensions == ("trial", "unit")
         check(source)
         assert array_names(what) == ["x", "kind"]
+        assert open_source(what, "kind", notify=lambda message: None).columns[0].classes == ("a", "b")
         with pytest.raises(DatasetError, match="dimensions unit, trial, and 'trail' cannot number its rows"):
             open_source(what, "x", rows="trail")
     hdf5(tmp_path / "x.h5", VALUES)
@@ -299,6 +300,21 @@ def test_texts_become_numbers_and_keep_their_names(tmp_path):
         assert column.is_text
         assert column.classes == ("left", "right", "straight ahead")
         np.testing.assert_array_equal(source.read(slice(None))[:, 0], [0, 1, 0, 2])
+
+
+def test_missing_texts_and_numbers_in_lists():
+    assert open_source(["a", None, "b", np.nan]).columns[0].missing == 2
+    np.testing.assert_array_equal(open_source(["b", None, "a"]).read(slice(None))[:, 0], [1, np.nan, 0])
+    np.testing.assert_array_equal(open_source([[1.0, None]]).read(slice(None)), [[1, np.nan]])
+
+
+def test_texts_of_a_large_file_are_known_by_themselves(tmp_path):
+    """What else the file holds is not hashed, and does not matter."""
+    marks = []
+    for other in range(2):
+        np.savez(tmp_path / "x.npz", names=np.array(TEXTS), other=np.full(3, other))
+        marks.append(open_source(tmp_path / "x.npz", "names", notify=lambda message: None).fingerprint)
+    assert marks[0] == marks[1]
 
 
 def csv_text(path, text):
@@ -387,6 +403,7 @@ def test_an_array_of_objects_is_never_unpickled(tmp_path):
         (np.zeros((0, 3)), "holds no rows"),
         (np.zeros(3, complex), "no real numbers"),
         (np.ma.masked_array([1.0], [True]), "masked"),
+        ([["a", "b"], ["c", "d"]], "neither real numbers nor a list of texts"),
         ({}, "holds no arrays"),
         ({"a": [1.0], "b": [2.0]}, "several arrays; choose one of a, b"),
         ("absent.npy", "does not exist"),

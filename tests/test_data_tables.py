@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from riemannrnn.data import DatasetError, Moments, Part, Standardisation, index_column, load_digits, open_source, open_table
+from riemannrnn.data import (
+    Dataset,
+    DatasetError,
+    Moments,
+    Part,
+    Standardisation,
+    index_column,
+    load_digits,
+    open_source,
+    open_table,
+)
 from riemannrnn.settings import SettingError
 
 N = 300
@@ -95,6 +105,9 @@ def test_the_bundled_digits_are_a_table():
     stimuli, labels = open_table(digits).read(slice(None))
     np.testing.assert_array_equal(stimuli, digits.stimuli)
     np.testing.assert_array_equal(labels, digits.labels)
+    few = Dataset("few", digits.stimuli[:20], np.full(20, 3), n_classes=5)
+    assert open_table(few).n_outputs == 5
+    assert (open_table(few).read([0])[1] == 3).all()
 
 
 def test_arrays_of_another_library_stay_there():
@@ -112,7 +125,8 @@ def test_arrays_of_another_library_stay_there():
     ("targets", "options", "names"),
     [
         (np.arange(N) % 3 + 4, {}, ("4", "5", "6")),
-        (np.arange(N) % 2 == 0, {}, ("0", "1")),
+        (np.arange(N) % 2 == 0, {}, ("False", "True")),
+        (np.arange(N) % 2 + 12345678, {}, ("12345678", "12345679")),
         (KINDS, {}, ("setosa", "versicolor", "virginica")),
         (np.arange(N) % 2 / 2, {"task": "classification"}, ("0", "0.5")),
         (np.arange(N) % 3, {"task": "regression"}, None),

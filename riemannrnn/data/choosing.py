@@ -12,7 +12,7 @@ from riemannrnn.data.dataset import Dataset
 from riemannrnn.data.errors import DatasetError
 from riemannrnn.data.frames import MOST_CLASSES
 from riemannrnn.data.opening import Notify, array_names, open_source
-from riemannrnn.data.source import Column, Source
+from riemannrnn.data.source import Source
 from riemannrnn.data.table import Classes, Field, Table
 from riemannrnn.settings import checked, unknown
 
@@ -88,8 +88,8 @@ def open_table(
     """
     checked("missing", missing, str, choices=("refuse", "mean"))
     options: dict[str, Any] = {"rows": rows, "cache": cache, "notify": notify}
-    if isinstance(data, Dataset) and target is None and targets is None:
-        target = "labels"
+    n_classes = data.n_classes if isinstance(data, Dataset) and target is None and targets is None else 0
+    target = "labels" if n_classes else target
     arrays = array_names(data, rows)
     if len(arrays) > 1 or (targets is None and target in arrays):
         stimuli, answers = _from_arrays(data, arrays, targets, target, inputs, options)
@@ -101,7 +101,8 @@ def open_table(
             "stimuli; pass files that belong together"
         )
     _check_numbers(stimuli)
-    classes = None if answers is None else _classes(answers, task)
+    known = Classes(tuple(map(str, range(n_classes))), tuple(map(float, range(n_classes))), False) if n_classes else None
+    classes = known if known or answers is None else _classes(answers, task)
     found = dtype or (stimuli.source.dtype if stimuli.source.dtype in ("float32", "float64") else "float64")
     checked("dtype", found, str, choices=("float32", "float64"))
     return Table(stimuli, answers, classes, found, standardise, missing)
@@ -150,7 +151,7 @@ def _from_arrays(
     if targets is not None:
         answers = _answers(targets, target, options)
     elif target is not None:
-        answers = _whole(open_source(data, str(target), **options))
+        answers = Field(open_source(data, str(target), **options))
     if inputs is None:
         others = [name for name in arrays if name != target or targets is not None]
         if len(others) != 1:
@@ -159,7 +160,7 @@ def _from_arrays(
                 "targets with target="
             )
         inputs = others[0]
-    return _whole(open_source(data, str(inputs), **options)), answers
+    return Field(open_source(data, str(inputs), **options)), answers
 
 
 def _from_columns(
@@ -186,16 +187,12 @@ def _answers(targets: Any, target: Names | None, options: dict[str, Any]) -> Fie
     """Return targets from a file or an object of their own."""
     arrays = array_names(targets)
     if arrays:
-        return _whole(open_source(targets, None if target is None else str(target), **options))
+        return Field(open_source(targets, None if target is None else str(target), **options))
     source = open_source(targets, **options)
     if target is not None:
         return Field(source, _places(source, target))
     index = index_column(source) if len(source.columns) > 1 else None
-    return _whole(source) if index is None else Field(source, tuple(range(1, len(source.columns))))
-
-
-def _whole(source: Source) -> Field:
-    return Field(source)
+    return Field(source) if index is None else Field(source, tuple(range(1, len(source.columns))))
 
 
 def _title(what: Any) -> str:
@@ -247,9 +244,17 @@ def _classes(answers: Field, task: str | None) -> Classes | None:
     if len(kinds) > 1:
         raise DatasetError(f"{answers.source.name}: {len(kinds)} columns cannot be one class; name one column as the target")
     values, missing = _distinct(answers)
-    column = answers.source.columns[answers.chosen[0] if answers.chosen else 0] if answers.source.columns else Column("", "")
-    names = column.classes if text else tuple(f"{value:g}" for value in values)
-    return Classes(names, tuple(map(float, range(len(names)))) if text else values, missing)
+    if not text:
+        return Classes(tuple(_class_name(value, kinds[0]) for value in values), values, missing)
+    names = answers.source.columns[answers.chosen[0] if answers.chosen else 0].classes
+    return Classes(names, tuple(map(float, range(len(names)))), missing)
+
+
+def _class_name(value: float, kind: str) -> str:
+    """Return the name of a class that a number stands for."""
+    if kind == "bool":
+        return str(bool(value))
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 def _kinds(answers: Field) -> list[str]:

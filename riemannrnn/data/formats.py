@@ -20,6 +20,12 @@ _SAMPLES, _SAMPLE_BYTES = 64, 2**16
 """Number and size of the pieces of a large file that its fingerprint covers."""
 
 
+@contextmanager
+def no_arrays(path: Path) -> Iterator[dict[str, Stored]]:
+    """Yield no arrays: the file holds a table."""
+    yield {}
+
+
 @dataclass(frozen=True)
 class Format:
     """A format of files.
@@ -29,13 +35,13 @@ class Format:
     title
         What messages call a file of the format.
     opener
-        Opens the arrays in a file, if the file holds arrays.
+        Opens the arrays in a file.
     frames
-        Reads a file as a table, a part at a time, if the file holds a table.
+        Reads a file as a table, a part at a time, if the file holds a table and no arrays.
     """
 
     title: str
-    opener: Opener | None = None
+    opener: Opener
     frames: Frames | None = None
 
 
@@ -188,10 +194,10 @@ def open_idx(path: Path) -> Iterator[dict[str, Stored]]:
 FORMATS = {
     ".npy": Format("a NumPy array", open_npy),
     ".npz": Format("a NumPy archive", open_npz),
-    ".csv": Format("a CSV file", frames=csv_frames),
-    ".csv.gz": Format("a compressed CSV file", frames=csv_frames),
-    ".tsv": Format("a CSV file", frames=csv_frames),
-    ".parquet": Format("a Parquet file", frames=parquet_frames),
+    ".csv": Format("a CSV file", no_arrays, csv_frames),
+    ".csv.gz": Format("a compressed CSV file", no_arrays, csv_frames),
+    ".tsv": Format("a CSV file", no_arrays, csv_frames),
+    ".parquet": Format("a Parquet file", no_arrays, parquet_frames),
     ".h5": Format("an HDF5 file", open_hdf5),
     ".hdf5": Format("an HDF5 file", open_hdf5),
     ".nc": Format("a NetCDF file", open_netcdf),

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +123,11 @@ def _column(series: Any) -> np.ndarray:
 
 
 def text_column(values: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
-    """Return texts as an array of objects, with None where they are missing."""
+    """Return texts as an array of objects, with None where they are missing: None or NaN, unless that is given."""
+    if missing is None:
+        missing = np.array([value is None or (isinstance(value, float) and math.isnan(value)) for value in values], bool)
     texts = np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values], object)
-    if missing is not None:
-        texts[missing] = None
+    texts[missing] = None
     return texts
 
 

@@ -1,6 +1,7 @@
 """Opening sources: the one place where files and objects of Python become rows."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,13 @@ def open_source(
             raise _unreadable(path, error) from error
     arrays = _objects(what)
     name = _chosen(type(what).__name__, arrays, array)
-    found = arrays[name]
+    found, label = arrays[name], name or type(what).__name__
     if isinstance(found, Source):
         return found
-    label = name or type(what).__name__
-    return LazySource(label, rows_first(label, found, rows))
+    found = rows_first(label, found, rows)
+    if _holds_texts(label, found):
+        return _table_source(label, {label: text_column(np.asarray(found.values))})
+    return LazySource(label, found)
 
 
 def array_names(what: Any, rows: str | None = None) -> list[str]:
@@ -97,11 +100,8 @@ def array_names(what: Any, rows: str | None = None) -> list[str]:
     if not isinstance(what, str | Path):
         return _named(_objects(what), rows)
     path = Path(what)
-    opener = format_of(path).opener
-    if opener is None:
-        return []
     try:
-        with opener(path) as arrays:
+        with format_of(path).opener(path) as arrays:
             return _named(arrays, rows)
     except (DatasetError, MemoryError):
         raise
@@ -124,20 +124,20 @@ def _open_file(path: Path, form: Format, array: str | None, rows: str | None, ca
         frames = form.frames
         key = fingerprint(path, whole=True)
         return _from_cache(path, key, lambda target: _write_table(target, lambda text: frames(path, text)), cache, notify)
-    if form.opener is None:
-        raise DatasetError(f"{path} is {form.title}, which cannot be opened; convert it")
     with form.opener(path) as arrays:
         name = _chosen(str(path), arrays, array)
         title = f"array {name!r} of {path}" if name else str(path)
         stored = rows_first(title, arrays[name], rows)
-        kind = np.dtype(stored.values.dtype).kind
-        if stored.blocks is None and kind in "biuf":
+        if _holds_texts(title, stored):
+            key = digest(name, *("\0".join(str(text) for text in block).encode() for block in _text_blocks(stored)))
+            frames_of = partial(_text_frames, name or path.stem, stored)
+            return _from_cache(path, key, lambda target: _write_table(target, frames_of), cache, notify, title)
+        if stored.blocks is None:
             found = facts(title, stored)
             mark = digest(fingerprint(path, whole=False), name, rows)
             return FileSource(title, path, form.opener, name, **found, fingerprint=mark, rows=rows)
         key = digest(fingerprint(path, whole=True), name, rows)
-        write = _write_text if kind not in "biuf" else _write_numbers
-        return _from_cache(path, key, lambda target: write(target, name or path.stem, stored), cache, notify, title)
+        return _from_cache(path, key, lambda target: _write_numbers(target, stored), cache, notify, title)
 
 
 def _from_cache(path: Path, key: str, write: Write, cache: Any, notify: Notify, title: str | None = None) -> FileSource:
@@ -158,20 +158,38 @@ def _write_table(target: Path, frames: Callable[[set[str]], Iterator[Frame]]) ->
     return columns
 
 
-def _write_numbers(target: Path, name: str, stored: Stored) -> tuple[Column, ...]:
+def _write_numbers(target: Path, stored: Stored) -> tuple[Column, ...]:
     """Write an array of numbers as an array file."""
     values = stored.values
     write_rows(target, tuple(values.shape), np.dtype(values.dtype), _blocks(stored))
     return ()
 
 
-def _write_text(target: Path, name: str, stored: Stored) -> tuple[Column, ...]:
-    """Write a list of texts as an array file of one column; return the column."""
-    if len(stored.values.shape) != 1:
-        raise ValueError(
-            f"{name} is an array of texts of shape {tuple(stored.values.shape)}, and only a list of texts can be used"
+def _text_frames(name: str, stored: Stored, text: set[str]) -> Iterator[Frame]:
+    """Yield a list of texts as a table of one column."""
+    return ({name: block} for block in _text_blocks(stored))
+
+
+def _text_blocks(stored: Stored) -> Iterator[np.ndarray]:
+    return (text_column(block) for block in _blocks(stored))
+
+
+def _holds_texts(name: str, stored: Stored) -> bool:
+    """Tell whether an array holds texts.
+
+    Raises
+    ------
+    DatasetError
+        If it holds neither real numbers nor a list of texts.
+    """
+    dtype, shape = np.dtype(stored.values.dtype), tuple(stored.values.shape)
+    if dtype.kind in "biuf":
+        return False
+    if dtype.kind not in "USOTM" or len(shape) != 1:
+        raise DatasetError(
+            f"{name} has dtype {dtype} and shape {shape}, which is neither real numbers nor a list of texts; convert it to one"
         )
-    return _write_table(target, lambda text: ({name: text_column(block)} for block in _blocks(stored)))
+    return True
 
 
 def _blocks(stored: Stored) -> Iterator[np.ndarray]:
@@ -216,16 +234,22 @@ def _array(what: Any) -> Source:
         raise DatasetError(f"{name}: {error}; pass rows of one length") from error
     if not is_array_api_obj(values):
         raise DatasetError(
-            f"{what!r} of type {name} holds no rows that can be read; pass the name of a file, an array or a table"
+            f"an object of type {name} holds no rows that can be read; pass the name of a file, an array or a table"
         )
-    if isinstance(values, np.ndarray) and values.dtype.kind in "USOT":
-        return _table_source(name, {"0": text_column(values)} if values.ndim == 1 else {})
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biufc" and not _numbers(values):
+        _holds_texts(name, Stored(values))
+        return _table_source(name, {"0": text_column(values)})
     try:
         array = as_array("rows", values)
     except ValueError as error:
         raise DatasetError(f"{name}: {error}") from error
     checked_shape(name, tuple(array.shape))
     return ArraySource(name, array)
+
+
+def _numbers(values: np.ndarray) -> bool:
+    """Tell whether an array of objects holds numbers only, and None where they are missing."""
+    return values.dtype == object and not any(isinstance(value, str | bytes) for value in values.flat)
 
 
 def _table_source(name: str, frame: Frame) -> ArraySource:

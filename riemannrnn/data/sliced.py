@@ -32,7 +32,7 @@ class Stored:
     blocks
         For an array that is compressed as a whole: yields its rows in order, about this many at a time.
     transpose
-        Returns the array with its dimensions in another order, given their names; for arrays that can do that without being read.
+        Returns the array with its dimensions in another order, given their names. None: it would have to be read for that.
     """
 
     values: Any
