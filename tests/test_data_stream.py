@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riemannrnn.data import START, DatasetError, Position, Stream, open_table
+from riemannrnn.data.prefetch import prefetched
 from riemannrnn.data.table import Table
 
 N = 900
@@ -195,6 +196,18 @@ def test_an_error_of_the_thread_is_raised_where_batches_are_taken(small_chunks, 
     with closing(stream.batches()) as batches, pytest.raises(DatasetError, match=r"x.npy cannot be opened .*: make or copy it"):
         next(batches)
     assert threads() == []
+
+
+def test_items_before_an_error_are_there():
+    def fails():
+        yield from (1, 2)
+        raise RuntimeError("the disk is gone")
+
+    seen = []
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        seen.extend(each for each in prefetched(fails) if seen.append(each))
+    assert seen == [1, 2]
+    assert list(prefetched(lambda: (each for each in range(9)))) == list(range(9))
 
 
 INTERRUPTED = """
