@@ -112,6 +112,13 @@ def test_the_order_depends_on_seed_and_epoch_alone(small_chunks):
     np.testing.assert_array_equal(order(0)[N:], np.concatenate(take(stream, 18, Position(epoch=1))))
 
 
+def test_rows_of_one_chunk_have_another_order_in_every_epoch():
+    first, second = (np.concatenate(take(Stream(table(), 50, 0), 18, Position(epoch))) for epoch in range(2))
+    for order in (first, second, first - second):
+        assert abs(np.corrcoef(order, np.arange(N))[0, 1]) < 0.15
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.15
+
+
 def test_the_bits_do_not_depend_on_timing(small_chunks, monkeypatch):
     expected = take(Stream(table(), 32, 4, window=3, prefetch=False), 40)
     generator = np.random.default_rng(0)
