@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from data_files import COLUMNS, CONVERTED, FILES, ROWS, VALUES, compressed, csv, hdf5, npy, npz, package
 
 from riemannrnn.data import FORMATS, DatasetError, Source, array_names, open_source
-from riemannrnn.data.formats import Mapped
+from riemannrnn.data.formats import Mapped, fingerprint
 
 PICKED = np.random.default_rng(1).integers(0, ROWS, 80)
 
@@ -174,6 +175,27 @@ def test_a_cache_that_another_process_filled_meanwhile_is_used(tmp_path, cache, 
     check(open_source(tmp_path / "x.csv", notify=lambda message: None))
     assert asked
     assert [each.name for each in cache.iterdir()] == [place.name]
+
+
+@pytest.mark.parametrize("name", ["rows.npy", "columns.json"])
+def test_a_damaged_cache_is_named(tmp_path, cache, name):
+    csv(tmp_path / "x.csv", VALUES)
+    open_source(tmp_path / "x.csv", notify=lambda message: None)
+    (place,) = cache.iterdir()
+    (place / name).write_bytes(b"{")
+    with pytest.raises(DatasetError, match=r"into which .*x.csv was converted, is damaged .*; delete it, and it is made again"):
+        open_source(tmp_path / "x.csv", notify=lambda message: None)
+
+
+def test_a_fingerprint_takes_no_memory(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(2**25))
+    tracemalloc.start()
+    try:
+        fingerprint(tmp_path / "x", whole=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):

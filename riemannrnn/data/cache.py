@@ -53,7 +53,7 @@ def converted(
     Raises
     ------
     DatasetError
-        If the cache cannot be written.
+        If the cache cannot be written, or is damaged.
     """
     cache = cache_folder(folder)
     place = cache / key
@@ -73,8 +73,16 @@ def converted(
                 f"{name} cannot be converted into {cache} ({error.strerror or error}); free space, or name another folder with "
                 "cache="
             ) from error
-    known = json.loads((place / _COLUMNS).read_text(encoding="utf-8"))
-    return place / _ROWS, tuple(Column(**each | {"classes": tuple(each["classes"])}) for each in known)
+    try:
+        known = json.loads((place / _COLUMNS).read_text(encoding="utf-8"))
+        return place / _ROWS, tuple(Column(**each | {"classes": tuple(each["classes"])}) for each in known)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise damaged(place, name, error) from error
+
+
+def damaged(place: Path, name: str, error: Exception) -> DatasetError:
+    """Return the error of a damaged folder in the cache."""
+    return DatasetError(f"{place}, into which {name} was converted, is damaged ({error}); delete it, and it is made again")
 
 
 def _finish(temporary: Path, place: Path) -> None:

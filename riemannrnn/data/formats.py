@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from riemannrnn.data.errors import DatasetError, require
 from riemannrnn.data.frames import Frames, csv_frames, parquet_frames
 from riemannrnn.data.idx import read_idx
 from riemannrnn.data.sliced import Opener, Stored
-from riemannrnn.data.source import digest
+from riemannrnn.data.source import digest_of
 
 _SAMPLES, _SAMPLE_BYTES = 64, 2**16
 """Number and size of the pieces of a large file that its fingerprint covers."""
@@ -247,7 +248,7 @@ def fingerprint(path: Path, whole: bool) -> str:
     else:
         chosen = [files[place] for place in np.unique(np.linspace(0, len(files) - 1, _SAMPLES).astype(int))]
     sizes = [(str(each.relative_to(path)), each.stat().st_size) for each in files]
-    return digest(sizes, *(piece for each in chosen for piece in _pieces(each, whole)))
+    return digest_of(chain([sizes], (piece for each in chosen for piece in _pieces(each, whole))))
 
 
 def _pieces(path: Path, whole: bool) -> Iterator[bytes]:

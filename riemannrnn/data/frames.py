@@ -22,7 +22,7 @@ Frames: TypeAlias = Callable[[Path, set[str]], Iterator[Frame]]
 MOST_CLASSES = 10_000
 """Number of different texts up to which a column holds classes. A column with more holds names or remarks."""
 
-_CELLS = 2**22
+_CELLS = 2**20
 """Cells of a table that are read at a time."""
 
 

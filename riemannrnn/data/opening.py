@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from riemannrnn.backend import as_array
-from riemannrnn.data.cache import Write, converted, tell, write_rows
+from riemannrnn.data.cache import Write, converted, damaged, tell, write_rows
 from riemannrnn.data.errors import DatasetError
 from riemannrnn.data.formats import Format, data_array, dataset_arrays, fingerprint, format_of, open_npy
 from riemannrnn.data.frames import Frame, common_dtype, encode, pandas_frame, scan, text_column
 from riemannrnn.data.sliced import FileSource, LazySource, Stored, facts, rows_first
-from riemannrnn.data.source import ArraySource, Column, Source, checked_shape, digest
+from riemannrnn.data.source import ArraySource, Column, Source, checked_shape, digest, digest_of
 from riemannrnn.settings import unknown
 
 _ROWS = 2**14
@@ -44,8 +45,8 @@ def open_source(
     rows
         The name of the dimension of the rows. Default: the first dimension.
     cache
-        The folder for what a file is converted into that cannot be read by rows. Default: `riemannrnn` in the user's folder for
-        caches.
+        The folder for what a file is converted into that cannot be read by rows. What is in it may be deleted. Default:
+        `riemannrnn` in the user's folder for caches.
     notify
         Is called with a message when a file is converted. Default: the message is printed on the standard error.
 
@@ -129,7 +130,8 @@ def _open_file(path: Path, form: Format, array: str | None, rows: str | None, ca
         title = f"array {name!r} of {path}" if name else str(path)
         stored = rows_first(title, arrays[name], rows)
         if _holds_texts(title, stored):
-            key = digest(name, *("\0".join(str(text) for text in block).encode() for block in _text_blocks(stored)))
+            texts = ("\0".join(str(text) for text in block).encode() for block in _text_blocks(stored))
+            key = digest_of(chain([name], texts))
             frames_of = partial(_text_frames, name or path.stem, stored)
             return _from_cache(path, key, lambda target: _write_table(target, frames_of), cache, notify, title)
         if stored.blocks is None:
@@ -143,8 +145,11 @@ def _open_file(path: Path, form: Format, array: str | None, rows: str | None, ca
 def _from_cache(path: Path, key: str, write: Write, cache: Any, notify: Notify, title: str | None = None) -> FileSource:
     name = title or str(path)
     place, columns = converted(name, key, write, cache, notify)
-    with open_npy(place) as arrays:
-        found = facts(name, arrays[""])
+    try:
+        with open_npy(place) as arrays:
+            found = facts(name, arrays[""])
+    except (OSError, ValueError) as error:
+        raise damaged(place.parent, name, error) from error
     return FileSource(name, place, open_npy, "", **found, fingerprint=key, columns=columns)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -209,6 +209,11 @@ def preferred_chunk(shape: tuple[int, ...], itemsize: int, stored: int = 1) -> i
 
 def digest(*parts: object) -> str:
     """Return the beginning of the BLAKE2 digest of bytes and plain values."""
+    return digest_of(parts)
+
+
+def digest_of(parts: Iterable[object]) -> str:
+    """Return the digest of bytes and plain values, which come one after the other."""
     made = hashlib.blake2b(digest_size=10)
     for part in parts:
         content = part if isinstance(part, bytes) else repr(part).encode()
