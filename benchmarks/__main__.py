@@ -24,7 +24,7 @@ from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
 from benchmarks.records import RESULTS, Row
 from benchmarks.released import released_table
-from riemannrnn.datasets import DATA_VARIABLE, Dataset, load_mnist
+from riemannrnn.data import DATA_VARIABLE, Dataset, load_mnist
 
 Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
 Numbers = Annotated[list[float] | None, typer.Option(help="Repeatable.")]

@@ -11,7 +11,7 @@ from benchmarks.records import Row
 from benchmarks.timing import beside_products, ratio
 from manifolds import Array
 from riemannrnn import RateNetwork, train
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 
 UNITS, BATCH, RADIUS, RATE = 300, 512, 0.5, 0.1
 

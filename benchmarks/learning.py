@@ -12,7 +12,7 @@ from benchmarks.peers import best_threads
 from benchmarks.records import Row
 from manifolds import Array
 from riemannrnn import RateNetwork, train
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.rules.named import RULES
 from riemannrnn.training import History
 from riemannrnn.training.options import ADAM_RATE

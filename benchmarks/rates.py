@@ -10,7 +10,7 @@ from benchmarks.training import OPTIMISERS
 from manifolds import ManifoldError
 from riemannrnn import RateNetwork, train
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.training.by_name import rule_on
 
 UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 5, 0.5

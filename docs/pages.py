@@ -29,7 +29,7 @@ MODULES = (
     "riemannrnn.training",
     "riemannrnn.training.stopping",
     "riemannrnn.comparison",
-    "riemannrnn.datasets",
+    "riemannrnn.data",
     "riemannrnn.analysis",
     "riemannrnn.paper",
     "riemannrnn.plots",

@@ -18,7 +18,7 @@ from hypothesis import settings
 from manifolds import PullbackManifold, WeightManifold
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, train
 from riemannrnn.backend import BackendError, namespace
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", max_examples=200)  # --hypothesis-profile=search looks for new counterexamples

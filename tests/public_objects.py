@@ -53,7 +53,7 @@ from riemannrnn import (
 )
 from riemannrnn.analysis import LearningPath
 from riemannrnn.comparison.contenders import Contender
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import Part, Stream, load_digits, open_source, open_table
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.paper import DeltaW3
 from riemannrnn.training import stopping
@@ -174,6 +174,13 @@ OBJECTS = {
     "classifier": lambda: FixedPointClassifier(n_units=N, epochs=2, random_state=0).fit(digits().stimuli, digits().labels),
     "regressor": lambda: FixedPointRegressor(n_units=N),
     "data": digits,
+    "source": lambda: open_source(digits().stimuli),
+    "table": lambda: open_table(digits(), standardise=True),
+    "stream": lambda: Stream(open_table(digits()), 20, seed=0),
+    "standardisation": lambda: open_table(digits(), standardise=True).standardisation,
+    "classes": lambda: open_table(digits()).classes,
+    "columns": lambda: open_table(digits()).stimuli,
+    "part of the rows": lambda: Part(60, 20, seed=0),
     "path": lambda: LearningPath([np.zeros((N, N)), np.eye(N) / 4]),
     "guard": StabilityGuard,
     "criterion": lambda: stopping.LossBelow(0.1) | stopping.StepLimit(7),

@@ -4,7 +4,7 @@ import numpy as np
 
 from manifolds.points import arrays_of
 from riemannrnn import RateNetwork, SquaredError, train
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 
 N = 12
 DIGITS = load_digits().split(100, seed=0)[0]

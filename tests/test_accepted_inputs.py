@@ -16,7 +16,7 @@ from riemannrnn import (
     train,
 )
 from riemannrnn.backend import as_array
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 
 STIMULI = np.random.default_rng(0).integers(-3, 4, (12, 3))
 LABELS = np.arange(12) % 2

@@ -19,7 +19,7 @@ from benchmarks.growth import exponent
 from benchmarks.rates import Digits, decades
 from benchmarks.steps import Step, numpy_picard, ours
 from riemannrnn import RateNetwork
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 
 
 @pytest.mark.parametrize("document", tables.SECTIONS, ids=lambda path: path.name)

@@ -14,7 +14,7 @@ from riemannrnn.comparison import contest
 from riemannrnn.comparison.comparison import compare
 from riemannrnn.comparison.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.rules.descent import Descent
 

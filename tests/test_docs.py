@@ -27,6 +27,9 @@ assert fixed_points.stability().max() < 0
 assert regression.loss[-1] < 0.5 * regression.loss[0]
 assert np.isfinite([entry.training_loss for entry in result.entries]).all()
 assert len(result.entries) == 3
+assert table.classes.names == ("left", "rest", "right")
+assert seen == len(first) == 300
+assert stream.position_at(stream.per_epoch) == (1, 0, 0)
 """
     run("own_data", claims)
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from riemannrnn import CrossEntropy, FixedPointClassifier, FixedPointRegressor, RateNetwork, SquaredError, train
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.estimators import base
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.rules.named import RULES

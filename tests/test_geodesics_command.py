@@ -19,7 +19,7 @@ from riemannrnn import RateNetwork, plots, train
 from riemannrnn.analysis import LearningPath, PathRecorder
 from riemannrnn.analysis.report import gather, numbers, runs_table
 from riemannrnn.cli.geodesics import _name_apart
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 
 FILES = ["config.toml", "data.nc", "geodesics.png", "learning.gif", "report.html", "summary.csv"]
 

@@ -9,7 +9,7 @@ from manifolds import check_manifold
 from riemannrnn import RateNetwork, compare
 from riemannrnn.comparison.contenders import OPTIMIZERS, all_contenders, choose_contenders, contenders_on
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE, EVERY_MANIFOLD
 from riemannrnn.rules.adam import Adam
 

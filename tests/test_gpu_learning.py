@@ -11,7 +11,7 @@ from riemannrnn import CrossEntropy, FixedPointCost, SquaredError, compare, to_b
 from riemannrnn.cli.compare import digits_task
 from riemannrnn.comparison import Contender
 from riemannrnn.comparison.same_dtype import SameDtypeTrustRegions
-from riemannrnn.datasets import Dataset, load_digits
+from riemannrnn.data import Dataset, load_digits
 from riemannrnn.metrics import AggregatedMetric, ResponseMetric
 from riemannrnn.rules import KFAC, check_descent
 from riemannrnn.rules.named import RULES

@@ -12,8 +12,7 @@ FILES = sorted(path for package in ("manifolds", "riemannrnn") for path in (ROOT
 
 LAYERS = {
     "riemannrnn.backend": 0,
-    "riemannrnn.datasets": 0,
-    "riemannrnn.idx": 0,
+    "riemannrnn.data": 0,
     "riemannrnn.norms": 0,
     "riemannrnn.progress": 0,
     "riemannrnn.runtime": 0,

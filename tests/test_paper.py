@@ -10,7 +10,7 @@ from autograd import grad
 
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import plots
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.paper import (
     FIGURES,
     Claim,

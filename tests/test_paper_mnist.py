@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.paper import (
     Settings,
     mnist,

@@ -11,7 +11,7 @@ from riemannrnn.analysis import METRIC_NAMES, LearningPath, PathRecorder, make_m
 from riemannrnn.analysis.path_metrics import WITHOUT_LOGARITHM
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.training.by_name import rule_on
 

@@ -56,7 +56,7 @@ def test_what_is_printed_tells_what_the_object_is(name, facts):
 
 
 def test_a_table_escapes_what_a_user_named():
-    from riemannrnn.datasets import Dataset
+    from riemannrnn.data import Dataset
 
     data = OBJECTS["data"]()
     named = Dataset("<b>mine</b> & yours", data.stimuli, data.labels)

@@ -16,7 +16,7 @@ from manifolds import PullbackManifold, Resolvent
 from riemannrnn import FixedPointClassifier, RateNetwork, SquaredError, Task, train
 from riemannrnn.comparison import compare
 from riemannrnn.comparison.comparison import Contender
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.rules import Descent, Rule
 from riemannrnn.training import LossNotFallenWarning

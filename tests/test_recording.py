@@ -15,7 +15,7 @@ from pymanopt.optimizers import ConjugateGradient
 from manifolds import PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, train
 from riemannrnn.analysis import LearningPath, PathRecorder, RecordedRunError, read_run
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.run_folder import RunFolderError
 
 NETWORK = {"n_units": 20, "n_inputs": 64, "n_outputs": 10, "activation": "tanh", "seed": 0, "dtype": "float64"}

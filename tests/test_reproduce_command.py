@@ -14,7 +14,7 @@ import xarray as xr
 from test_cli import names, refused, run
 
 from riemannrnn.cli import reproduce
-from riemannrnn.datasets import Dataset, load_digits
+from riemannrnn.data import Dataset, load_digits
 from riemannrnn.paper import FIGURES, Settings
 
 SMALL = {
@@ -146,7 +146,7 @@ def test_mnist_itself(tmp_path):
     where = os.environ.get("RIEMANNRNN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
     if not (Path(where) / "train-images-idx3-ubyte.gz").exists():
         pytest.skip("MNIST is not here: name its folder in RIEMANNRNN_DATA")
-    from riemannrnn.datasets import load_mnist
+    from riemannrnn.data import load_mnist
     from riemannrnn.paper.mnist_experiment import Experiment
     from riemannrnn.paper.recorded import load_recorded
 

@@ -24,7 +24,7 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 from pathlib import Path
 import numpy as np
 from riemannrnn import RateNetwork, train
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.cost import Task
 from riemannrnn.training.by_name import rule_on
 
@@ -53,7 +53,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 from riemannrnn import FixedPointClassifier
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 
 digits = load_digits(np.float32).split(300, seed=0)[0]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from riemannrnn.idx import DatasetError, write_idx
+from riemannrnn.data.idx import write_idx
 from riemannrnn.run_folder import (
     RunFolderError,
     create_run_folder,
@@ -166,6 +166,6 @@ def test_digits_that_cannot_be_written_are_said_so(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DatasetError, match=r"cannot be written \(No space left on device\): free space"):
+    with pytest.raises(RunFolderError, match=r"images.gz: No space left on device; free space"):
         write_idx(tmp_path / "images.gz", np.zeros(3, np.uint8))
     assert not list(tmp_path.iterdir())

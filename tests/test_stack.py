@@ -12,7 +12,7 @@ from pymanopt.optimizers import ConjugateGradient, TrustRegions
 from manifolds import MonotoneManifold, ProductManifold, Weighted, check_manifold
 from manifolds.points import arrays_of, map_arrays
 from riemannrnn import CrossEntropy, FixedPointCost, Layer, LowRank, RateNetwork, SquaredError, Stack, train
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.training import StabilityGuard
 from riemannrnn.training.by_name import product_of

@@ -20,7 +20,7 @@ from riemannrnn.analysis import read_run
 from riemannrnn.cli import train as command
 from riemannrnn.cli import training_run
 from riemannrnn.cli.config import PATHS, TABLES, parse_config
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.run_folder import write_toml
 from riemannrnn.training.run import Run
 

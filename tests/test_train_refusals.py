@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_cli import names, refused, run
-from test_datasets import tiny_mnist
+from test_data_bundled import tiny_mnist
 from test_train_command import RESULTS, begin, results
 
 from riemannrnn.analysis import read_run

@@ -10,7 +10,7 @@ from runs import fold
 from manifolds import Identity, InvalidArrayError, MonotoneManifold, PullbackManifold, Resolvent
 from riemannrnn import AutogradLoss, CrossEntropy, FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.comparison import SameDtypeTrustRegions
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.network import power_law
 from riemannrnn.rules import KFAC, Adam, Descent, Momentum
 from riemannrnn.rules.rule import Rule

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from riemannrnn import History, RateNetwork, SquaredError, plots, train
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 
 DIGITS = load_digits().split(60, seed=0)[0]
 SMALL = RateNetwork(12, 64, 10, seed=0)

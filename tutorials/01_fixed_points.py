@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, SquaredError
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.equilibrium import Implicit
 from riemannrnn.rules.paper import delta_w1, delta_w3
 

@@ -24,7 +24,7 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 from manifolds import PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, Task, compare
 from riemannrnn.comparison import Contender
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.plots import plot_stability
 
 plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})

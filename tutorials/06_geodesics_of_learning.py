@@ -25,7 +25,7 @@ from manifolds import PullbackManifold, Resolvent
 from riemannrnn import RateNetwork, train
 from riemannrnn.analysis import LearningPath, PathRecorder, read_run
 from riemannrnn.analysis.report import gather
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.plots import plot_landscape
 
 plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})

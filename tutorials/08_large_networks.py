@@ -29,7 +29,7 @@ from riemannrnn import (
     to_backend,
     train,
 )
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.rules import Descent
 
 plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})

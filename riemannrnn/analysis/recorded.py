@@ -17,7 +17,7 @@ from riemannrnn.analysis.recording import LOG, PATH_FORMAT, open_path
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import Dataset, load_digits, load_mnist
+from riemannrnn.data import Dataset, load_digits, load_mnist
 from riemannrnn.equilibrium import Automatic, Solver
 from riemannrnn.models import RateNetwork
 from riemannrnn.training.training import single_residual

@@ -18,7 +18,7 @@ from riemannrnn.comparison.comparison import MAX_SECONDS, STABLE_BY, Comparison,
 from riemannrnn.comparison.contenders import Contender, choose_contenders
 from riemannrnn.comparison.contest import FAILED, Entry
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import load_digits
+from riemannrnn.data import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.models import RateNetwork
 from riemannrnn.network import ACTIVATIONS

@@ -16,7 +16,7 @@ from riemannrnn.analysis.layer_recording import LayersRecorder
 from riemannrnn.cli.config import Config, NetworkTable
 from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
+from riemannrnn.data import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.models import PARTS, Layer, RateNetwork, Stack
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked

@@ -15,7 +15,7 @@ from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import Contender
 from riemannrnn.cost.cost import Kind, for_model
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import survey_stability

@@ -7,7 +7,7 @@ from manifolds import Point
 from manifolds.summary import Summarised
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import CrossEntropy
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.options import OnFailure
 
 

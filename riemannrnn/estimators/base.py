@@ -20,7 +20,7 @@ from riemannrnn.backend import check_unmasked
 from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.losses import Loss
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
 from riemannrnn.models import PARTS, RateNetwork, Response, Solving, Stack
 from riemannrnn.network import Connectivity

@@ -6,7 +6,7 @@ from concurrent.futures import as_completed
 import numpy as np
 import xarray as xr
 
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.paper.mnist_experiment import LAST, Curve, Experiment, Settings
 from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.paper.reproduction import Claim, Reproduction, Row

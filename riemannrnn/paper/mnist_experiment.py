@@ -14,7 +14,7 @@ from manifolds import Array
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import CrossEntropy
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.equilibrium import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.fixed_points import default_tolerance
 from riemannrnn.equilibrium.stability import survey_stability

@@ -15,7 +15,7 @@ from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_model
 from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
 from riemannrnn.cost.task import Task
-from riemannrnn.datasets import Dataset
+from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.equilibrium.solver import Solver

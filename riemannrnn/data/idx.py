@@ -1,38 +1,27 @@
-"""Gzip-compressed IDX files of unsigned bytes, the format of MNIST: checked before anything is allocated."""
-
-from __future__ import annotations
+"""IDX files of unsigned bytes, the format of MNIST: checked before memory is taken."""
 
 import gzip
 import math
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-DATA_VARIABLE = "RIEMANNRNN_DATA"
-WHERE = (
-    "put the four MNIST files (train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
-    "t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz) in one folder and name it with "
-    f"the environment variable {DATA_VARIABLE}, with --data, or in a configuration with data.folder; where there is a network, "
-    "riemannrnn.datasets.fetch_mnist(folder) downloads them"
-)
+from riemannrnn.data.errors import DatasetError
+from riemannrnn.run_folder import write_atomically
+
 _MAGIC = b"\0\0\x08"
 """The first bytes of a file of unsigned bytes; the number of dimensions follows, then the sizes."""
 
-_LARGEST_BODY, _DEFLATE_RATIO, _BLOCK = 2**30, 1032, 2**20
-"""Bytes of a file at most, bytes that one byte of a deflate stream stands for at most, and bytes read at a time."""
-
-
-class DatasetError(ValueError):
-    """A data set is missing, damaged or invalid; the message says which one, why, and what to do."""
+_DEFLATE_RATIO = 1032
+"""Bytes at most that one byte of a deflate stream stands for."""
 
 
 def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDArray[np.uint8]:
-    """Read a gzip-compressed IDX file of unsigned bytes.
+    """Read an IDX file of unsigned bytes, compressed by gzip if its name ends in ``.gz``.
 
     Parameters
     ----------
@@ -50,30 +39,31 @@ def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDA
     Raises
     ------
     DatasetError
-        If the file is missing, not gzip, damaged, truncated or too long, or its header is not the header of an IDX file of
-        unsigned bytes with the expected shape.
+        If the file is missing, damaged, truncated or too long, or its header is not the header of an IDX file of unsigned
+        bytes with the expected shape.
     """
     path = Path(path)
     if not path.is_file():
-        raise DatasetError(f"{path} cannot be read: the file does not exist; {WHERE}")
+        raise DatasetError(f"{path} cannot be read: the file does not exist; check its name and its folder")
     try:
-        with gzip.open(path) as file:
+        opened: Any = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rb") as file:
             sizes = _read_sizes(path, file, shape)
-            body = _read_at_most(file, math.prod(sizes) + 1)
+            body = file.read(math.prod(sizes) + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, f"cannot be decompressed ({error}): it is not a gzip file or is damaged") from error
+        raise _damaged(path, f"cannot be decompressed or read ({error}): it is not a gzip file or is damaged") from error
     if len(body) != math.prod(sizes):
         held = f"only {len(body)}" if len(body) < math.prod(sizes) else "more"
         raise _damaged(path, f"has sizes {sizes}, {math.prod(sizes)} bytes, but holds {held}: it is truncated or too long")
     return np.frombuffer(body, dtype=np.uint8).reshape(sizes)
 
 
-def _read_sizes(path: Path, file: gzip.GzipFile, shape: Sequence[int | None] | None) -> tuple[int, ...]:
+def _read_sizes(path: Path, file: BinaryIO, shape: Sequence[int | None] | None) -> tuple[int, ...]:
     """Return the sizes in an IDX header, if they are plausible."""
-    magic = _read_at_most(file, 4)
+    magic = file.read(4)
     if magic[:3] != _MAGIC or len(magic) < 4 or not 1 <= magic[3] <= 8:
         raise _damaged(path, f"begins with 0x{magic.hex()}, but an IDX file of unsigned bytes begins with 0x00000801 to 08")
-    header = _read_at_most(file, 4 * magic[3])
+    header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
         raise _damaged(path, f"ends after {len(header)} of the {4 * magic[3]} bytes of its sizes: it is truncated")
     sizes = tuple(int(size) for size in np.frombuffer(header, dtype=">u4"))
@@ -83,18 +73,10 @@ def _read_sizes(path: Path, file: gzip.GzipFile, shape: Sequence[int | None] | N
         raise DatasetError(
             f"{path} has sizes {sizes}, but ({expected}) was expected; check that images and labels are not exchanged"
         )
-    most = min(_LARGEST_BODY, _DEFLATE_RATIO * path.stat().st_size)
+    most = _DEFLATE_RATIO * path.stat().st_size
     if not 0 < math.prod(sizes) <= most:
         raise _damaged(path, f"has sizes {sizes}, {math.prod(sizes)} bytes, but a file of its length holds 1 to {most}")
     return sizes
-
-
-def _read_at_most(file: gzip.GzipFile, size: int) -> bytearray:
-    """Return the next `size` bytes, or all there are; memory is taken for the bytes that there are only."""
-    content = bytearray()
-    while block := file.read(min(_BLOCK, size - len(content))):
-        content += block
-    return content
 
 
 def _damaged(path: Path, reason: str) -> DatasetError:
@@ -102,7 +84,15 @@ def _damaged(path: Path, reason: str) -> DatasetError:
 
 
 def write_idx(path: Path, values: NDArray[Any]) -> None:
-    """Write whole numbers from 0 to 255 as a gzip IDX file, unless there is one already."""
+    """Write whole numbers from 0 to 255 as a gzip IDX file, unless there is one already.
+
+    Raises
+    ------
+    DatasetError
+        For other numbers.
+    RunFolderError
+        If the file cannot be written.
+    """
     if path.exists():
         return
     content = values.astype(np.uint8)
@@ -111,14 +101,6 @@ def write_idx(path: Path, values: NDArray[Any]) -> None:
             f"{path} cannot be written: its values, {values.min()} to {values.max()}, are not whole numbers from 0 to 255; "
             "download them again"
         )
-    header = _MAGIC + bytes([values.ndim])
-    header += np.array(values.shape, dtype=">u4").tobytes()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # no name and no time in the header: the same digits give the same file
-        temporary.write_bytes(gzip.compress(header + content.tobytes(), mtime=0))
-        temporary.replace(path)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be written ({error.strerror}): free space, or name another folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    header = _MAGIC + bytes([values.ndim]) + np.array(values.shape, dtype=">u4").tobytes()
+    # No name and no time in the header of gzip: the same digits give the same file.
+    write_atomically(path, lambda temporary: temporary.write_bytes(gzip.compress(header + content.tobytes(), mtime=0)))

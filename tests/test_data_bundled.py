@@ -18,15 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 
-from riemannrnn import datasets
-from riemannrnn.datasets import (
-    Dataset,
-    DatasetError,
-    fetch_mnist,
-    load_digits,
-    load_mnist,
-    read_idx,
-)
+from riemannrnn.data import Dataset, DatasetError, bundled, fetch_mnist, load_digits, load_mnist, read_idx
+from riemannrnn.data.idx import write_idx
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -93,7 +86,7 @@ def test_a_subset_keeps_the_number_of_classes() -> None:
 @pytest.mark.parametrize("sizes", [(), (0, 3), (4, 7), (-1,)])
 def test_split_refuses_sizes_that_do_not_fit(sizes: tuple[int, ...]) -> None:
     whole = Dataset("rows", np.zeros((10, 2)), np.zeros(10, np.int64))
-    with pytest.raises(DatasetError, match=r"rows: sizes .* 10 stimuli .*: ask for fewer"):
+    with pytest.raises(DatasetError, match=r"rows: sizes .* number of stimuli, 10; ask for fewer"):
         whole.split(*sizes, seed=0)
 
 
@@ -125,7 +118,7 @@ def test_idx_round_trip(values: np.ndarray, tmp_path_factory: pytest.TempPathFac
     path = write(folder / "theirs.gz", idx_bytes(values))
     np.testing.assert_array_equal(read_idx(path), values)
     np.testing.assert_array_equal(read_idx(path, values.shape), values)
-    datasets.write_idx(folder / "ours.gz", values)
+    write_idx(folder / "ours.gz", values)
     assert gzip.decompress((folder / "ours.gz").read_bytes()) == idx_bytes(values)
 
 
@@ -176,16 +169,18 @@ def test_damaged_compression_is_named(tmp_path: Path) -> None:
     broken[10] |= 0b110  # a block type that does not exist
     for content in (IMAGES, whole[:-20], whole[:-4], bytes(flipped), bytes(broken)):
         path.write_bytes(content)
-        with pytest.raises(DatasetError, match=r"cannot be decompressed .* again"):
+        with pytest.raises(DatasetError, match=r"cannot be decompressed or read .* again"):
             read_idx(path)
 
 
 def test_missing_file_says_where_to_put_it(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.gz", tmp_path):
-        with pytest.raises(DatasetError, match="no such file") as caught:
+        with pytest.raises(DatasetError, match=f"{path} cannot be read: the file does not exist"):
             read_idx(path)
-        for remedy in ("RIEMANNRNN_DATA", "--data", "fetch_mnist", "t10k-labels-idx1-ubyte.gz"):
-            assert remedy in str(caught.value)
+    with pytest.raises(DatasetError, match=r"train-images-idx3-ubyte.gz cannot be read: the file does not exist") as caught:
+        load_mnist(tmp_path)
+    for remedy in ("RIEMANNRNN_DATA", "--data", "fetch_mnist", "t10k-labels-idx1-ubyte.gz"):
+        assert remedy in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +269,7 @@ def fake_openml(monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, labels: np.
         return SimpleNamespace(data=pixels, target=labels.astype(str).astype(object))
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", answer)
-    monkeypatch.setattr(datasets, "_MNIST_COUNTS", {"train": 5, "t10k": 2})
+    monkeypatch.setattr(bundled, "_MNIST_COUNTS", {"train": 5, "t10k": 2})
     return calls
 
 
