@@ -38,7 +38,7 @@ class Learner:
         self.point: Point = self.rule.parameterization.point_at(start if weights is None else weights)
 
     def step(self, rate: float = ADAM_RATE) -> None:
-        """Solve the fixed points from a cold start and the adjoints, and take the Riemannian step, no longer than in `train`."""
+        """Solve the fixed points from a cold start and the adjoints, and take the step, no longer than in `train`."""
         batch = self.cost.take(np.arange(STIMULI))
         with one_blas_thread():  # as in `train`
             evaluation = batch.at(self.rule.parameterization.weights(self.point))
