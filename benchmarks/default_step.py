@@ -19,7 +19,7 @@ from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.metrics.catalogue import GROWTH
 from riemannrnn.rules import Adam
 from riemannrnn.runtime import one_blas_thread
-from riemannrnn.training.options import ADAM_RATE
+from riemannrnn.training.options import ADAM_RATE, LONGEST_STEP
 from riemannrnn.training.training import single_residual
 
 AGES = (0, 50)
@@ -38,11 +38,15 @@ class Learner:
         self.point: Point = self.rule.parameterization.point_at(start if weights is None else weights)
 
     def step(self, rate: float = ADAM_RATE) -> None:
-        """Solve the fixed points from a cold start and the adjoints, and take the Riemannian step."""
+        """Solve the fixed points from a cold start and the adjoints, and take the step, no longer than in `train`."""
         batch = self.cost.take(np.arange(STIMULI))
         with one_blas_thread():  # as in `train`
             evaluation = batch.at(self.rule.parameterization.weights(self.point))
-            self.point, self.memory = self.rule.step(self.point, evaluation, rate, self.memory)
+            velocity, self.memory = self.rule.velocity(self.point, evaluation, rate, self.memory)
+            length = self.rule.length(self.point, velocity)
+            velocity = min(1.0, LONGEST_STEP / length) * velocity
+            self.memory = self.rule.carry(self.point, velocity, self.memory)
+            self.point = self.rule.move(self.point, velocity)
 
     def creep(self) -> None:
         """Take a step so short that the next is as this one, from a point of which nothing is remembered."""
