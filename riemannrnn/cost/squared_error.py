@@ -76,7 +76,7 @@ class SquaredError(Loss):
     def hessian(self, outputs: Array, vectors: Array) -> Array:
         xp, observed = array_namespace(outputs), observed_entries(self._targets(outputs))
         share = xp.sum(xp.astype(observed, outputs.dtype), axis=1) / _divisor(observed, outputs)[:, None]
-        return xp.where(share > 0, share * vectors, 0.0)
+        return share * xp.where(share > 0, vectors, 0.0)
 
     def check(self, stimuli: int, width: int) -> None:
         self._check_shape(stimuli, width)
