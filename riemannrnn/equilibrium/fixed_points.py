@@ -133,14 +133,24 @@ class FixedPoints(Summarised, Solution):
         """A sentence for each stimulus."""
         return self.sentences(self.tolerance)
 
-    def stability(self) -> Array:
-        """Return the spectral abscissa of −I + G W for each stimulus, shape (batch,): stable where it is negative.
+    def stability(self, time_constants: Any = None) -> Array:
+        """Return the spectral abscissa of T⁻¹ (−I + G W) for each stimulus, shape (batch,): stable where it is negative.
 
-        It is the growth rate of the slowest perturbation of τ ṙ = −r + f(W r + x), in units of 1/τ; NaN where there is no
-        fixed point.
+        It is the growth rate of the slowest perturbation of τᵢ ṙᵢ = −rᵢ + f((W r + x)ᵢ); NaN where there is no fixed point.
+
+        Parameters
+        ----------
+        time_constants
+            τ > 0 of each unit, shape (n,), in any unit of time; the result is in 1 over this unit. Default: all are 1.
+
+        Raises
+        ------
+        ValueError
+            For time constants of another shape, or that are not positive and finite.
         """
         xp = array_namespace(self.rates)
-        abscissa = spectral_abscissa(self.operator, xp.where(self.converged[:, None], self.gains, 0.0))
+        gains = xp.where(self.converged[:, None], self.gains, 0.0)
+        abscissa = spectral_abscissa(self.operator, gains, time_constants)
         return xp.where(self.converged, abscissa, xp.nan)
 
 
