@@ -18,9 +18,9 @@ from riemannrnn.runtime import cores, map_chunks, workers
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
 """Up to this many units all eigenvalues are computed: of every stimulus, or in a survey."""
 
-MARGINS = (0.1, 0.01)
-"""How far to the right of the estimate the shifts are that are tried before all eigenvalues of a stimulus are computed. The
-second shift separates eigenvalues that are close to each other, as the eigenvalues of slow units are."""
+MARGINS = (0.1, 0.1, 0.01)
+"""How far to the right of the latest estimate the shifts are that are tried before all eigenvalues of a stimulus are computed.
+The last shift separates eigenvalues that are close to each other, as the eigenvalues of slow units are."""
 
 FINALISTS = 16
 """A survey starts with this number of the largest estimates."""
