@@ -1,4 +1,4 @@
-"""Missing targets: the loss and its derivatives are those of the problem without them."""
+"""Missing targets: the loss and its derivatives equal the loss and the derivatives of the problem without them."""
 
 import array_api_strict as strict
 import autograd.numpy as anp

@@ -73,7 +73,7 @@ class CrossEntropy(Loss):
         return probabilities * (vectors - array_namespace(outputs).vecdot(probabilities, vectors)[:, None])
 
     def correct(self, outputs: Array) -> Array:
-        """Return whether the largest output is the one of the label, shape (batch,), False where the label is missing."""
+        """Return whether the label names the largest output, shape (batch,), False where the label is missing."""
         return array_namespace(outputs).argmax(outputs, axis=1) == self.labels
 
     def check(self, stimuli: int, width: int) -> None:
@@ -107,7 +107,7 @@ class CrossEntropy(Loss):
         xp = array_namespace(outputs)
         check_backend("labels", self.labels, xp)
         self.check(*outputs.shape)
-        labels = xp.astype(self.labels, xp.int64)  # numbers of eight bits would count outputs beyond 255 anew
+        labels = xp.astype(self.labels, xp.int64)  # numbers of eight bits would number outputs beyond 255 from 0 again
         return labels[:, None] == xp.arange(outputs.shape[1], dtype=xp.int64, device=device(outputs))[None, :]
 
 

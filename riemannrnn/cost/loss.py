@@ -46,7 +46,7 @@ class Loss(Summarised, ABC):
     def correct(self, outputs: Array) -> Array | None:
         """Return whether each output is the right class, shape (batch,), False where the class is unknown.
 
-        None, the default, means that the loss is not one of classification and that there is no accuracy.
+        None, the default, means that the loss has no classes, and that accuracy is not defined.
         """
         return None
 
@@ -121,7 +121,7 @@ def relative_weights(observed: Array, weights: Any = None, mean_weight: float | 
         mean_weight = float(xp.mean(total))
         if mean_weight == 0:
             raise ValueError(
-                "no stimulus has both an observed target and a weight above 0, so there is no mean over stimuli; pass targets "
+                "no stimulus has both an observed target and a weight above 0, so the mean over stimuli is not defined; pass targets "
                 "that are not all missing, and weights that are not all 0"
             )
     if mean_weight is not None and not mean_weight > 0:

@@ -17,7 +17,7 @@ class SquaredError(Loss):
     """L(y) = ½ ‖y − t‖² over the observed targets t.
 
     A target that is NaN is missing. It leaves L and its derivatives exactly. A stimulus without any target leaves the mean over
-    stimuli too: the cost is that of the problem without those targets.
+    stimuli too: the cost equals the cost of the problem without those targets.
 
     **Repeats.** A stimulus may have several target vectors, in different numbers. They can be rows of their own, with the
     stimulus repeated. Or they have an axis of their own, padded with NaN: then L(y) = (1/R) Σ ½ ‖y − t_r‖² over the R repeats
@@ -137,7 +137,7 @@ def _spread(targets: Array, units: Array, width: int) -> Array:
 
 
 def _by_repeat(targets: Array) -> Array:
-    """Return targets of shape (batch, repeats, k), with one repeat if there is no axis for repeats."""
+    """Return targets of shape (batch, repeats, k), with one repeat if they lack the axis of repeats."""
     return targets if targets.ndim == 3 else targets[:, None, :]
 
 
