@@ -101,7 +101,8 @@ class CrossEntropy(Loss):
 
     def _labelled_rows(self, rows: Array) -> Array:
         """Return the rows, with zeros where the label is missing."""
-        return array_namespace(rows).where(self._labelled[:, None], rows, 0.0)
+        xp, labelled = array_namespace(rows), self._labelled
+        return rows if bool(xp.all(labelled)) else xp.where(labelled[:, None], rows, 0.0)
 
     def _target(self, outputs: Array) -> Array:
         xp = array_namespace(outputs)

@@ -55,8 +55,9 @@ class SquaredError(Loss):
         self._width: int | None = None
         if units is not None:
             self.units, self._width = _indices(units)
-        repeats = _repeats(observed_entries(_by_repeat(self.targets)))
-        self.relative_weights = relative_weights(repeats, weights, mean_weight)
+        observed = observed_entries(_by_repeat(self.targets))
+        self._complete = units is None and self.targets.ndim == 2 and bool(array_namespace(observed).all(observed))
+        self.relative_weights = relative_weights(_repeats(observed), weights, mean_weight)
 
     def summary(self) -> dict[str, object]:
         facts: dict[str, object] = {"targets": tuple(self.targets.shape), "dtype": self.targets.dtype}
@@ -65,15 +66,22 @@ class SquaredError(Loss):
         return facts | ({} if self.units is None else {"units": len(self.units)})
 
     def value(self, outputs: Array) -> Array:
-        difference, repeats = self._differences(outputs)
         xp = array_namespace(outputs)
+        if self._complete:
+            difference = outputs - self._fitting(outputs)
+            return 0.5 * xp.vecdot(difference, difference)
+        difference, repeats = self._differences(outputs)
         return 0.5 * xp.sum(xp.vecdot(difference, difference), axis=1) / repeats
 
     def gradient(self, outputs: Array) -> Array:
+        if self._complete:
+            return outputs - self._fitting(outputs)
         difference, repeats = self._differences(outputs)
         return array_namespace(outputs).sum(difference, axis=1) / repeats[:, None]
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:
+        if self._complete:
+            return vectors
         xp, observed = array_namespace(outputs), observed_entries(self._targets(outputs))
         share = xp.sum(xp.astype(observed, outputs.dtype), axis=1) / _divisor(observed, outputs)[:, None]
         return share * xp.where(share > 0, vectors, 0.0)
@@ -93,14 +101,18 @@ class SquaredError(Loss):
         return xp.where(observed, difference, 0.0), _divisor(observed, outputs)
 
     def _targets(self, outputs: Array) -> Array:
-        """Return the targets of all outputs in their dtype, NaN where there is none, shape (batch, repeats, k)."""
+        """Return the targets of all outputs, NaN where there is none, shape (batch, repeats, k)."""
+        targets = _by_repeat(self._fitting(outputs))
+        return targets if self.units is None else _spread(targets, self.units, outputs.shape[1])
+
+    def _fitting(self, outputs: Array) -> Array:
+        """Return the targets in the dtype of the outputs, after a check of their backend, shape and dtype."""
         check_backend("targets", self.targets, array_namespace(outputs))
         targets = as_array("targets", self.targets, str(outputs.dtype).rpartition(".")[2])
         self._check_shape(*outputs.shape)
         if targets.dtype != outputs.dtype:
             raise ValueError(f"the targets have dtype {targets.dtype}, the outputs {outputs.dtype}; make them equal")
-        targets = _by_repeat(targets)
-        return targets if self.units is None else _spread(targets, self.units, outputs.shape[1])
+        return targets
 
     def _check_shape(self, stimuli: int, width: int) -> None:
         shape, columns, chosen = tuple(self.targets.shape), width, ""
