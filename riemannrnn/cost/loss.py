@@ -91,7 +91,7 @@ class Loss(Summarised, ABC):
         for name, array in arrays.items():
             setattr(part, name, array_namespace(array).take(array, rows, axis=0))
         if self.relative_weights is not None:
-            part.relative_weights = array_namespace(rows).take(self.relative_weights, rows, axis=0)
+            part.relative_weights = array_namespace(self.relative_weights).take(self.relative_weights, rows, axis=0)
         return part
 
 
