@@ -124,6 +124,9 @@ class Operator(ABC):
     def reduced_jacobians(self, gains: Array) -> Array | None:
         """Return for each stimulus a small matrix whose eigenvalues include all eigenvalues of G T that are not zero.
 
+        The matrix is linear in the gains, as Rᵀ G L is for T = L Rᵀ with L and R of shape (n, k). With unequal time constants
+        the matrices of several groups of units are added.
+
         Parameters
         ----------
         gains
