@@ -22,7 +22,7 @@ from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
 from manifolds.parameterization import Parameterization
 from manifolds.points import Point, PointCache
-from manifolds.product import ProductManifold, Weighted
+from manifolds.product import ProductManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
 from manifolds.scaled_monotone import ScaledMonotoneManifold
@@ -30,6 +30,7 @@ from manifolds.signed_log import SignedLog
 from manifolds.slopes import CheckReport, CheckResult
 from manifolds.subspace import SubspaceManifold
 from manifolds.subspaces import Subspace, circulant, equivariant, mask, symmetric, tied, toeplitz, zero_diagonal
+from manifolds.weighted import Weighted
 
 __all__ = [
     "Array",

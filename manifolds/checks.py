@@ -12,11 +12,12 @@ from manifolds.charts import Chart
 from manifolds.errors import ManifoldError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
 from manifolds.points import Point, all_finite
-from manifolds.product import ProductManifold, Weighted
+from manifolds.product import ProductManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.reach import check_reach, submanifold_checks
 from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.slopes import CheckReport, CheckResult, check_equal, check_numbers, check_slope
+from manifolds.weighted import Weighted
 
 MOST_ROUNDING = 100.0
 """Rounding may be so many times larger than that of the quantities themselves."""
