@@ -10,6 +10,7 @@ from manifolds import Array
 from manifolds.arrays import machine_epsilon, to_numpy
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
 from riemannrnn.equilibrium.equation import take_rows
+from riemannrnn.equilibrium.matrix_free import rightmost_by_products
 from riemannrnn.network.operator import Operator
 from riemannrnn.runtime import cores, map_chunks, workers
 
@@ -29,7 +30,8 @@ def spectral_abscissa(operator: Operator, gains: Array) -> Array:
     Up to 256 units, and for low rank, all eigenvalues are computed. For more units, Arnoldi's method with shift and inversion
     is used (`arnoldi.shift_invert`). All eigenvalues are computed where the estimated error of this method is above √ε, with ε
     the rounding of the dtype, or where its result lies further left than plain Arnoldi steps allow. This checks that no
-    eigenvalue lies further right. It does not prove it.
+    eigenvalue lies further right. It does not prove it. An operator that is free of matrices, such as a convolution, is known by
+    products alone (`rightmost_by_products`).
 
     Parameters
     ----------
@@ -49,6 +51,8 @@ def spectral_abscissa(operator: Operator, gains: Array) -> Array:
         rightmost = _reduced(reduced, gains.shape[1])
     elif gains.shape[1] <= DENSE_LIMIT:
         rightmost = _dense(to_numpy(operator.matrix), to_numpy(gains))
+    elif operator.matrix_free:
+        rightmost = rightmost_by_products(operator, gains)
     else:
         screened = _screen(operator, gains)
         rightmost = _exact(to_numpy(operator.matrix), to_numpy(gains), screened)
@@ -92,6 +96,8 @@ def _rightmost_parts(operator: Operator, gains: Array, edge: float, largest: boo
     reduced = operator.reduced_jacobians(gains)
     if reduced is not None:
         return _reduced(reduced, gains.shape[1])
+    if operator.matrix_free and gains.shape[1] > DENSE_LIMIT:
+        return rightmost_by_products(operator, gains, nan if largest else edge)
     matrix, host_gains = to_numpy(operator.matrix), to_numpy(gains)
     if gains.shape[1] <= SURVEY_DENSE_LIMIT:
         return _dense(matrix, host_gains)

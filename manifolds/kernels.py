@@ -1,0 +1,161 @@
+"""Kernels of circular convolutions: products, transposes, and the matrix of each frequency.
+
+A kernel K has shape (outputs, inputs, height, width). It stands for the map z(x) = Σ_d K(d) r(x − d) on a grid of positions
+with periodic edges. Entry (a, b) of an axis of length k belongs to the offset a − ⌊k/2⌋. The product of two maps has the
+convolution of their kernels as its kernel.
+"""
+
+from functools import cache
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from manifolds.arrays import Array
+
+Shape = tuple[int, int]
+"""Height and width, of a grid or of a kernel."""
+
+
+def spectrum(kernels: Array, shape: Shape) -> Array:
+    """Return K̂(ω) = Σ_d K(d) exp(−i ω·d) at the frequencies of the real Fourier transform, shape (H, ⌊W/2⌋ + 1, o, i).
+
+    Offsets that agree on the grid add up. The cost is that of one product, H W/2 × k² × o i.
+
+    Parameters
+    ----------
+    kernels
+        Shape (o, i, height, width).
+    shape
+        H and W of the grid.
+    """
+    xp = array_namespace(kernels)
+    outputs, inputs, height, width = kernels.shape
+    waves = _waves(kernels, shape)
+    entries = xp.reshape(kernels, (outputs * inputs, height * width))
+    values = waves @ xp.astype(entries.T, waves.dtype)
+    return xp.reshape(values, (*half(shape), outputs, inputs))
+
+
+def kernel_gradient(gradient: Array, like: Array, shape: Shape) -> Array:
+    """Return the gradient in kernels of their map, from Û r̂ᴴ, the products of its covectors and its inputs at each frequency.
+
+    It is the adjoint of `spectrum` for the inner product (1 / H W) Σ_ω ⟨·, ·⟩ over all frequencies.
+
+    Parameters
+    ----------
+    gradient
+        Shape (H, ⌊W/2⌋ + 1, o, i).
+    like
+        The kernels, shape (o, i, height, width).
+    shape
+        H and W of the grid.
+    """
+    xp = array_namespace(gradient)
+    outputs, inputs, _, _ = like.shape
+    weighted = xp.reshape(frequency_weights(like, shape) * gradient, (-1, outputs * inputs))
+    entries = xp.conj(_waves(like, shape)).T @ weighted
+    return xp.reshape(xp.real(entries).T, like.shape)
+
+
+def frequency_weights(like: Array, shape: Shape) -> Array:
+    """Return how often each frequency occurs in the full transform, over H W, shape (1, ⌊W/2⌋ + 1, 1, 1)."""
+    xp, (height, width) = array_namespace(like), shape
+    columns = np.full(width // 2 + 1, 2.0)
+    columns[0] = 1
+    if width % 2 == 0:
+        columns[-1] = 1
+    return xp.asarray(columns[None, :, None, None] / (height * width), dtype=like.dtype, device=device(like))
+
+
+def half(shape: Shape) -> Shape:
+    """Return the numbers of frequencies of the real Fourier transform."""
+    return shape[0], shape[1] // 2 + 1
+
+
+def reflected(kernels: Array) -> Array:
+    """Return the kernel of the transposed map, K(−d)ᵀ, for odd heights and widths."""
+    xp = array_namespace(kernels)
+    return xp.flip(xp.permute_dims(kernels, (1, 0, 2, 3)), axis=(2, 3))
+
+
+def transposed_product(first: Array, second: Array) -> Array:
+    """Return the kernel of FᵀS of the maps of two kernels: Σ_m F(m)ᵀ S(m + d), shape (i, j, 2 k − 1, 2 l − 1).
+
+    Parameters
+    ----------
+    first, second
+        Shapes (m, i, k, l) and (m, j, k, l).
+    """
+    xp = array_namespace(first)
+    middle, inputs, height, width = first.shape
+    outputs = second.shape[1]
+    left = xp.reshape(first, (middle, inputs * height * width))
+    pairs = left.T @ xp.reshape(second, (middle, outputs * height * width))
+    pairs = xp.reshape(pairs, (inputs, height, width, outputs, height, width))
+    size = (inputs, outputs, 2 * height - 1, 2 * width - 1)
+    product = xp.zeros(size, dtype=first.dtype, device=device(first))
+    for row in range(height):
+        for column in range(width):
+            product[_window(row, column, height, width)] += pairs[:, row, column, ...]
+    return product
+
+
+def transposed_product_gradient(gradient: Array, second: Array) -> Array:
+    """Return the gradient in F of ⟨G, FᵀS⟩ for the kernel G = `gradient`, with the shape of F, (m, i, k, l)."""
+    xp = array_namespace(gradient)
+    middle, outputs, height, width = second.shape
+    inputs = gradient.shape[0]
+    entries = xp.reshape(second, (middle, outputs * height * width))
+    columns = [
+        entries @ xp.reshape(gradient[_window(row, column, height, width)], (inputs, -1)).T
+        for row in range(height)
+        for column in range(width)
+    ]
+    return xp.reshape(xp.stack(columns, axis=2), (middle, inputs, height, width))
+
+
+def centred(kernels: Array, support: Shape) -> Array:
+    """Return the entries of a kernel around its centre as a kernel of a smaller support."""
+    top, left = ((size - kept) // 2 for size, kept in zip(kernels.shape[2:], support, strict=True))
+    return kernels[:, :, top : top + support[0], left : left + support[1]]
+
+
+def padded(kernels: Array, support: Shape) -> Array:
+    """Return a kernel of a larger support with zeros around the entries."""
+    xp = array_namespace(kernels)
+    result = xp.zeros((*kernels.shape[:2], *support), dtype=kernels.dtype, device=device(kernels))
+    top, left = ((size - kept) // 2 for size, kept in zip(support, kernels.shape[2:], strict=True))
+    result[:, :, top : top + kernels.shape[2], left : left + kernels.shape[3]] = kernels
+    return result
+
+
+def identity_kernel(channels: int, support: Shape, like: Array) -> Array:
+    """Return the kernel of the identity, shape (channels, channels, height, width), with the dtype and device of an array."""
+    xp = array_namespace(like)
+    result = xp.zeros((channels, channels, *support), dtype=like.dtype, device=device(like))
+    result[:, :, support[0] // 2, support[1] // 2] = xp.eye(channels, dtype=like.dtype, device=device(like))
+    return result
+
+
+def _window(row: int, column: int, height: int, width: int) -> tuple[slice, ...]:
+    """Return the offsets of a product to which an entry of the first kernel contributes, with all entries of the second."""
+    rows, columns = height - 1 - row, width - 1 - column
+    return slice(None), slice(None), slice(rows, rows + height), slice(columns, columns + width)
+
+
+def _waves(kernels: Array, shape: Shape) -> Array:
+    """exp(−i ω·d) for each frequency ω and each offset d of a kernel, shape (frequencies, offsets), complex."""
+    xp = array_namespace(kernels)
+    dtype = xp.complex64 if kernels.dtype == xp.float32 else xp.complex128
+    waves = _waves_of(shape, (kernels.shape[2], kernels.shape[3]))
+    return xp.asarray(waves, dtype=dtype, device=device(kernels))
+
+
+@cache
+def _waves_of(shape: Shape, support: Shape) -> Array:
+    def along(size: int, frequencies: int, taps: int) -> Array:
+        turns = np.outer(np.arange(frequencies), np.arange(taps) - taps // 2) % size
+        return np.exp(-2j * np.pi * turns / size)
+
+    rows, columns = along(shape[0], shape[0], support[0]), along(shape[1], shape[1] // 2 + 1, support[1])
+    return np.kron(rows, columns)
