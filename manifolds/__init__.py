@@ -8,6 +8,7 @@ from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
 from manifolds.checks import check_chart, check_manifold
+from manifolds.convolutional import ConvolutionalMonotone
 from manifolds.errors import (
     ConvergenceError,
     InvalidArrayError,
@@ -38,6 +39,7 @@ __all__ = [
     "CheckResult",
     "Composition",
     "ConvergenceError",
+    "ConvolutionalMonotone",
     "FixedRank",
     "Identity",
     "InvalidArrayError",

@@ -13,7 +13,6 @@ from manifolds.errors import ManifoldError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
 from manifolds.pullback import PullbackManifold
 from manifolds.reach import check_reach, submanifold_checks
-from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.slopes import CheckReport, CheckResult, check_equal, check_numbers, check_slope
 
 MOST_ROUNDING = 100.0
@@ -163,8 +162,9 @@ def _groups(manifold: WeightManifold, W: Array) -> tuple[Callable[..., list[Chec
 def _check_product(manifold: Product, point: Point) -> CheckReport:
     reports = [check_manifold(factor, part) for factor, part in zip(manifold.manifolds, point, strict=True)]
     results = [CheckResult(f"{r.subject}, {each.name}", each.passed, each.reason) for r in reports for each in r]
-    if isinstance(manifold, ScaledMonotoneManifold):
-        results += check_parameterization(manifold, point, manifold.random_tangent_vector(point))
+    vector = manifold.random_tangent_vector(point)
+    if isinstance(manifold, Parameterization):
+        results += check_parameterization(manifold, point, vector)
     return CheckReport(str(manifold), tuple(results))
 
 
