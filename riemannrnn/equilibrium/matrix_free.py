@@ -1,6 +1,6 @@
 """The rightmost eigenvalues of G W where W is known by its products alone, as that of a convolution on many units is."""
 
-from math import nan
+from math import isnan, nan
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def rightmost_by_products(operator: Operator, gains: Array, edge: float = nan) -
         width = machine_epsilon(gains) ** 0.5 * np.maximum(np.abs(estimate), 1)
         decided = (upper - estimate <= width) & (estimate - lower <= width) | (lower >= edge) | (upper < edge)
         rest, steps = np.flatnonzero(~decided), 2 * steps
-    if edge == edge:
+    if not isnan(edge):
         estimate[rest] = upper[rest]
     return estimate
 

@@ -30,8 +30,8 @@ def spectral_abscissa(operator: Operator, gains: Array) -> Array:
     Up to 256 units, and for low rank, all eigenvalues are computed. For more units, Arnoldi's method with shift and inversion
     is used (`arnoldi.shift_invert`). All eigenvalues are computed where the estimated error of this method is above √ε, with ε
     the rounding of the dtype, or where its result lies further left than plain Arnoldi steps allow. This checks that no
-    eigenvalue lies further right. It does not prove it. An operator that is free of matrices, such as a convolution, is known by
-    products alone (`rightmost_by_products`).
+    eigenvalue lies further right. It does not prove it. For a convolution of more than 256 units,
+    `rightmost_by_products` is used, which needs no matrix.
 
     Parameters
     ----------

@@ -178,7 +178,7 @@ class MeanPooling:
     @property
     def window(self) -> tuple[int, int]:
         """Height and width of a window."""
-        return (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
     def shape(self) -> ImageShape:
