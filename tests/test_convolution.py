@@ -147,6 +147,16 @@ def test_on_strict_arrays(dtype):
     assert there.numerical_abscissa_below(10.0)
 
 
+def test_a_factor_of_a_few_channels_is_formed_early():
+    """It costs as much as T s for a few rows, not for as many as there are units."""
+    connectivity = Convolution(1, (12, 12))
+    kernels, drive, _ = drawn(connectivity, 0.5, batch=4)
+    found = solve_fixed_points(kernels, drive, connectivity=connectivity, solver=Automatic(precision="native"))
+    as_dense = solve_fixed_points(dense(connectivity, kernels), drive, solver=Automatic(precision="native"))
+    assert found.solver.startswith("auto (chord map")
+    assert as_dense.solver == "auto (plain iteration)"
+
+
 def test_blocks_of_rows_change_nothing(monkeypatch):
     connectivity = CONVOLUTIONS["even"]
     kernels, rows, covectors = drawn(connectivity, batch=40)

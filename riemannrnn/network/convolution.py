@@ -160,6 +160,10 @@ class TranslationInvariantOperator(Operator):
         solved = xp.linalg.solve(identity - self.symbol * xp.astype(gains, self.symbol.dtype), self.symbol)
         return FrequencyOperator(solved, self.transposed, grid=self.grid, symbol=solved)
 
+    def factor_rows(self, n: int) -> int:
+        """Return C: at each frequency there is a system of C equations, and a product with a C × C matrix for each row."""
+        return self.channels
+
     def shared_gains(self, gains: Array) -> Array:
         """Return the mean over stimuli and over the units of a channel, shape (n,)."""
         xp = namespace_of(gains)

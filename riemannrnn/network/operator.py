@@ -88,6 +88,10 @@ class Operator(ABC):
         """Whether T s at some of the units takes less time than at all units."""
         return self.part(slice(0, 1)) is not None
 
+    def factor_rows(self, n: int) -> int:
+        """Return for how many rows T s costs as much as a propagator: by default n; for a convolution its channels."""
+        return n
+
     def shared_gains(self, gains: Array) -> Array:
         """Return one gain of each unit for all stimuli, in the form that `propagator` takes.
 
