@@ -28,6 +28,7 @@ from manifolds.resolvent import Resolvent
 from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.signed_log import SignedLog
 from manifolds.slopes import CheckReport, CheckResult
+from manifolds.spectral_monotone import SpectralMonotone
 from manifolds.subspace import SubspaceManifold
 from manifolds.subspaces import Subspace, circulant, equivariant, mask, symmetric, tied, toeplitz, zero_diagonal
 
@@ -59,6 +60,7 @@ __all__ = [
     "ScaledMonotoneManifold",
     "SignedLog",
     "SingularPointError",
+    "SpectralMonotone",
     "Subspace",
     "SubspaceManifold",
     "WeightManifold",

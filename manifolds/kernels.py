@@ -19,7 +19,8 @@ Shape = tuple[int, int]
 def spectrum(kernels: Array, shape: Shape) -> Array:
     """Return K̂(ω) = Σ_d K(d) exp(−i ω·d) at the frequencies of the real Fourier transform, shape (H, ⌊W/2⌋ + 1, o, i).
 
-    Offsets that agree on the grid add up. The cost is that of one product, H W/2 × k² × o i.
+    Offsets that agree on the grid add up. The cost is that of one product, H W/2 × k² × o i, or for global kernels, as large as
+    the grid, that of their Fourier transforms.
 
     Parameters
     ----------
@@ -30,6 +31,9 @@ def spectrum(kernels: Array, shape: Shape) -> Array:
     """
     xp = array_namespace(kernels)
     outputs, inputs, height, width = kernels.shape
+    if (height, width) == tuple(shape):
+        values = xp.fft.rfftn(xp.fft.ifftshift(kernels, axes=(2, 3)), axes=(2, 3))
+        return xp.permute_dims(values, (2, 3, 0, 1))
     waves = _waves(kernels, shape)
     entries = xp.reshape(kernels, (outputs * inputs, height * width))
     values = waves @ xp.astype(entries.T, waves.dtype)
@@ -39,7 +43,8 @@ def spectrum(kernels: Array, shape: Shape) -> Array:
 def kernel_gradient(gradient: Array, like: Array, shape: Shape) -> Array:
     """Return the gradient in kernels of their map, from Û r̂ᴴ, the products of its covectors and its inputs at each frequency.
 
-    It is the adjoint of `spectrum` for the inner product (1 / H W) Σ_ω ⟨·, ·⟩ over all frequencies.
+    It is the adjoint of `spectrum` for the inner product (1 / H W) Σ_ω ⟨·, ·⟩ over all frequencies, and its inverse for kernels
+    as large as the grid.
 
     Parameters
     ----------
@@ -51,7 +56,10 @@ def kernel_gradient(gradient: Array, like: Array, shape: Shape) -> Array:
         H and W of the grid.
     """
     xp = array_namespace(gradient)
-    outputs, inputs, _, _ = like.shape
+    outputs, inputs, height, width = like.shape
+    if (height, width) == tuple(shape):
+        values = xp.fft.irfftn(xp.permute_dims(gradient, (2, 3, 0, 1)), s=shape, axes=(2, 3))
+        return xp.fft.fftshift(values, axes=(2, 3))
     weighted = xp.reshape(frequency_weights(like, shape) * gradient, (-1, outputs * inputs))
     entries = xp.conj(_waves(like, shape)).T @ weighted
     return xp.reshape(xp.real(entries).T, like.shape)

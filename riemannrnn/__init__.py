@@ -20,7 +20,7 @@ from riemannrnn.equilibrium import (
     differentiable_fixed_points,
     solve_fixed_points,
 )
-from riemannrnn.network import Activation, LowRank, power_law, register_activation
+from riemannrnn.network import Activation, Convolution, LowRank, power_law, register_activation
 from riemannrnn.rate_network import RateNetwork
 from riemannrnn.training import History, train
 
@@ -33,6 +33,7 @@ __all__ = [
     "AutogradLoss",
     "Automatic",
     "BackendError",
+    "Convolution",
     "CrossEntropy",
     "FixedPointClassifier",
     "FixedPointCost",

@@ -6,14 +6,17 @@ from riemannrnn.network.convolution import Convolution
 from riemannrnn.network.dense import Dense
 from riemannrnn.network.low_rank import LowRank
 from riemannrnn.network.operator import Operator
+from riemannrnn.network.read_in import ConvolutionalReadIn, MeanPooling
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Connectivity",
     "Convolution",
+    "ConvolutionalReadIn",
     "Dense",
     "LowRank",
+    "MeanPooling",
     "Operator",
     "power_law",
     "register_activation",
