@@ -29,6 +29,7 @@ from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.signed_log import SignedLog
 from manifolds.slopes import CheckReport, CheckResult
 from manifolds.spectral_monotone import SpectralMonotone
+from manifolds.spectral_resolvent import SpectralResolvent
 from manifolds.subspace import SubspaceManifold
 from manifolds.subspaces import Subspace, circulant, equivariant, mask, symmetric, tied, toeplitz, zero_diagonal
 
@@ -61,6 +62,7 @@ __all__ = [
     "SignedLog",
     "SingularPointError",
     "SpectralMonotone",
+    "SpectralResolvent",
     "Subspace",
     "SubspaceManifold",
     "WeightManifold",
