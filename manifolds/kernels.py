@@ -5,9 +5,8 @@ with periodic edges. Entry (a, b) of an axis of length k belongs to the offset a
 convolution of their kernels as its kernel.
 """
 
-from functools import cache
+from math import pi
 
-import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds.arrays import Array
@@ -68,11 +67,11 @@ def kernel_gradient(gradient: Array, like: Array, shape: Shape) -> Array:
 def frequency_weights(like: Array, shape: Shape) -> Array:
     """Return how often each frequency occurs in the full transform, over H W, shape (1, ⌊W/2⌋ + 1, 1, 1)."""
     xp, (height, width) = array_namespace(like), shape
-    columns = np.full(width // 2 + 1, 2.0)
-    columns[0] = 1
+    weights = xp.full((1, width // 2 + 1, 1, 1), 2 / (height * width), dtype=like.dtype, device=device(like))
+    weights[:, 0, ...] /= 2
     if width % 2 == 0:
-        columns[-1] = 1
-    return xp.asarray(columns[None, :, None, None] / (height * width), dtype=like.dtype, device=device(like))
+        weights[:, -1, ...] /= 2
+    return weights
 
 
 def half(shape: Shape) -> Shape:
@@ -152,18 +151,16 @@ def _window(row: int, column: int, height: int, width: int) -> tuple[slice, ...]
 
 
 def _waves(kernels: Array, shape: Shape) -> Array:
-    """exp(−i ω·d) for each frequency ω and each offset d of a kernel, shape (frequencies, offsets), complex."""
+    """Return exp(−i ω·d) for each frequency ω and offset d of a kernel, shape (frequencies, offsets), complex."""
     xp = array_namespace(kernels)
     dtype = xp.complex64 if kernels.dtype == xp.float32 else xp.complex128
-    waves = _waves_of(shape, (kernels.shape[2], kernels.shape[3]))
-    return xp.asarray(waves, dtype=dtype, device=device(kernels))
 
-
-@cache
-def _waves_of(shape: Shape, support: Shape) -> Array:
     def along(size: int, frequencies: int, taps: int) -> Array:
-        turns = np.outer(np.arange(frequencies), np.arange(taps) - taps // 2) % size
-        return np.exp(-2j * np.pi * turns / size)
+        frequency, tap = (xp.arange(count, device=device(kernels)) for count in (frequencies, taps))
+        turns = (frequency[:, None] * (tap - taps // 2)) % size  # of whole numbers, so that no digit is lost
+        return xp.exp(xp.astype(turns, xp.complex128) * (-2j * pi / size))
 
-    rows, columns = along(shape[0], shape[0], support[0]), along(shape[1], shape[1] // 2 + 1, support[1])
-    return np.kron(rows, columns)
+    (height, width), (_, columns) = kernels.shape[2:], half(shape)
+    rows = along(shape[0], shape[0], height)[:, None, :, None]
+    waves = rows * along(shape[1], columns, width)[None, :, None, :]
+    return xp.astype(xp.reshape(waves, (-1, height * width)), dtype)

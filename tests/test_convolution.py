@@ -4,6 +4,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 from convolutions import CONVOLUTIONS, dense, tied
+from device import nothing_moves, same
 
 from riemannrnn import Automatic, PeacemanRachford, solve_fixed_points
 from riemannrnn.equilibrium import Implicit, spectral_abscissa
@@ -182,3 +183,21 @@ def test_what_is_refused(generator):
         connectivity.bind(kernels).propagator(generator.random(24))
     with pytest.raises(ValueError, match="scales of the units of a channel differ"):
         connectivity.bind(kernels).spectral_norm(generator.random(24))
+
+
+def test_on_a_device(xp):
+    """Nothing is sent there or back."""
+    connectivity = CONVOLUTIONS["even"]
+    kernels, drive, coefficients = drawn(connectivity)
+    there = [xp.asarray(each) for each in (kernels, drive, coefficients)]
+    options = {"tolerance": 1e-12, "connectivity": connectivity}
+    expected = derivatives(kernels, drive, coefficients, kernels, **options)
+    with nothing_moves():
+        found = solve_fixed_points(there[0], there[1], "tanh", **options)
+        implicit = Implicit(found)
+        errors = there[2] + found.rates
+        adjoint = implicit.adjoint(errors)
+        gradient = implicit.gradient(adjoint)
+        hessian = implicit.hessian(errors, adjoint, there[0], lambda change: change)
+    same(gradient, expected[1], 1e-9, xp)
+    same(hessian, expected[2], 1e-9, xp)
