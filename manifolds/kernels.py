@@ -18,8 +18,8 @@ Shape = tuple[int, int]
 def spectrum(kernels: Array, shape: Shape) -> Array:
     """Return K̂(ω) = Σ_d K(d) exp(−i ω·d) at the frequencies of the real Fourier transform, shape (H, ⌊W/2⌋ + 1, o, i).
 
-    Offsets that agree on the grid add up. The cost is that of one product, H W/2 × k² × o i, or for global kernels, as large as
-    the grid, that of their Fourier transforms.
+    Offsets that agree on the grid add up. The cost is one product, H W/2 × k² × o i. For global kernels, as large as
+    the grid, Fourier transforms take its place.
 
     Parameters
     ----------

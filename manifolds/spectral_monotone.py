@@ -22,7 +22,7 @@ class SpectralMonotone(WeightManifold):
         g_W(U, V) = Σ_ω tr(Ŝ⁻¹ Û Ŝ⁻¹ V̂ᴴ),    grad^ = Ŝ ∇^ Ŝ / H W.
 
     This is the metric of `MonotoneManifold` on the n × n matrices. Shifts of the grid are isometries of it, so that the weights
-    which they leave alone are totally geodesic: geodesics, distances and transports are those of the larger manifold. They cost
+    which they leave alone are totally geodesic: the larger manifold has the same geodesics, distances and transports. They cost
     O(H W C³), and no n × n matrix is formed. A step makes kernels global even where they were local.
 
     Parameters
@@ -166,7 +166,7 @@ class SpectralMonotone(WeightManifold):
         self._at(point_b)  # it raises where W′ is not a point
         image = _framed(factor.root, self._complement(point_b) - factor.skew)
         identity = _identity_like(image)
-        # (Z − I) (Z + I)⁻¹ from the transposed system, whose solution is that of the right division.
+        # (Z − I) (Z + I)⁻¹: a division from the right, by a solve of the transposed system.
         ratio = _adjoint(xp.linalg.solve(_adjoint(image + identity), _adjoint(image - identity)))
         left, sizes, right = xp.linalg.svd(ratio, full_matrices=False)
         return left, 2 * xp.atanh(sizes), right

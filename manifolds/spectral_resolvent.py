@@ -18,7 +18,7 @@ class SpectralResolvent(Chart):
     """The chart φ(W) = √(H W) (I − W)⁻¹ of global kernels of convolutions: `Resolvent` on the weights that commute with shifts.
 
     A point is a kernel of shape (C, C, H, W), and so are its coordinates. With B̂ = I − Ŵ and Â = B̂⁻¹ at each frequency,
-    Dφ[V] is the kernel of √(H W) Â V̂ Â. The metric is that of the chart `Resolvent` on the n × n matrices. The gradient is the
+    Dφ[V] is the kernel of √(H W) Â V̂ Â. The chart `Resolvent` has the same metric on the n × n matrices. The gradient is the
     kernel of B̂ B̂ᴴ ∇^ B̂ᴴ B̂ / H W. Every operation takes a C × C matrix for each frequency.
 
     Parameters
@@ -37,7 +37,7 @@ class SpectralResolvent(Chart):
     >>> from manifolds import SpectralResolvent
     >>> chart = SpectralResolvent((4, 5))
     >>> W = np.zeros((2, 2, 4, 5))
-    >>> float(np.linalg.norm(chart.value(W))) ** 2  # that of the identity on 40 units
+    >>> float(np.linalg.norm(chart.value(W))) ** 2  # of the identity on 40 units
     40.0
     """
 

@@ -115,7 +115,7 @@ def test_a_bound_holds_where_the_scales_of_a_channel_differ(connectivity, genera
 
 
 def test_stability_needs_no_matrix(monkeypatch):
-    """Of more units than those of which all eigenvalues are computed."""
+    """With more units than `spectral_abscissa` computes all eigenvalues of."""
     connectivity = Convolution(3, (10, 9))
     generator = np.random.default_rng(0)
     kernels, gains = connectivity.initial(270, 1.1, generator), generator.random((3, 270))

@@ -1,4 +1,4 @@
-"""The symmetric space of monotone convolutions against that of the dense weights, in which it is totally geodesic."""
+"""The symmetric space of monotone convolutions against the larger one of dense weights."""
 
 import array_api_strict as strict
 import numpy as np

@@ -1,4 +1,4 @@
-"""The resolvent chart of convolutions against that of the dense weights."""
+"""The resolvent chart of convolutions against the chart of dense weights."""
 
 import array_api_strict as strict
 import numpy as np

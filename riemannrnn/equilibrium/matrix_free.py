@@ -1,4 +1,4 @@
-"""The rightmost eigenvalues of G W where W is known by its products alone, as that of a convolution on many units is."""
+"""The rightmost eigenvalues of G W where W is known by its products alone, such as a convolution on many units."""
 
 from math import isnan, nan
 

@@ -172,7 +172,7 @@ class TranslationInvariantOperator(Operator):
 
     @cached_property
     def row_norms(self) -> Array:
-        """The norms of the rows of T, by Parseval's theorem; those of the units of a channel are equal."""
+        """The norms of the rows of T, by Parseval's theorem; all units of a channel have the same."""
         xp = namespace_of(self.symbol)
         squares = xp.real(self.symbol) ** 2 + xp.imag(self.symbol) ** 2
         squares = xp.sum(frequency_weights(squares, self.grid) * squares, axis=(0, 1))

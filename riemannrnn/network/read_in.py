@@ -158,7 +158,7 @@ class MeanPooling:
     image
         Height, width and channels of the rates.
     size
-        Height and width of a window, which divide those of the image, or one number for both.
+        Height and width of a window, or one number for both. They divide the height and width of the image.
 
     Raises
     ------
