@@ -4,6 +4,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 from convolutions import dense
+from pymanopt.manifolds.manifold import Manifold
 from pymanopt.optimizers import ConjugateGradient
 
 from manifolds import ConvolutionalMonotone, OutsideManifoldError, check_manifold
@@ -160,6 +161,50 @@ def test_rules_learn_on_the_point(rule, rate):
         point, memory = learner.step(point, evaluation, rate, memory)
     assert losses == sorted(losses, reverse=True)
     assert manifold.certificate(point, (3, 4)) >= manifold.margin - 1e-12
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_all_that_pymanopt_asks_for(dtype):
+    manifold = ConvolutionalMonotone(2, seed=0, like=np.empty(0, dtype))
+    point = manifold.random_point()
+    vector = 0.1 * manifold.random_tangent_vector(point)
+    other = manifold.exp(point, vector)
+    before = [part.copy() for each in (point, vector, other) for part in each]
+    calls = {
+        "dim": (),
+        "point_layout": (),
+        "num_values": (),
+        "typical_dist": (),
+        "inner_product": (point, vector, vector),
+        "norm": (point, vector),
+        "dist": (point, other),
+        "projection": (point, vector),
+        "to_tangent_space": (point, vector),
+        "embedding": (point, vector),
+        "zero_vector": (point,),
+        "random_point": (),
+        "random_tangent_vector": (point,),
+        "euclidean_to_riemannian_gradient": (point, vector),
+        "euclidean_to_riemannian_hessian": (point, vector, vector, vector),
+        "retraction": (point, vector),
+        "exp": (point, vector),
+        "log": (point, other),
+        "transport": (point, other, vector),
+        "pair_mean": (point, other),
+    }
+    assert set(calls) == {name for name in vars(Manifold) if not name.startswith("_")}
+    for name, arguments in calls.items():
+        result = getattr(manifold, name)
+        result = result(*arguments) if callable(result) else result
+        if name in ("typical_dist", "inner_product", "norm", "dist"):
+            assert type(result) is float, name
+            assert result > 0, name
+        elif arguments or name == "random_point":
+            assert [(part.shape, part.dtype) for part in result] == [(part.shape, part.dtype) for part in point], name
+    assert manifold.dim == 2 * 4 * 9 + 2
+    np.testing.assert_allclose(manifold.log(point, other)[0], vector[0], atol=1e-6)
+    for part, copy in zip([part for each in (point, vector, other) for part in each], before, strict=True):
+        np.testing.assert_array_equal(part, copy)
 
 
 def test_pymanopt_runs_on_it():
