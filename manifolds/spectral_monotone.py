@@ -6,10 +6,10 @@ from typing import NamedTuple, final
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from manifolds.arrays import Array, PointCache, inner
+from manifolds.arrays import Array, PointCache, inner, machine_epsilon
 from manifolds.base import WeightManifold
 from manifolds.errors import OutsideManifoldError
-from manifolds.kernels import Shape, frequency_weights, kernel_gradient, spectrum
+from manifolds.kernels import Shape, frequency_weights, identity_kernel, kernel_gradient, spectrum
 
 
 @final
@@ -129,11 +129,20 @@ class SpectralMonotone(WeightManifold):
         return self.exp(point, tangent_vector)
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the W′ with B̂′ = L (I + T) (I − T)⁻¹ Lᴴ + K̂, where T = U tanh(Σ/2) Rᴴ for −L⁻¹ V̂ L⁻ᴴ = U Σ Rᴴ."""
+        """Return the W′ with B̂′ = L (I + T) (I − T)⁻¹ Lᴴ + K̂, where T = U tanh(Σ/2) Rᴴ for −L⁻¹ V̂ L⁻ᴴ = U Σ Rᴴ.
+
+        Where Ŝ′ would be singular in the dtype of the point, it is raised by the rounding error of W′, to stay inside.
+        """
         self.check(point, tangent_vector)
         step = self._along((point, tangent_vector))
         with np.errstate(all="ignore"):  # the check of the end finds overflow
-            return self.arrived(point - self._out_of_frame(point, 2 * step.ratio @ step.resolvent))
+            end = self.arrived(point - self._out_of_frame(point, 2 * step.ratio @ step.resolvent))
+        try:
+            self._at(end)
+        except OutsideManifoldError:
+            missing = self._rounding(end) - min(self.certificate(end), 0.0)
+            return end - missing * identity_kernel(self.shape[0], self.grid, end)
+        return end
 
     def log(self, point_a: Array, point_b: Array) -> Array:
         """Return the V with exp_W(V) = W′."""
@@ -159,6 +168,11 @@ class SpectralMonotone(WeightManifold):
         left, right = step.shrunk(step.left), step.shrunk(_adjoint(step.right))
         moved = step.resolvent @ left @ self._in_frame(point, carried) @ right @ step.resolvent
         return self._out_of_frame(point, moved)
+
+    def _rounding(self, point: Array) -> float:
+        """Return the rounding error of the smallest eigenvalue of Ŝ, √n ε times the largest norm of I − Ŵ."""
+        largest = array_namespace(point).max(array_namespace(point).linalg.matrix_norm(self._complement(point)))
+        return self.typical_dist * machine_epsilon(point) * float(largest)
 
     def _distance(self, point_a: Array, point_b: Array) -> tuple[Array, Array, Array]:
         """Return U, Σ and Rᴴ of the logarithm, as a change of B̂ in the frame."""

@@ -95,6 +95,18 @@ def test_calls_keep_kind_dtype_and_arguments(xp, dtype):
             np.testing.assert_array_equal(np.asarray(array), copy, err_msg=name)
 
 
+@pytest.mark.parametrize(("dtype", "length"), [(np.float32, 40.0), (np.float32, 75.0), (np.float64, 80.0), (np.float64, 300.0)])
+def test_no_step_leaves(dtype, length):
+    manifold = SpectralMonotone(3, (4, 5), seed=0, like=np.empty(0, dtype))
+    for _ in range(5):
+        point = manifold.random_point()
+        for _ in range(2):
+            vector = dtype(length) * manifold.random_tangent_vector(point)
+            point = manifold.exp(point, vector / max(1.0, manifold.norm(point, vector) / length))
+            assert manifold.certificate(point) > 0
+            length = 1.0
+
+
 def test_what_is_refused():
     manifold = SpectralMonotone(2, (3, 4))
     outside = np.zeros((2, 2, 3, 4))
