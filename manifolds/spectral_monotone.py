@@ -6,9 +6,9 @@ from typing import NamedTuple, final
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from manifolds.arrays import Array, PointCache, inner, machine_epsilon
+from manifolds.arrays import Array, PointCache, all_finite, inner, machine_epsilon
 from manifolds.base import WeightManifold
-from manifolds.errors import OutsideManifoldError
+from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.kernels import Shape, frequency_weights, identity_kernel, kernel_gradient, spectrum
 
 
@@ -37,7 +37,9 @@ class SpectralMonotone(WeightManifold):
     Raises
     ------
     OutsideManifoldError
-        At a point where Ŝ is not positive definite at some frequency, and for a step that is not finite.
+        At a point where Ŝ is not positive definite at some frequency, and for a step beyond the largest number.
+    InvalidArrayError
+        For a step that holds NaN or infinity.
 
     Examples
     --------
@@ -136,7 +138,7 @@ class SpectralMonotone(WeightManifold):
         self.check(point, tangent_vector)
         step = self._along((point, tangent_vector))
         with np.errstate(all="ignore"):  # the check of the end finds overflow
-            end = self.arrived(point - self._out_of_frame(point, 2 * step.ratio @ step.resolvent))
+            end = self.arrived(point - self._out_of_frame(point, step.relative_change()))
         try:
             self._at(end)
         except OutsideManifoldError:
@@ -165,9 +167,7 @@ class SpectralMonotone(WeightManifold):
         """Return the kernel of L R₁ [U sech(Σ/2) Uᴴ] Y [R sech(Σ/2) Rᴴ] R₁ Lᴴ, with R₁ = (I − T)⁻¹ and Y in the frame."""
         self.check(point, tangent_vector, carried)
         step = self._along((point, tangent_vector))
-        left, right = step.shrunk(step.left), step.shrunk(_adjoint(step.right))
-        moved = step.resolvent @ left @ self._in_frame(point, carried) @ right @ step.resolvent
-        return self._out_of_frame(point, moved)
+        return self._out_of_frame(point, step.carried(self._in_frame(point, carried)))
 
     def _rounding(self, point: Array) -> float:
         """Return the rounding error of the smallest eigenvalue of Ŝ, √n ε times the largest norm of I − Ŵ."""
@@ -202,7 +202,14 @@ class SpectralMonotone(WeightManifold):
         return _Factor(root, symmetric, (complement - _adjoint(complement)) / 2)
 
     def _step(self, pair: tuple[Array, Array]) -> "_Step":
-        return _Step.along(-self._in_frame(*pair))
+        change = -self._in_frame(*pair)
+        if not bool(array_namespace(change).all(array_namespace(change).isfinite(change))):
+            raise InvalidArrayError(
+                "the point or the tangent vector holds NaN or infinity",
+                "no geodesic starts there",
+                "Find the step that made it",
+            )
+        return _Step.along(change)
 
     def _in_frame(self, point: Array, tangent_vector: Array) -> Array:
         return _framed(self._at(point).root, self._spectrum(tangent_vector))
@@ -233,28 +240,37 @@ class _Factor(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """U, tanh(Σ/2) and Rᴴ of a change of B̂ in the frame, T = U tanh(Σ/2) Rᴴ, and (I − T)⁻¹."""
+    """A change U Σ Rᴴ of B̂ in the frame, with T = U tanh(Σ/2) Rᴴ.
+
+    With N = (Uᴴ R − I) cosh(Σ/2) + exp(−Σ/2), (I − T)⁻¹ = R cosh(Σ/2) N⁻¹ Uᴴ. No digit of 1 − tanh(Σ/2) is lost.
+    """
 
     left: Array
-    slopes: Array
+    halves: Array
     right: Array
-    ratio: Array
-    resolvent: Array
+    solved: Array
 
     @classmethod
     def along(cls, change: Array) -> "_Step":
         """Return the step along a change."""
         xp = array_namespace(change)
         left, sizes, right = xp.linalg.svd(change, full_matrices=False)
-        slopes = xp.tanh(sizes / 2)
-        ratio = (left * slopes[..., None, :]) @ right
-        return cls(left, slopes, right, ratio, xp.linalg.inv(_identity_like(ratio) - ratio))
+        halves, turn = sizes / 2, _adjoint(left) @ _adjoint(right)
+        identity = _identity_like(turn)
+        matrix = (turn - identity) * xp.cosh(halves)[..., None, :] + identity * xp.exp(-halves)[..., None, :]
+        return cls(left, halves, right, xp.linalg.inv(matrix))
 
-    def shrunk(self, vectors: Array) -> Array:
-        """Return Q sech(Σ/2) Qᴴ for singular vectors Q."""
-        xp = array_namespace(vectors)
-        sizes = xp.sqrt((1 - self.slopes) * (1 + self.slopes))
-        return (vectors * sizes[..., None, :]) @ _adjoint(vectors)
+    def relative_change(self) -> Array:
+        """Return (I + T) (I − T)⁻¹ − I = 2 U sinh(Σ/2) N⁻¹ Uᴴ."""
+        sizes = 2 * array_namespace(self.halves).sinh(self.halves)
+        return (self.left * sizes[..., None, :]) @ self.solved @ _adjoint(self.left)
+
+    def carried(self, vector: Array) -> Array:
+        """Return R₁ [U sech(Σ/2) Uᴴ] Y [R sech(Σ/2) Rᴴ] R₁ with R₁ = (I − T)⁻¹, for Y in the frame."""
+        sizes = array_namespace(self.halves).cosh(self.halves)
+        outer, inverse = _adjoint(self.right) * sizes[..., None, :], self.solved
+        middle = _adjoint(self.left) @ vector @ _adjoint(self.right)
+        return outer @ inverse @ (middle / sizes[..., :, None]) @ inverse @ _adjoint(self.left)
 
 
 def _framed(root: Array, values: Array) -> Array:

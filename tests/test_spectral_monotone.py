@@ -7,7 +7,7 @@ from cases import CALLS
 from convolutions import dense, tied
 from pymanopt.optimizers import ConjugateGradient, TrustRegions
 
-from manifolds import MonotoneManifold, OutsideManifoldError, SpectralMonotone, check_manifold
+from manifolds import InvalidArrayError, MonotoneManifold, OutsideManifoldError, SpectralMonotone, check_manifold
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
 from riemannrnn.network import Convolution
 
@@ -107,8 +107,19 @@ def test_no_step_leaves(dtype, length):
             length = 1.0
 
 
+def test_long_steps_of_one_channel_are_exact():
+    """Where 1 − tanh(Σ/2) is 0 in float64: the weights of one unit have B′ = B exp(x)."""
+    manifold = SpectralMonotone(1, (1, 1))
+    W, V = np.zeros((1, 1, 1, 1)), -np.ones((1, 1, 1, 1))
+    for length in (20.0, 50.0, 500.0):
+        assert 1 - manifold.exp(W, length * V)[0, 0, 0, 0] == pytest.approx(np.exp(length))
+        assert manifold.parallel_transport(W, length * V, V)[0, 0, 0, 0] == pytest.approx(-np.exp(length))
+
+
 def test_what_is_refused():
     manifold = SpectralMonotone(2, (3, 4))
+    with pytest.raises(InvalidArrayError, match="NaN or infinity"):
+        manifold.exp(np.zeros((2, 2, 3, 4)), np.full((2, 2, 3, 4), np.nan))
     outside = np.zeros((2, 2, 3, 4))
     outside[:, :, 1, 2] = 1.5 * np.eye(2)
     for call in (lambda: manifold.exp(outside, outside), lambda: manifold.dist(np.zeros_like(outside), outside)):
