@@ -203,12 +203,9 @@ class SpectralMonotone(WeightManifold):
 
     def _step(self, pair: tuple[Array, Array]) -> "_Step":
         change = -self._in_frame(*pair)
-        if not bool(array_namespace(change).all(array_namespace(change).isfinite(change))):
-            raise InvalidArrayError(
-                "the point or the tangent vector holds NaN or infinity",
-                "no geodesic starts there",
-                "Find the step that made it",
-            )
+        if not all_finite(change):
+            found = "the point or the tangent vector holds NaN or infinity"
+            raise InvalidArrayError(found, "it has no geodesic", "Find the step that produced it")
         return _Step.along(change)
 
     def _in_frame(self, point: Array, tangent_vector: Array) -> Array:
