@@ -15,7 +15,6 @@ from manifolds.points import Point, all_finite
 from manifolds.product import ProductManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.reach import check_reach, submanifold_checks
-from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.slopes import CheckReport, CheckResult, check_equal, check_numbers, check_slope
 from manifolds.weighted import Weighted
 
@@ -167,7 +166,7 @@ def _check_product(manifold: ProductManifold, point: Point) -> CheckReport:
     factors = zip(manifold.factors.items(), manifold.schema.parts(point), strict=True)
     reports = {name: _check_factor(factor, part) for (name, factor), part in factors}
     results = [CheckResult(f"{name}, {each.name}", each.passed, each.reason) for name, r in reports.items() for each in r]
-    if isinstance(manifold, ScaledMonotoneManifold):
+    if manifold.weights_layout == 1:
         results += check_parameterization(manifold, point, manifold.random_tangent_vector(point))
     return CheckReport(str(manifold), tuple(results))
 
