@@ -60,7 +60,7 @@ def compare_command(
     max_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of computation of a contender.")] = MAX_SECONDS,
     inner_iterations: Annotated[int, typer.Option(min=1, help="Iterations at most to invert a metric once.")] = 50,
     manifold: Annotated[
-        list[str] | None, typer.Option(help="Every solver on this manifold, or on 'all'; repeatable. See --list.")
+        list[str] | None, typer.Option(help="Every optimiser on this manifold, or on 'all'; repeatable. See --list.")
     ] = None,
     contender: Annotated[
         list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
@@ -68,7 +68,7 @@ def compare_command(
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
     list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
 ) -> None:
-    """Compare metrics, retractions and solvers on scikit-learn's handwritten digits."""
+    """Compare manifolds, retractions and optimisers on scikit-learn's handwritten digits."""
     manifolds = [name for each in manifold or [] for name in (CATALOGUE if each == "all" else [each])]
     try:
         chosen = choose_contenders(contender or [], manifolds)

@@ -1,4 +1,4 @@
-"""The main job: every metric × retraction × solver on one task from one starting point, within one budget of evaluations."""
+"""Compare every manifold × retraction × optimiser on one task from one starting point, within one budget of evaluations."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from manifolds.summary import Summarised
-from riemannrnn.comparison.contenders import Contender, all_contenders
+from riemannrnn.comparison.contenders import PARTS, Contender, all_contenders
 from riemannrnn.comparison.contest import Entry, run_contender
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin
@@ -88,8 +88,9 @@ class Comparison(Summarised):
     def to_dataset(self) -> xr.Dataset:
         """Return the histories as `loss`, `seconds` and `test_accuracy` over contender × evaluation.
 
-        At each evaluation stands what the last accepted point had reached by then; NaN before the first and, for the
-        accuracy, where it was not measured.
+        The manifold, the retraction and the optimiser of each contender are coordinates. The values at an evaluation are those
+        of the last point that was accepted by then. They are NaN before the first point. The accuracy is NaN where it was not
+        measured.
         """
         evaluations = np.arange(self.budget + 1)
         shape = (len(self.entries), evaluations.size)
@@ -104,7 +105,7 @@ class Comparison(Summarised):
         dataset = xr.Dataset(
             {name: (dims, array) for name, array in values.items()},
             coords={"contender": [entry.contender.name for entry in self.entries], "evaluation": evaluations},
-        )
+        ).assign_coords({name: ("contender", [vars(entry.contender)[name] for entry in self.entries]) for name in PARTS})
         dataset["seconds"].attrs["units"] = "s"
         dataset["loss"].attrs.update(long_name="training loss", units="nat")
         return dataset
