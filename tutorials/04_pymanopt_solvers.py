@@ -6,7 +6,7 @@ The loss of fixed points is a cost on a manifold, so that every optimiser of `py
 steepest descent, conjugate gradients and trust regions. This tutorial runs the three on scikit-learn's handwritten digits,
 under three metrics, and then reads the result with care. Three habits are worth having:
 
-- count **evaluations** of the cost, its gradient and its Hessian, since an iteration costs more in one optimiser than in another;
+- count **evaluations** of the cost, its gradient and its Hessian, since iterations of different optimisers differ in price;
 - put the **test accuracy** beside the training loss;
 - ask whether the fixed points at the end are **stable**, since a network never rests at one that is not.
 """
