@@ -10,6 +10,7 @@ from riemannrnn.cli.compare import compare_command
 from riemannrnn.cli.geodesics import geodesics_command
 from riemannrnn.cli.group import Commands
 from riemannrnn.cli.reproduce import reproduce_command
+from riemannrnn.cli.sweep import sweep_command
 from riemannrnn.cli.train import train_command
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
@@ -34,3 +35,4 @@ app.command("compare", epilog="Example: riemannrnn compare --contender resolvent
 app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output runs")(reproduce_command)
 app.command("train", epilog="Example: riemannrnn train --output runs")(train_command)
 app.command("geodesics", epilog="Example: riemannrnn geodesics runs/train-1 runs/train-2 --metric resolvent")(geodesics_command)
+app.command("sweep", epilog="Example: riemannrnn sweep grid.toml --output sweep --workers 2")(sweep_command)
