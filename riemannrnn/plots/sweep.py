@@ -70,6 +70,9 @@ def plot_cells(dataset: xr.Dataset, abscissa: str, coloured: str | None = None, 
     """Draw the cells of one panel against an axis or "step", in a colour for each value of another axis."""
     ax = Figure().add_subplot() if ax is None else ax
     name = _quantity(dataset)
+    if name not in dataset:
+        ax.text(0.5, 0.5, "no run has a value", ha="center", va="center", fontsize=7, transform=ax.transAxes)
+        return ax
     for colour, each in _by_colour(dataset, coloured):
         if abscissa == "step":
             _draw_curves(ax, each[name].transpose("replicate", "step").values, each["step"].values, colour)
@@ -127,7 +130,7 @@ def _quantity(dataset: xr.Dataset) -> str:
 
 
 def _label(dataset: xr.Dataset) -> str:
-    return f"{QUANTITIES[_quantity(dataset)]}"
+    return QUANTITIES[_quantity(dataset)]
 
 
 def _by_colour(dataset: xr.Dataset, coloured: str | None) -> list[tuple[str, xr.Dataset]]:
