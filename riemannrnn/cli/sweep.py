@@ -1,5 +1,6 @@
 """`riemannrnn sweep`."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from math import isfinite
@@ -58,6 +59,7 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     """Yield the client of the workers that were asked for, None for this process, and say where the dashboard is."""
     from riemannrnn.sweep.runner import client_of, local_client  # noqa: PLC0415
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker or scheduler is told in a sentence
     count = cores() if workers is None else workers
     with client_of(scheduler) if scheduler is not None else local_client(count) if count else nullcontext() as client:
         if client is not None:

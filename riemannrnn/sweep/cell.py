@@ -6,7 +6,7 @@ import time
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from math import nan
@@ -153,17 +153,14 @@ def _measured(history: History) -> Row:
 @contextmanager
 def _waiting_for(folder: Path) -> Iterator[None]:
     """Hold a folder as `locked` does, after any other process that holds it."""
-    while True:
-        try:
-            lock = locked(folder)
-            lock.__enter__()
-            break
-        except RunInUseError:
-            time.sleep(POLL_SECONDS)
-    try:
+    with ExitStack() as lock:
+        while True:
+            try:
+                lock.enter_context(locked(folder))
+                break
+            except RunInUseError:
+                time.sleep(POLL_SECONDS)
         yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _data_options(configuration: Mapping[str, Any]) -> str:

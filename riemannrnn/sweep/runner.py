@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ GRID = "grid.toml"
 EXTRA = "dask.distributed is not installed: run pip install 'riemannrnn[sweep]', or pass --workers 0"
 """What to do without the extra."""
 
-Task = tuple[int, Mapping[str, Any], str]
+Job = tuple[int, Mapping[str, Any], str]
 """The number of a cell, its configuration, and its folder."""
 
 
@@ -70,7 +71,7 @@ class Plan:
         """The numbers of the cells that are left to run."""
         return [number for number in range(len(self.cells)) if number not in self.rows]
 
-    def task(self, number: int) -> Task:
+    def job(self, number: int) -> Job:
         """Return what a worker needs to know of a cell."""
         return number, self.cells[number].tables, str(self.cell_folder(number))
 
@@ -167,10 +168,14 @@ def local_client(workers: int) -> Iterator[Any]:
     Raises
     ------
     SettingError
-        If dask.distributed is not installed.
+        If dask.distributed is not installed, or the processes cannot start.
     """
     distributed = _distributed()
-    cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0")
+    options = {"threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0", "silence_logs": CRITICAL}
+    try:
+        cluster = distributed.LocalCluster(n_workers=workers, **options)
+    except (OSError, RuntimeError) as error:
+        raise SettingError(f"the {workers} worker processes could not start ({error}); try again, or with fewer") from error
     with cluster, distributed.Client(cluster) as client:
         yield client
 
@@ -257,10 +262,10 @@ def _run(plan: Plan, client: Any, progress: Callable[[Tally], None]) -> bool:
         failed = sum(row["status"] in (FAILED, UNFINISHED) for row in plan.rows.values())
         progress(Tally(len(plan.cells), len(plan.rows), failed, before, time.perf_counter() - started))
 
-    tasks = [plan.task(number) for number in plan.pending]
+    jobs = [plan.job(number) for number in plan.pending]
     report()
     try:
-        for number, row in _in_turn(tasks) if client is None else _on(client, tasks):
+        for number, row in _in_turn(jobs) if client is None else _on(client, jobs):
             plan.rows[number] = row
             report()
     except KeyboardInterrupt:
@@ -268,15 +273,15 @@ def _run(plan: Plan, client: Any, progress: Callable[[Tally], None]) -> bool:
     return False
 
 
-def _in_turn(tasks: Sequence[Task]) -> Iterator[tuple[int, Row]]:
-    for number, tables, folder in tasks:
+def _in_turn(jobs: Sequence[Job]) -> Iterator[tuple[int, Row]]:
+    for number, tables, folder in jobs:
         yield number, run_cell(tables, folder)
 
 
-def _on(client: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Row]]:
+def _on(client: Any, jobs: Sequence[Job]) -> Iterator[tuple[int, Row]]:
     """Yield the rows of cells as they end on the workers of a client."""
     distributed = _distributed()
-    numbers = {client.submit(run_cell, tables, folder, pure=False): number for number, tables, folder in tasks}
+    numbers = {client.submit(run_cell, tables, folder, pure=False): number for number, tables, folder in jobs}
     try:
         for future in distributed.as_completed(numbers):
             yield numbers[future], _row(future)
