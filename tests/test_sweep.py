@@ -306,10 +306,10 @@ def test_the_figure_of_a_numeric_axis_has_dots_for_seeds_and_crosses_for_what_is
     dataset = xr.Dataset(data | {"test_loss": ((*dims, "step"), values[..., None])}, coordinates | {"step": [1]})
     figure = sweep_figure(dataset, dims[:2])
     for ax, panel in zip(figure.axes, values, strict=True):
-        dots, median, crosses = ax.lines
+        dots, median, *crosses = ax.lines
         np.testing.assert_array_equal(dots.get_ydata(), np.where(np.isfinite(panel), panel, np.nan).T.ravel())
         np.testing.assert_array_equal(median.get_xdata(), rates)
         np.testing.assert_array_equal(median.get_ydata()[:2], np.median(panel, axis=1)[:2])
-        assert list(crosses.get_xdata()) == ([] if np.isfinite(panel).all() else [0.1])
+        assert [list(each.get_xdata()) for each in crosses] == ([] if np.isfinite(panel).all() else [[0.1]])
         assert ax.get_xscale() == "log"
     figure.draw_without_rendering()

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours of the values of an axis; they can be told apart by the colour-blind (Okabe and Ito)."""
@@ -59,7 +60,7 @@ def sweep_figure(dataset: xr.Dataset, axes: Sequence[str]) -> Figure:
         ax.remove()
     for ax in grid.flat[max(len(places) - columns, 0) : len(places)]:
         ax.tick_params(labelbottom=True)
-    figure.supxlabel(abscissa, fontsize=8)
+        ax.set_xlabel(abscissa, fontsize=8)
     figure.supylabel(_label(dataset), fontsize=8)
     figure.legend(handles=_legend(dataset, coloured), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
     figure.suptitle(", ".join(panelled), fontsize=9)
@@ -82,7 +83,10 @@ def plot_cells(dataset: xr.Dataset, abscissa: str, coloured: str | None = None, 
     if abscissa != "step" and values.min() > 0 and values.max() / values.min() >= LOG_RANGE:
         ax.set_xscale("log")
     ax.set(yscale="log", xlabel=abscissa, ylabel=_label(dataset))
-    ax.tick_params(labelsize=7)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if _wide(ax) else MaxNLocator(5))
+    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.tick_params(labelsize=7, which="both")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -94,7 +98,8 @@ def _draw_dots(ax: Axes, values: np.ndarray, places: np.ndarray, colour: str) ->
     order = np.argsort(places)
     ax.plot(places[order], _median(finite)[order], color=colour, lw=1.3)
     missing = places[~np.isfinite(values).all(axis=0)]
-    ax.plot(missing, np.ones(len(missing)), "x", ms=4, color=colour, transform=ax.get_xaxis_transform(), clip_on=False)
+    if missing.size:
+        ax.plot(missing, np.ones(missing.size), "x", ms=4, color=colour, transform=ax.get_xaxis_transform(), clip_on=False)
 
 
 def _draw_curves(ax: Axes, values: np.ndarray, steps: np.ndarray, colour: str) -> None:
@@ -106,6 +111,12 @@ def _draw_curves(ax: Axes, values: np.ndarray, steps: np.ndarray, colour: str) -
     median = _median(finite)
     there = np.isfinite(median)
     ax.plot(steps[there], median[there], color=colour, lw=1.5)
+
+
+def _wide(ax: Axes) -> bool:
+    """Tell whether the ordinates span so much that ticks at equal distances would crowd."""
+    lowest, highest = ax.get_ylim()
+    return highest > 5 * lowest
 
 
 def _median(values: np.ndarray) -> np.ndarray:
