@@ -118,8 +118,8 @@ def test_without_a_fixed_point_it_is_infinite(cost):
 @pytest.mark.parametrize(
     ("stimuli", "targets", "options", "message"),
     [
-        (STIMULI, LABELS, {}, "no dask array"),
-        (da.from_array(STIMULI[:, 0]), LABELS, {}, "no dask array"),
+        (STIMULI, LABELS, {}, "not a dask array"),
+        (da.from_array(STIMULI[:, 0]), LABELS, {}, "not a dask array"),
         (da.from_array(STIMULI)[da.from_array(LABELS) > 0], LABELS, {}, r"call compute_chunk_sizes\(\)"),
         (da.from_array(STIMULI), LABELS[:3], {}, "100 stimuli and 3 targets"),
         (da.from_array(STIMULI[:0]), LABELS[:0], {}, "0 stimuli and 0 targets"),

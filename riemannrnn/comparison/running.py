@@ -34,7 +34,7 @@ def in_turn(
 
 
 def in_processes(contenders: Sequence[Contender], rules: Rules, workers: int) -> Generator[Entry, None, None]:
-    """Yield the rows of contenders as they end in processes; those of a process that was killed are failures."""
+    """Yield the rows of contenders as they end in processes. A contender whose process was killed is a failure."""
     before = set(active_children())
     count = min(workers, len(contenders)) or 1
     pool = ProcessPoolExecutor(count, get_context("spawn"), _leave_ctrl_c_to_the_parent)

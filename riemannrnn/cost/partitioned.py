@@ -29,7 +29,7 @@ class PartitionedCost(Summarised):
 
     The partitions stay on the workers of dask.distributed. J, ∇J and products with the Hessian are computed there, one core for
     each partition, and are added up there. For each W the client sends W once to each worker, and it receives one number or one
-    array of the shape of W. Every optimiser of pymanopt runs on `problem`, as on that of a `FixedPointCost`.
+    array of the shape of W. Every optimiser of pymanopt runs on `problem`, as for a `FixedPointCost`.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class PartitionedCost(Summarised):
     Raises
     ------
     ValueError
-        For stimuli that are no dask array of two dimensions with known chunks, targets of another length, or the policy "mask".
+        For stimuli that are not a dask array of two dimensions with known chunks, targets of another length, or the policy "mask".
     """
 
     def __init__(
@@ -203,7 +203,9 @@ def _sizes(stimuli: Any, targets: Any) -> list[int]:
     """Return the number of stimuli of each partition."""
     chunks = getattr(stimuli, "chunks", None)
     if chunks is None or len(chunks) != 2 or any(isnan(size) for size in chunks[0]):
-        raise ValueError("the stimuli are no dask array of shape (m, n_inputs) with known chunks; call compute_chunk_sizes()")
+        raise ValueError(
+            "the stimuli are not a dask array of shape (m, n_inputs) with known chunks; call compute_chunk_sizes()"
+        )
     sizes = [size for size in chunks[0] if size]
     if targets.shape[0] != sum(sizes) or not sizes:
         raise ValueError(f"there are {sum(sizes)} stimuli and {targets.shape[0]} targets; pass one for each, and at least one")

@@ -29,7 +29,8 @@ def sweep_figure(dataset: xr.Dataset, axes: Sequence[str]) -> Figure:
 
     The numeric axis with the most values is the abscissa, where the last loss of each run is a dot and the median over seeds a
     line. Without a numeric axis, the abscissa is the number of the step, with a thin curve for each run and a thick one for the
-    median. Of the other axes, the one with the fewest values has a colour for each of them if another axis is left. Each point
+    median. If two or more other axes are left, the axis with the fewest values has a
+    colour for each value. Each point
     of the rest has a panel. Runs without a value are crosses at the top.
 
     Parameters

@@ -114,7 +114,7 @@ def _run(tables: Mapping[str, Any], folder: Path) -> Row:
         history = _train(tables, folder)
     except SHORTAGES:
         raise
-    except Exception as error:  # a fault of the program in one cell is no reason to lose the others
+    except Exception as error:  # a fault of the program in one cell must not lose the others
         result |= {
             "status": FAILED,
             "reason": str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {error}",
