@@ -59,7 +59,8 @@ class PartitionedCost(Summarised):
     Raises
     ------
     ValueError
-        For stimuli that are not a dask array of two dimensions with known chunks, targets of another length, or the policy "mask".
+        For stimuli that are not a dask array of two dimensions with known chunks, targets of another number, or the policy
+        "mask".
     """
 
     def __init__(

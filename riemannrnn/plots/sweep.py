@@ -29,9 +29,8 @@ def sweep_figure(dataset: xr.Dataset, axes: Sequence[str]) -> Figure:
 
     The numeric axis with the most values is the abscissa, where the last loss of each run is a dot and the median over seeds a
     line. Without a numeric axis, the abscissa is the number of the step, with a thin curve for each run and a thick one for the
-    median. If two or more other axes are left, the axis with the fewest values has a
-    colour for each value. Each point
-    of the rest has a panel. Runs without a value are crosses at the top.
+    median. The smallest of the other axes has a colour for each value, unless it is the only one beside a numeric axis. Each
+    point of the rest has a panel. Runs without a value are crosses at the top.
 
     Parameters
     ----------
@@ -43,9 +42,8 @@ def sweep_figure(dataset: xr.Dataset, axes: Sequence[str]) -> Figure:
     varied = [name for name in axes if dataset.sizes[name] > 1]
     abscissa = _abscissa(dataset, varied)
     others = [name for name in varied if name != abscissa]
-    coloured = min(others, key=lambda name: dataset.sizes[name]) if len(others) > 1 and _few(dataset, others) else None
-    if coloured is None and abscissa == "step" and others and dataset.sizes[others[0]] <= len(COLOURS):
-        coloured = others[0]
+    few = [name for name in others if dataset.sizes[name] <= len(COLOURS)]
+    coloured = min(few, key=lambda name: dataset.sizes[name]) if few and (len(others) > 1 or abscissa == "step") else None
     panelled = [name for name in others if name != coloured]
     places = [dict(zip(panelled, values, strict=True)) for values in product(*(dataset[name].values for name in panelled))]
     dataset = dataset.isel({name: 0 for name in axes if name not in varied})
@@ -131,10 +129,6 @@ def _median(values: np.ndarray) -> np.ndarray:
 def _abscissa(dataset: xr.Dataset, varied: Sequence[str]) -> str:
     numeric = [name for name in varied if dataset[name].dtype.kind in "if" and dataset.sizes[name] > 2]
     return max(numeric, key=lambda name: dataset.sizes[name]) if numeric else "step"
-
-
-def _few(dataset: xr.Dataset, names: Sequence[str]) -> bool:
-    return min(dataset.sizes[name] for name in names) <= len(COLOURS)
 
 
 def _quantity(dataset: xr.Dataset) -> str:
