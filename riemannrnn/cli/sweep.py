@@ -38,15 +38,17 @@ def sweep_command(
 ) -> None:
     """Train over a grid of options and seeds, in this process, on all cores, or on a cluster."""
     from riemannrnn.sweep.rehearsal import rehearse  # noqa: PLC0415  # they import this package
-    from riemannrnn.sweep.runner import sweep  # noqa: PLC0415
+    from riemannrnn.sweep.runner import read_grid, sweep  # noqa: PLC0415
 
     if workers is not None and scheduler is not None:
         refuse(SettingError("--workers and --scheduler exclude each other: the scheduler knows its own workers"))
     try:
         if dry_run:
             return _print_rehearsal(rehearse(grid, output, resume), workers)
+        chosen = read_grid(grid)
+        chosen.cells()  # an invalid grid is refused before any worker starts
         with _client(workers, scheduler) as client, _bar() as show:
-            result = sweep(grid, client, output=output, resume=resume, retry=retry, progress=show)
+            result = sweep(chosen, client, output=output, resume=resume, retry=retry, progress=show)
     except (SettingError, RunInUseError) as error:
         refuse(error)
     except RunFolderError as error:
