@@ -223,6 +223,21 @@ def test_ctrl_c_keeps_what_had_finished_and_a_checkpoint(tmp_path, monkeypatch, 
     assert marks(tmp_path / "sweep").items() >= before[0].items()
 
 
+def test_a_row_that_nobody_received_is_in_the_result(tmp_path, monkeypatch):
+    run_one = cell.run_cell
+
+    def lost(*arguments):
+        run_one(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run_cell", lost)
+    result = sweep(SMALL, output=tmp_path)
+    assert result.interrupted
+    assert [row["status"] for row in result.rows] == ["finished", "unfinished", "unfinished", "unfinished"]
+    (tmp_path / "cells" / result.keys[0] / cell.ROW).unlink()  # as if the process had ended just before
+    assert "test_loss" not in runner.planned(SMALL, tmp_path, SMALL.cells()).result().to_dataset()
+
+
 def test_a_full_disk_leaves_a_cell_unfinished(tmp_path, monkeypatch):
     write, calls = cell.write_toml, []
 

@@ -70,7 +70,7 @@ def plot_cells(dataset: xr.Dataset, abscissa: str, coloured: str | None = None, 
     """Draw the cells of one panel against an axis or "step", in a colour for each value of another axis."""
     ax = Figure().add_subplot() if ax is None else ax
     name = _quantity(dataset)
-    if name not in dataset:
+    if f"final_{name}" not in dataset:
         ax.text(0.5, 0.5, "no run has a value", ha="center", va="center", fontsize=7, transform=ax.transAxes)
         return ax
     for colour, each in _by_colour(dataset, coloured):
@@ -132,7 +132,7 @@ def _abscissa(dataset: xr.Dataset, varied: Sequence[str]) -> str:
 
 
 def _quantity(dataset: xr.Dataset) -> str:
-    return next((name for name in QUANTITIES if name in dataset), "loss")
+    return next((name for name in QUANTITIES if f"final_{name}" in dataset), "loss")
 
 
 def _label(dataset: xr.Dataset) -> str:

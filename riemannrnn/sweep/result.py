@@ -108,7 +108,9 @@ class SweepResult(Summarised):
 
     def _per_step(self, dims: tuple[str, ...], places: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return what each run measured at each step, NaN after its last one."""
-        histories = [_history(self.folder / "cells" / key / HISTORY) for key in self.keys]
+        ended = [row["status"] != UNFINISHED for row in self.rows]
+        paths = [self.folder / "cells" / key / HISTORY for key in self.keys]
+        histories = [_history(path) if there else {} for path, there in zip(paths, ended, strict=True)]
         steps = max((len(each) for history in histories for each in history.values()), default=0)
         found: dict[str, Any] = {}
         for place, history in zip(places, histories, strict=True):

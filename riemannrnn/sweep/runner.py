@@ -79,6 +79,13 @@ class Plan:
         """Return the run folder of a cell."""
         return self.folder / "cells" / self.keys[number]
 
+    def read_rows(self) -> None:
+        """Take the rows of all cells that have ended from their folders, also if nobody was there to receive them."""
+        for number in range(len(self.cells)):
+            row = finished_row(self.cell_folder(number))
+            if row is not None:
+                self.rows[number] = row
+
     def result(self, interrupted: bool = False) -> SweepResult:
         """Return the result, in which cells that are left are unfinished."""
         rows = [self.rows.get(number, unfinished_row("Not run yet.")) for number in range(len(self.cells))]
@@ -139,6 +146,7 @@ def sweep(
         if retry:
             _forget_failures(plan)
         interrupted = _run(plan, client, progress)
+        plan.read_rows()
         result = plan.result(interrupted)
         result.write()
     return result
@@ -154,10 +162,7 @@ def read_grid(grid: Grid | Mapping[str, Any] | Path | str) -> Grid:
 def planned(grid: Grid, folder: Path, cells: Sequence[Cell]) -> Plan:
     """Return the cells of a sweep with their keys, and the rows of those that have ended."""
     plan = Plan(grid, folder, cells, cell_keys(cells), {})
-    for number in range(len(cells)):
-        row = finished_row(plan.cell_folder(number))
-        if row is not None:
-            plan.rows[number] = row
+    plan.read_rows()
     return plan
 
 
@@ -173,7 +178,7 @@ def local_client(workers: int) -> Iterator[Any]:
     distributed = _distributed()
     options = {"threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0", "silence_logs": CRITICAL}
     try:
-        cluster = distributed.LocalCluster(n_workers=workers, **options)
+        cluster = distributed.LocalCluster(n_workers=workers, preload=["riemannrnn.sweep.preload"], **options)
     except (OSError, RuntimeError) as error:
         raise SettingError(f"the {workers} worker processes could not start ({error}); try again, or with fewer") from error
     with cluster, distributed.Client(cluster) as client:
