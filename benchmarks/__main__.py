@@ -227,9 +227,9 @@ def conditioning(
 
 
 @app.command()
-def metrics(metric: Names = None, solver: Names = None, seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
-    """Run solvers of pymanopt on the digits from the same starts, and draw conjugate gradients under four metrics."""
-    each = product(range(seeds), metric or changed.SHOWN, solver or [changed.USUAL])
+def metrics(metric: Names = None, optimiser: Names = None, seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
+    """Run optimisers of pymanopt on the digits from the same starts, and draw conjugate gradients under four metrics."""
+    each = product(range(seeds), metric or changed.SHOWN, optimiser or [changed.USUAL])
     for seed, name, by in track(list(each), "metrics", console=console):
         records.write("metrics", [changed.learn(name, by, seed, changed.digits(seed))], output)
     if record := records.read("metrics", output):

@@ -26,7 +26,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
-    "metrics": ("metric", "solver", "seed"),
+    "metrics": ("metric", "optimiser", "seed"),
     "default": ("manifold", "seed"),
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),

@@ -76,13 +76,13 @@ def metrics(record: Record) -> str:
 
 
 def every_metric(record: Record) -> str:
-    """Return mean test accuracies and lost stimuli of every metric and solver that were measured."""
+    """Return mean test accuracies and lost stimuli of every metric and optimiser that were measured."""
     rows = record["rows"]
-    solvers = list(dict.fromkeys(row["solver"] for row in rows))
+    optimisers = list(dict.fromkeys(row["optimiser"] for row in rows))
     words = f"The same digits and {BUDGET} evaluations: mean test accuracy over seeds, and how many of the seeds lost stimuli"
-    runs = {solver: by_metric(rows, solver) for solver in solvers}
-    cells = [[metric, *(mean_and_lost(runs[solver][metric]) for solver in solvers)] for metric in runs[solvers[0]]]
-    return f"{measured(words, record)}\n\n{table(['manifold', *solvers], cells)}"
+    runs = {optimiser: by_metric(rows, optimiser) for optimiser in optimisers}
+    cells = [[metric, *(mean_and_lost(runs[optimiser][metric]) for optimiser in optimisers)] for metric in runs[optimisers[0]]]
+    return f"{measured(words, record)}\n\n{table(['manifold', *optimisers], cells)}"
 
 
 def mean_and_lost(runs: list[Row]) -> str:

@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from manifolds import Array, ManifoldError, Point
 from manifolds.points import map_arrays
 from riemannrnn.backend import check_unmasked
-from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.losses import Loss
+from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
