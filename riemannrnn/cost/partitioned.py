@@ -28,7 +28,8 @@ GROUP = 8
 class PartitionedCost(Summarised):
     """J(W) = Σᵢ (mᵢ/m) Jᵢ(W), where Jᵢ is the `FixedPointCost` of the mᵢ stimuli of partition i of a dask array.
 
-    The partitions are held by the workers of dask.distributed, which may copy small ones to a worker without work. J, ∇J and products with the Hessian are computed there, one core for
+    The partitions are held by the workers of dask.distributed, which may copy a small one to a worker without work. J, ∇J and
+    products with the Hessian are computed there, one core for
     each partition, and are added up there. For each W the client sends W once to each worker, and it receives one number or one
     array of the shape of W. Every optimiser of pymanopt runs on `problem`, as for a `FixedPointCost`.
 
