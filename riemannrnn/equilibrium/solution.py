@@ -10,7 +10,7 @@ from manifolds import Array
 from manifolds.arrays import to_numpy
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
-from riemannrnn.norms import row_norms
+from riemannrnn.norms import norms_in_range, row_norms
 
 CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
@@ -139,9 +139,14 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     xp = namespace_of(inputs)
     image = equation.respond(inputs)
     gains, difference = equation.slope(inputs, image), image - state
-    residual = row_norms(difference)
-    converged = is_converged(state, residual, tolerance)
-    close = ~converged & is_converged(state, residual, MOST_TOLERANCES * tolerance, MOST_ROUNDING)
+    residual, _, largest = norms_in_range(difference)
+    unit, _, reach = norms_in_range(state, float(xp.finfo(state.dtype).eps))
+    # Where the largest residual and rounding are within the tolerance, so is every row, and none is singular.
+    if max(largest, ROUNDING * reach) <= tolerance and bool(xp.all(finite_rows(inputs))):
+        converged = xp.ones_like(residual, dtype=xp.bool)
+        return Solution(state, inputs, gains, residual, converged, ~converged, iterations)
+    converged = is_converged(state, residual, tolerance, unit=unit)
+    close = ~converged & is_converged(state, residual, MOST_TOLERANCES * tolerance, MOST_ROUNDING, unit)
     if bool(xp.any(close)):
         unexplained = xp.abs(difference) - _rounding(equation, gains, state)
         unexplained = row_norms(xp.where(unexplained < 0, 0.0, unexplained))
@@ -151,7 +156,7 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     converged, residual = converged & finite, xp.where(finite, residual, xp.nan)
     # A state with a larger residual runs away. Its gains would spoil the mean gain that the other rows share.
     residual = xp.where(converged | ~(residual > float(xp.finfo(state.dtype).max) ** 0.5), residual, xp.inf)
-    error = xp.maximum(residual, ROUNDING * unit_rounding(state))
+    error = xp.maximum(residual, ROUNDING * unit)
     singular = converged & _is_hiding(equation, inputs, image, gains, error, tolerance)
     return Solution(state, inputs, gains, residual, converged & ~singular, singular, iterations)
 
@@ -183,9 +188,14 @@ def _rounding(equation: FixedPointEquation, gains: Array, state: Array) -> Array
     return share
 
 
-def is_converged(state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING) -> Array:
-    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖."""
-    bound = tolerance + rounding * unit_rounding(state)
+def is_converged(
+    state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING, unit: Array | None = None
+) -> Array:
+    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖.
+
+    `unit` is what `unit_rounding` returns for the states, if it is known.
+    """
+    bound = tolerance + rounding * (unit_rounding(state) if unit is None else unit)
     # An infinite state would certify any residual.
     return (residual <= bound) & namespace_of(state).isfinite(bound)
 
