@@ -1,6 +1,8 @@
 """Certified solutions of the equation, a row each, and how parts of a batch are put together."""
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -102,6 +104,8 @@ def _sentence(residual: float, converged: bool, singular: bool, iterations: int,
 class Collected:
     """The solution of all rows, put together as chunks of them are solved: no chunk is kept for longer than it takes.
 
+    The solution of a single chunk is the whole, and is not copied.
+
     Parameters
     ----------
     equation
@@ -109,9 +113,30 @@ class Collected:
     """
 
     def __init__(self, equation: FixedPointEquation) -> None:
+        self._equation, self._lock = equation, Lock()
+        self._single: Solution | None = None
+
+    def add(self, rows: slice, part: Solution) -> None:
+        """Put the solution of consecutive rows in its place."""
+        if rows.start == 0 and rows.stop == self._equation.drive.shape[0]:
+            self._single = part
+            return
+        with self._lock:
+            whole = self._room
+        for name in self._names:
+            getattr(whole, name)[rows, ...] = getattr(part, name)
+
+    @property
+    def whole(self) -> Solution:
+        """The solution of all rows."""
+        return self._single or self._room
+
+    @cached_property
+    def _room(self) -> Solution:
+        equation = self._equation
         drive, xp = equation.drive, namespace_of(equation.drive)
         rows = drive[:, 0]
-        self.whole = Solution(
+        return Solution(
             state=xp.empty_like(drive),
             inputs=xp.empty_like(drive),
             gains=xp.empty_like(drive) if equation.nonlinear else equation.activation,
@@ -120,13 +145,11 @@ class Collected:
             singular=xp.empty_like(rows, dtype=xp.bool),
             iterations=xp.empty_like(rows, dtype=xp.int64),
         )
-        # Gains that are given are there already.
-        self._names = [field.name for field in fields(Solution) if equation.nonlinear or field.name != "gains"]
 
-    def add(self, rows: slice, part: Solution) -> None:
-        """Put the solution of consecutive rows in its place."""
-        for name in self._names:
-            getattr(self.whole, name)[rows, ...] = getattr(part, name)
+    @property
+    def _names(self) -> list[str]:
+        # Gains that are given are there already.
+        return [field.name for field in fields(Solution) if self._equation.nonlinear or field.name != "gains"]
 
 
 def certified(equation: FixedPointEquation, state: Array, iterations: Array, tolerance: float) -> Solution:
