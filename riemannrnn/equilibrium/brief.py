@@ -24,7 +24,7 @@ def brief_iterations(problem: Problem) -> int:
     entry of the state some. It depends on the shape of the batch alone.
     """
     drive = problem.equation.drive
-    if not is_numpy_array(drive):
+    if not is_numpy_array(drive) or problem.max_iterations < TUNING.brief_budget:
         return 0
     rows, units = drive.shape
     iteration = TUNING.call_work + rows * units * (units + TUNING.entry_work)
@@ -78,14 +78,14 @@ class Brief(Prepared):
 
     def finish(self, solution: Solution) -> Solution:
         """Return the solution, with the rows that are left solved by the automatic solver."""
-        equation = self.problem.equation
+        equation, xp = self.problem.equation, namespace_of(solution.state)
         unsolved = solution.unsolved(equation)
-        left = namespace_of(solution.state).nonzero(unsolved)[0]
+        left = xp.nonzero(unsolved)[0]
         if not left.shape[0]:
             return solution
         begun = solution.state if self._settled else self.problem.start
         start = None if begun is None else take_rows(begun, left)
-        budget = self.problem.max_iterations - self.iterations
+        budget = self.problem.max_iterations - int(xp.max(solution.iterations))
         self._rest = self.further(Problem(equation.take(left), start, self.problem.tolerance, budget))
         rest = self._rest.solve(slice(0, left.shape[0]))
         return solution.completed(self._rest.finish(rest), unsolved)
@@ -104,17 +104,17 @@ class Brief(Prepared):
             state, residual = self._further(equation, state, step, work)
             count += step
             rate = (residual / before) ** (1 / (count - 1 - known_at)) if residual > 0 else nan
-            needed = max(ceil(iterations_needed(rate, rate * residual, aim)), 0) if rate < 1 else 0
             growing = not rate < 1
+            needed = 0.0 if growing else max(iterations_needed(rate, rate * residual, aim), 0.0)
             # Residuals of adjoints often grow at first. Of fixed points this may mean that there are several.
             if count + needed > self.iterations or (growing and (equation.nonlinear or count >= TUNING.brief_growth)):
                 return self._certified(equation, state, count)
             self._settled, before, known_at, step = True, residual, count - 1, count
             if needed <= count and not growing:
-                count += needed
-                state = equation.repeated(state, needed, work)
+                count += ceil(needed)
+                state = equation.repeated(state, ceil(needed), work)
                 solution = self._certified(equation, state, count)
-                if bool(xp.all(solution.converged)) or count == self.iterations:
+                if bool(xp.all(solution.converged)) or count >= self.iterations:
                     return solution
                 before, known_at, step = float(xp.max(solution.residual)), count, 2
 

@@ -46,6 +46,9 @@ class Tuning:
     most_brief: int = 200
     """Most plain iterations without a sample. Chosen."""
 
+    brief_budget: int = 200
+    """No plain iterations go first where fewer iterations are allowed in all. Chosen: the accelerated maps need up to 60."""
+
     brief_growth: int = 16
     """Iterations in which the residuals of a linear equation may grow at first. Measured for 20 units, radius 0.9."""
 
