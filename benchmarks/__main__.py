@@ -16,6 +16,7 @@ from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
+from benchmarks import small as beside
 from benchmarks.contest import side_by_side
 from benchmarks.convolution import convolution_row
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
@@ -69,6 +70,27 @@ def peers(
             for spectral_radius in radius or [0.5, 0.9, 1.1]:
                 rows = side_by_side(n, spectral_radius, np.dtype(each), stimuli, repeats, console)
                 records.write("peers", rows, output)
+
+
+@app.command()
+def small(
+    units: Integers = None,
+    radius: Numbers = None,
+    stimuli: Integers = None,
+    dtype: Names = None,
+    repeats: int = 7,
+    peers: Annotated[bool, typer.Option(help="Measure the peers that are installed, too.")] = True,
+    output: Output = RESULTS,
+) -> None:
+    """Measure steps of small networks beside a plain NumPy loop, and draw the ratios."""
+    grid = product(units or beside.UNITS, radius or beside.RADII, stimuli or beside.STIMULI, dtype or beside.DTYPES)
+    for setting in track(list(grid), "small", console=console):
+        row = beside.small_row(*setting, repeats, peers)
+        show(row)
+        records.write("small", [row], output)
+    record = records.read("small", output)
+    if record:
+        beside.draw_small(record["rows"], output / "small.png")
 
 
 @app.command()

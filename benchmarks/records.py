@@ -20,6 +20,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "products": ("dtype", "rule"),
     "released": ("rule", "aim"),
     "peers": ("units", "radius", "dtype", "stimuli"),
+    "small": ("units", "radius", "stimuli", "dtype"),
     "growth": ("units", "stimuli", "radius", "dtype"),
     "epoch": ("rule", "units", "dtype"),
     "convolution": ("channels", "height", "width", "dtype"),

@@ -16,6 +16,7 @@ from benchmarks.markdown import Record, figure, measured, processors, spread, ta
 from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
+from benchmarks.small import small_table
 from benchmarks.steps import LIMIT
 from benchmarks.training import MANIFOLDS, OPTIMISERS
 
@@ -303,6 +304,7 @@ def descent(row: Row | None) -> str:
 WRITERS: dict[str, Callable[[Record], str]] = {
     "metrics": lambda record: f"{metrics(record)}\n\n{every_metric(record)}",
     "peers": peers,
+    "small": small_table,
     "products": products,
     "released": released,
     "growth": growth,
@@ -317,6 +319,7 @@ WRITERS: dict[str, Callable[[Record], str]] = {
 }
 
 PICTURES = {
+    "small": "time of a step of small networks over a plain NumPy loop, by units, radius, batch and dtype",
     "growth": "time of a step against units and stimuli",
     "rates": "accuracy against the learning rate",
     "conditioning": "steps to the optimum against the condition number of the stimuli",

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
 
-from benchmarks import drawing, learning, metrics, records, tables, timing, training
+from benchmarks import drawing, learning, metrics, records, small, tables, timing, training
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.convolution import convolution_row
@@ -265,3 +265,15 @@ def test_every_stimulus_is_certified(manifold: str, monkeypatch: pytest.MonkeyPa
     assert row["residual"] <= training.RESIDUAL
     assert row["margin"] > 0
     assert row["accuracy_last"] > 0.2
+
+
+def test_small_networks_are_measured_beside_the_loop(tmp_path):
+    row = small.small_row(20, 0.5, 2, "float32", 1, peers=False)
+    assert row["ratio"] > 0
+    assert row["free_ratio"] > 0
+    assert small.limit(row | {"loop_ms": 0.5}) > small.limit(row | {"loop_ms": 2.0})
+    records.write("small", [row | {"ratio": 1.0}, row | {"radius": 0.9, "ratio": 1e3}], tmp_path)
+    record = records.read("small", tmp_path)
+    assert "| float32 | 2 | 1 of 2 |" in small.small_table(record)
+    small.draw_small(record["rows"], tmp_path / "small.png")
+    assert (tmp_path / "small.png").stat().st_size > 0
