@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks import conditioning as conditions
 from benchmarks import default_step, records, tables, training
+from benchmarks import gpu as on_device
 from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import metrics as changed
@@ -26,6 +27,7 @@ from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
 from benchmarks.records import RESULTS, Row
 from benchmarks.released import released_table
+from riemannrnn.backend import BackendError, namespace
 from riemannrnn.data import DATA_VARIABLE, Dataset, load_mnist
 
 Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
@@ -91,6 +93,19 @@ def small(
     record = records.read("small", output)
     if record:
         beside.draw_small(record["rows"], output / "small.png")
+
+
+@app.command()
+def gpu(units: Integers = None, repeats: int = 3, seconds: float = 240.0, output: Output = RESULTS) -> None:
+    """Measure large networks on a GPU, within some seconds; say why where there is none."""
+    try:
+        namespace("cupy")
+    except BackendError as error:
+        console.print(f"No GPU was measured. {error}")
+        return
+    for row in on_device.device_rows("cupy", tuple(units or on_device.UNITS), on_device.EPOCH_STIMULI, repeats, seconds):
+        show(row)
+        records.write("gpu", [row], output)
 
 
 @app.command()

@@ -21,6 +21,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "released": ("rule", "aim"),
     "peers": ("units", "radius", "dtype", "stimuli"),
     "small": ("units", "radius", "stimuli", "dtype"),
+    "gpu": ("work", "units", "stimuli"),
     "growth": ("units", "stimuli", "radius", "dtype"),
     "epoch": ("rule", "units", "dtype"),
     "convolution": ("channels", "height", "width", "dtype"),

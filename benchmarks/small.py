@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from benchmarks.contest import OURS
-from benchmarks.markdown import Record, measured, table
+from benchmarks.markdown import Record, measured, spread, table
 from benchmarks.peers import installed_peers
 from benchmarks.records import Row
 from benchmarks.steps import Run, Step, numpy_picard, ours
@@ -76,7 +76,7 @@ def small_table(record: Record) -> str:
     for dtype, stimuli in sorted({(row["dtype"], row["stimuli"]) for row in record["rows"]}):
         chosen = [row for row in record["rows"] if (row["dtype"], row["stimuli"]) == (dtype, stimuli)]
         cells = [dtype, str(stimuli), f"{sum(row['ratio'] <= limit(row) for row in chosen)} of {len(chosen)}"]
-        rows.append([*cells, spread(chosen, "ratio"), spread(chosen, "free_ratio"), spread(chosen, "loop_ms")])
+        rows.append([*cells, *(spread(chosen, key, ".2f") for key in ("ratio", "free_ratio", "loop_ms"))])
     words = (
         f"An exact-gradient step of small networks, n = {UNITS[0]} to {UNITS[-1]}, radius {RADII[0]} to {RADII[-1]}: its time "
         "over the time of a plain NumPy loop, least to largest (median). "
@@ -84,12 +84,6 @@ def small_table(record: Record) -> str:
     )
     headings = ["dtype", "stimuli", "within the limit", "ratio in `train`", "ratio in a loop of one's own", "the loop (ms)"]
     return f"{measured(words, record)}\n\n{table(headings, rows)}"
-
-
-def spread(rows: list[Row], key: str) -> str:
-    """Return the least, the largest and the median of a column."""
-    values = [row[key] for row in rows]
-    return f"{min(values):.2f} to {max(values):.2f} ({statistics.median(values):.2f})"
 
 
 def draw_small(rows: list[Row], path: Path) -> None:

@@ -301,12 +301,19 @@ def descent(row: Row | None) -> str:
     return f"{row['steps']:,} (rate {row['rate']:.3g})" if row["steps"] else "not reached"
 
 
+def on_a_gpu(record: Record) -> str:
+    """Return the time of each piece of work on a GPU."""
+    rows = [[row["work"], str(row["units"]), str(row["stimuli"]), format(row["milliseconds"], ".3g")] for row in record["rows"]]
+    return f"{measured('On a GPU, float32', record)}\n\n{table(['work', 'n', 'stimuli', 'ms'], rows)}"
+
+
 WRITERS: dict[str, Callable[[Record], str]] = {
     "metrics": lambda record: f"{metrics(record)}\n\n{every_metric(record)}",
     "peers": peers,
     "small": small_table,
     "products": products,
     "released": released,
+    "gpu": on_a_gpu,
     "growth": growth,
     "epoch": epoch,
     "memory": memory,
