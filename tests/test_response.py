@@ -95,7 +95,7 @@ def test_conjugate_gradients_take_few_iterations(activation, most, monkeypatch):
 
 
 def test_an_inexact_gradient_near_singular_points_takes_few_iterations(monkeypatch):
-    """Some stimuli respond far more than others there. The decrease that it promises is nearly that of the exact one."""
+    """Some stimuli respond far more than others there. The gradient promises nine tenths of the exact decrease or more."""
     cost, W = make_cost(n=12, batch=60, tolerance=None, adjoint_solver=None)
     W *= 1.9 / np.abs(np.linalg.eigvals(W)).max()
     cost = FixedPointCost(cost.network, cost.drive, cost.loss, on_failure="mask")
