@@ -1,0 +1,349 @@
+"""What the views have in common: a state that the address holds, a picture that follows it, long work, keys, and saving."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from html import escape
+from io import BytesIO
+from math import isinf
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import panel as pn
+from bokeh.embed import file_html
+from bokeh.events import DocumentReady
+from bokeh.layouts import gridplot
+from bokeh.layouts import column as bokeh_column
+from bokeh.models import CustomJS, Div
+from bokeh.resources import INLINE
+
+from riemannrnn.explorer.canvas import Canvas, legend
+from riemannrnn.explorer.state import State
+from riemannrnn.plots.panels import Format, Panel, picture
+from riemannrnn.progress import Progress
+
+WIDTH, HEIGHT, COLUMNS = 330, 310, 3
+"""Pixels of a panel, and panels beside each other: three and the controls fit a laptop."""
+
+PAUSE, REST = 15, 200
+"""Milliseconds in which events are gathered, and after which a hurried picture is drawn in full."""
+
+STYLE = """
+:host, body { font-family: system-ui, sans-serif; font-size: 13.5px; color: #1a1a1a; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 16px; max-width: 990px; font-size: 12.5px; }
+.entry { white-space: nowrap; }
+.lesson { max-width: 970px; line-height: 1.45; }
+.lesson h2 { font-size: 18px; margin: 2px 0 4px 0; }
+.lesson p { margin: 3px 0; }
+.facts { max-width: 970px; }
+.facts td, .facts th { padding: 1px 12px 1px 0; text-align: left; }
+.problem { color: #8a3b00; }
+kbd { border: 1px solid #999; border-radius: 3px; padding: 0 4px; font-size: 12px; }
+"""
+
+KEYS = """
+const held = ["INPUT", "TEXTAREA", "SELECT"];
+document.addEventListener("keydown", (event) => {
+  const path = event.composedPath ? event.composedPath() : [event.target];
+  const inside = path.some((each) => held.includes(each.tagName) || (each.classList && each.classList.contains("noUi-handle")));
+  if (inside || event.ctrlKey || event.metaKey || event.altKey) return;
+  const name = (event.shiftKey ? "Shift+" : "") + event.key;
+  if (!keys.tags.includes(name)) return;
+  event.preventDefault();
+  keys.text = name + " " + Date.now() + Math.random();
+});
+"""
+"""Sends the names of pressed keys to the server, and does nothing else."""
+
+
+class CancelledError(Exception):
+    """Long work was cancelled."""
+
+
+class Page(ABC):
+    """A view in one window.
+
+    Attributes
+    ----------
+    state
+        What is shown.
+    problems
+        Sentences about what is wrong with the address.
+    controls
+        The widgets of the view, by the field of the state that each changes.
+    """
+
+    title = ""
+    keys: dict[str, str] = {}
+    """What each key does, by its name."""
+
+    def __init__(self, state: State, problems: Sequence[str] = ()) -> None:
+        self.state, self.problems = state, list(problems)
+        self.controls: dict[str, Any] = {}
+        self.drawn = 0
+        self._canvases: list[Canvas] = []
+        self._panels: tuple[Panel, ...] = ()
+        self._grid = pn.Column(margin=0)
+        self._legend, self._facts = pn.pane.HTML(stylesheets=[STYLE]), pn.pane.HTML(stylesheets=[STYLE])
+        self._text = pn.pane.HTML(stylesheets=[STYLE])
+        self._progress = pn.indicators.Progress(value=0, max=100, width=230, visible=False)
+        self._cancel = pn.widgets.Button(name="Cancel", width=80, visible=False)
+        self._cancel.on_click(lambda event: self.cancel())
+        self._document = pn.state.curdoc
+        self._workers = ThreadPoolExecutor(1, "riemannrnn-explorer")
+        self._stop: Event | None = None
+        self._waiting = self._following = self._hurried = False
+        self._own_change = False
+        self._resting = 0
+
+    # What a view provides
+
+    @abstractmethod
+    def panels(self, hurry: bool) -> Sequence[Panel]:
+        """Return the picture of the state; with `hurry` what can be computed between two movements of the mouse."""
+
+    @abstractmethod
+    def facts(self) -> str:
+        """Return numbers and sentences beside the picture, as HTML."""
+
+    @abstractmethod
+    def text(self) -> str:
+        """Return what is to be known about the picture, as HTML."""
+
+    def pressed(self, key: str) -> None:
+        """Do what a key stands for."""
+
+    def changed(self, before: State) -> None:
+        """Do what else follows from a change of the state."""
+
+    # The state
+
+    def change(self, hurry: bool = False, **values: Any) -> None:
+        """Change the state; the picture, the controls and the address follow."""
+        self.become(replace(self.state, **values), hurry)
+
+    def become(self, state: State, hurry: bool = False) -> None:
+        """Show another state."""
+        if state == self.state:
+            return
+        before, self.state = self.state, state
+        self.problems = []
+        self.changed(before)
+        self.follow(hurry)
+
+    def follow(self, hurry: bool = False) -> None:
+        """Draw the state soon. Events that come in a burst are drawn once."""
+        self._hurried = hurry
+        if self._waiting:
+            return
+        if self._document is None or self._document.session_context is None:
+            self.refresh()
+            return
+        self._waiting = True
+        self._document.add_timeout_callback(self.refresh, PAUSE)
+
+    def refresh(self) -> None:
+        """Draw the state now."""
+        self._waiting, hurry = False, self._hurried
+        self.show(hurry)
+        if hurry:
+            self._rest()
+        else:
+            self.tell_controls()
+            self.tell_address()
+
+    def _rest(self) -> None:
+        """Draw in full when no event has come for a while."""
+        self._resting += 1
+        mine = self._resting
+
+        def full() -> None:
+            if mine == self._resting:
+                self._hurried = False
+                self.refresh()
+
+        if self._document is not None and self._document.session_context is not None:
+            self._document.add_timeout_callback(full, REST)
+
+    def show(self, hurry: bool = False) -> None:
+        """Draw the panels, the legend and the facts."""
+        panels = tuple(self.panels(hurry))
+        if [each.logarithmic for each in panels] != [canvas.logarithmic for canvas in self._canvases]:
+            self._canvases = [Canvas(each, WIDTH, HEIGHT) for each in panels]
+            self.prepare(self._canvases)
+            figures = [pn.pane.Bokeh(canvas.figure, margin=2) for canvas in self._canvases]
+            self._grid.objects = [pn.Row(*figures[row : row + COLUMNS]) for row in range(0, len(figures), COLUMNS)]
+        else:
+            for canvas, panel in zip(self._canvases, panels, strict=True):
+                canvas.show(panel)
+        self._panels = panels
+        self.drawn += 1
+        if not hurry:
+            self._legend.object = legend(panels)
+            self._text.object = self.text()
+        wrong = "".join(f"<p class='problem'>{escape(problem)}</p>" for problem in self.problems)
+        self._facts.object = f"<div class='facts'>{wrong}{self.facts()}</div>"
+
+    def prepare(self, canvases: Sequence[Canvas]) -> None:
+        """Do what else new figures need."""
+
+    # Controls and address
+
+    def control(self, field: str, widget: Any, read: Callable[[Any], Any] = lambda value: value) -> Any:
+        """Bind a widget to a field of the state, and return it."""
+        name = "value_throttled" if hasattr(type(widget), "value_throttled") else "value"
+        self.controls[field] = widget
+
+        def moved(event: Any) -> None:
+            if not self._following:
+                self.change(**{field: read(event.new)})
+
+        widget.param.watch(moved, name)
+        return widget
+
+    def tell_controls(self) -> None:
+        """Set the widgets to the state."""
+        self._following = True
+        try:
+            for field, widget in self.controls.items():
+                value = getattr(self.state, field)
+                wanted = list(value) if isinstance(value, tuple) else value
+                if widget.value != wanted:
+                    widget.value = wanted
+        finally:
+            self._following = False
+
+    def tell_address(self) -> None:
+        """Write the state into the address."""
+        location = pn.state.location
+        if location is None:
+            return
+        query = self.state.query()
+        search = f"?{query}" if query else ""
+        if location.search != search:
+            self._own_change = True
+            location.search = search
+            self._own_change = False
+
+    def _address_changed(self, event: Any) -> None:
+        if not self._own_change and (event.new or "") != (f"?{self.state.query()}" if self.state.query() else ""):
+            state, problems = type(self.state).from_query(event.new or "")
+            self.become(state)
+            self.problems = problems
+
+    # Long work
+
+    def in_background(self, work: Callable[[Progress], Any], done: Callable[[Any], None]) -> None:
+        """Do work on another thread with a progress bar; then draw again. What was begun before is cancelled."""
+        self.cancel()
+        stop = self._stop = Event()
+        told = monotonic()
+
+        def progress(share: float) -> None:
+            nonlocal told
+            if stop.is_set():
+                raise CancelledError
+            if monotonic() - told > 0.2:
+                told = monotonic()
+                self._later(lambda: self._progress.param.update(value=int(100 * share), visible=True))
+
+        def finished(future: "Future[Any]") -> None:
+            def deliver() -> None:
+                if stop is self._stop:
+                    self._progress.visible = self._cancel.visible = False
+                if future.cancelled() or isinstance(future.exception(), CancelledError) or stop.is_set():
+                    return
+                done(future.result())
+
+            self._later(deliver)
+
+        self._progress.param.update(value=0)
+        self._cancel.visible = True
+        if self._document is None or self._document.session_context is None:
+            done(work(progress))
+            self._cancel.visible = False
+            return
+        self._workers.submit(work, progress).add_done_callback(finished)
+
+    def cancel(self) -> None:
+        """Cancel what is done on the other thread."""
+        if self._stop is not None:
+            self._stop.set()
+        self._progress.visible = self._cancel.visible = False
+
+    def _later(self, action: Callable[[], Any]) -> None:
+        with suppress(Exception):  # the window may have been closed
+            self._document.add_next_tick_callback(action)
+
+    def close(self, *ignored: Any) -> None:
+        """End what was begun for this window."""
+        self.cancel()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    # Saving
+
+    def saved_picture(self, kind: Format) -> BytesIO:
+        """Return the picture as PNG or SVG, drawn in full."""
+        return BytesIO(picture(tuple(self.panels(False)), kind, self.title))
+
+    def saved_page(self) -> BytesIO:
+        """Return the picture as one HTML file that needs no network: its figures can still be moved and zoomed."""
+        panels = tuple(self.panels(False))
+        figures = [Canvas(panel, WIDTH, HEIGHT).figure for panel in panels]
+        words = Div(text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990)
+        page = bokeh_column(words, gridplot(figures, ncols=COLUMNS, merge_tools=False))
+        return BytesIO(file_html(page, INLINE, f"{self.title}, riemannrnn").encode())
+
+    def _downloads(self) -> Any:
+        buttons = []
+        for kind, save in (
+            ("png", lambda: self.saved_picture("png")),
+            ("svg", lambda: self.saved_picture("svg")),
+            ("html", self.saved_page),
+        ):
+            name = f"{type(self.state).__name__.lower()}.{kind}"
+            buttons.append(
+                pn.widgets.FileDownload(callback=save, filename=name, label=kind.upper(), width=78, embed=False, margin=3)
+            )
+        return pn.Row(*buttons)
+
+    # The page
+
+    def layout(self, *widgets: Any) -> Any:
+        """Return the whole page: links to the other views, controls on the left, words and pictures on the right."""
+        links = "<b>riemannrnn</b> &nbsp; <a href='./'>playground</a> · <a href='./run'>run</a> · <a href='./dynamics'>dynamics</a>"
+        keys = " ".join(f"<kbd>{escape(_shown(key))}</kbd> {escape(what)}<br>" for key, what in self.keys.items())
+        left = pn.Column(
+            pn.pane.HTML(links, stylesheets=[STYLE]), *widgets, pn.Row(self._progress, self._cancel),
+            pn.pane.HTML("Save this view as"), self._downloads(), pn.pane.HTML(keys, stylesheets=[STYLE]), width=270,
+        )  # fmt: skip
+        right = pn.Column(self._text, self._grid, self._legend, self._facts)
+        page = pn.Row(left, right, self._key_field())
+        location = pn.state.location
+        if location is not None:
+            location.param.watch(self._address_changed, "search")
+        self._hurried = False
+        self.refresh()
+        return page
+
+    def _key_field(self) -> Any:
+        """Return a hidden field in which the browser writes the key that was pressed."""
+        field = Div(text="", visible=False, tags=list(self.keys))
+        field.on_change("text", lambda name, old, new: self.pressed(new.split(" ")[0]) if new else None)
+        if self._document is not None:
+            self._document.js_on_event(DocumentReady, CustomJS(args={"keys": field}, code=KEYS))
+        return pn.pane.Bokeh(field, visible=True, width=0, height=0, margin=0)
+
+
+def _shown(key: str) -> str:
+    arrows = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
+    modifier, plus, name = key.rpartition("+")
+    return f"{modifier}{plus}{arrows.get(name, name)}"
+
+
+def number(value: float) -> str:
+    """Return a number in a few digits."""
+    return "∞" if isinf(value) else f"{value:.4g}"

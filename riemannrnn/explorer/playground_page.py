@@ -1,0 +1,261 @@
+"""The playground in a window: its widgets, dragging, and keys."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+import panel as pn
+from bokeh.events import Tap
+from bokeh.models import ColumnDataSource, PointDrawTool
+
+from manifolds import WeightManifold
+from riemannrnn.explorer.canvas import Canvas
+from riemannrnn.explorer.curves import MANIFOLDS, OWN, rule_names
+from riemannrnn.explorer.page import Page, number
+from riemannrnn.explorer.planes import ACTIVATIONS, NETWORKS
+from riemannrnn.explorer.playground import Paths, Playground, grid_step, rule_label, scene
+from riemannrnn.explorer.presets import PRESETS
+from riemannrnn.explorer.surveys import Ground, survey
+from riemannrnn.plots.panels import Panel
+from riemannrnn.progress import Progress
+
+COARSE, FINE = 9, {"chain": 33, "pair": 33, "large": 25}
+"""Points along each side of the loss, drawn first and last."""
+
+GROUNDS = 12
+"""Losses that are kept."""
+
+FRAME, FRAMES = 60, 40
+"""Milliseconds between two steps while the rules run, and steps of one run."""
+
+MOVES = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, 1), "ArrowDown": (0, -1)}
+
+
+class PlaygroundPage(Page):
+    """The playground in one window.
+
+    Parameters
+    ----------
+    state, problems
+        What to show first, and what is wrong with the address.
+    own
+        The manifold of the user's, if any.
+    """
+
+    title = "The playground"
+    state: Playground
+    keys = {
+        "s": "one step more", "r": "run, or stop", "0": "reset to no steps", "ArrowLeft": "and other arrows: move the start",
+        "ArrowRight": "", "ArrowUp": "", "ArrowDown": "", "Shift+ArrowLeft": "and others: move the end",
+        "Shift+ArrowRight": "", "Shift+ArrowUp": "", "Shift+ArrowDown": "", "+": "double the learning rate", "-": "halve it",
+    }  # fmt: skip
+
+    def __init__(self, state: Playground, problems: Sequence[str] = (), own: WeightManifold | None = None) -> None:
+        super().__init__(state, problems)
+        self.own, self._paths = own, Paths()
+        self._grounds: dict[object, Ground] = {}
+        self._scene = None
+        self._running: Any = None
+        self._handles = ColumnDataSource({"x": [0.0, 0.0], "y": [0.0, 0.0]})
+        self._handles.on_change("data", self._dragged)
+
+    # The picture
+
+    def panels(self, hurry: bool) -> Sequence[Panel]:
+        self._scene = scene(self.state, self._grounds.get(self._key()), self._paths, self.own, hurry)
+        if not hurry:
+            self._place_handles()
+        return self._scene.panels
+
+    def _key(self) -> object:
+        return self.state.setting(), self.state.in_resolvent
+
+    def changed(self, before: Playground) -> None:
+        if self._key() not in self._grounds:
+            self.look()
+
+    def look(self) -> None:
+        """Evaluate the loss over the window in the background, coarsely and then finely."""
+        key, state = self._key(), self.state
+        finest = FINE[state.network]
+
+        def evaluate(side: int) -> None:
+            def work(progress: Progress) -> Ground:
+                return survey(state.setting(), side, progress, state.in_resolvent)
+
+            def done(ground: Ground) -> None:
+                while len(self._grounds) >= GROUNDS:
+                    del self._grounds[next(iter(self._grounds))]
+                self._grounds[key] = ground
+                self.follow()
+                if side < finest and key == self._key():
+                    evaluate(finest)
+
+            self.in_background(work, done)
+
+        evaluate(COARSE)
+
+    def text(self) -> str:
+        preset = PRESETS.get(self.state.lesson)
+        if preset is None:
+            return f"<div class='lesson'><h2>{self.title}</h2></div>"
+        return (
+            f"<div class='lesson'><h2>{escape(preset.title)}</h2><p>{escape(preset.look)}</p>"
+            f"<p><b>Try:</b> {escape(preset.attempt)}</p></div>"
+        )
+
+    def facts(self) -> str:
+        if self._scene is None:
+            return ""
+        rows = "".join(
+            f"<tr><td><b style='color:{row.colour}'>▬</b> {escape(row.name)}</td><td>{number(row.before)}</td>"
+            f"<td>{number(row.after)}</td><td>{number(row.distance)}</td><td>{escape(row.verdict)}</td></tr>"
+            for row in self._scene.rows
+        )
+        head = "<tr><th>rule</th><th>loss at the start</th><th>loss now</th><th>how far it went</th><th>what happened</th></tr>"
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self._scene.sentences)
+        return f"<table>{head}{rows}</table>{said}"
+
+    # Dragging
+
+    def prepare(self, canvases: Sequence[Canvas]) -> None:
+        """Let the start and the end be dragged in every picture in W, and be placed by a click."""
+        for canvas in canvases:
+            if canvas.logarithmic or canvas is canvases[1] and self.state.in_resolvent:
+                continue
+            handles = canvas.figure.scatter("x", "y", source=self._handles, size=16, fill_alpha=0.0, line_alpha=0.0)
+            tool = PointDrawTool(renderers=[handles], add=False, num_objects=2)
+            canvas.figure.add_tools(tool)
+            canvas.figure.toolbar.active_tap = None
+            canvas.figure.toolbar.active_multi = tool
+            canvas.figure.on_event(Tap, self._tapped)
+
+    def _place_handles(self) -> None:
+        (x0, y0), (x1, y1) = self.state.start, self.state.end
+        wanted = {"x": [x0, x1], "y": [y0, y1]}
+        if dict(self._handles.data) != wanted:
+            self._following = True
+            self._handles.data = wanted
+            self._following = False
+
+    def _dragged(self, name: str, old: Any, new: Any) -> None:
+        if self._following:
+            return
+        x, y = list(new["x"]), list(new["y"])
+        if len(x) != 2 or len(y) != 2:  # a point was deleted with a key
+            self._place_handles()
+            return
+        start, end = (self._within((float(x[place]), float(y[place]))) for place in (0, 1))
+        self.change(hurry=True, start=start, end=end)
+
+    def _within(self, place: tuple[float, float]) -> tuple[float, float]:
+        left, right, bottom, top = self.state.setting().window
+        return round(min(max(place[0], left), right), 4), round(min(max(place[1], bottom), top), 4)
+
+    def _tapped(self, event: Tap) -> None:
+        place = self._within((float(event.x), float(event.y)))
+        if event.modifiers is not None and event.modifiers.shift:
+            self.change(end=place)
+        else:
+            self.change(start=place)
+
+    # Steps
+
+    def step(self) -> None:
+        """Take one step more."""
+        self.change(steps=min(self.state.steps + 1, 2000))
+
+    def reset(self) -> None:
+        """Go back to the start."""
+        self.stop()
+        self.change(steps=0)
+
+    def run(self) -> None:
+        """Take one step after the other, or stop."""
+        if self._running is not None:
+            self.stop()
+            return
+        left = FRAMES
+
+        def one() -> None:
+            nonlocal left
+            left -= 1
+            self.step()
+            if left <= 0:
+                self.stop()
+
+        self._running = pn.state.add_periodic_callback(one, period=FRAME)
+
+    def stop(self) -> None:
+        """Stop running."""
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+    def close(self, *ignored: Any) -> None:
+        self.stop()
+        super().close()
+
+    def pressed(self, key: str) -> None:
+        actions = {"s": self.step, "r": self.run, "0": self.reset}
+        which, _, arrow = key.rpartition("+") if key != "+" else ("", "", "+")
+        if key in actions:
+            actions[key]()
+        elif key in ("+", "-"):
+            self.change(rate=min(max(self.state.rate * (2 if key == "+" else 0.5), 1e-6), 1e4))
+        elif arrow in MOVES:
+            field = "end" if which == "Shift" else "start"
+            across, up = grid_step(self.state.setting().window)
+            x, y = getattr(self.state, field)
+            self.change(**{field: self._within((x + across * MOVES[arrow][0], y + up * MOVES[arrow][1]))})
+
+    # The page
+
+    def view(self) -> Any:
+        """Return the page."""
+        lessons = {preset.title: name for name, preset in PRESETS.items()}
+        own = [OWN] if self.own is not None else []
+        rules = {rule_label(name): name for name in rule_names(bool(own))}
+        step, run, reset = (pn.widgets.Button(name=name, width=78, margin=3) for name in ("Step", "Run", "Reset"))
+        for button, action in ((step, self.step), (run, self.run), (reset, self.reset)):
+            button.on_click(lambda event, action=action: action())
+        lesson = pn.widgets.Select(name="Lesson", options=lessons, value=self.state.lesson, width=240)
+        self.control("lesson", lesson, lambda value: value)
+        width = {"width": 240}
+        widgets = [
+            lesson,
+            pn.Row(step, run, reset),
+            self.control("rate", pn.widgets.FloatInput(name="Learning rate η", value=self.state.rate, start=1e-6, end=1e4, **width)),
+            self.control("rules", pn.widgets.MultiChoice(name="Rules", options=rules, value=list(self.state.rules), **width), tuple),
+            self.control(
+                "manifolds",
+                pn.widgets.MultiChoice(name="Manifolds", options=[*MANIFOLDS, *own], value=list(self.state.manifolds), **width),
+                tuple,
+            ),
+            self.control("radius", pn.widgets.FloatInput(name="Radius of the balls", value=self.state.radius, start=0.001, end=10.0,
+                                                         **width)),
+            self.control("in_resolvent", pn.widgets.Checkbox(name="also in A = (I − W)⁻¹", value=self.state.in_resolvent)),
+            self.control("network", pn.widgets.Select(name="Network", options=list(NETWORKS), value=self.state.network, **width)),
+            self.control(
+                "activation", pn.widgets.Select(name="Activation", options=list(ACTIVATIONS), value=self.state.activation, **width)
+            ),
+            self.control(
+                "correlation",
+                pn.widgets.FloatInput(name="Correlation of the stimuli", value=self.state.correlation, start=-0.95, end=0.95, step=0.1,
+                                      **width),
+            ),
+            self.control("seed", pn.widgets.IntInput(name="Seed", value=self.state.seed, start=0, end=10**6, **width)),
+            self.control("units", pn.widgets.IntInput(name="Units of the large network", value=self.state.units, start=3, end=400,
+                                                      **width)),
+        ]  # fmt: skip
+        page = self.layout(*widgets)
+        self.look()
+        return page
+
+    def become(self, state: Playground, hurry: bool = False) -> None:  # type: ignore[override]  # its own state
+        """Show another state; another lesson begins where it begins."""
+        if state.lesson != self.state.lesson and state == replace(self.state, lesson=state.lesson) and state.lesson in PRESETS:
+            self.stop()
+            state = PRESETS[state.lesson].state
+        super().become(state, hurry)
