@@ -89,7 +89,7 @@ class Page(ABC):
         self._grid = pn.Column(margin=0)
         self._legend, self._facts = pn.pane.HTML(stylesheets=[STYLE]), pn.pane.HTML(stylesheets=[STYLE])
         self._text = pn.pane.HTML(stylesheets=[STYLE])
-        self._progress = pn.indicators.Progress(value=0, max=100, width=230, visible=False)
+        self._progress = pn.indicators.Progress(value=0, max=100, width=150, visible=False)
         self._cancel = pn.widgets.Button(name="Cancel", width=80, visible=False)
         self._cancel.on_click(lambda event: self.cancel())
         self._document = pn.state.curdoc
@@ -315,7 +315,7 @@ class Page(ABC):
     def layout(self, *widgets: Any) -> Any:
         """Return the whole page: links to the other views, controls on the left, words and pictures on the right."""
         links = "<b>riemannrnn</b> &nbsp; <a href='./'>playground</a> · <a href='./run'>run</a> · <a href='./dynamics'>dynamics</a>"
-        keys = " ".join(f"<kbd>{escape(_shown(key))}</kbd> {escape(what)}<br>" for key, what in self.keys.items())
+        keys = " ".join(f"<kbd>{escape(_shown(key))}</kbd> {escape(what)}<br>" for key, what in self.keys.items() if what)
         left = pn.Column(
             pn.pane.HTML(links, stylesheets=[STYLE]), *widgets, pn.Row(self._progress, self._cancel),
             pn.pane.HTML("Save this view as"), self._downloads(), pn.pane.HTML(keys, stylesheets=[STYLE]), width=270,

@@ -74,8 +74,8 @@ class Playground(State):
     target: tuple[float, float] = (0.5, 0.6)
     start: tuple[float, float] = (0.8, -1.0)
     end: tuple[float, float] = (-1.0, 0.5)
-    rate: float = bounded(0.1, 1e-6, 1e4)
-    steps: int = bounded(1, 0, 2000)
+    rate: float = bounded(0.2, 1e-6, 1e4)
+    steps: int = bounded(30, 0, 2000)
     radius: float = bounded(0.2, 0.001, 10.0)
     rules: tuple[str, ...] = ("dW1", "dW2")
     manifolds: tuple[str, ...] = ("euclidean", "resolvent")
@@ -266,8 +266,7 @@ def _of_manifold(
         return [], str(error)
     straight = np.array([made.place(end) for end in ends]).T
     marks: list[Mark] = [Line(*straight, "#555555", "dotted", 1.5, "straight line in W")]
-    for centre in _centres(made):
-        marks += _outline(made, ball(metric, made, made.weights(centre), state.radius, 25), colour, 0.9)
+    marks += _balls(made, name, own, state.radius)
     around = ball(metric, made, ends[0], state.radius, BALL_POINTS)
     marks += _outline(made, around, colour, 2.2)
     curve = geodesic(metric, *ends, CURVE_POINTS)
@@ -315,6 +314,14 @@ def _past_the_edge(
     points = through_coordinates(made, ends[0], velocity, np.linspace(0, 1, 4 * CURVE_POINTS))
     x, y = _torn(np.array([made.place(point) for point in points]).reshape(-1, 2))
     return [Line(x, y, colour, "dashed", 2.0, "straight in A, through W = ∞")]
+
+
+@lru_cache(32)
+def _balls(made: Setting, name: str, own: WeightManifold | None, radius: float) -> tuple[Mark, ...]:
+    """Return balls all over the picture, which do not depend on the start."""
+    metric = shown(name, made, own)
+    curves = [ball(metric, made, made.weights(centre), radius, 25) for centre in _centres(made)]
+    return tuple(mark for curve in curves for mark in _outline(made, curve, colour_of(name), 0.9))
 
 
 def _centres(made: Setting) -> list[tuple[float, float]]:
@@ -387,7 +394,6 @@ def takes_manifold(rule: str) -> bool:
     return rule.partition("/")[0] in RULES_WITH_MANIFOLD
 
 
-@lru_cache(64)
 def grid_step(window: tuple[float, float, float, float]) -> tuple[float, float]:
     """Return how far an arrow key moves a point: a fiftieth of the window."""
     left, right, bottom, top = window

@@ -38,7 +38,7 @@ PRESETS = {
         "Press Reset, then Step, and watch the first step. Drag the start away from the line, to w = −0.5: there both rules "
         "learn. Drag it back and watch how far ΔW1 goes in the table. A smaller learning rate only moves the trouble closer "
         "to the line.",
-        Playground(lesson="cliff", start=(0.8, -1.0), end=(-1.0, 0.5), rate=0.2, steps=30),
+        Playground(),
     ),
     "infinity": Preset(
         "A long step of ΔW2 passes through infinity",
@@ -48,7 +48,7 @@ PRESETS = {
         "the step is refused.",
         "Lower the learning rate to 1: the step arrives, at the minimum. Then raise it slowly and look at both pictures.",
         Playground(
-            lesson="infinity", target=(-1.0, 0.3), start=(0.6, 0.0), end=(1.6, 0.5), rate=1.9, rules=("dW2", "dW3"),
+            lesson="infinity", target=(-1.0, 0.3), start=(0.6, 0.0), end=(1.6, 0.5), rate=1.9, steps=1, rules=("dW2", "dW3"),
             manifolds=("resolvent", "right-invariant"),
         ),
     ),
