@@ -7,6 +7,7 @@ import typer
 
 from riemannrnn.cli.common import console
 from riemannrnn.cli.compare import compare_command
+from riemannrnn.cli.explore import explore_command
 from riemannrnn.cli.geodesics import geodesics_command
 from riemannrnn.cli.group import Commands
 from riemannrnn.cli.reproduce import reproduce_command
@@ -34,3 +35,4 @@ app.command("compare", epilog="Example: riemannrnn compare --contender resolvent
 app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output runs")(reproduce_command)
 app.command("train", epilog="Example: riemannrnn train --output runs")(train_command)
 app.command("geodesics", epilog="Example: riemannrnn geodesics runs/train-1 runs/train-2 --metric resolvent")(geodesics_command)
+app.command("explore", epilog="Example: riemannrnn explore runs/train-1")(explore_command)

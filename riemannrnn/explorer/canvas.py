@@ -9,6 +9,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
+from manifolds import Array
 from riemannrnn.plots.panels import Dots, Image, Line, Mark, Panel, legend_entries, limits
 
 TOOLS = "pan,wheel_zoom,box_zoom,reset"
@@ -40,17 +41,20 @@ class Canvas:
         self._ranges = limits(panel)
         across, up = self._ranges
         self.figure: Any = figure(
-            width=width, height=height, tools=TOOLS, active_drag=None, x_range=Range1d(*across), y_range=Range1d(*up),
+            width=width, height=height, tools=TOOLS, active_drag=None,
+            x_range=Range1d(start=across[0], end=across[1]), y_range=Range1d(start=up[0], end=up[1]),
             y_axis_type="log" if panel.logarithmic else "linear", toolbar_location="above", output_backend="canvas",
         )  # fmt: skip
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
         self._images, self._lines, self._dots = ColumnDataSource(), ColumnDataSource(), ColumnDataSource()
-        self._shown: dict[str, Any] = {}
+        self._shown: tuple[Array, ...] = ()
         self.show(panel)
-        self.figure.image_rgba("image", "x", "y", "width", "height", source=self._images, anchor="bottom_left")
+        self.figure.image_rgba("image", "x", "y", "width", "height", source=self._images)
         drawn = self.figure.multi_line("xs", "ys", color="colour", line_dash="dash", line_width="width", source=self._lines)
-        self.figure.scatter("x", "y", fill_color="colour", line_color="#000000", marker="marker", size="size", source=self._dots)
+        self.figure.scatter(
+            "x", "y", fill_color="colour", line_color="#000000", marker="marker", size="size", source=self._dots
+        )
         self.figure.add_tools(HoverTool(renderers=[drawn], tooltips="@label", visible=False))
 
     def show(self, panel: Panel) -> None:
@@ -73,9 +77,8 @@ class Canvas:
 
     def _other_images(self, panel: Panel) -> bool:
         """Tell whether the images are others than those shown; they are large, and stay while a point is dragged."""
-        images = tuple(id(mark.values) for mark in panel.marks if isinstance(mark, Image))
-        before, self._shown = self._shown, {"images": images}
-        return before != self._shown
+        before, self._shown = self._shown, tuple(mark.values for mark in panel.marks if isinstance(mark, Image))
+        return len(before) != len(self._shown) or any(old is not new for old, new in zip(before, self._shown, strict=True))
 
 
 def _images(marks: Sequence[Image]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Curves in weight space: geodesics, balls, and the paths of learning rules, each a list of weights with a reason where it ends."""
+"""Curves in weight space: geodesics, balls, and paths of learning rules, each a list of weights and why it ends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import hypot, inf, nan, pi
 
 import numpy as np
@@ -290,4 +291,4 @@ def rule_names(own: bool = False) -> list[str]:
 def distances(setting: Setting, points: Sequence[Array]) -> list[float]:
     """Return the distance in the picture that each step goes."""
     places = [setting.place(point) for point in points]
-    return [hypot(b[0] - a[0], b[1] - a[1]) for a, b in zip(places, places[1:], strict=False)]
+    return [hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(places)]

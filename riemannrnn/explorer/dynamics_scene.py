@@ -1,4 +1,4 @@
-"""The dynamics view: one stimulus of a model, from chosen starts and while the stimulus changes slowly. No widget is known here."""
+"""The picture of the dynamics view: one stimulus of a model, from chosen starts, and while it changes slowly."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,8 +104,8 @@ def integrate(activation: Activation, weights: Array, drive: Callable[[float], A
     return found
 
 
-def dynamics_scene(state: DynamicsState, model: Model, hurry: bool = False) -> DynamicsScene:
-    """Return the picture of one stimulus of a model; with `hurry` without the slow change of the stimulus."""
+def dynamics_scene(state: DynamicsState, model: Model) -> DynamicsScene:
+    """Return the picture of one stimulus of a model."""
     place, other = state.stimulus % len(model.drive), state.other % len(model.drive)
     x, end = model.drive[place], model.drive[other]
     generator, n = np.random.default_rng(state.seed), len(x)
@@ -115,8 +115,7 @@ def dynamics_scene(state: DynamicsState, model: Model, hurry: bool = False) -> D
     fixed = model.network.solve(model.weights, np.tile(x, (len(rates), 1)), initial_rates=rates[:, -1], on_failure="mask")
     found = _apart(fixed.rates[fixed.converged], fixed.gains[fixed.converged])
     panels = [_portrait(rates, found), _approach(times, rates, found, model), _spectrum(found, model)]
-    if not hurry:
-        panels += _slowly(state, model, x, end)
+    panels += _slowly(state, model, x, end)
     return DynamicsScene(tuple(panels), _told(found, model, place, int(fixed.converged.sum()), state))
 
 
@@ -167,8 +166,10 @@ def _approach(times: Array, rates: Array, found: list[tuple[Array, Array]], mode
         marks.append(Line(times, np.where(away > 1e-9, away, np.nan), COLOURS[place % len(COLOURS)], "solid", 1.5))
         if place == 0:
             slowest = float(_spectrum_of(model, gains).real.max())
-            marks.append(Line(times, away[0] * np.exp(slowest * times), "#000000", "dashed", 1.5, "as the rightmost eigenvalue says"))
-    return Panel("Distance from the fixed point", "time (τ)", "‖r − r*‖", tuple(marks), y_range=None, logarithmic=True)
+            marks.append(
+                Line(times, away[0] * np.exp(slowest * times), "#000000", "dashed", 1.5, "as the rightmost eigenvalue says")
+            )
+    return Panel("Distance from the fixed point", "time (τ)", "‖r − r*‖", tuple(marks), logarithmic=True)
 
 
 def _spectrum(found: list[tuple[Array, Array]], model: Model) -> Panel:

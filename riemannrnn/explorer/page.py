@@ -10,16 +10,18 @@ from io import BytesIO
 from math import isinf
 from threading import Event
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 from bokeh.embed import file_html
 from bokeh.events import DocumentReady
-from bokeh.layouts import gridplot
 from bokeh.layouts import column as bokeh_column
-from bokeh.models import CustomJS, Div
+from bokeh.layouts import gridplot
+from bokeh.models import CustomJS
+from bokeh.models.widgets import Div
 from bokeh.resources import INLINE
 
+from riemannrnn.explorer import widgets
 from riemannrnn.explorer.canvas import Canvas, legend
 from riemannrnn.explorer.state import State
 from riemannrnn.plots.panels import Format, Panel, picture
@@ -43,6 +45,9 @@ STYLE = """
 .problem { color: #8a3b00; }
 kbd { border: 1px solid #999; border-radius: 3px; padding: 0 4px; font-size: 12px; }
 """
+
+VIEWS = {"": "playground", "run": "run", "dynamics": "dynamics"}
+"""The views, by the end of their address."""
 
 KEYS = """
 const held = ["INPUT", "TEXTAREA", "SELECT"];
@@ -77,7 +82,7 @@ class Page(ABC):
     """
 
     title = ""
-    keys: dict[str, str] = {}
+    keys: ClassVar[dict[str, str]] = {}
     """What each key does, by its name."""
 
     def __init__(self, state: State, problems: Sequence[str] = ()) -> None:
@@ -87,12 +92,12 @@ class Page(ABC):
         self._canvases: list[Canvas] = []
         self._panels: tuple[Panel, ...] = ()
         self._grid = pn.Column(margin=0)
-        self._legend, self._facts = pn.pane.HTML(stylesheets=[STYLE]), pn.pane.HTML(stylesheets=[STYLE])
-        self._text = pn.pane.HTML(stylesheets=[STYLE])
-        self._progress = pn.indicators.Progress(value=0, max=100, width=150, visible=False)
-        self._cancel = pn.widgets.Button(name="Cancel", width=80, visible=False)
+        self._legend, self._facts = widgets.pane.HTML(stylesheets=[STYLE]), widgets.pane.HTML(stylesheets=[STYLE])
+        self._text = widgets.pane.HTML(stylesheets=[STYLE])
+        self._progress = widgets.Progress(value=0, max=100, width=150, visible=False)
+        self._cancel = widgets.make.Button(name="Cancel", width=80, visible=False)
         self._cancel.on_click(lambda event: self.cancel())
-        self._document = pn.state.curdoc
+        self._document: Any = pn.state.curdoc
         self._workers = ThreadPoolExecutor(1, "riemannrnn-explorer")
         self._stop: Event | None = None
         self._waiting = self._following = self._hurried = False
@@ -113,10 +118,15 @@ class Page(ABC):
     def text(self) -> str:
         """Return what is to be known about the picture, as HTML."""
 
+    @abstractmethod
     def pressed(self, key: str) -> None:
         """Do what a key stands for."""
 
-    def changed(self, before: State) -> None:
+    @abstractmethod
+    def view(self) -> Any:
+        """Return the page."""
+
+    def changed(self) -> None:  # noqa: B027  # most views have nothing else to do
         """Do what else follows from a change of the state."""
 
     # The state
@@ -129,9 +139,9 @@ class Page(ABC):
         """Show another state."""
         if state == self.state:
             return
-        before, self.state = self.state, state
+        self.state = state
         self.problems = []
-        self.changed(before)
+        self.changed()
         self.follow(hurry)
 
     def follow(self, hurry: bool = False) -> None:
@@ -174,7 +184,7 @@ class Page(ABC):
         if [each.logarithmic for each in panels] != [canvas.logarithmic for canvas in self._canvases]:
             self._canvases = [Canvas(each, WIDTH, HEIGHT) for each in panels]
             self.prepare(self._canvases)
-            figures = [pn.pane.Bokeh(canvas.figure, margin=2) for canvas in self._canvases]
+            figures = [widgets.pane.Bokeh(canvas.figure, margin=2) for canvas in self._canvases]
             self._grid.objects = [pn.Row(*figures[row : row + COLUMNS]) for row in range(0, len(figures), COLUMNS)]
         else:
             for canvas, panel in zip(self._canvases, panels, strict=True):
@@ -187,7 +197,7 @@ class Page(ABC):
         wrong = "".join(f"<p class='problem'>{escape(problem)}</p>" for problem in self.problems)
         self._facts.object = f"<div class='facts'>{wrong}{self.facts()}</div>"
 
-    def prepare(self, canvases: Sequence[Canvas]) -> None:
+    def prepare(self, canvases: Sequence[Canvas]) -> None:  # noqa: B027  # most views need nothing
         """Do what else new figures need."""
 
     # Controls and address
@@ -293,7 +303,9 @@ class Page(ABC):
         """Return the picture as one HTML file that needs no network: its figures can still be moved and zoomed."""
         panels = tuple(self.panels(False))
         figures = [Canvas(panel, WIDTH, HEIGHT).figure for panel in panels]
-        words = Div(text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990)
+        words = Div(
+            text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990
+        )
         page = bokeh_column(words, gridplot(figures, ncols=COLUMNS, merge_tools=False))
         return BytesIO(file_html(page, INLINE, f"{self.title}, riemannrnn").encode())
 
@@ -306,19 +318,21 @@ class Page(ABC):
         ):
             name = f"{type(self.state).__name__.lower()}.{kind}"
             buttons.append(
-                pn.widgets.FileDownload(callback=save, filename=name, label=kind.upper(), width=78, embed=False, margin=3)
+                widgets.make.FileDownload(callback=save, filename=name, label=kind.upper(), width=78, embed=False, margin=3)
             )
         return pn.Row(*buttons)
 
     # The page
 
-    def layout(self, *widgets: Any) -> Any:
+    def layout(self, *controls: Any) -> Any:
         """Return the whole page: links to the other views, controls on the left, words and pictures on the right."""
-        links = "<b>riemannrnn</b> &nbsp; <a href='./'>playground</a> · <a href='./run'>run</a> · <a href='./dynamics'>dynamics</a>"
+        links = (
+            "<b>riemannrnn</b> &nbsp; <a href='./'>playground</a> · <a href='./run'>run</a> · <a href='./dynamics'>dynamics</a>"
+        )
         keys = " ".join(f"<kbd>{escape(_shown(key))}</kbd> {escape(what)}<br>" for key, what in self.keys.items() if what)
         left = pn.Column(
-            pn.pane.HTML(links, stylesheets=[STYLE]), *widgets, pn.Row(self._progress, self._cancel),
-            pn.pane.HTML("Save this view as"), self._downloads(), pn.pane.HTML(keys, stylesheets=[STYLE]), width=270,
+            widgets.pane.HTML(links, stylesheets=[STYLE]), *controls, pn.Row(self._progress, self._cancel),
+            widgets.pane.HTML("Save this view as"), self._downloads(), widgets.pane.HTML(keys, stylesheets=[STYLE]), width=270,
         )  # fmt: skip
         right = pn.Column(self._text, self._grid, self._legend, self._facts)
         page = pn.Row(left, right, self._key_field())
@@ -335,7 +349,7 @@ class Page(ABC):
         field.on_change("text", lambda name, old, new: self.pressed(new.split(" ")[0]) if new else None)
         if self._document is not None:
             self._document.js_on_event(DocumentReady, CustomJS(args={"keys": field}, code=KEYS))
-        return pn.pane.Bokeh(field, visible=True, width=0, height=0, margin=0)
+        return widgets.pane.Bokeh(field, visible=True, width=0, height=0, margin=0)
 
 
 def _shown(key: str) -> str:

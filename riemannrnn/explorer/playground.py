@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Playground(State):
 
 @dataclass(frozen=True)
 class RuleRow:
-    """A line of the table of rules: its name and colour, losses at the start and the end, how far it went, and what happened."""
+    """A line of the table of rules: name, colour, losses at the start and at the end, how far it went, what happened."""
 
     name: str
     colour: str
@@ -170,9 +170,9 @@ def scene(
     refused = _refused(made, followed, state.rate, made.place)
     x_label, y_label = made.labels[:2]
     left, right, bottom, top = made.window
-    frame = {"xlabel": x_label, "ylabel": y_label, "x_range": (left, right), "y_range": (bottom, top)}
+    frame = partial(Panel, xlabel=x_label, ylabel=y_label, x_range=(left, right), y_range=(bottom, top))
     under = () if ground is None else ground.weights
-    panels = [Panel("In the weights W: steps of the rules", marks=(*under, minimum, *_flat(flights), *refused, *handles), **frame)]
+    panels = [frame("In the weights W: steps of the rules", marks=(*under, minimum, *_flat(flights), *refused, *handles))]
     if state.in_resolvent:
         panels.append(_in_resolvent(made, followed, ground, start, state.rate))
     panels.append(_losses(followed))
@@ -181,7 +181,7 @@ def scene(
         problems += [f"{name}: {problem}"] if problem else []
         title = f"{_label(name)}: balls of radius {state.radius:g}, geodesic"
         plain = [mark for mark in under if not isinstance(mark, Line) or mark.label]
-        panels.append(Panel(title, marks=(*plain, minimum, *marks, *handles), **frame))
+        panels.append(frame(title, marks=(*plain, minimum, *marks, *handles)))
     rows = tuple(_row(made, path) for path in followed)
     return PlaygroundScene(tuple(panels), rows, (*_told(made, state, followed), *problems))
 
@@ -223,9 +223,7 @@ def _flight(path: RulePath, place: Callable[[Array], tuple[float, float]]) -> li
     return marks
 
 
-def _in_resolvent(
-    made: Setting, paths: list[RulePath], ground: Ground | None, start: Array, rate: float
-) -> Panel:
+def _in_resolvent(made: Setting, paths: list[RulePath], ground: Ground | None, start: Array, rate: float) -> Panel:
     """Return the same steps in A; there descent by ΔW2 is a straight line, which may pass the edge where W is infinite."""
     left, right, bottom, top = made.resolvent_window
     marks: list[Mark] = [] if ground is None else list(ground.resolvent)
@@ -235,13 +233,11 @@ def _in_resolvent(
         marks += _flight(path, made.resolvent_place)
     marks += _refused(made, paths, rate, made.resolvent_place)
     marks.append(Dots(*_column(made.resolvent_place(start)), "#ffffff", "circle", 12))
-    return Panel(
-        "The same in A = (I − W)⁻¹", *made.labels[2:], tuple(marks), (left, right), (bottom, top)
-    )
+    return Panel("The same in A = (I − W)⁻¹", *made.labels[2:], tuple(marks), (left, right), (bottom, top))
 
 
 def _losses(paths: list[RulePath]) -> Panel:
-    marks = []
+    marks: list[Mark] = []
     for path in paths:
         losses = np.array(path.losses, float)
         losses[~(np.isfinite(losses) & (losses > 0))] = np.nan
@@ -265,7 +261,7 @@ def _of_manifold(
     except (ValueError, FixedPointError) as error:
         return [], str(error)
     straight = np.array([made.place(end) for end in ends]).T
-    marks: list[Mark] = [Line(*straight, "#555555", "dotted", 1.5, "straight line in W")]
+    marks: list[Mark] = [Line(straight[0], straight[1], "#555555", "dotted", 1.5, "straight line in W")]
     marks += _balls(made, name, own, state.radius)
     around = ball(metric, made, ends[0], state.radius, BALL_POINTS)
     marks += _outline(made, around, colour, 2.2)
@@ -300,9 +296,7 @@ def _torn(places: Array) -> tuple[Array, Array]:
     return x, y
 
 
-def _past_the_edge(
-    made: Setting, manifold: WeightManifold, ends: tuple[Array, Array], curve: Curve, colour: str
-) -> list[Mark]:
+def _past_the_edge(made: Setting, manifold: WeightManifold, ends: tuple[Array, Array], curve: Curve, colour: str) -> list[Mark]:
     """Return the straight line in A where no geodesic joins the ends: it leaves through infinity, and comes back."""
     if not manifold.flat or not curve.reason or not isinstance(manifold.chart, type(made.resolvent_plane.chart)):
         return []

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 from bokeh.events import Tap
 from bokeh.models import ColumnDataSource, PointDrawTool
 
 from manifolds import WeightManifold
+from riemannrnn.explorer import widgets
 from riemannrnn.explorer.canvas import Canvas
 from riemannrnn.explorer.curves import MANIFOLDS, OWN, rule_names
 from riemannrnn.explorer.page import Page, number
 from riemannrnn.explorer.planes import ACTIVATIONS, NETWORKS
-from riemannrnn.explorer.playground import Paths, Playground, grid_step, rule_label, scene
+from riemannrnn.explorer.playground import Paths, Playground, PlaygroundScene, grid_step, rule_label, scene
 from riemannrnn.explorer.presets import PRESETS
 from riemannrnn.explorer.surveys import Ground, survey
 from riemannrnn.plots.panels import Panel
@@ -45,7 +46,7 @@ class PlaygroundPage(Page):
 
     title = "The playground"
     state: Playground
-    keys = {
+    keys: ClassVar = {
         "s": "one step more", "r": "run, or stop", "0": "reset to no steps", "ArrowLeft": "and other arrows: move the start",
         "ArrowRight": "", "ArrowUp": "", "ArrowDown": "", "Shift+ArrowLeft": "and others: move the end",
         "Shift+ArrowRight": "", "Shift+ArrowUp": "", "Shift+ArrowDown": "", "+": "double the learning rate", "-": "halve it",
@@ -55,7 +56,7 @@ class PlaygroundPage(Page):
         super().__init__(state, problems)
         self.own, self._paths = own, Paths()
         self._grounds: dict[object, Ground] = {}
-        self._scene = None
+        self._scene: PlaygroundScene | None = None
         self._running: Any = None
         self._handles = ColumnDataSource({"x": [0.0, 0.0], "y": [0.0, 0.0]})
         self._handles.on_change("data", self._dragged)
@@ -71,7 +72,7 @@ class PlaygroundPage(Page):
     def _key(self) -> object:
         return self.state.setting(), self.state.in_resolvent
 
-    def changed(self, before: Playground) -> None:
+    def changed(self) -> None:
         if self._key() not in self._grounds:
             self.look()
 
@@ -122,7 +123,7 @@ class PlaygroundPage(Page):
     def prepare(self, canvases: Sequence[Canvas]) -> None:
         """Let the start and the end be dragged in every picture in W, and be placed by a click."""
         for canvas in canvases:
-            if canvas.logarithmic or canvas is canvases[1] and self.state.in_resolvent:
+            if canvas.logarithmic or (canvas is canvases[1] and self.state.in_resolvent):
                 continue
             handles = canvas.figure.scatter("x", "y", source=self._handles, size=16, fill_alpha=0.0, line_alpha=0.0)
             tool = PointDrawTool(renderers=[handles], add=False, num_objects=2)
@@ -153,12 +154,10 @@ class PlaygroundPage(Page):
         left, right, bottom, top = self.state.setting().window
         return round(min(max(place[0], left), right), 4), round(min(max(place[1], bottom), top), 4)
 
-    def _tapped(self, event: Tap) -> None:
+    def _tapped(self, event: Any) -> None:
         place = self._within((float(event.x), float(event.y)))
-        if event.modifiers is not None and event.modifiers.shift:
-            self.change(end=place)
-        else:
-            self.change(start=place)
+        shifted = bool((event.modifiers or {}).get("shift"))
+        self.change(False, **{"end" if shifted else "start": place})
 
     # Steps
 
@@ -208,48 +207,32 @@ class PlaygroundPage(Page):
             field = "end" if which == "Shift" else "start"
             across, up = grid_step(self.state.setting().window)
             x, y = getattr(self.state, field)
-            self.change(**{field: self._within((x + across * MOVES[arrow][0], y + up * MOVES[arrow][1]))})
+            self.change(False, **{field: self._within((x + across * MOVES[arrow][0], y + up * MOVES[arrow][1]))})
 
     # The page
 
     def view(self) -> Any:
         """Return the page."""
-        lessons = {preset.title: name for name, preset in PRESETS.items()}
-        own = [OWN] if self.own is not None else []
+        state, own = self.state, [OWN] if self.own is not None else []
+        lessons = {preset.title: name for name, preset in PRESETS.items()} | ({} if state.lesson in PRESETS else {"none": ""})
         rules = {rule_label(name): name for name in rule_names(bool(own))}
-        step, run, reset = (pn.widgets.Button(name=name, width=78, margin=3) for name in ("Step", "Run", "Reset"))
-        for button, action in ((step, self.step), (run, self.run), (reset, self.reset)):
-            button.on_click(lambda event, action=action: action())
-        lesson = pn.widgets.Select(name="Lesson", options=lessons, value=self.state.lesson, width=240)
-        self.control("lesson", lesson, lambda value: value)
-        width = {"width": 240}
-        widgets = [
-            lesson,
-            pn.Row(step, run, reset),
-            self.control("rate", pn.widgets.FloatInput(name="Learning rate η", value=self.state.rate, start=1e-6, end=1e4, **width)),
-            self.control("rules", pn.widgets.MultiChoice(name="Rules", options=rules, value=list(self.state.rules), **width), tuple),
-            self.control(
-                "manifolds",
-                pn.widgets.MultiChoice(name="Manifolds", options=[*MANIFOLDS, *own], value=list(self.state.manifolds), **width),
-                tuple,
-            ),
-            self.control("radius", pn.widgets.FloatInput(name="Radius of the balls", value=self.state.radius, start=0.001, end=10.0,
-                                                         **width)),
-            self.control("in_resolvent", pn.widgets.Checkbox(name="also in A = (I − W)⁻¹", value=self.state.in_resolvent)),
-            self.control("network", pn.widgets.Select(name="Network", options=list(NETWORKS), value=self.state.network, **width)),
-            self.control(
-                "activation", pn.widgets.Select(name="Activation", options=list(ACTIVATIONS), value=self.state.activation, **width)
-            ),
-            self.control(
-                "correlation",
-                pn.widgets.FloatInput(name="Correlation of the stimuli", value=self.state.correlation, start=-0.95, end=0.95, step=0.1,
-                                      **width),
-            ),
-            self.control("seed", pn.widgets.IntInput(name="Seed", value=self.state.seed, start=0, end=10**6, **width)),
-            self.control("units", pn.widgets.IntInput(name="Units of the large network", value=self.state.units, start=3, end=400,
-                                                      **width)),
-        ]  # fmt: skip
-        page = self.layout(*widgets)
+        made = {
+            "rate": widgets.real("Learning rate η", state.rate, 1e-6, 1e4),
+            "rules": widgets.some_of("Rules", state.rules, rules),
+            "manifolds": widgets.some_of("Manifolds", state.manifolds, [*MANIFOLDS, *own]),
+            "radius": widgets.real("Radius of the balls", state.radius, 0.001, 10.0),
+            "in_resolvent": widgets.make.Checkbox(name="also in A = (I − W)⁻¹", value=state.in_resolvent),
+            "network": widgets.one_of("Network", state.network, list(NETWORKS)),
+            "activation": widgets.one_of("Activation", state.activation, ACTIVATIONS),
+            "correlation": widgets.real("Correlation of the stimuli", state.correlation, -0.95, 0.95),
+            "seed": widgets.whole("Seed", state.seed, 0, 10**6),
+            "units": widgets.whole("Units of the large network", state.units, 3, 400),
+        }
+        several = ("rules", "manifolds")
+        bound = [self.control(field, widget, tuple if field in several else _same) for field, widget in made.items()]
+        lesson = self.control("lesson", widgets.one_of("Lesson", state.lesson, lessons))
+        steps = widgets.buttons({"Step": self.step, "Run": self.run, "Reset": self.reset})
+        page = self.layout(lesson, steps, *bound)
         self.look()
         return page
 
@@ -259,3 +242,7 @@ class PlaygroundPage(Page):
             self.stop()
             state = PRESETS[state.lesson].state
         super().become(state, hurry)
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -33,7 +33,8 @@ PRESETS = {
         "The dashed purple line is where I − W is singular: there the rates, and the loss, are infinite. The start lies beside "
         "it. The Euclidean gradient holds the factor (I − W)⁻¹ three times, so it is enormous there. The first "
         "step of ΔW1 lands far outside the picture, where all rates are nearly 0, the loss is flat and its gradient vanishes: "
-        "ΔW1 does not come back, and its loss stays where it is. ΔW2 measures steps in A = (I − W)⁻¹, where the singularity is infinitely far away and the loss is a bowl. "
+        "ΔW1 does not come back, and its loss stays where it is. ΔW2 measures steps in "
+        "A = (I − W)⁻¹, where the singularity is infinitely far away and the loss is a bowl. "
         "Look at the balls: the Euclidean ball is as large beside the line as elsewhere, and the resolvent ball shrinks there.",
         "Press Reset, then Step, and watch the first step. Drag the start away from the line, to w = −0.5: there both rules "
         "learn. Drag it back and watch how far ΔW1 goes in the table. A smaller learning rate only moves the trouble closer "
@@ -60,8 +61,8 @@ PRESETS = {
         "of stability. Descent on the monotone manifold goes astray, but it stays in the set.",
         "Choose any learning rate, and drag the start close to the green line: the green path never crosses it.",
         Playground(
-            lesson="monotone", network="pair", activation="tanh", target=(0.1, 0.3), start=(-0.9, 0.9), end=(0.2, -0.4), rate=40.0,
-            steps=2, rules=("dW1", "descent/monotone"), manifolds=("euclidean", "monotone"),
+            lesson="monotone", network="pair", activation="tanh", target=(0.1, 0.3), start=(-0.9, 0.9), end=(0.2, -0.4),
+            rate=40.0, steps=2, rules=("dW1", "descent/monotone"), manifolds=("euclidean", "monotone"),
         ),
     ),
     "correlated": Preset(
@@ -82,8 +83,8 @@ PRESETS = {
         "leaves the plane, and its shadow is drawn. The loss is first drawn coarsely, then finely.",
         "Drag the start to the right, past the edge of stability, and compare the rules.",
         Playground(
-            lesson="large", network="large", activation="tanh", units=100, start=(0.8, 0.05), end=(0.3, 0.03), rate=0.5, steps=3,
-            rules=("dW1", "dW2", "dW3"), manifolds=("euclidean", "monotone"),
+            lesson="large", network="large", activation="tanh", units=100, start=(0.8, 0.05), end=(0.3, 0.03),
+            rate=0.5, steps=3, rules=("dW1", "dW2", "dW3"), manifolds=("euclidean", "monotone"),
         ),
     ),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from riemannrnn.analysis import LearningPath, RecordedRunError, make_metric
 from riemannrnn.analysis.landscape import Plane, path_on_plane
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.analysis.survey import evenly
+from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.explorer.playground import colour_of
 from riemannrnn.explorer.sources import Loaded
@@ -164,7 +165,8 @@ def run_scene(state: RunState, loaded: Sequence[Loaded], surveys: Mapping[str, P
     step = last if state.step < 0 else min(state.step, last)
     styles = {each.name: _style(place) for place, each in enumerate(loaded)}
     problems: list[str] = []
-    evaluated, weights = {}, {}
+    evaluated: dict[str, Evaluation] = {}
+    weights: dict[str, Array] = {}
     for each in loaded:
         try:
             weights[each.name] = each.weights(step)
@@ -174,11 +176,11 @@ def run_scene(state: RunState, loaded: Sequence[Loaded], surveys: Mapping[str, P
             problems.append(f"{each.name}: {error}")
     panels = [_curves(loaded, styles, step, "loss"), _curves(loaded, styles, step, "accuracy")]
     if focus.name in weights:
-        panels.append(_matrix(focus, weights[focus.name]))
+        panels.append(_matrix(weights[focus.name]))
     panels.append(_eigenvalues(weights, styles))
     panels.append(_rightmost(evaluated, styles))
     if focus.name in evaluated:
-        panels.append(_rates(evaluated[focus.name].fixed_points.rates, state, focus.name))
+        panels.append(_rates(evaluated[focus.name].fixed_points.rates, state))
     panels += [_distances(loaded, surveys, styles, step), _path(focus, surveys.get(focus.name), step)]
     rows = tuple(_row(each, step, evaluated.get(each.name)) for each in loaded)
     told = [problem for each in loaded for problem in each.problems]
@@ -228,11 +230,11 @@ def _smooth(values: Array) -> Array:
     return means
 
 
-def _matrix(loaded: Loaded, weights: Array) -> Panel:
+def _matrix(weights: Array) -> Panel:
     largest = float(np.abs(weights).max()) or 1.0
     n = len(weights)
     image = Image(weights[::-1], (0, n - 1), (0, n - 1), SIGNED, -largest, largest)
-    title = f"W of {loaded.name}: −{largest:.2g} blue, {largest:.2g} orange"
+    title = f"W: −{largest:.2g} blue, {largest:.2g} orange"
     return Panel(title, "from unit", "to unit (the first on top)", (image,), (-0.5, n - 0.5), (-0.5, n - 0.5), equal=True)
 
 
@@ -248,11 +250,11 @@ def _eigenvalues(weights: Mapping[str, Array], styles: Mapping[str, dict[str, st
     return Panel("Eigenvalues of W", "real part", "imaginary part", tuple(marks))
 
 
-def _rightmost(evaluated: Mapping[str, object], styles: Mapping[str, dict[str, str]]) -> Panel:
+def _rightmost(evaluated: Mapping[str, Evaluation], styles: Mapping[str, dict[str, str]]) -> Panel:
     """Return the rightmost real part of −I + G W of each stimulus, in increasing order."""
     marks: list[Mark] = []
     for name, evaluation in evaluated.items():
-        values = np.sort(np.asarray(evaluation.fixed_points.stability(), float))  # type: ignore[attr-defined]
+        values = np.sort(np.asarray(evaluation.fixed_points.stability(), float))
         marks.append(Line(np.arange(1, len(values) + 1), values, **styles[name], width=2.0))
         marks.append(Dots(np.arange(1, len(values) + 1), values, styles[name]["colour"], "circle", 4))
     count = max((len(mark.x) for mark in marks if isinstance(mark, Line)), default=1)
@@ -260,7 +262,7 @@ def _rightmost(evaluated: Mapping[str, object], styles: Mapping[str, dict[str, s
     return Panel("Rightmost eigenvalue of −I + G W", "stimulus, in order", "real part (1/τ)", tuple(marks))
 
 
-def _rates(rates: Array, state: RunState, name: str) -> Panel:
+def _rates(rates: Array, state: RunState) -> Panel:
     """Return the rates of some stimuli, units in the order of the rates of the first."""
     chosen = np.arange(state.first, state.first + state.stimuli) % len(rates)
     order = np.argsort(rates[chosen[0]])
@@ -270,7 +272,7 @@ def _rates(rates: Array, state: RunState, name: str) -> Panel:
              f"stimulus {row}")
         for place, row in enumerate(chosen)
     )  # fmt: skip
-    return Panel(f"Rates of {name}", f"unit, in the order of stimulus {chosen[0]}", "rate", marks)
+    return Panel("Rates of some stimuli", f"unit, in the order of stimulus {chosen[0]}", "rate", marks)
 
 
 def _distances(
@@ -295,7 +297,7 @@ def _path(focus: Loaded, found: PathSurvey | None, step: int) -> Panel:
     if found is None:
         return Panel("The path and its geodesics: being measured", *axes)
     marks: list[Mark] = [
-        Line(*line.T, colour_of(name), "solid", 2.0, f"geodesic, {name}") for name, line in found.lines.items()
+        Line(line[:, 0], line[:, 1], colour_of(name), "solid", 2.0, f"geodesic, {name}") for name, line in found.lines.items()
     ]
     x, y = found.places.T
     here = max(int(np.searchsorted(found.place_steps, step, side="right")) - 1, 0)
@@ -306,17 +308,17 @@ def _path(focus: Loaded, found: PathSurvey | None, step: int) -> Panel:
         Dots(x[-1:], y[-1:], "#ffffff", "star", 13),
         Dots(x[here : here + 1], y[here : here + 1], "#e69f00", "circle", 10),
     ]
-    share = "" if np.isnan(found.plane.explained) else f", {found.plane.explained:.0%} of it in this plane"
-    return Panel(f"The path of {focus.name}{share}", *axes, tuple(marks))
+    share = "" if np.isnan(found.plane.explained) else f", {found.plane.explained:.0%} in this plane"
+    return Panel(f"The path{share}", *axes, tuple(marks))
 
 
-def _row(each: Loaded, step: int, evaluation: object) -> dict[str, object]:
+def _row(each: Loaded, step: int, evaluation: Evaluation | None) -> dict[str, object]:
     """Return the numbers of a run at a step."""
     row: dict[str, object] = {"run": each.name, "step": int(each.run.steps[each.point(step)]), "of": int(each.run.steps[-1])}
     if evaluation is not None:
-        stability = np.asarray(evaluation.fixed_points.stability())  # type: ignore[attr-defined]
+        stability = np.asarray(evaluation.fixed_points.stability())
         row |= {
-            "loss of the stimuli shown": float(evaluation.cost),  # type: ignore[attr-defined]
+            "loss of the stimuli shown": float(evaluation.cost),
             "rightmost eigenvalue": float(stability.max()) if stability.size else inf,
             "unstable stimuli": int((stability >= 0).sum()),
         }

@@ -3,6 +3,7 @@
 import asyncio
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -12,9 +13,23 @@ from panel.io.server import get_server
 from tornado.ioloop import IOLoop
 
 from manifolds import WeightManifold
+from riemannrnn.explorer import widgets
+from riemannrnn.explorer.curves import OWN
+from riemannrnn.explorer.dynamics_page import DynamicsPage
+from riemannrnn.explorer.dynamics_scene import DynamicsState
 from riemannrnn.explorer.page import Page
 from riemannrnn.explorer.playground import Playground
 from riemannrnn.explorer.playground_page import PlaygroundPage
+from riemannrnn.explorer.presets import PRESETS
+from riemannrnn.explorer.run_page import RunPage
+from riemannrnn.explorer.run_scene import RunState
+from riemannrnn.explorer.sources import Runs
+
+NO_RUN = (
+    "<p class='lesson'>No run was given. Start the explorer with one: <code>riemannrnn explore RUN</code>. "
+    "<a href='./'>Playground</a></p>"
+)
+"""What the run view says without a run."""
 
 ADDRESS, HOST = "127.0.0.1", "localhost"
 """Where the server listens, and the host that Bokeh's check of the origin allows."""
@@ -31,7 +46,8 @@ class Explorer:
 
     def __init__(self, apps: dict[str, Any], first: str, port: int) -> None:
         self._apps, self._port = apps, port
-        self._ready, self._error = Event(), None
+        self._ready = Event()
+        self._error: OSError | None = None
         self._loop: IOLoop | None = None
         self._thread = Thread(target=self._serve, name="riemannrnn-explorer", daemon=True)
         self._thread.start()
@@ -44,11 +60,13 @@ class Explorer:
         asyncio.set_event_loop(asyncio.new_event_loop())
         try:
             self._loop = IOLoop.current()
-            server = get_server(self._apps, port=self._port, address=ADDRESS, loop=self._loop)
+            server: Any = get_server(self._apps, port=self._port, address=ADDRESS, loop=self._loop)
             self._port = int(server.port)
             server.start()
         except OSError as error:
-            self._error = OSError(f"cannot listen on port {self._port} ({error.strerror}); choose another with --port, or leave it out")
+            self._error = OSError(
+                f"cannot listen on port {self._port} ({error.strerror}); choose another with --port, or leave it out"
+            )
             self._ready.set()
             return
         self._ready.set()
@@ -77,14 +95,42 @@ def serve(manifold: WeightManifold | None, runs: Sequence[Path], port: int, brow
     """Start the server; arguments as for `riemannrnn.explorer.explore`."""
     pn.extension(notifications=False)
 
-    def playground() -> Any:
-        state, problems = Playground.from_query(_query())
-        return _opened(PlaygroundPage(state, problems, manifold))
+    found = Runs(runs)
+    own = _checked(manifold)
+    first = Playground() if own is None else _with_own(own)
 
-    explorer = Explorer({"/": playground}, "run" if runs else "", port)
+    def playground() -> Any:
+        query = _query()
+        state, problems = Playground.from_query(query) if query else (first, [])
+        return _opened(PlaygroundPage(state, problems, own))
+
+    def run() -> Any:
+        if not found.folders:
+            return widgets.pane.HTML(NO_RUN)
+        return _opened(RunPage(*RunState.from_query(_query()), found))
+
+    def dynamics() -> Any:
+        return _opened(DynamicsPage(*DynamicsState.from_query(_query()), found))
+
+    apps = {"/": playground, "run": run, "dynamics": dynamics}
+    explorer = Explorer(apps, "run" if found.folders else "", port)
     if browser:
         webbrowser.open(explorer.address)
     return explorer
+
+
+def _checked(manifold: WeightManifold | None) -> WeightManifold | None:
+    if manifold is not None and (len(manifold.shape) != 2 or manifold.shape[0] != manifold.shape[1]):
+        raise ValueError(f"the manifold is of matrices of shape {manifold.shape}; pass one of square matrices, such as 2 × 2")
+    return manifold
+
+
+def _with_own(manifold: WeightManifold) -> Playground:
+    """Return a state that shows a manifold of the user's on a network of its size."""
+    n = manifold.shape[0]
+    if n == 2:
+        return replace(Playground(), lesson="", manifolds=("euclidean", OWN), rules=("dW1", f"descent/{OWN}"))
+    return replace(PRESETS["large"].state, lesson="", units=n, manifolds=("euclidean", OWN), rules=("dW1", f"descent/{OWN}"))
 
 
 def _opened(page: Page) -> Any:
@@ -94,6 +140,6 @@ def _opened(page: Page) -> Any:
 
 def _query() -> str:
     """Return the query of the address that was asked for."""
-    context = pn.state.curdoc.session_context
-    request = None if context is None else context.request
-    return "" if request is None else str(request.uri or "").partition("?")[2]
+    document: Any = pn.state.curdoc
+    request = document.session_context.request
+    return str(request.uri or "").partition("?")[2]

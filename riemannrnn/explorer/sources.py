@@ -87,7 +87,9 @@ class Runs:
         for folder in folders:
             for found in _expanded(folder):
                 stem = found.resolve().name
-                name = next(each for number in count() if (each := stem if not number else f"{stem}-{number}") not in self.folders)
+                name = next(
+                    each for number in count() if (each := stem if not number else f"{stem}-{number}") not in self.folders
+                )
                 self.folders[name.replace(",", "-")] = found
         self._loaded: dict[str, tuple[object, Loaded]] = {}
 

@@ -6,6 +6,7 @@ A picture is described once, as lines, dots and images over axes. Nothing here c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import log
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -102,7 +103,7 @@ class Image:
         values, low, high = np.asarray(self.values, float), self.low, self.high
         there = ~np.isnan(values)
         if self.logarithmic:
-            values, low, high = (np.log(np.maximum(each, self.low)) for each in (values, low, high))
+            values, low, high = np.log(np.maximum(values, self.low)), log(self.low), log(self.high)
         share = np.clip((np.where(there, values, low) - low) / (high - low if high > low else 1.0), 0, 1)
         stops = np.array([to_rgb(colour) for colour in self.colours])
         places = np.linspace(0, 1, len(stops)) if len(stops) > 1 else np.zeros(1)
@@ -184,7 +185,7 @@ def contours(x: Array, y: Array, values: Array, level: float, **style: Any) -> l
     finite = np.ma.masked_invalid(values)
     if finite.count() == 0:
         return []
-    lines = contour_generator(x, y, finite).lines(level)
+    lines: Any = contour_generator(x, y, finite).lines(level)
     return [Line(line[:, 0], line[:, 1], **style) for line in lines]
 
 
@@ -203,7 +204,7 @@ def panels_figure(panels: Sequence[Panel], title: str = "", columns: int = 3) ->
     columns = min(columns, max(len(panels), 1))
     rows = max(-(-len(panels) // columns), 1)
     figure = Figure(figsize=(COLUMN * columns, (COLUMN * 0.95) * rows + 0.9), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    axes: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax, panel in zip(axes, panels, strict=False):
         _draw(panel, ax)
     for ax in axes[len(panels) :]:
@@ -266,4 +267,3 @@ def _handle(mark: Mark) -> Line2D:
     if isinstance(mark, Line):
         return Line2D([], [], color=mark.colour, ls=DASHES[mark.dash], lw=mark.width, label=mark.label)
     return Line2D([], [], color=mark.colour, mec="black", marker=MARKERS[mark.marker], ls="", label=mark.label)
-
