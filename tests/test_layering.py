@@ -31,6 +31,7 @@ LAYERS = {
     "riemannrnn.plots": 10,
     "riemannrnn.estimators": 10,
     "riemannrnn.paper": 11,
+    "riemannrnn.explorer": 11,
     "riemannrnn.cli": 12,
     "riemannrnn": 13,  # the table of contents
     "riemannrnn.__main__": 14,

@@ -60,7 +60,8 @@ class DynamicsPage(Page):
     def text(self) -> str:
         return (
             f"<div class='lesson'><h2>{self.title}</h2><p>τ ṙ = −r + f(W r + x): from each start the rates settle at a "
-            "fixed point, as fast as the rightmost eigenvalue of −I + G W says. A slow stimulus is followed with a lag.</p></div>"
+            "fixed point, as fast as the rightmost eigenvalue of −I + G W says. A slow stimulus is followed with a lag."
+            "</p></div>"
         )
 
     def facts(self) -> str:

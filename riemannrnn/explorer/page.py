@@ -2,14 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from io import BytesIO
 from math import isinf
-from threading import Event
-from time import monotonic
 from typing import Any, ClassVar
 
 import panel as pn
@@ -22,10 +18,10 @@ from bokeh.models.widgets import Div
 from bokeh.resources import INLINE
 
 from riemannrnn.explorer import widgets
+from riemannrnn.explorer.background import Background
 from riemannrnn.explorer.canvas import Canvas, legend
 from riemannrnn.explorer.state import State
 from riemannrnn.plots.panels import Format, Panel, picture
-from riemannrnn.progress import Progress
 
 WIDTH, HEIGHT, COLUMNS = 330, 310, 3
 """Pixels of a panel, and panels beside each other: three and the controls fit a laptop."""
@@ -64,10 +60,6 @@ document.addEventListener("keydown", (event) => {
 """Sends the names of pressed keys to the server, and does nothing else."""
 
 
-class CancelledError(Exception):
-    """Long work was cancelled."""
-
-
 class Page(ABC):
     """A view in one window.
 
@@ -94,12 +86,9 @@ class Page(ABC):
         self._grid = pn.Column(margin=0)
         self._legend, self._facts = widgets.pane.HTML(stylesheets=[STYLE]), widgets.pane.HTML(stylesheets=[STYLE])
         self._text = widgets.pane.HTML(stylesheets=[STYLE])
-        self._progress = widgets.Progress(value=0, max=100, width=150, visible=False)
-        self._cancel = widgets.make.Button(name="Cancel", width=80, visible=False)
-        self._cancel.on_click(lambda event: self.cancel())
-        self._document: Any = pn.state.curdoc
-        self._workers = ThreadPoolExecutor(1, "riemannrnn-explorer")
-        self._stop: Event | None = None
+        document = pn.state.curdoc
+        self._document: Any = document if document is not None and document.session_context is not None else None
+        self.background = Background(self._document)
         self._waiting = self._following = self._hurried = False
         self._own_change = False
         self._resting = 0
@@ -149,7 +138,7 @@ class Page(ABC):
         self._hurried = hurry
         if self._waiting:
             return
-        if self._document is None or self._document.session_context is None:
+        if self._document is None:
             self.refresh()
             return
         self._waiting = True
@@ -175,7 +164,7 @@ class Page(ABC):
                 self._hurried = False
                 self.refresh()
 
-        if self._document is not None and self._document.session_context is not None:
+        if self._document is not None:
             self._document.add_timeout_callback(full, REST)
 
     def show(self, hurry: bool = False) -> None:
@@ -244,54 +233,9 @@ class Page(ABC):
             self.become(state)
             self.problems = problems
 
-    # Long work
-
-    def in_background(self, work: Callable[[Progress], Any], done: Callable[[Any], None]) -> None:
-        """Do work on another thread with a progress bar; then draw again. What was begun before is cancelled."""
-        self.cancel()
-        stop = self._stop = Event()
-        told = monotonic()
-
-        def progress(share: float) -> None:
-            nonlocal told
-            if stop.is_set():
-                raise CancelledError
-            if monotonic() - told > 0.2:
-                told = monotonic()
-                self._later(lambda: self._progress.param.update(value=int(100 * share), visible=True))
-
-        def finished(future: "Future[Any]") -> None:
-            def deliver() -> None:
-                if stop is self._stop:
-                    self._progress.visible = self._cancel.visible = False
-                if future.cancelled() or isinstance(future.exception(), CancelledError) or stop.is_set():
-                    return
-                done(future.result())
-
-            self._later(deliver)
-
-        self._progress.param.update(value=0)
-        self._cancel.visible = True
-        if self._document is None or self._document.session_context is None:
-            done(work(progress))
-            self._cancel.visible = False
-            return
-        self._workers.submit(work, progress).add_done_callback(finished)
-
-    def cancel(self) -> None:
-        """Cancel what is done on the other thread."""
-        if self._stop is not None:
-            self._stop.set()
-        self._progress.visible = self._cancel.visible = False
-
-    def _later(self, action: Callable[[], Any]) -> None:
-        with suppress(Exception):  # the window may have been closed
-            self._document.add_next_tick_callback(action)
-
     def close(self, *ignored: Any) -> None:
         """End what was begun for this window."""
-        self.cancel()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self.background.close()
 
     # Saving
 
@@ -326,12 +270,10 @@ class Page(ABC):
 
     def layout(self, *controls: Any) -> Any:
         """Return the whole page: links to the other views, controls on the left, words and pictures on the right."""
-        links = (
-            "<b>riemannrnn</b> &nbsp; <a href='./'>playground</a> · <a href='./run'>run</a> · <a href='./dynamics'>dynamics</a>"
-        )
+        links = " · ".join(f"<a href='./{where}'>{name}</a>" for where, name in VIEWS.items())
         keys = " ".join(f"<kbd>{escape(_shown(key))}</kbd> {escape(what)}<br>" for key, what in self.keys.items() if what)
         left = pn.Column(
-            widgets.pane.HTML(links, stylesheets=[STYLE]), *controls, pn.Row(self._progress, self._cancel),
+            widgets.pane.HTML(links, stylesheets=[STYLE]), *controls, self.background.row,
             widgets.pane.HTML("Save this view as"), self._downloads(), widgets.pane.HTML(keys, stylesheets=[STYLE]), width=270,
         )  # fmt: skip
         right = pn.Column(self._text, self._grid, self._legend, self._facts)

@@ -7,16 +7,13 @@ from functools import lru_cache, partial
 import numpy as np
 
 from manifolds import Array, WeightManifold
-from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.explorer.curves import (
-    OWN,
     Curve,
     RulePath,
     advance,
     ball,
     begin,
-    distances,
     geodesic,
     refused_step,
     shown,
@@ -25,10 +22,8 @@ from riemannrnn.explorer.curves import (
 from riemannrnn.explorer.planes import ACTIVATIONS, NETWORKS, Setting, setting
 from riemannrnn.explorer.state import State, bounded
 from riemannrnn.explorer.surveys import Ground
-from riemannrnn.plots.geodesics import METRIC_STYLES
+from riemannrnn.explorer.verdicts import RuleRow, colour_of, manifold_label, rule_label, rule_row, told
 from riemannrnn.plots.panels import Dots, Line, Mark, Panel
-from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
-from riemannrnn.rules.named import RULES_WITH_MANIFOLD
 
 CURVE_POINTS, BALL_POINTS = 61, 49
 """Points of a geodesic, and of the outline of a ball."""
@@ -86,18 +81,6 @@ class Playground(State):
         target = (0.0, 0.0) if self.network == "large" else self.target
         units = self.units if self.network == "large" else 2
         return setting(self.network, self.activation, self.correlation, units, self.seed, target)
-
-
-@dataclass(frozen=True)
-class RuleRow:
-    """A line of the table of rules: name, colour, losses at the start and at the end, how far it went, what happened."""
-
-    name: str
-    colour: str
-    before: float
-    after: float
-    distance: float
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -179,11 +162,11 @@ def scene(
     for name in state.manifolds:
         marks, problem = _of_manifold(name, made, state, own, (start, end))
         problems += [f"{name}: {problem}"] if problem else []
-        title = f"{_label(name)}: balls of radius {state.radius:g}, geodesic"
+        title = f"{manifold_label(name)}: balls of radius {state.radius:g}, geodesic"
         plain = [mark for mark in under if not isinstance(mark, Line) or mark.label]
         panels.append(frame(title, marks=(*plain, minimum, *marks, *handles)))
-    rows = tuple(_row(made, path) for path in followed)
-    return PlaygroundScene(tuple(panels), rows, (*_told(made, state, followed), *problems))
+    rows = tuple(rule_row(made, path) for path in followed)
+    return PlaygroundScene(tuple(panels), rows, (*told(made, state.start, followed), *problems))
 
 
 def _column(place: tuple[float, float]) -> tuple[Array, Array]:
@@ -192,25 +175,6 @@ def _column(place: tuple[float, float]) -> tuple[Array, Array]:
 
 def _flat(groups: Sequence[Sequence[Mark]]) -> list[Mark]:
     return [mark for group in groups for mark in group]
-
-
-def rule_label(rule: str) -> str:
-    """Return what a rule is called in pictures."""
-    kind, _, manifold = rule.partition("/")
-    if manifold:
-        return f"{kind}, {_label(manifold)}"
-    return "K-FAC" if kind == "kfac" else RULE_LABELS.get(kind, kind)
-
-
-def _label(manifold: str) -> str:
-    return "your manifold" if manifold == OWN else manifold
-
-
-def colour_of(name: str) -> str:
-    """Return the colour of a rule or of a manifold."""
-    kind, _, manifold = name.partition("/")
-    known = RULE_COLOURS | {"kfac": "#E69F00", OWN: "#000000"} | {each: style[0] for each, style in METRIC_STYLES.items()}
-    return known.get(manifold or kind, "#555555")
 
 
 def _flight(path: RulePath, place: Callable[[Array], tuple[float, float]]) -> list[Mark]:
@@ -268,7 +232,7 @@ def _of_manifold(
     curve = geodesic(metric, *ends, CURVE_POINTS)
     if curve.points:
         x, y = np.array([made.place(point) for point in curve.points]).T
-        marks.append(Line(x, y, colour, "solid", 2.4, f"geodesic, {_label(name)}"))
+        marks.append(Line(x, y, colour, "solid", 2.4, f"geodesic, {manifold_label(name)}"))
     marks += _past_the_edge(made, metric.manifold, ends, curve, colour)
     return marks, around.reason or curve.reason
 
@@ -331,61 +295,6 @@ def _outline(made: Setting, curve: Curve, colour: str, width: float) -> list[Mar
         return []
     x, y = np.array([made.place(point) for point in curve.points]).T
     return [Line(x, y, colour, "solid", width)]
-
-
-def _told(made: Setting, state: Playground, paths: list[RulePath]) -> list[str]:
-    """Return how near the start is to a singularity, and how long the rules' first steps are there."""
-    try:
-        at = made.cost.at(made.weights(state.start))
-        nearest = SmallestSingularValue()(at.weights, at.gains)
-        abscissa = float(at.fixed_points.stability().max())
-    except (FixedPointError, ValueError) as error:
-        return [f"At the start: {error}"]
-    stable = "stable" if abscissa < 0 else "unstable"
-    told = [
-        f"At the start the smallest singular value of I − G W is {nearest:.3g}, and the fixed points are {stable} "
-        f"(rightmost eigenvalue of −I + G W: {abscissa:+.2f}/τ)."
-    ]
-    if state.steps and paths:
-        lengths = {path.rule: distances(made, path.points[:2]) for path in paths}
-        steps = ", ".join(f"{rule_label(rule)} {length[0]:.3g}" for rule, length in lengths.items() if length)
-        told.append(f"Lengths of the first step in the picture: {steps}.")
-        if "dW1" in lengths and lengths["dW1"] and nearest < 0.5:
-            told.append(f"ΔW1 divides by that singular value: 1/{nearest:.3g} = {1 / nearest:.3g} for each factor (I − G W)⁻¹.")
-    return told
-
-
-def _row(made: Setting, path: RulePath) -> RuleRow:
-    gone = distances(made, path.points)
-    verdict = _verdict(made, path)
-    return RuleRow(rule_label(path.rule), colour_of(path.rule), path.losses[0], path.losses[-1], sum(gone), verdict)
-
-
-def _verdict(made: Setting, path: RulePath) -> str:
-    """Return in a few words what the steps of a rule did."""
-    if len(path.points) < 2:
-        return path.reason or "no step yet"
-    first, last = path.points[0], path.points[-1]
-    identity = np.eye(len(first))
-    signs = [float(np.linalg.slogdet(identity - point)[0]) for point in (first, last)]
-    said = []
-    if signs[0] * signs[1] < 0:
-        said.append("jumped across the singular set")
-    try:
-        if float(made.cost.at(last).fixed_points.stability().max()) > 0:
-            said.append("its fixed points are unstable")
-    except (FixedPointError, ValueError):
-        said.append("a stimulus has no fixed point")
-    place, (left, right, bottom, top) = made.place(last), made.window
-    if not (left <= place[0] <= right and bottom <= place[1] <= top):
-        said.append(f"thrown out of the picture, to ({place[0]:.3g}, {place[1]:.3g})")
-    said.append("the loss fell" if path.losses[-1] < path.losses[0] else "the loss rose")
-    return "; ".join([*said, *([path.reason] if path.reason else [])])
-
-
-def takes_manifold(rule: str) -> bool:
-    """Tell whether a rule takes a manifold."""
-    return rule.partition("/")[0] in RULES_WITH_MANIFOLD
 
 
 def grid_step(window: tuple[float, float, float, float]) -> tuple[float, float]:

@@ -15,9 +15,10 @@ from riemannrnn.explorer.canvas import Canvas
 from riemannrnn.explorer.curves import MANIFOLDS, OWN, rule_names
 from riemannrnn.explorer.page import Page, number
 from riemannrnn.explorer.planes import ACTIVATIONS, NETWORKS
-from riemannrnn.explorer.playground import Paths, Playground, PlaygroundScene, grid_step, rule_label, scene
+from riemannrnn.explorer.playground import Paths, Playground, PlaygroundScene, grid_step, scene
 from riemannrnn.explorer.presets import PRESETS
 from riemannrnn.explorer.surveys import Ground, survey
+from riemannrnn.explorer.verdicts import rule_label
 from riemannrnn.plots.panels import Panel
 from riemannrnn.progress import Progress
 
@@ -93,7 +94,7 @@ class PlaygroundPage(Page):
                 if side < finest and key == self._key():
                     evaluate(finest)
 
-            self.in_background(work, done)
+            self.background.start(work, done)
 
         evaluate(COARSE)
 

@@ -73,7 +73,7 @@ PRESETS = {
         "approximation for mini-batches.",
         "Set the correlation to 0: the two paths become one. Set it to −0.8: the valley turns.",
         Playground(
-            lesson="correlated", correlation=0.8, target=(0.5, 1.0), start=(-0.9, -1.0), end=(0.5, 1.0), rate=0.3, steps=40,
+            lesson="correlated", correlation=0.8, target=(0.5, 1.0), start=(0.74, 0.4), end=(0.5, 1.0), rate=0.1, steps=60,
             rules=("dW2", "descent/response", "kfac"), manifolds=("resolvent", "response"),
         ),
     ),

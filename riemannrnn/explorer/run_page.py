@@ -101,7 +101,7 @@ class RunPage(Page):
             self.follow()
             self.measure()
 
-        self.in_background(work, done)
+        self.background.start(work, done)
 
     def changed(self) -> None:
         wanted = (self.state.runs, self.state.metrics)
@@ -192,7 +192,7 @@ class RunPage(Page):
         ]
         page = self.layout(*made)
         self.measure()
-        if self._document is not None and self._document.session_context is not None:
+        if self._document is not None:
             self._watch = pn.state.add_periodic_callback(self.look_again, period=WATCH)
         return page
 

@@ -14,9 +14,9 @@ from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.analysis.survey import evenly
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.explorer.playground import colour_of
 from riemannrnn.explorer.sources import Loaded
 from riemannrnn.explorer.state import State, bounded
+from riemannrnn.explorer.verdicts import colour_of
 from riemannrnn.plots.panels import SIGNED, Dots, Image, Line, Mark, Panel
 from riemannrnn.progress import Progress, ignore
 
