@@ -90,13 +90,22 @@ def test_a_damaged_path_and_history_are_sentences(folder, tmp_path):
     loaded = Runs([broken]).load("broken")
     assert "cannot be read" in loaded.problems[0]
     assert run_scene(RunState(), [loaded], {}).sentences == tuple(loaded.problems)
-    content = (broken / "path.h5").read_bytes()
-    (broken / "path.h5").write_bytes(content[: len(content) // 2])
-    cut = Runs([broken]).load("broken")
-    assert "cannot be read" in run_scene(RunState(), [cut], {}).sentences[0]
-    (broken / "path.h5").write_bytes(bytes(64) + content[64:])
-    with pytest.raises(RecordedRunError, match="damaged"):
-        Runs([broken]).load("broken")
+    content = (folder / "path.h5").read_bytes()
+    point = loaded.run[3].astype(np.float32).tobytes()
+    files = {
+        "cut": content[: len(content) // 2],
+        "headless": bytes(64) + content[64:],
+        "holed": content.replace(point, point[::-1]),
+    }
+    for name, damaged in files.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "path.h5").write_bytes(damaged)
+    for name in ("cut", "headless"):
+        with pytest.raises(RecordedRunError, match="damaged"):
+            Runs([tmp_path / name]).load(name)
+    holed = Runs([tmp_path / "holed"]).load("holed")
+    assert "checksum is wrong" in run_scene(RunState(step=3), [holed], {}).sentences[0]
+    assert not run_scene(RunState(step=5), [holed], {}).sentences
 
 
 def test_a_run_that_grows_is_read_again(tmp_path):
@@ -150,11 +159,15 @@ def test_the_lag_takes_away_the_error_of_first_order():
 
 def test_integration_of_a_linear_unit():
     times = np.linspace(0, 3, 7)
-    rates = integrate(RateNetwork(1, activation="identity").activation, np.array([[0.5]]), lambda time: np.array([1.0]), np.zeros(1), times)
+    rates = integrate(
+        RateNetwork(1, activation="identity").activation, np.array([[0.5]]), lambda time: np.array([1.0]), np.zeros(1), times
+    )
     assert np.allclose(rates[:, 0], 2 * (1 - np.exp(-times / 2)), atol=1e-5)
 
 
 def test_the_seed_draws_the_starts():
     state = DynamicsState(starts=2)
-    one, other = (marks(dynamics_scene(each, two_units(each)).panels, "Rates", Dots)[0].x for each in (state, replace(state, seed=1)))
+    one, other = (
+        marks(dynamics_scene(each, two_units(each)).panels, "Rates", Dots)[0].x for each in (state, replace(state, seed=1))
+    )
     assert one != other

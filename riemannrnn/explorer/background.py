@@ -37,7 +37,7 @@ class Background:
     def __init__(self, document: Any) -> None:
         self._document = document
         self._bar = widgets.Progress(value=0, max=100, width=150, visible=False)
-        self._button = widgets.make.Button(name="Cancel", width=80, visible=False)
+        self._button = widgets.make.Button(label="Cancel", width=80, visible=False)
         self._button.on_click(lambda event: self.cancel())
         self.row = pn.Row(self._bar, self._button)
         self._workers = ThreadPoolExecutor(1, "riemannrnn-explorer")

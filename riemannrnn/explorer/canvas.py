@@ -47,7 +47,7 @@ class Canvas:
         )  # fmt: skip
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
-        self._images, self._lines, self._dots = ColumnDataSource(), ColumnDataSource(), ColumnDataSource()
+        self._images, self._lines, self._dots = (ColumnDataSource(empty) for empty in (_images([]), _lines([]), _dots([])))
         self._shown: tuple[Array, ...] = ()
         self.show(panel)
         self.figure.image_rgba("image", "x", "y", "width", "height", source=self._images)

@@ -9,13 +9,13 @@ from math import isinf
 from typing import Any, ClassVar
 
 import panel as pn
-from bokeh.embed import file_html
+from bokeh.embed import components
 from bokeh.events import DocumentReady
 from bokeh.layouts import column as bokeh_column
 from bokeh.layouts import gridplot
 from bokeh.models import CustomJS
 from bokeh.models.widgets import Div
-from bokeh.resources import INLINE
+from bokeh.resources import Resources
 
 from riemannrnn.explorer import widgets
 from riemannrnn.explorer.background import Background
@@ -193,14 +193,13 @@ class Page(ABC):
 
     def control(self, field: str, widget: Any, read: Callable[[Any], Any] = lambda value: value) -> Any:
         """Bind a widget to a field of the state, and return it."""
-        name = "value_throttled" if hasattr(type(widget), "value_throttled") else "value"
         self.controls[field] = widget
 
         def moved(event: Any) -> None:
             if not self._following:
                 self.change(**{field: read(event.new)})
 
-        widget.param.watch(moved, name)
+        widget.param.watch(moved, "value")
         return widget
 
     def tell_controls(self) -> None:
@@ -251,7 +250,11 @@ class Page(ABC):
             text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990
         )
         page = bokeh_column(words, gridplot(figures, ncols=COLUMNS, merge_tools=False))
-        return BytesIO(file_html(page, INLINE, f"{self.title}, riemannrnn").encode())
+        script, place = components(page)
+        resources = Resources("inline", components=["bokeh", "bokeh-widgets"])
+        title = escape(f"{self.title}, riemannrnn")
+        head = f"<meta charset='utf-8'><title>{title}</title>{resources.render()}{script}"
+        return BytesIO(f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>{place}</body></html>".encode())
 
     def _downloads(self) -> Any:
         buttons = []

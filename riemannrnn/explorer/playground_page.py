@@ -222,7 +222,7 @@ class PlaygroundPage(Page):
             "rules": widgets.some_of("Rules", state.rules, rules),
             "manifolds": widgets.some_of("Manifolds", state.manifolds, [*MANIFOLDS, *own]),
             "radius": widgets.real("Radius of the balls", state.radius, 0.001, 10.0),
-            "in_resolvent": widgets.make.Checkbox(name="also in A = (I − W)⁻¹", value=state.in_resolvent),
+            "in_resolvent": widgets.make.Checkbox(label="also in A = (I − W)⁻¹", value=state.in_resolvent),
             "network": widgets.one_of("Network", state.network, list(NETWORKS)),
             "activation": widgets.one_of("Activation", state.activation, ACTIVATIONS),
             "correlation": widgets.real("Correlation of the stimuli", state.correlation, -0.95, 0.95),

@@ -1,6 +1,7 @@
 """The server of the explorer: on the loopback address, with Bokeh's check of the origin, until it is stopped."""
 
 import asyncio
+import socket
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
@@ -58,15 +59,16 @@ class Explorer:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
+        self._loop = IOLoop.current()
         try:
-            self._loop = IOLoop.current()
+            _check_free(self._port)
             server: Any = get_server(self._apps, port=self._port, address=ADDRESS, loop=self._loop)
             self._port = int(server.port)
             server.start()
         except OSError as error:
-            self._error = OSError(
-                f"cannot listen on port {self._port} ({error.strerror}); choose another with --port, or leave it out"
-            )
+            reason = f"cannot listen on port {self._port} ({error.strerror})"
+            self._error = OSError(f"{reason}; choose another with --port, or leave it out")
+            self._loop.close()
             self._ready.set()
             return
         self._ready.set()
@@ -89,6 +91,13 @@ class Explorer:
 
     def __repr__(self) -> str:
         return f"Explorer({self.address})"
+
+
+def _check_free(port: int) -> None:
+    """Raise the error of a port that is taken: Bokeh would leave a socket behind."""
+    with socket.socket() as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((ADDRESS, port))
 
 
 def serve(manifold: WeightManifold | None, runs: Sequence[Path], port: int, browser: bool) -> Explorer:
