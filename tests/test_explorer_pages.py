@@ -117,10 +117,10 @@ def test_memory_does_not_grow_over_interactions(page):
         gc.collect()
         return len(gc.get_objects())
 
-    interact(40)
+    interact(20)
     before = objects()
-    interact(60)
-    assert objects() - before < 600
+    interact(30)
+    assert objects() - before < 300
 
 
 def test_runs_are_seen_and_moved_through(folder):

@@ -1,7 +1,6 @@
 """The pictures of runs and of the dynamics, and the run folders that they are read from."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,11 +91,8 @@ def test_a_damaged_path_and_history_are_sentences(folder, tmp_path):
     assert run_scene(RunState(), [loaded], {}).sentences == tuple(loaded.problems)
     content = (folder / "path.h5").read_bytes()
     point = loaded.run[3].astype(np.float32).tobytes()
-    files = {
-        "cut": content[: len(content) // 2],
-        "headless": bytes(64) + content[64:],
-        "holed": content.replace(point, point[::-1]),
-    }
+    holed = content.replace(point, point[::-1])
+    files = {"cut": content[: len(content) // 2], "headless": bytes(64) + content[64:], "holed": holed}
     for name, damaged in files.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "path.h5").write_bytes(damaged)
@@ -158,16 +154,12 @@ def test_the_lag_takes_away_the_error_of_first_order():
 
 
 def test_integration_of_a_linear_unit():
-    times = np.linspace(0, 3, 7)
-    rates = integrate(
-        RateNetwork(1, activation="identity").activation, np.array([[0.5]]), lambda time: np.array([1.0]), np.zeros(1), times
-    )
+    times, activation = np.linspace(0, 3, 7), RateNetwork(1, activation="identity").activation
+    rates = integrate(activation, np.array([[0.5]]), lambda time: np.array([1.0]), np.zeros(1), times)
     assert np.allclose(rates[:, 0], 2 * (1 - np.exp(-times / 2)), atol=1e-5)
 
 
 def test_the_seed_draws_the_starts():
-    state = DynamicsState(starts=2)
-    one, other = (
-        marks(dynamics_scene(each, two_units(each)).panels, "Rates", Dots)[0].x for each in (state, replace(state, seed=1))
-    )
-    assert one != other
+    states = DynamicsState(starts=2), DynamicsState(starts=2, seed=1)
+    panels = [dynamics_scene(state, two_units(state)).panels for state in states]
+    assert marks(panels[0], "Rates", Dots)[0].x[0] != marks(panels[1], "Rates", Dots)[0].x[0]

@@ -252,8 +252,8 @@ class Page(ABC):
         page = bokeh_column(words, gridplot(figures, ncols=COLUMNS, merge_tools=False))
         script, place = components(page)
         resources = Resources("inline", components=["bokeh", "bokeh-widgets"])
-        title = escape(f"{self.title}, riemannrnn")
-        head = f"<meta charset='utf-8'><title>{title}</title>{resources.render()}{script}"
+        bokeh = "".join(f"<script>{raw}</script>" for raw in resources.js_raw)
+        head = f"<meta charset='utf-8'><title>{escape(self.title)}, riemannrnn</title>{bokeh}{script}"
         return BytesIO(f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>{place}</body></html>".encode())
 
     def _downloads(self) -> Any:

@@ -80,9 +80,8 @@ def _losses(data: xr.Dataset, x: Array, y: Array) -> list[Mark]:
     ):
         if there.any():
             marks.append(Image(np.where(there, 1.0, np.nan), *sides, (colour,), 0, 1, opacity=0.35, label=label))
-    marks += contours(
-        x, y, np.clip(np.where(np.isposinf(cost), 1.0, abscissa), -1, 1), 0.0, colour=EDGE, width=1.5, label="edge of stability"
-    )
+    unstable = np.clip(np.where(np.isposinf(cost), 1.0, abscissa), -1, 1)
+    marks += contours(x, y, unstable, 0.0, colour=EDGE, width=1.5, label="edge of stability")
     if finite.size:
         for level in np.geomspace(low, max(high, 1.01 * low), 9)[1:-1]:
             marks += contours(x, y, np.where(np.isfinite(cost), cost, np.nan), level, colour="#8a8f99", width=0.6)
