@@ -33,6 +33,7 @@ def test_the_default_needs_no_query():
         ("start=1", "it takes 2 numbers"),
         ("start=1,b", "it is a number"),
         ("rules=" + ",".join(["dW1"] * 41), "at most 40"),
+        ("manifolds=euclidean,nothing", "it is one of euclidean"),
         ("file=/etc/passwd", "does not know"),
     ],
 )

@@ -9,6 +9,8 @@ import numpy as np
 from manifolds import Array, WeightManifold
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.explorer.curves import (
+    MANIFOLDS,
+    OWN,
     Curve,
     RulePath,
     advance,
@@ -16,6 +18,7 @@ from riemannrnn.explorer.curves import (
     begin,
     geodesic,
     refused_step,
+    rule_names,
     shown,
     through_coordinates,
 )
@@ -72,8 +75,8 @@ class Playground(State):
     rate: float = bounded(0.2, 1e-6, 1e4)
     steps: int = bounded(30, 0, 2000)
     radius: float = bounded(0.2, 0.001, 10.0)
-    rules: tuple[str, ...] = ("dW1", "dW2")
-    manifolds: tuple[str, ...] = ("euclidean", "resolvent")
+    rules: tuple[str, ...] = bounded(("dW1", "dW2"), choices=tuple(rule_names(own=True)))
+    manifolds: tuple[str, ...] = bounded(("euclidean", "resolvent"), choices=(*MANIFOLDS, OWN))
     in_resolvent: bool = True
 
     def setting(self) -> Setting:

@@ -89,7 +89,7 @@ class RunPage(Page):
         def work(progress: Progress) -> PathSurvey | str:
             try:
                 return survey_path(first, key[1], progress)
-            except (RecordedRunError, ValueError) as error:
+            except (RecordedRunError, ValueError, RuntimeError) as error:  # it is closed when the run has grown
                 return str(error)
 
         def done(result: PathSurvey | str) -> None:

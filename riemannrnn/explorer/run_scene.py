@@ -56,7 +56,7 @@ class RunState(State):
     step: int = bounded(-1, -1, 10**9)
     first: int = bounded(0, 0, 10**6)
     stimuli: int = bounded(3, 1, 12)
-    metrics: tuple[str, ...] = ("euclidean", "resolvent")
+    metrics: tuple[str, ...] = bounded(("euclidean", "resolvent"), choices=CLOSED)
 
 
 @dataclass(frozen=True, eq=False)

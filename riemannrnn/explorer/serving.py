@@ -26,6 +26,9 @@ from riemannrnn.explorer.run_page import RunPage
 from riemannrnn.explorer.run_scene import RunState
 from riemannrnn.explorer.sources import Runs
 
+LIFETIME: dict[str, int] = {"check_unused_sessions_milliseconds": 1000, "unused_session_lifetime_milliseconds": 2000}
+"""After which the work for a window that was closed ends."""
+
 NO_RUN = (
     "<p class='lesson'>No run was given. Start the explorer with one: <code>riemannrnn explore RUN</code>. "
     "<a href='./'>Playground</a></p>"
@@ -62,7 +65,8 @@ class Explorer:
         self._loop = IOLoop.current()
         try:
             _check_free(self._port)
-            server: Any = get_server(self._apps, port=self._port, address=ADDRESS, loop=self._loop)
+            lifetime: Any = LIFETIME
+            server: Any = get_server(self._apps, port=self._port, address=ADDRESS, loop=self._loop, **lifetime)
             self._port = int(server.port)
             server.start()
         except OSError as error:

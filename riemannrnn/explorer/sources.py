@@ -109,9 +109,10 @@ class Runs:
         before = self._loaded.get(name)
         if before is not None and before[0] == stamp:
             return before[1]
-        run = read_run(folder)
-        if before is not None:
+        if before is not None:  # an open file would be read as it was when it was opened
+            del self._loaded[name]
             before[1].run.close()
+        run = read_run(folder)
         loaded = Loaded(name, run, None)
         loaded.history, problem = _history(folder / HISTORY)
         loaded.problems += [problem] if problem else []
