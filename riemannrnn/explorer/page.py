@@ -9,8 +9,10 @@ from math import isinf
 from typing import Any, ClassVar
 
 import panel as pn
+from bokeh.document import Document
 from bokeh.embed import components
 from bokeh.events import DocumentReady
+from bokeh.io.doc import patch_curdoc
 from bokeh.layouts import column as bokeh_column
 from bokeh.layouts import gridplot
 from bokeh.models import CustomJS
@@ -88,6 +90,7 @@ class Page(ABC):
         self._text = widgets.pane.HTML(stylesheets=[STYLE])
         document = pn.state.curdoc
         self._document: Any = document if document is not None and document.session_context is not None else None
+        self._location: Any = pn.state.location if self._document is not None else None
         self.background = Background(self._document)
         self._waiting = self._following = self._hurried = False
         self._own_change = False
@@ -216,14 +219,11 @@ class Page(ABC):
 
     def tell_address(self) -> None:
         """Write the state into the address."""
-        location = pn.state.location
-        if location is None:
-            return
         query = self.state.query()
         search = f"?{query}" if query else ""
-        if location.search != search:
+        if self._location is not None and self._location.search != search:
             self._own_change = True
-            location.search = search
+            self._location.search = search
             self._own_change = False
 
     def _address_changed(self, event: Any) -> None:
@@ -250,7 +250,8 @@ class Page(ABC):
             text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990
         )
         page = bokeh_column(words, gridplot(figures, ncols=COLUMNS, merge_tools=False))
-        script, place = components(page)
+        with patch_curdoc(Document()):  # the current document may be that of a window that was closed
+            script, place = components(page)
         resources = Resources("inline", components=["bokeh", "bokeh-widgets"])
         bokeh = "".join(f"<script>{raw}</script>" for raw in resources.js_raw)
         head = f"<meta charset='utf-8'><title>{escape(self.title)}, riemannrnn</title>{bokeh}{script}"
@@ -281,9 +282,8 @@ class Page(ABC):
         )  # fmt: skip
         right = pn.Column(self._text, self._grid, self._legend, self._facts)
         page = pn.Row(left, right, self._key_field())
-        location = pn.state.location
-        if location is not None:
-            location.param.watch(self._address_changed, "search")
+        if self._location is not None:
+            self._location.param.watch(self._address_changed, "search")
         self._hurried = False
         self.refresh()
         return page
