@@ -250,7 +250,8 @@ class Page(ABC):
             text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990
         )
         page = bokeh_column(words, gridplot(figures, ncols=COLUMNS, merge_tools=False))
-        with patch_curdoc(Document()):  # the current document may be that of a window that was closed
+        own = Document()  # Bokeh's current document may be the document of a window that was closed
+        with patch_curdoc(own):
             script, place = components(page)
         resources = Resources("inline", components=["bokeh", "bokeh-widgets"])
         bokeh = "".join(f"<script>{raw}</script>" for raw in resources.js_raw)

@@ -5,6 +5,7 @@ import socket
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
+from logging import ERROR, getLogger
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import panel as pn
 from panel.io.server import get_server
 from tornado.ioloop import IOLoop
+from tornado.websocket import WebSocketClosedError
 
 from manifolds import WeightManifold
 from riemannrnn.explorer import widgets
@@ -63,6 +65,7 @@ class Explorer:
     def _serve(self) -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
         self._loop = IOLoop.current()
+        asyncio.get_event_loop().set_exception_handler(_unless_closed)
         try:
             _check_free(self._port)
             lifetime: Any = LIFETIME
@@ -97,6 +100,12 @@ class Explorer:
         return f"Explorer({self.address})"
 
 
+def _unless_closed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report an error of the loop, but not that a window was closed while a message was on its way."""
+    if not isinstance(context.get("exception"), WebSocketClosedError):
+        loop.default_exception_handler(context)
+
+
 def _check_free(port: int) -> None:
     """Raise the error of a port that is taken: Bokeh would leave a socket behind."""
     with socket.socket() as found:
@@ -107,6 +116,7 @@ def _check_free(port: int) -> None:
 def serve(manifold: WeightManifold | None, runs: Sequence[Path], port: int, browser: bool) -> Explorer:
     """Start the server; arguments as for `riemannrnn.explorer.explore`."""
     pn.extension(notifications=False)
+    getLogger("bokeh.server.views.ws").setLevel(ERROR)  # it warns of each message to a window that was closed
 
     found = Runs(runs)
     own = _checked(manifold)
