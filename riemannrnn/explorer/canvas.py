@@ -9,7 +9,6 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
-from manifolds import Array
 from riemannrnn.plots.panels import Dots, Image, Line, Mark, Panel, legend_entries, limits
 
 TOOLS = "pan,wheel_zoom,box_zoom,reset"
@@ -47,15 +46,10 @@ class Canvas:
         )  # fmt: skip
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
-        self._images, self._lines, self._dots = (ColumnDataSource(empty) for empty in (_images([]), _lines([]), _dots([])))
-        self._shown: tuple[Array, ...] = ()
+        self._under: tuple[Mark, ...] | None = None
+        self._ground, self._layers = _Layer(self.figure), _Layer(self.figure)
         self.show(panel)
-        self.figure.image_rgba("image", "x", "y", "width", "height", source=self._images)
-        drawn = self.figure.multi_line("xs", "ys", color="colour", line_dash="dash", line_width="width", source=self._lines)
-        self.figure.scatter(
-            "x", "y", fill_color="colour", line_color="#000000", marker="marker", size="size", source=self._dots
-        )
-        self.figure.add_tools(HoverTool(renderers=[drawn], tooltips="@label", visible=False))
+        self.figure.add_tools(HoverTool(renderers=[self._ground.lines, self._layers.lines], tooltips="@label", visible=False))
 
     def show(self, panel: Panel) -> None:
         """Show another panel, in what is already there."""
@@ -67,18 +61,28 @@ class Canvas:
             self._ranges = ranges
             for axis, (low, high) in zip((self.figure.x_range, self.figure.y_range), ranges, strict=True):
                 axis.update(start=low, end=high, reset_start=low, reset_end=high)
-        for source, columns in (
-            (self._images, _images([mark for mark in panel.marks if isinstance(mark, Image)])),
-            (self._lines, _lines([mark for mark in panel.marks if isinstance(mark, Line)])),
-            (self._dots, _dots([mark for mark in panel.marks if isinstance(mark, Dots)])),
-        ):
-            if source is not self._images or self._other_images(panel):
-                source.data = columns
+        if panel.under is not self._under:  # it is large, and stays while a point is dragged
+            self._under = panel.under
+            self._ground.show(panel.under)
+        self._layers.show(panel.marks)
 
-    def _other_images(self, panel: Panel) -> bool:
-        """Tell whether the images are others than those shown; they are large, and stay while a point is dragged."""
-        before, self._shown = self._shown, tuple(mark.values for mark in panel.marks if isinstance(mark, Image))
-        return len(before) != len(self._shown) or any(old is not new for old, new in zip(before, self._shown, strict=True))
+
+class _Layer:
+    """Images, lines and dots of a figure, in this order."""
+
+    def __init__(self, figure: Any) -> None:
+        self._images, self._lines, self._dots = (ColumnDataSource(empty) for empty in (_images([]), _lines([]), _dots([])))
+        figure.image_rgba("image", "x", "y", "width", "height", source=self._images)
+        self.lines = figure.multi_line("xs", "ys", color="colour", line_dash="dash", line_width="width", source=self._lines)
+        figure.scatter("x", "y", fill_color="colour", line_color="#000000", marker="marker", size="size", source=self._dots)
+
+    def show(self, marks: Sequence[Mark]) -> None:
+        """Replace what is shown."""
+        images = [mark for mark in marks if isinstance(mark, Image)]
+        if images or len(self._images.data["x"]):
+            self._images.data = _images(images)
+        self._lines.data = _lines([mark for mark in marks if isinstance(mark, Line)])
+        self._dots.data = _dots([mark for mark in marks if isinstance(mark, Dots)])
 
 
 def _images(marks: Sequence[Image]) -> dict[str, Any]:

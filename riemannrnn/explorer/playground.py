@@ -28,13 +28,13 @@ from riemannrnn.explorer.surveys import Ground
 from riemannrnn.explorer.verdicts import RuleRow, colour_of, manifold_label, rule_label, rule_row, told
 from riemannrnn.plots.panels import Dots, Line, Mark, Panel
 
-CURVE_POINTS, BALL_POINTS = 61, 49
-"""Points of a geodesic, and of the outline of a ball."""
+CURVE_POINTS, BALL_POINTS, COARSER = 61, 49, 3
+"""Points of a geodesic, and of the outline of a ball; while the start is dragged one in so many."""
 
 BALLS = 4
 """Balls along each side of a picture."""
 
-HURRY = 6
+HURRY = 3
 """Steps of each rule that are followed while the start is dragged."""
 
 KINDS = {"descent": "solid", "momentum": "dashed", "adam": "dotted"}
@@ -157,19 +157,19 @@ def scene(
     x_label, y_label = made.labels[:2]
     left, right, bottom, top = made.window
     frame = partial(Panel, xlabel=x_label, ylabel=y_label, x_range=(left, right), y_range=(bottom, top))
-    under = () if ground is None else ground.weights
-    panels = [frame("In the weights W: steps of the rules", marks=(*under, minimum, *_flat(flights), *refused, *handles))]
+    under, plain = ((), ()) if ground is None else (ground.weights, ground.plain)
+    panels = [frame("In the weights W: steps of the rules", under=under, marks=(minimum, *_flat(flights), *refused, *handles))]
     if state.in_resolvent:
         panels.append(_in_resolvent(made, followed, ground, start, state.rate))
     panels.append(_losses(followed))
     for name in state.manifolds:
-        marks, problem = _of_manifold(name, made, state, own, (start, end))
+        marks, problem = _of_manifold(name, made, state, own, (start, end), COARSER if hurry else 1)
         problems += [f"{name}: {problem}"] if problem else []
         title = f"{manifold_label(name)}: balls of radius {state.radius:g}, geodesic"
-        plain = [mark for mark in under if not isinstance(mark, Line) or mark.label]
-        panels.append(frame(title, marks=(*plain, minimum, *marks, *handles)))
-    rows = tuple(rule_row(made, path) for path in followed)
-    return PlaygroundScene(tuple(panels), rows, (*told(made, state.start, followed), *problems))
+        panels.append(frame(title, under=plain, marks=(minimum, *marks, *handles)))
+    rows = tuple(rule_row(made, path, hurry) for path in followed)
+    said = [] if hurry else told(made, state.start, followed)
+    return PlaygroundScene(tuple(panels), rows, (*said, *problems))
 
 
 def _column(place: tuple[float, float]) -> tuple[Array, Array]:
@@ -193,14 +193,15 @@ def _flight(path: RulePath, place: Callable[[Array], tuple[float, float]]) -> li
 def _in_resolvent(made: Setting, paths: list[RulePath], ground: Ground | None, start: Array, rate: float) -> Panel:
     """Return the same steps in A; there descent by ΔW2 is a straight line, which may pass the edge where W is infinite."""
     left, right, bottom, top = made.resolvent_window
-    marks: list[Mark] = [] if ground is None else list(ground.resolvent)
+    under = () if ground is None else ground.resolvent
+    marks: list[Mark] = []
     target = made.resolvent_place(made.weights(made.target))
     marks.append(Dots(*_column(target), "#000000", "star", 11, "least loss"))
     for path in paths:
         marks += _flight(path, made.resolvent_place)
     marks += _refused(made, paths, rate, made.resolvent_place)
     marks.append(Dots(*_column(made.resolvent_place(start)), "#ffffff", "circle", 12))
-    return Panel("The same in A = (I − W)⁻¹", *made.labels[2:], tuple(marks), (left, right), (bottom, top))
+    return Panel("The same in A = (I − W)⁻¹", *made.labels[2:], tuple(marks), (left, right), (bottom, top), under=under)
 
 
 def _losses(paths: list[RulePath]) -> Panel:
@@ -220,6 +221,7 @@ def _of_manifold(
     state: Playground,
     own: WeightManifold | None,
     ends: tuple[Array, Array],
+    coarser: int,
 ) -> tuple[list[Mark], str]:
     """Return balls, the geodesic and the straight line between the ends, and a sentence about what failed."""
     colour = colour_of(name)
@@ -230,9 +232,9 @@ def _of_manifold(
     straight = np.array([made.place(end) for end in ends]).T
     marks: list[Mark] = [Line(straight[0], straight[1], "#555555", "dotted", 1.5, "straight line in W")]
     marks += _balls(made, name, own, state.radius)
-    around = ball(metric, made, ends[0], state.radius, BALL_POINTS)
+    around = ball(metric, made, ends[0], state.radius, BALL_POINTS // coarser)
     marks += _outline(made, around, colour, 2.2)
-    curve = geodesic(metric, *ends, CURVE_POINTS)
+    curve = geodesic(metric, *ends, CURVE_POINTS // coarser)
     if curve.points:
         x, y = np.array([made.place(point) for point in curve.points]).T
         marks.append(Line(x, y, colour, "solid", 2.4, f"geodesic, {manifold_label(name)}"))

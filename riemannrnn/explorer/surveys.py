@@ -27,12 +27,15 @@ class Ground:
     ----------
     weights, resolvent
         What is drawn under the curves in W, and in A.
+    plain
+        The same in W without contours of the loss.
     side
         Points along each side at which the loss was evaluated.
     """
 
     weights: tuple[Mark, ...]
     resolvent: tuple[Mark, ...]
+    plain: tuple[Mark, ...]
     side: int
 
 
@@ -61,7 +64,8 @@ def survey(setting: Setting, side: int, progress: Progress = ignore, in_resolven
 
         data = landscape(setting.cost, plane, setting.unit * x, setting.unit * y, told)
         made.append((*_losses(data, x, y), *_sets(setting, in_weights, x, y)))
-    return Ground(made[0], made[1] if in_resolvent else (), side)
+    plain = tuple(mark for mark in made[0] if not isinstance(mark, Line) or mark.label)
+    return Ground(made[0], made[1] if in_resolvent else (), plain, side)
 
 
 def _losses(data: xr.Dataset, x: Array, y: Array) -> list[Mark]:

@@ -66,14 +66,14 @@ def told(made: Setting, start: tuple[float, float], paths: list[RulePath]) -> li
     return said
 
 
-def rule_row(made: Setting, path: RulePath) -> RuleRow:
-    """Return the row of a rule in the table."""
+def rule_row(made: Setting, path: RulePath, hurry: bool = False) -> RuleRow:
+    """Return the row of a rule in the table; with `hurry` without eigenvalues."""
     gone = distances(made, path.points)
-    verdict = _verdict(made, path)
+    verdict = _verdict(made, path, hurry)
     return RuleRow(rule_label(path.rule), colour_of(path.rule), path.losses[0], path.losses[-1], sum(gone), verdict)
 
 
-def _verdict(made: Setting, path: RulePath) -> str:
+def _verdict(made: Setting, path: RulePath, hurry: bool) -> str:
     """Return in a few words what the steps of a rule did."""
     if len(path.points) < 2:
         return path.reason or "no step yet"
@@ -84,7 +84,7 @@ def _verdict(made: Setting, path: RulePath) -> str:
     if signs[0] * signs[1] < 0:
         said.append("jumped across the singular set")
     try:
-        if float(made.cost.at(last).fixed_points.stability().max()) > 0:
+        if not hurry and float(made.cost.at(last).fixed_points.stability().max()) > 0:
             said.append("its fixed points are unstable")
     except (FixedPointError, ValueError):
         said.append("a stimulus has no fixed point")

@@ -133,6 +133,8 @@ class Panel:
         Texts.
     marks
         In the order in which they are drawn.
+    under
+        Marks that are drawn before; the same tuple again stands for the same marks, which are then not sent again.
     x_range, y_range
         What is shown; None: all marks.
     logarithmic
@@ -149,14 +151,20 @@ class Panel:
     y_range: tuple[float, float] | None = None
     logarithmic: bool = False
     equal: bool = False
+    under: tuple[Mark, ...] = ()
+
+    @property
+    def drawn(self) -> tuple[Mark, ...]:
+        """All marks, in order."""
+        return (*self.under, *self.marks)
 
 
 def limits(panel: Panel) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return what a panel shows, horizontally and vertically: the given ranges, or all marks and a margin."""
     found = []
     for given, logarithmic, values in (
-        (panel.x_range, False, [_extent(mark, 0) for mark in panel.marks]),
-        (panel.y_range, panel.logarithmic, [_extent(mark, 1) for mark in panel.marks]),
+        (panel.x_range, False, [_extent(mark, 0) for mark in panel.drawn]),
+        (panel.y_range, panel.logarithmic, [_extent(mark, 1) for mark in panel.drawn]),
     ):
         numbers = np.concatenate([np.zeros(0), *values])
         numbers = numbers[np.isfinite(numbers) & ((numbers > 0) | (not logarithmic))]
@@ -193,7 +201,7 @@ def legend_entries(panels: Sequence[Panel]) -> list[Mark]:
     """Return the first mark of each label, in order."""
     first: dict[str, Mark] = {}
     for panel in panels:
-        for mark in panel.marks:
+        for mark in panel.drawn:
             if mark.label:
                 first.setdefault(mark.label, mark)
     return list(first.values())
@@ -233,7 +241,7 @@ def picture(panels: Sequence[Panel], kind: Format, title: str = "", columns: int
 
 
 def _draw(panel: Panel, ax: Axes) -> None:
-    for mark in panel.marks:
+    for mark in panel.drawn:
         if isinstance(mark, Image):
             left, bottom, width, height = mark.rectangle()
             extent = (left, left + width, bottom, bottom + height)
