@@ -63,6 +63,11 @@ def test_resuming(run):
     assert "the lights went out" in run("resuming", "assert np.array_equal(resumed.weights, uninterrupted.weights)")
 
 
+def test_explorer(run):
+    pytest.importorskip("panel", reason="the extra explore is not installed")
+    assert run("explorer", "assert explorer.address").startswith("http://localhost:")
+
+
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
 def test_gpu(run, backend):
     if backend == "cupy":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,10 +72,11 @@ def server(folders, recorder):
 @pytest.fixture(scope="module")
 def chromium():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; make test-browser installs it")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine; make test-browser says how to install it")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = CHROMIUM or playwright.chromium.executable_path
+        if not Path(chromium).exists():
+            pytest.skip("there is no Chromium on this machine; make test-browser installs it")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 
