@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from dataclasses import replace
 from time import perf_counter
+from types import SimpleNamespace
 
 import pytest
 from recorded_runs import record_run
@@ -80,15 +81,28 @@ def test_a_lesson_begins_where_it_begins(page):
     assert page.controls["rate"].value == 1.9
 
 
-def test_points_are_dragged_and_deleted_ones_come_back(page):
-    handles = page._handles
-    handles.data = {"x": [0.3, -1.0], "y": [0.1, 0.5]}
+def mouse(x, y, **modifiers):
+    return SimpleNamespace(x=x, y=y, modifiers=modifiers)
+
+
+def test_points_are_dragged_and_placed(page):
+    page.grab(mouse(0.75, -1.05))
+    page.move(mouse(0.3, 0.1))
     assert page.state.start == (0.3, 0.1)
-    handles.data = {"x": [0.3], "y": [0.1]}
-    assert page.state.start == (0.3, 0.1)
-    assert list(handles.data["x"]) == [0.3, -1.0]
-    handles.data = {"x": [1e9, -1.0], "y": [0.1, 0.5]}
+    page.move(mouse(1e9, 0.1))
     assert page.state.start == (2.0, 0.1)
+    page.drop(mouse(2.0, 0.1))
+    page.move(mouse(0.0, 0.0))
+    assert page.state.start == (2.0, 0.1)
+    page.grab(mouse(0.0, 0.0))
+    page.move(mouse(0.1, 0.1))
+    assert page.state == replace(page.state, start=(2.0, 0.1), end=(-1.0, 0.5)), "nothing is near"
+    page.grab(mouse(-1.0, 0.5))
+    page.move(mouse(-1.5, 0.5))
+    assert page.state.end == (-1.5, 0.5)
+    page.tap(mouse(0.5, 0.5))
+    page.tap(mouse(-0.5, 0.5, shift=True))
+    assert (page.state.start, page.state.end) == ((0.5, 0.5), (-0.5, 0.5))
 
 
 def test_a_view_is_saved(page):

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
+from math import hypot
 from typing import Any, ClassVar
 
 import panel as pn
-from bokeh.events import Tap
-from bokeh.models import ColumnDataSource, PointDrawTool
+from bokeh.events import Pan, PanEnd, PanStart, Tap
 
 from manifolds import WeightManifold
 from riemannrnn.explorer import widgets
@@ -30,6 +30,9 @@ GROUNDS = 12
 
 FRAME, FRAMES = 60, 40
 """Milliseconds between two steps while the rules run, and steps of one run."""
+
+REACH = 0.06
+"""How near to a point the mouse has to be to drag it, as a share of the picture."""
 
 MOVES = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, 1), "ArrowDown": (0, -1)}
 
@@ -59,15 +62,12 @@ class PlaygroundPage(Page):
         self._grounds: dict[object, Ground] = {}
         self._scene: PlaygroundScene | None = None
         self._running: Any = None
-        self._handles = ColumnDataSource({"x": [0.0, 0.0], "y": [0.0, 0.0]})
-        self._handles.on_change("data", self._dragged)
+        self._held: str | None = None
 
     # The picture
 
     def panels(self, hurry: bool) -> Sequence[Panel]:
         self._scene = scene(self.state, self._grounds.get(self._key()), self._paths, self.own, hurry)
-        if not hurry:
-            self._place_handles()
         return self._scene.panels
 
     def _key(self) -> object:
@@ -126,36 +126,37 @@ class PlaygroundPage(Page):
         for canvas in canvases:
             if canvas.logarithmic or (canvas is canvases[1] and self.state.in_resolvent):
                 continue
-            handles = canvas.figure.scatter("x", "y", source=self._handles, size=16, fill_alpha=0.0, line_alpha=0.0)
-            tool = PointDrawTool(renderers=[handles], add=False, num_objects=2)
-            canvas.figure.add_tools(tool)
-            canvas.figure.toolbar.active_tap = None
-            canvas.figure.toolbar.active_multi = tool
-            canvas.figure.on_event(Tap, self._tapped)
+            canvas.figure.on_event(PanStart, self.grab)
+            canvas.figure.on_event(Pan, self.move)
+            canvas.figure.on_event(PanEnd, self.drop)
+            canvas.figure.on_event(Tap, self.tap)
 
-    def _place_handles(self) -> None:
-        (x0, y0), (x1, y1) = self.state.start, self.state.end
-        wanted = {"x": [x0, x1], "y": [y0, y1]}
-        if dict(self._handles.data) != wanted:
-            self._following = True
-            self._handles.data = wanted
-            self._following = False
+    def grab(self, event: Any) -> None:
+        """Begin to drag the start or the end, the nearer one if it is near."""
+        left, right, bottom, top = self.state.setting().window
 
-    def _dragged(self, name: str, old: Any, new: Any) -> None:
-        if self._following:
-            return
-        x, y = list(new["x"]), list(new["y"])
-        if len(x) != 2 or len(y) != 2:  # a point was deleted with a key
-            self._place_handles()
-            return
-        start, end = (self._within((float(x[place]), float(y[place]))) for place in (0, 1))
-        self.change(hurry=True, start=start, end=end)
+        def away(field: str) -> float:
+            x, y = getattr(self.state, field)
+            return hypot((event.x - x) / (right - left), (event.y - y) / (top - bottom))
+
+        nearer = min(("start", "end"), key=away)
+        self._held = nearer if away(nearer) < REACH else None
+
+    def move(self, event: Any) -> None:
+        """Drag what was grabbed to where the mouse is."""
+        if self._held is not None:
+            self.change(True, **{self._held: self._within((float(event.x), float(event.y)))})
+
+    def drop(self, event: Any) -> None:
+        """Leave what was dragged where it is."""
+        self._held = None
 
     def _within(self, place: tuple[float, float]) -> tuple[float, float]:
         left, right, bottom, top = self.state.setting().window
         return round(min(max(place[0], left), right), 4), round(min(max(place[1], bottom), top), 4)
 
-    def _tapped(self, event: Any) -> None:
+    def tap(self, event: Any) -> None:
+        """Place the start, or with Shift the end."""
         place = self._within((float(event.x), float(event.y)))
         shifted = bool((event.modifiers or {}).get("shift"))
         self.change(False, **{"end" if shifted else "start": place})

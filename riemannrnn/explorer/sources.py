@@ -105,13 +105,14 @@ class Runs:
             If its path is missing or damaged, or holds fewer than two points.
         """
         folder = self.folders[name]
-        stamp = tuple(_stamp(folder / file) for file in (PATH_FILE, HISTORY))
+        stamp = self._stamp(folder)
         before = self._loaded.get(name)
         if before is not None and before[0] == stamp:
             return before[1]
         if before is not None:  # an open file would be read as it was when it was opened
             del self._loaded[name]
             before[1].run.close()
+            stamp = self._stamp(folder)
         run = read_run(folder)
         loaded = Loaded(name, run, None)
         loaded.history, problem = _history(folder / HISTORY)
@@ -121,7 +122,10 @@ class Runs:
 
     def stamps(self) -> object:
         """Return what changes when one of the runs grows."""
-        return tuple(_stamp(folder / file) for folder in self.folders.values() for file in (PATH_FILE, HISTORY))
+        return tuple(self._stamp(folder) for folder in self.folders.values())
+
+    def _stamp(self, folder: Path) -> object:
+        return tuple(_stamp(folder / file) for file in (PATH_FILE, HISTORY))
 
 
 def _expanded(folder: Path) -> list[Path]:
