@@ -146,7 +146,9 @@ def scene(
         Leave out what takes long: steps beyond the first few, geodesics without closed form.
     """
     made = state.setting()
-    followed = paths(state, own, HURRY if hurry else None)
+    large = made.network.n_units > 2
+    followed = paths(state, own, (1 if large else HURRY) if hurry else None)
+    coarser = (2 if large else 1) * COARSER if hurry else 1
     start, end = made.weights(state.start), made.weights(state.end)
     problems: list[str] = []
     handles = (Dots(*_column(state.end), "#f0e442", "square", 11, "end (drag it)"),
@@ -163,7 +165,7 @@ def scene(
         panels.append(_in_resolvent(made, followed, ground, start, state.rate))
     panels.append(_losses(followed))
     for name in state.manifolds:
-        marks, problem = _of_manifold(name, made, state, own, (start, end), COARSER if hurry else 1)
+        marks, problem = _of_manifold(name, made, state, own, (start, end), coarser)
         problems += [f"{name}: {problem}"] if problem else []
         title = f"{manifold_label(name)}: balls of radius {state.radius:g}, geodesic"
         panels.append(frame(title, under=plain, marks=(minimum, *marks, *handles)))

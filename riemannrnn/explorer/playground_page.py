@@ -63,6 +63,7 @@ class PlaygroundPage(Page):
         self._scene: PlaygroundScene | None = None
         self._running: Any = None
         self._held: str | None = None
+        self._interrupted = False
 
     # The picture
 
@@ -96,7 +97,15 @@ class PlaygroundPage(Page):
 
             self.background.start(work, done)
 
-        evaluate(COARSE)
+        known = self._grounds.get(key)
+        evaluate(COARSE if known is None else finest)
+
+    def refresh(self) -> None:
+        """Draw the state now, and go on with the loss that a drag has interrupted."""
+        super().refresh()
+        if self._interrupted and not self._hurried:
+            self._interrupted = False
+            self.look()
 
     def text(self) -> str:
         preset = PRESETS.get(self.state.lesson)
@@ -145,6 +154,9 @@ class PlaygroundPage(Page):
     def move(self, event: Any) -> None:
         """Drag what was grabbed to where the mouse is."""
         if self._held is not None:
+            if self.background.busy:  # it would take the time of the picture that follows the mouse
+                self.background.cancel()
+                self._interrupted = True
             self.change(True, **{self._held: self._within((float(event.x), float(event.y)))})
 
     def drop(self, event: Any) -> None:
