@@ -37,6 +37,9 @@ BALLS = 4
 HURRY = 3
 """Steps of each rule that are followed while the start is dragged."""
 
+MOST_DOTS = 41
+"""Points of a path of a rule that are marked each; of a longer path only the line is drawn."""
+
 KINDS = {"descent": "solid", "momentum": "dashed", "adam": "dotted"}
 """Line styles of the rules that take a manifold."""
 
@@ -188,7 +191,8 @@ def _flight(path: RulePath, place: Callable[[Array], tuple[float, float]]) -> li
     colour, dash = colour_of(path.rule), KINDS.get(path.rule.partition("/")[0], "solid")
     marks: list[Mark] = [Line(x, y, colour, dash, 2.2, rule_label(path.rule))]
     if len(x) > 1:
-        marks += [Dots(x[1:-1], y[1:-1], colour, "circle", 4), Dots(x[-1:], y[-1:], colour, "triangle", 9)]
+        each = slice(1, -1) if len(x) <= MOST_DOTS else slice(0)
+        marks += [Dots(x[each], y[each], colour, "circle", 4), Dots(x[-1:], y[-1:], colour, "triangle", 9)]
     return marks
 
 

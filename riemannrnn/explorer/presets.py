@@ -70,7 +70,7 @@ PRESETS = {
         "The inputs of the two units are correlated by 0.8, so the bowl in A is long and narrow. Descent in the resolvent "
         "metric falls into the valley first and then creeps along it. The response metric measures a step by how much the "
         "rates change: its balls are as long as the valley, and its path goes straight to the minimum. K-FAC is its "
-        "approximation for mini-batches.",
+        "approximation for mini-batches; its damping leaves a part of the detour.",
         "Set the correlation to 0: the two paths become one. Set it to −0.8: the valley turns.",
         Playground(
             lesson="correlated", correlation=0.8, target=(0.5, 1.0), start=(0.74, 0.4), end=(0.5, 1.0), rate=0.1, steps=60,
