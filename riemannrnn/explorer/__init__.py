@@ -31,7 +31,7 @@ def explore(
     ----------
     manifold
         A manifold of your own, which the playground then offers as "own": of 2 × 2 matrices, or of n × n for the network of
-        n units. Default: those of the catalogue only.
+        n units. Default: only the manifolds of the catalogue.
     runs
         Run folders of trainings that recorded their path, or folders of such folders.
     port

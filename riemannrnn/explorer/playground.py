@@ -29,7 +29,7 @@ from riemannrnn.explorer.verdicts import RuleRow, colour_of, manifold_label, rul
 from riemannrnn.plots.panels import Dots, Line, Mark, Panel
 
 CURVE_POINTS, BALL_POINTS, COARSER = 61, 49, 3
-"""Points of a geodesic, and of the outline of a ball; while the start is dragged one in so many."""
+"""Points of a geodesic, and of the outline of a ball; while the start is dragged a third of them."""
 
 BALLS = 4
 """Balls along each side of a picture."""
@@ -116,7 +116,7 @@ class Paths:
         self._paths: dict[str, RulePath] = {}
 
     def __call__(self, state: Playground, own: WeightManifold | None, most: int | None) -> list[RulePath]:
-        """Return the paths of the rules of a state, at most so many steps of each."""
+        """Return the paths of the rules of a state, at most `most` steps of each."""
         made, steps = state.setting(), state.steps if most is None else min(state.steps, most)
         key = (made, state.start, state.rate, own)
         if key != self._key:
