@@ -82,10 +82,10 @@ class Background:
         self._stop.set()
         self._bar.visible = self._button.visible = False
 
-    def close(self) -> None:
-        """Cancel what is done, and end the thread."""
-        self.cancel()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+    def close(self, wait: bool = False) -> None:
+        """Cancel what is done, and end the thread; with `wait` return when it has ended."""
+        self._stop.set()
+        self._workers.shutdown(wait=wait, cancel_futures=True)
 
     def _show(self, stop: Event, share: float) -> None:
         if not stop.is_set():

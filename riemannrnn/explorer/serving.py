@@ -9,6 +9,7 @@ from logging import ERROR, getLogger
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from weakref import WeakSet
 
 import panel as pn
 from panel.io.server import get_server
@@ -30,6 +31,9 @@ from riemannrnn.explorer.sources import Runs
 
 LIFETIME: dict[str, int] = {"check_unused_sessions_milliseconds": 1000, "unused_session_lifetime_milliseconds": 2000}
 """After which the work for a window that was closed ends."""
+
+OPEN: "WeakSet[Page]" = WeakSet()
+"""The windows whose work has to end before the process does."""
 
 NO_RUN = (
     "<p class='lesson'>No run was given. Start the explorer with one: <code>riemannrnn explore RUN</code>. "
@@ -95,6 +99,8 @@ class Explorer:
         if self._loop is not None and self._thread.is_alive():
             self._loop.add_callback(self._loop.stop)
             self._thread.join(5)
+            for page in list(OPEN):
+                page.background.close(wait=True)
 
     def __repr__(self) -> str:
         return f"Explorer({self.address})"
@@ -157,6 +163,7 @@ def _with_own(manifold: WeightManifold) -> Playground:
 
 
 def _opened(page: Page) -> Any:
+    OPEN.add(page)
     pn.state.on_session_destroyed(page.close)
     return page.view()
 
