@@ -2,13 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench gpu docs tutorials clean
+.PHONY: demo test test-browser lint bench gpu docs tutorials clean
 
 demo: .venv/installed
 	$(BIN)/riemannrnn compare
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest
+
+# Where the machine has no Chromium, playwright brings its own.
+test-browser: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[explore]' playwright
+	command -v chromium || command -v chromium-browser || command -v google-chrome || $(BIN)/python -m playwright install chromium
+	$(BIN)/python -m pytest -n 0 -m browser tests/test_explorer_browser.py
 
 lint: .venv/installed-test
 	$(BIN)/ruff check

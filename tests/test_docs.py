@@ -84,6 +84,11 @@ def test_the_grid_of_the_page_on_sweeps_is_one():
     assert len(Grid.parse(tomllib.loads(block)).cells()) == 3 * (3 * 3 - 1)
 
 
+def test_explorer(run):
+    pytest.importorskip("panel", reason="the extra explore is not installed")
+    assert run("explorer", "assert explorer.address").startswith("http://localhost:")
+
+
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
 def test_gpu(run, backend):
     if backend == "cupy":

@@ -30,6 +30,7 @@ LAYERS = {
     "riemannrnn.plots": 10,
     "riemannrnn.estimators": 10,
     "riemannrnn.paper": 11,
+    "riemannrnn.explorer": 11,
     "riemannrnn.cli.common": 12,
     "riemannrnn.cli.config": 12,
     "riemannrnn.cli.training_run": 12,
