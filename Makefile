@@ -15,9 +15,9 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy manifolds riemannrnn
 
-# Epoch, learning, default and manifolds need MNIST, in the folder that RIEMANNRNN_DATA names; without it they say so and are skipped.
+# Epoch, learning, default, stacks, stack-peers and manifolds need MNIST, in the folder that RIEMANNRNN_DATA names; without it they say so and are skipped.
 bench: .venv/installed-bench
-	for each in products released peers growth epoch memory learning conditioning rates metrics step default manifolds tables; do $(BIN)/python -m benchmarks $$each || exit; done
+	for each in products released peers growth epoch memory learning conditioning rates metrics step default stack-step stacks stack-peers manifolds tables; do $(BIN)/python -m benchmarks $$each || exit; done
 
 # Nothing is kept from the last build, so that pictures and numbers are those of this code.
 docs: .venv/installed-docs

@@ -11,7 +11,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import conditioning as conditions
-from benchmarks import default_step, records, tables, training
+from benchmarks import default_step, records, stack_peers, stacks, tables, training
 from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import metrics as changed
@@ -29,6 +29,8 @@ from riemannrnn.data import DATA_VARIABLE, Dataset, load_mnist
 Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
 Numbers = Annotated[list[float] | None, typer.Option(help="Repeatable.")]
 Names = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
+Sizes = Annotated[list[str] | None, typer.Option(help="Units of each layer, such as 300,150. Repeatable.")]
+Stimuli = Annotated[int | None, typer.Option(min=1, help="Learn only this many of the stimuli.")]
 Data = Annotated[Path | None, typer.Option(envvar=DATA_VARIABLE, help="The folder of MNIST's four IDX files.")]
 Output = Annotated[Path, typer.Option(help="Where the JSON files are.")]
 
@@ -159,6 +161,61 @@ def default_training(data: Data = None, seeds: int = 5, output: Output = RESULTS
         records.write("default", [row], output)
 
 
+@app.command(name="stacks")
+def stacks_on_mnist(
+    data: Data = None,
+    layers: Sizes = None,
+    seeds: int = 5,
+    epochs: int = stacks.EPOCHS,
+    stimuli: Stimuli = None,
+    output: Output = RESULTS,
+) -> None:
+    """Train stacks with everything trained on MNIST, and certify every stimulus at the end."""
+    if (parts := mnist(data, stimuli)) is None:
+        return
+    each = list(product(range(seeds), sizes(layers)))
+    for seed, size in track(each, "stacks", console=console):
+        row = stacks.certified_run(stacks.Problem(*parts, size, seed, epochs))
+        show(row)
+        records.write("stacks", [row], output)
+
+
+@app.command(name="stack-step")
+def stack_step(repeats: int = 15, output: Output = RESULTS) -> None:
+    """Measure the processor time of a step with everything trained beside that of a step with W alone."""
+    for dtype in ("float32", "float64"):
+        row = stacks.step_price(dtype, repeats)
+        show(row)
+        records.write("stack-step", [row], output)
+
+
+@app.command(name="stack-peers")
+def stacks_beside_peers(
+    data: Data = None,
+    contender: Names = None,
+    layers: Sizes = None,
+    rate: Numbers = None,
+    seeds: int = 1,
+    epochs: int = stacks.EPOCHS,
+    stimuli: Stimuli = None,
+    output: Output = RESULTS,
+) -> None:
+    """Train our stack, torchdeq's and a monotone operator network on MNIST side by side."""
+    if (parts := mnist(data, stimuli)) is None:
+        return
+    chosen = []
+    for name in contender or stack_peers.CONTENDERS:
+        if absent := stack_peers.missing(name):
+            console.print(f"Missing: {name} needs {' and '.join(absent)}; pip install {' '.join(absent)}.")
+        else:
+            chosen += [(name, each) for each in rate or stack_peers.RATES[name]]
+    cells = list(product(range(seeds), sizes(layers), chosen))
+    for seed, size, (name, each) in track(cells, "stack-peers", console=console):
+        row = stack_peers.raced(name, each, stacks.Problem(*parts, size, seed, epochs))
+        show(row)
+        records.write("stack-peers", [row], output)
+
+
 @app.command()
 def manifolds(
     data: Data = None,
@@ -234,12 +291,18 @@ def write_tables(output: Output = RESULTS) -> None:
         console.print(f"Wrote the section of {document}.")
 
 
-def mnist(folder: Path | None) -> tuple[Dataset, Dataset] | None:
-    """Return MNIST; say so where no folder is named."""
+def sizes(layers: list[str] | None) -> list[tuple[int, ...]]:
+    """Return the sizes of layers that were given as texts such as 300,150, or the usual ones."""
+    return [tuple(map(int, each.split(","))) for each in layers] if layers else list(stacks.LAYERS)
+
+
+def mnist(folder: Path | None, stimuli: int | None = None) -> tuple[Dataset, Dataset] | None:
+    """Return MNIST, or this many of its stimuli to learn; say so where no folder is named."""
     if folder is None:
         console.print(f"Skipped: it needs MNIST; name its folder with --data or {DATA_VARIABLE}.")
         return None
-    return load_mnist(folder)
+    training_set, test = load_mnist(folder)
+    return training_set if stimuli is None else training_set.split(stimuli, seed=0)[0], test
 
 
 def show(row: Row) -> None:
@@ -247,8 +310,15 @@ def show(row: Row) -> None:
     table = Table(show_header=True, box=None)
     for key in row:
         table.add_column(key, justify="right")
-    table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    table.add_row(*map(shown, row.values()))
     console.print(table)
+
+
+def shown(value: object) -> str:
+    """Return a value as it is printed: numbers short, and lists of numbers without brackets."""
+    if isinstance(value, list):
+        return " ".join(map(shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -33,15 +33,15 @@ def peaceman_rachford(
     tolerance, most
         When to end.
     """
-    state = drive
-    for iteration in range(1, most + 1):
+    state, iterations = drive, 0
+    while iterations < most:
         rates = resolvent(state)
         reflected = 2 * rates - state
         half = (reflected + drive) @ inverse
-        state = 2 * half - reflected
+        state, iterations = 2 * half - reflected, iterations + 1
         if float(torch.linalg.vector_norm(half - rates, dim=1).max()) <= tolerance:
             break
-    return resolvent(state), iteration
+    return resolvent(state), iterations
 
 
 class Equilibrium(torch.autograd.Function):

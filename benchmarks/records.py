@@ -29,6 +29,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "default": ("manifold", "seed"),
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),
+    "stacks": ("layers", "seed", "epochs"),
+    "stack-step": ("dtype",),
+    "stack-peers": ("contender", "rate", "layers", "seed", "epochs"),
     "rates": ("manifold", "optimiser", "rate"),
 }
 """What tells one setting of a benchmark from another."""

@@ -92,14 +92,13 @@ def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
 
     def note(step: int, history: Any) -> None:
         marks.append(time.process_time())
-        if step % problem.per_epoch == 0:
+        if step > 1 and (step - 1) % problem.per_epoch == 0:  # the callback sees the parameters that a step began with
             kept.append({name: np.array(value) for name, value in history.parameters.items()})
 
     options: dict[str, Any] = {"batch_size": BATCH, "epochs": problem.epochs, "seed": problem.seed, "learning_rate": rate}
     history = train(stack, stack.initial_parameters(), data.stimuli, data.labels, **options, callback=note, progress=False)
     uninterrupted(history.stopped)
-    kept[-1:] = [dict(history.parameters)]  # the callback sees the parameters that a step began with
-    for epoch, parameters in enumerate(kept, 1):
+    for epoch, parameters in enumerate([*kept, dict(history.parameters)], 1):
         steps = epoch * problem.per_epoch
         yield Learned(parameters, marks[steps] - marks[0], float(np.mean(history.iterations[:steps])))
 

@@ -16,6 +16,7 @@ from benchmarks.markdown import Record, figure, measured, processors, spread, ta
 from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
+from benchmarks.stack_tables import stack_peers, stack_step, stacks
 from benchmarks.steps import LIMIT
 from benchmarks.training import MANIFOLDS, OPTIMISERS
 
@@ -311,6 +312,9 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "learning": learning,
     "step": step,
     "default": default,
+    "stacks": stacks,
+    "stack-step": stack_step,
+    "stack-peers": stack_peers,
     "manifolds": manifolds,
     "rates": rates,
     "conditioning": conditioning,

@@ -64,7 +64,7 @@ class StepClock:
 
     @property
     def seconds(self) -> float:
-        """Mean processor time of a step; the first step of an epoch waits for the evaluation, and is not counted."""
+        """Mean processor time of a step. The last step of each epoch, which includes the evaluation, is not counted."""
         steps = [b - a for number, (a, b) in enumerate(pairwise(self.marks), 1) if number % self.per_epoch]
         return float(np.mean(steps)) if steps else nan
 

@@ -1,10 +1,10 @@
-"""Stacks of layers as torch modules, for torchdeq and as a monotone operator network; the parameters by the names of `Stack`."""
+"""Stacks as torch modules, for torchdeq and as a monotone operator network; their parameters have the names of `Stack`."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
-import torchdeq
 
 from benchmarks.monotone_network import MonotoneLayer
 from manifolds import Array
@@ -24,6 +24,8 @@ class TorchdeqStack(torch.nn.Module):
     """
 
     def __init__(self, start: Mapping[str, Array], layers: int, tolerance: float, batch: int, most: int) -> None:
+        import torchdeq
+
         super().__init__()
         self.layers, self.iterations = layers, 0.0
         self.values = torch.nn.ParameterDict(
@@ -60,7 +62,7 @@ class MonotoneStack(torch.nn.Module):
 
     def __init__(self, sizes: Sequence[int], tolerance: float, most: int) -> None:
         super().__init__()
-        pairs = zip(sizes[:-2], sizes[1:-1], strict=True)
+        pairs = pairwise(sizes[:-1])
         self.layers = torch.nn.ModuleList(MonotoneLayer(below, units, tolerance, most) for below, units in pairs)
         self.readout = torch.nn.Linear(sizes[-2], sizes[-1])
 
