@@ -80,8 +80,8 @@ class MonotoneLayer(torch.nn.Module):
     def __init__(self, sources: int, units: int, tolerance: float, most: int = 1000) -> None:
         super().__init__()
         self.inputs = torch.nn.Linear(sources, units)
-        self.symmetric = torch.nn.Parameter(torch.randn(units, units) / (2 * units) ** 0.5)
-        self.skew = torch.nn.Parameter(torch.randn(units, units) / (2 * units) ** 0.5)
+        self.symmetric = torch.nn.Linear(units, units, bias=False).weight
+        self.skew = torch.nn.Linear(units, units, bias=False).weight
         self.tolerance, self.most, self.iterations = tolerance, most, 0
 
     @property

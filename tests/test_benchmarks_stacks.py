@@ -159,7 +159,7 @@ def test_torchdeq_has_our_architecture_start_and_gradient(problem: stacks.Proble
 def test_a_peer_learns(problem: stacks.Problem, contender: str) -> None:
     if stack_peers.missing(contender):
         pytest.skip("torchdeq comes with the extra bench")
-    row = stack_peers.raced(contender, 0.02, replace(problem, epochs=8))
+    row = stack_peers.raced(contender, 0.02, replace(problem, layers=(30,), epochs=8))
     assert row["accuracies"][-1] > 0.3
     assert row["certified"] == 100
     assert 0 < row["seconds"][0] < row["seconds"][1]
