@@ -20,6 +20,7 @@ GENERATED = HERE / "generated"
 MODULES = (
     "manifolds",
     "riemannrnn",
+    "riemannrnn.models",
     "riemannrnn.network",
     "riemannrnn.equilibrium",
     "riemannrnn.cost",

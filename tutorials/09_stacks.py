@@ -150,7 +150,7 @@ for ax in (left, right):
 figure.suptitle("Narrow layers lose digits, and skips bring some of them back (dots: the two seeds)")
 plt.show()
 
-assert errors["1 layer"].max() < errors["2 layers"].min() < errors["4 layers"].min()
+assert errors["1 layer"].mean() < errors["2 layers"].mean() < errors["4 layers"].mean() - 4
 assert errors["4 layers, skips"].mean() < errors["4 layers"].mean() - 4
 assert work["4 layers"].min() > 2 * work["1 layer"].max()
 
