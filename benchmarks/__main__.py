@@ -182,7 +182,7 @@ def stacks_on_mnist(
 
 @app.command(name="stack-step")
 def stack_step(repeats: int = 15, output: Output = RESULTS) -> None:
-    """Measure the processor time of a step with everything trained beside that of a step with W alone."""
+    """Measure the processor time of a step with everything trained beside a step with W alone."""
     for dtype in ("float32", "float64"):
         row = stacks.step_price(dtype, repeats)
         show(row)

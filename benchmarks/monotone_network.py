@@ -61,7 +61,7 @@ class Equilibrium(torch.autograd.Function):
     def backward(context: Any, errors: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inverse, rates, gains = context.saved_tensors
         layer = context.layer
-        # Errors are those of a mean over stimuli; they are held to the tolerance in units of their size.
+        # The loss is a mean over stimuli, so that errors are 1 / rows in size; adjoints meet the tolerance in these units.
         adjoints, _ = peaceman_rachford(lambda u: gains * u, inverse, errors, layer.tolerance / context.rows, layer.most)
         return adjoints.T @ rates, adjoints, None
 

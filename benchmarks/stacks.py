@@ -116,7 +116,7 @@ def certificate(
 ) -> Row:
     """Return how many stimuli have a stable fixed point to the residual in every layer, in float64, and the largest residual.
 
-    The largest residual is that of the converged stimuli.
+    The largest residual is over the stimuli that have converged.
     """
     exact = {name: value.astype(np.float64) for name, value in parameters.items()}
     stack, worst, count, unstable = problem.stack(np.float64, activation, exact), 0.0, 0, 0

@@ -74,7 +74,7 @@ class MonotoneStack(torch.nn.Module):
 
     @property
     def iterations(self) -> int:
-        """Iterations of the last batch, those of all layers together."""
+        """Iterations of all layers together on the last batch."""
         return sum(layer.iterations for layer in self.layers)
 
     def named(self) -> dict[str, Array]:

@@ -81,9 +81,9 @@ def learn(manifold: str, optimiser: str, rate: float, problem: Problem, **option
 
 
 def timed(problem: Problem, weights: Array, settings: dict[str, Any]) -> Trained:
-    """Train, and count the processor time from the end of a step to that of the next, less that of evaluations.
+    """Train, and count the processor time of all steps, without evaluations.
 
-    It is the time of all cores, and says the same on a machine that has other work.
+    It is the time of all cores, and does not depend on other work of the machine.
     """
     data, test = problem.training, problem.test
     per_epoch = -(-len(data.labels) // BATCH)
