@@ -17,6 +17,7 @@ from benchmarks import learning as learn
 from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
 from benchmarks.contest import side_by_side
+from benchmarks.convolution import convolution_row
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
@@ -93,6 +94,16 @@ def growth(
     record, peers_record = records.read("growth", output), records.read("peers", output)
     if record:
         draw_growth(record["rows"], peers_record["rows"] if peers_record else [], output / "growth.png")
+
+
+@app.command()
+def convolution(channels: Integers = None, dtype: Names = None, repeats: int = 7, output: Output = RESULTS) -> None:
+    """Measure a convolution of images on one core beside its Fourier transforms and products."""
+    for count in channels or [16, 32, 54]:
+        for each in dtype or ["float32"]:
+            row = convolution_row(count, repeats, each)
+            show(row)
+            records.write("convolution", [row], output)
 
 
 @app.command()

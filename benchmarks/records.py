@@ -22,6 +22,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "peers": ("units", "radius", "dtype", "stimuli"),
     "growth": ("units", "stimuli", "radius", "dtype"),
     "epoch": ("rule", "units", "dtype"),
+    "convolution": ("channels", "height", "width", "dtype"),
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),

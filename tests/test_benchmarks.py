@@ -13,6 +13,7 @@ pytest.importorskip("benchmarks", reason="benchmarks are found from the reposito
 from benchmarks import drawing, learning, metrics, records, tables, timing, training
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
+from benchmarks.convolution import convolution_row
 from benchmarks.counting import count_products
 from benchmarks.default_step import factorisations
 from benchmarks.growth import exponent
@@ -179,6 +180,13 @@ def test_slow_contenders_are_repeated_less() -> None:
     measure(rows, {OURS: lambda: None, "peer": lambda: np.linalg.svd(np.ones((60, 60)))}, repeats=3)
     assert rows[OURS]["ratio"] == 1
     assert (rows[OURS]["repeats"], rows["peer"]["repeats"]) == (3, 2)
+
+
+def test_a_convolution_is_measured_beside_its_transforms_and_products(tmp_path: Path) -> None:
+    row = convolution_row(2, 1, "float32", (4, 5))
+    records.write("convolution", [row], tmp_path)
+    assert all(row[name] > 0 for name in ("apply", "limit", "bind", "step", "certificate"))
+    assert row["apply_over_limit"] == pytest.approx(row["apply"] / row["limit"])
 
 
 def test_the_exponent_is_that_of_the_power() -> None:

@@ -1,5 +1,13 @@
-"""Analysis: what a run of learning did, seen as a path on a manifold."""
+"""Analysis: a run of learning as a path on a manifold, and how well predicted responses explain measured responses."""
 
+from riemannrnn.analysis.explained import (
+    explainable_variance_explained,
+    noise_ceiling,
+    noise_power,
+    normalized_correlation,
+    r_squared,
+    signal_power,
+)
 from riemannrnn.analysis.learning_path import LearningPath
 from riemannrnn.analysis.path_metrics import DEFAULT_METRICS, METRIC_NAMES, make_metric
 from riemannrnn.analysis.recorded import RecordedRun, RecordedRunError, read_run
@@ -12,6 +20,12 @@ __all__ = [
     "PathRecorder",
     "RecordedRun",
     "RecordedRunError",
+    "explainable_variance_explained",
     "make_metric",
+    "noise_ceiling",
+    "noise_power",
+    "normalized_correlation",
+    "r_squared",
     "read_run",
+    "signal_power",
 ]

@@ -107,7 +107,7 @@ class FixedPointCost(Summarised):
         observer: Callable[[Kind, Point, float], None] | None = None,
     ) -> None:
         self.options = SolverOptions(solver, adjoint_solver, tolerance, max_iterations, on_failure)
-        check_margin("stable", stable)
+        check_margin("stable", stable, model.slowest)
         self.model, self.loss, self.observer = model, loss, observer
         self.evaluations = Evaluations()
         self.batch = model.prepare(stimuli)
@@ -249,7 +249,7 @@ class FixedPointCost(Summarised):
         everyone = xp.arange(converged.shape[0], device=device(converged))
         for layer in response.layers:
             gains = xp.where(response.converged[:, None], layer.gains, 0.0)
-            unstable = not_stable(layer.operator, gains, self.stable)[1]
+            unstable = not_stable(layer.operator, gains, self.stable, layer.time_constants)[1]
             converged = converged & xp.all(everyone[:, None] != unstable, axis=1)
         self.evaluations.stability_seconds += perf_counter() - started
         return converged

@@ -31,16 +31,17 @@ class Evaluation:
     batch
         The stimuli as the model prepared them, shape (batch, inputs).
     included
-        1/m for the stimuli in the mean, 0 for those left out by the policy "mask", shape (batch, 1).
+        The share of each stimulus in the mean: without weights 1/m, and 0 for those left out by the policy "mask", shape
+        (batch, 1).
     """
 
     def __init__(self, cost: "FixedPointCost", response: Response, found: Array | None = None) -> None:
         self._cost, self._whole, self.batch = cost, response, response.batch
         self.found = response.converged if found is None else found
         xp, everything = array_namespace(self.batch), bool(array_namespace(self.batch).all(self.found))
-        self.valid = everything or (cost.options.on_failure == "mask" and bool(xp.any(self.found)))
-        count = max(int(xp.count_nonzero(self.found)), 1)
-        self.included = xp.astype(self.found, self.batch.dtype)[:, None] / count
+        self.included = cost.loss.shares(self.found, self.batch.dtype)[:, None]
+        masked = cost.options.on_failure == "mask" and bool(xp.any(self.included > 0))
+        self.valid = everything or masked or not bool(xp.any(cost.loss.lost(self.found)))
         # Rates that are not finite would turn the products of the whole batch into NaN.
         self.response = response if everything else response.kept(self.found)
 
@@ -78,6 +79,12 @@ class Evaluation:
     def inputs(self) -> Array:
         """z, shape (batch, n)."""
         return self.response.layers[-1].inputs
+
+    @cached_property
+    def averaging(self) -> Array:
+        """Shares that add up to 1, for means over the stimuli; of weighted stimuli in a mini-batch `included` may not."""
+        total = float(array_namespace(self.batch).sum(self.included))
+        return self.included if self._cost.loss.relative_weights is None or not total else self.included / total
 
     @cached_property
     def recurrent(self) -> Array:

@@ -8,6 +8,7 @@ from array_api_compat import array_namespace, device
 from manifolds import Array
 from manifolds.arrays import machine_epsilon, to_numpy
 from manifolds.linear_algebra import inverse_by_blocks
+from riemannrnn.equilibrium.jacobians import Matrices
 from riemannrnn.norms import row_norms
 
 PLAIN_STEPS, SHIFTED_STEPS = 24, 28
@@ -16,14 +17,11 @@ PLAIN_STEPS, SHIFTED_STEPS = 24, 28
 DOUBT_FACTOR = 2.0
 """A Ritz value of plain steps may move by so many times its residual: one was not enough in trained networks, two were."""
 
-MARGIN = 0.1
-"""Shifts lie this far to the right of the estimate, relative to it or to 1, the edge of stability."""
-
 SLAB, LEAF = 2**20, 16
 """Entries of the inverses held at a time, few enough to stay in cache; matrices up to this size are inverted by LAPACK."""
 
 
-def plain(product: Callable[[Array], Array], like: Array) -> tuple[Array, Array, Array]:
+def plain(product: Callable[[Array], Array], like: Array, steps: int = PLAIN_STEPS) -> tuple[Array, Array, Array]:
     """Return what Krylov spaces of A say of the real part of its rightmost eigenvalue: an estimate, and how far it is open.
 
     A Ritz value θ of residual ‖A y − θ y‖ = ρ has an eigenvalue within ρ where A is normal. Otherwise that can be further away
@@ -36,13 +34,15 @@ def plain(product: Callable[[Array], Array], like: Array) -> tuple[Array, Array,
         Of rows v, shape (batch, n), the products A v, each with a matrix A of its own.
     like
         An array of the shape, dtype and device of those rows.
+    steps
+        The largest dimension of the Krylov spaces.
 
     Returns
     -------
     tuple of NumPy arrays of shape (batch,)
         The estimate, and the lower and the upper end of the interval.
     """
-    _, hessenberg = _arnoldi(product, like, PLAIN_STEPS)
+    _, hessenberg = _arnoldi(product, like, steps)
     values, vectors = np.linalg.eig(_without_padding(hessenberg)[:, :-1, :])
     doubts = DOUBT_FACTOR * hessenberg[:, -1, -1:] * np.abs(vectors[:, -1, :])
     everyone, rightmost = np.arange(values.shape[0]), values.real.argmax(axis=1)
@@ -50,20 +50,20 @@ def plain(product: Callable[[Array], Array], like: Array) -> tuple[Array, Array,
     return estimate, estimate - doubts[everyone, rightmost], (values.real + doubts).max(axis=1)
 
 
-def shift_invert(matrix: Array, gains: Array, estimate: Array) -> tuple[Array, Array]:
-    """Return the rightmost eigenvalue of each A = G W from a Krylov space of R = (σ I − A)⁻¹, σ to the right of an estimate.
+def shift_invert(matrices: Matrices, estimate: Array, margin: float) -> tuple[Array, Array]:
+    """Return the rightmost eigenvalue of each matrix A from a Krylov space of R = (σ I − A)⁻¹, σ to the right of an estimate.
 
     An eigenvalue θ of R is λ = σ − 1/θ of A, so that those close to σ lead. The Krylov spaces of R are those of the Cayley
     transform (A − (σ − 2s) I) (A − σ I)⁻¹, whose eigenvalues leave the unit disc where those of A pass σ − s.
 
     Parameters
     ----------
-    matrix
-        W, shape (n, n), a NumPy array.
-    gains
-        The diagonals of the matrices G, shape (batch, n), a NumPy array.
+    matrices
+        The matrices A, one for each stimulus.
     estimate
         Estimates of the real part of the rightmost eigenvalue, shape (batch,).
+    margin
+        Shifts lie this far to the right of the estimate, relative to it or to 1, the edge of stability.
 
     Returns
     -------
@@ -76,27 +76,27 @@ def shift_invert(matrix: Array, gains: Array, estimate: Array) -> tuple[Array, A
     Meerbergen & Roose, Matrix transformations for computing rightmost eigenvalues of large sparse non-symmetric eigenvalue
     problems, IMA Journal of Numerical Analysis 16, 1996.
     """
-    batch, n = gains.shape
+    batch, n = matrices.gains.shape
     rightmost, error = np.empty(batch), np.empty(batch)
-    shifts = (estimate + MARGIN * np.maximum(np.abs(estimate), 1.0)).astype(gains.dtype)
+    shifts = (estimate + margin * np.maximum(np.abs(estimate), 1.0)).astype(matrices.gains.dtype)
     slab = max(1, SLAB // (n * n))
     for start in range(0, batch, slab):
         rows = slice(start, start + slab)
-        rightmost[rows], error[rows] = _shift_invert(matrix, gains[rows], shifts[rows])
+        rightmost[rows], error[rows] = _shift_invert(matrices.take(rows), shifts[rows])
     return rightmost, error
 
 
-def _shift_invert(matrix: Array, gains: Array, shifts: Array) -> tuple[Array, Array]:
-    resolvents = _resolvents(matrix, gains, shifts)
-    basis, hessenberg = _arnoldi(lambda vectors: _times(resolvents, vectors), gains, SHIFTED_STEPS)
+def _shift_invert(matrices: Matrices, shifts: Array) -> tuple[Array, Array]:
+    resolvents = _resolvents(matrices, shifts)
+    basis, hessenberg = _arnoldi(lambda vectors: _times(resolvents, vectors), matrices.gains, SHIFTED_STEPS)
     values, vectors = np.linalg.eig(hessenberg[:, :-1, :])
     values = shifts[:, None] - 1 / np.where(values == 0, np.finfo(float).tiny, values)
     everyone, chosen = np.arange(values.shape[0]), values.real.argmax(axis=1)
     found = resolvents.any(axis=(1, 2))
     value, vector = np.where(found, values[everyone, chosen], shifts), vectors[everyone, :, chosen]
     # The residual proper, not the one that the recurrence promises: it also tells of an inverse that is inaccurate.
-    parts = np.stack([vector.real, vector.imag], axis=1).astype(gains.dtype) @ basis[:, :-1, :]
-    images = gains[:, None, :] * (parts @ matrix.T)
+    parts = np.stack([vector.real, vector.imag], axis=1).astype(matrices.gains.dtype) @ basis[:, :-1, :]
+    images = matrices.times(parts)
     residual = images[:, 0, :] + 1j * images[:, 1, :] - value[:, None] * (parts[:, 0, :] + 1j * parts[:, 1, :])
     error = np.linalg.norm(residual, axis=1) * _condition(vectors, chosen)
     return value.real, np.where(found, error, np.inf)
@@ -148,11 +148,10 @@ def _without_padding(hessenberg: Array) -> Array:
     return padded
 
 
-def _resolvents(matrix: Array, gains: Array, shifts: Array) -> Array:
-    """(σ I − G W)⁻¹ for each row of gains, 0 where it could not be had."""
-    n = matrix.shape[0]
-    stack = -gains[:, :, None] * matrix
-    stack[:, np.arange(n), np.arange(n)] += shifts[:, None]
+def _resolvents(matrices: Matrices, shifts: Array) -> Array:
+    """(σ I − A)⁻¹ for each matrix, 0 where it could not be computed."""
+    stack, diagonal = -matrices.stack(), np.arange(len(matrices.offset))
+    stack[:, diagonal, diagonal] += shifts[:, None]
     try:
         with np.errstate(all="ignore"):
             inverses = inverse_by_blocks(stack, smallest=LEAF)

@@ -93,6 +93,7 @@ class Strategy(Prepared):
             left=self.probe.left,
             rows=equation.drive.shape[0],
             units=equation.drive.shape[1],
+            factor_rows=equation.operator.factor_rows(equation.drive.shape[1]),
             budget=problem.max_iterations,
             nonlinear=equation.nonlinear,
             unique=not several or has_unique_solutions(equation),

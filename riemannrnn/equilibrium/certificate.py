@@ -1,31 +1,42 @@
 """Which fixed points are not stable by a margin: a bound of the whole batch first, eigenvalues where it does not decide."""
 
 from math import nan
+from typing import Any
 
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
+from riemannrnn.equilibrium.jacobians import checked_time_constants
 from riemannrnn.equilibrium.stability import unstable_stimuli
 from riemannrnn.network.operator import Operator
 
 
-def check_margin(name: str, margin: float | None) -> None:
-    """Refuse a margin of stability that no network can have.
+def check_margin(name: str, margin: float | None, slowest: float = 1.0) -> None:
+    """Check that a network can have a margin of stability: without weights the spectral abscissa is −1 / max τ.
+
+    Parameters
+    ----------
+    name
+        What the margin is called in the message.
+    margin
+        The margin; None asks for no stability.
+    slowest
+        max τ, the largest time constant.
 
     Raises
     ------
     ValueError
-        For a number outside [0, 1).
+        For a number outside [0, 1 / max τ).
     """
-    if margin is not None and not 0 <= margin < 1:
+    if margin is not None and not 0 <= margin < 1 / slowest:
         raise ValueError(
-            f"{name} = {margin} is outside [0, 1): without weights the spectral abscissa is −1 per time constant; "
-            "choose a small margin such as 0.01, or None to ask for no stability"
+            f"{name} = {margin} is outside [0, {1 / slowest:g}): without weights the spectral abscissa is −1 per largest time "
+            f"constant; choose a small margin such as {0.01 / slowest:g}, or None to ask for no stability"
         )
 
 
-def not_stable(operator: Operator, gains: Array, margin: float) -> tuple[float, Array]:
-    """Return the largest spectral abscissa of −I + G W, and the stimuli for which it is not below −margin.
+def not_stable(operator: Operator, gains: Array, margin: float, time_constants: Any = None) -> tuple[float, Array]:
+    """Return the largest spectral abscissa of T⁻¹ (−I + G W), and the stimuli for which it is not below −margin.
 
     One symmetric eigenvalue problem, `abscissa_bound`, often shows that there are none. Otherwise `unstable_stimuli` screens
     all stimuli by Arnoldi steps in lock-step, and computes eigenvalues of the stimuli that screening does not decide. Up to 64
@@ -38,24 +49,39 @@ def not_stable(operator: Operator, gains: Array, margin: float) -> tuple[float, 
     gains
         g, shape (batch, n), with at least one stimulus.
     margin
-        In units of 1/τ.
+        In units of 1/τ, or 1 over the unit of the time constants.
+    time_constants
+        The diagonal τ of T, positive, shape (n,), in any unit of time. Default: all are 1.
 
     Returns
     -------
     tuple
         A bound or an estimate of the largest abscissa, and the rows of the gains, shape (count,).
+
+    Raises
+    ------
+    ValueError
+        For time constants of another shape, or that are not positive and finite.
     """
-    bound = abscissa_bound(operator, gains)
+    bound = abscissa_bound(operator, gains, time_constants)
     if bound < -margin:
         return bound, array_namespace(gains).arange(0, device=device(gains))
-    return unstable_stimuli(operator, gains, -margin)
+    return unstable_stimuli(operator, gains, -margin, time_constants)
 
 
-def abscissa_bound(operator: Operator, gains: Array) -> float:
-    """Return λ_max(sym(Ĝ^{1/2} W Ĝ^{1/2})) − 1, Ĝ the largest gain of each unit: no stimulus has a larger spectral abscissa.
+def abscissa_bound(operator: Operator, gains: Array, time_constants: Any = None) -> float:
+    """Return a bound of the spectral abscissa of T⁻¹ (−I + G W) for all stimuli, from one symmetric eigenvalue problem.
 
-    For G ≤ Ĝ, G W has the eigenvalues of D X D, X = Ĝ^{1/2} W Ĝ^{1/2}, D² = G Ĝ⁻¹ ≤ I, whose real parts are at most
-    λ_max(D sym(X) D) ≤ max(λ_max(sym X), 0). NaN where a gain is negative. Infinity where the operator knows no bound.
+    With Ĝ the largest gain of each unit and λ = max(λ_max(sym(Ĝ^½ W Ĝ^½)), 0), it is (λ − 1) / max τ if λ ≤ 1, and
+    (λ − 1) / min τ otherwise. For equal time constants it is (λ − 1) / τ.
+
+    *Why.* Let C = I + β T have positive entries and P = T⁻¹ C. For 0 < G ≤ Ĝ the matrix T⁻¹ (−I + G W) − β I = T⁻¹ (G W − C) is
+    similar to P M, where M = C^-½ G^½ W G^½ C^-½ − I. If sym M is negative definite, P M is stable, because
+    P⁻¹ (P M) + (P M)ᵀ P⁻¹ = 2 sym M. That is so if λ < min C, because λ_max(D X D) ≤ max(λ_max(X), 0) max D² for symmetric X
+    and diagonal D. So the abscissa is at most β for every β with λ < 1 + β τ for all τ. The bound is the limit of these β.
+    Gains of 0 follow by continuity.
+
+    NaN where a gain is negative. Infinity where the operator knows no bound.
 
     Parameters
     ----------
@@ -63,8 +89,19 @@ def abscissa_bound(operator: Operator, gains: Array) -> float:
         The recurrent weights W on n units.
     gains
         Shape (batch, n).
+    time_constants
+        As for `not_stable`.
+
+    Raises
+    ------
+    ValueError
+        For time constants of another shape, or that are not positive and finite.
     """
     xp = array_namespace(gains)
-    if bool(xp.any(gains < 0)):
-        return nan
-    return max(operator.numerical_abscissa(xp.sqrt(xp.max(gains, axis=0))), 0.0) - 1
+    excess = nan
+    if not bool(xp.any(gains < 0)):
+        excess = max(operator.numerical_abscissa(xp.sqrt(xp.max(gains, axis=0))), 0.0) - 1
+    if time_constants is None:
+        return excess
+    times = checked_time_constants(time_constants, gains)
+    return excess / float(xp.max(times) if excess < 0 else xp.min(times))

@@ -77,6 +77,8 @@ class FixedPoints(Summarised, Solution):
         The solver, and where it was chosen automatically what was chosen.
     tolerance
         The tolerance asked for.
+    time_constants
+        τ of each unit, shape (n,). None: all are 1.
     known
         What the automatic solver learnt of the weights. Linear systems at the fixed points use it again.
     """
@@ -86,6 +88,7 @@ class FixedPoints(Summarised, Solution):
     tolerance: float
     activation: Activation
     connectivity: Connectivity
+    time_constants: Array | None = None
     known: Knowledge | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -134,14 +137,26 @@ class FixedPoints(Summarised, Solution):
         """A sentence for each stimulus."""
         return self.sentences(self.tolerance)
 
-    def stability(self) -> Array:
-        """Return the spectral abscissa of −I + G W for each stimulus, shape (batch,): stable where it is negative.
+    def stability(self, time_constants: Any = None) -> Array:
+        """Return the spectral abscissa of T⁻¹ (−I + G W) for each stimulus, shape (batch,): stable where it is negative.
 
-        It is the growth rate of the slowest perturbation of τ ṙ = −r + f(W r + x), in units of 1/τ; NaN where there is no
-        fixed point.
+        It is the growth rate of the slowest perturbation of τᵢ ṙᵢ = −rᵢ + f((W r + x)ᵢ); NaN where there is no fixed point.
+
+        Parameters
+        ----------
+        time_constants
+            τ > 0 of each unit, shape (n,), in any unit of time; the result is in 1 over this unit. Default: those of the
+            network.
+
+        Raises
+        ------
+        ValueError
+            For time constants of another shape, or that are not positive and finite.
         """
         xp = array_namespace(self.rates)
-        abscissa = spectral_abscissa(self.operator, xp.where(self.converged[:, None], self.gains, 0.0))
+        gains = xp.where(self.converged[:, None], self.gains, 0.0)
+        times = self.time_constants if time_constants is None else time_constants
+        abscissa = spectral_abscissa(self.operator, gains, times)
         return xp.where(self.converged, abscissa, xp.nan)
 
 

@@ -1,35 +1,43 @@
-"""Stability of fixed points: the spectral abscissa of −I + G W for every stimulus."""
+"""Stability of fixed points: the spectral abscissa of T⁻¹ (−I + G W) for every stimulus."""
 
 from collections.abc import Callable
 from math import nan
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
-from manifolds.arrays import machine_epsilon, to_numpy
+from manifolds.arrays import machine_epsilon
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
 from riemannrnn.equilibrium.equation import take_rows
+from riemannrnn.equilibrium.jacobians import Jacobians, Matrices
+from riemannrnn.equilibrium.matrix_free import rightmost_by_products
 from riemannrnn.network.operator import Operator
 from riemannrnn.runtime import cores, map_chunks, workers
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
 """Up to this many units all eigenvalues are computed: of every stimulus, or in a survey."""
 
-ROUNDS = 2
-"""Shifts that are tried before all eigenvalues of a stimulus are computed."""
+MARGINS = (0.1, 0.1, 0.01)
+"""How far to the right of the latest estimate the shifts are that are tried before all eigenvalues of a stimulus are computed.
+The last shift separates eigenvalues that are close to each other, as the eigenvalues of slow units are."""
 
 FINALISTS = 16
 """A survey starts with this number of the largest estimates."""
 
 
-def spectral_abscissa(operator: Operator, gains: Array) -> Array:
-    """Return the largest real part of the eigenvalues of −I + G W for each stimulus.
+def spectral_abscissa(operator: Operator, gains: Array, time_constants: Any = None) -> Array:
+    """Return the largest real part of the eigenvalues of T⁻¹ (−I + G W) for each stimulus.
 
     Up to 256 units, and for low rank, all eigenvalues are computed. For more units, Arnoldi's method with shift and inversion
     is used (`arnoldi.shift_invert`). All eigenvalues are computed where the estimated error of this method is above √ε, with ε
     the rounding of the dtype, or where its result lies further left than plain Arnoldi steps allow. This checks that no
-    eigenvalue lies further right. It does not prove it.
+    eigenvalue lies further right. It does not prove it. For a convolution of more than 256 units,
+    `rightmost_by_products` is used, which needs no matrix.
+
+    Low rank k saves work if the time constants have few different values, each of k units or more. Otherwise the weights are
+    computed as an n × n matrix.
 
     Parameters
     ----------
@@ -37,26 +45,33 @@ def spectral_abscissa(operator: Operator, gains: Array) -> Array:
         The recurrent weights W on n units.
     gains
         g, shape (batch, n).
+    time_constants
+        The diagonal τ of T, positive, shape (n,), in any unit of time. Default: all are 1.
 
     Returns
     -------
     Array
-        Shape (batch,), in units of 1/τ; negative: the fixed point is stable.
+        Shape (batch,), in units of 1/τ, or 1 over the unit of the time constants; negative: the fixed point is stable.
+
+    Raises
+    ------
+    ValueError
+        For time constants of another shape, or that are not positive and finite.
     """
     xp = array_namespace(gains)
-    reduced = operator.reduced_jacobians(gains)
-    if reduced is not None:
-        rightmost = _reduced(reduced, gains.shape[1])
-    elif gains.shape[1] <= DENSE_LIMIT:
-        rightmost = _dense(to_numpy(operator.matrix), to_numpy(gains))
-    else:
-        screened = _screen(operator, gains)
-        rightmost = _exact(to_numpy(operator.matrix), to_numpy(gains), screened)
-    return xp.asarray(rightmost - 1, dtype=gains.dtype, device=device(gains))
+    jacobians = Jacobians.of(operator, gains, time_constants)
+    rightmost = _reduced(jacobians)
+    if rightmost is None and gains.shape[1] <= DENSE_LIMIT:
+        rightmost = _dense(jacobians.on_host())
+    elif rightmost is None and operator.matrix_free:
+        rightmost = rightmost_by_products(jacobians)
+    elif rightmost is None:
+        rightmost = _exact(jacobians.on_host(), _screen(jacobians))
+    return xp.asarray(jacobians.abscissa(rightmost), dtype=gains.dtype, device=device(gains))
 
 
-def survey_stability(operator: Operator, gains: Array) -> tuple[float, int]:
-    """Return the largest spectral abscissa of −I + G W over all stimuli, and how many are not stable.
+def survey_stability(operator: Operator, gains: Array, time_constants: Any = None) -> tuple[float, int]:
+    """Return the largest spectral abscissa of T⁻¹ (−I + G W) over all stimuli, and how many are not stable.
 
     Plain Arnoldi steps screen all stimuli in lock-step. Eigenvalues are then computed for the stimuli that may be the worst, or
     whose sign is not decided: for the sixteen worst like `spectral_abscissa`, for the others like `spectral_abscissa` for many
@@ -65,14 +80,15 @@ def survey_stability(operator: Operator, gains: Array) -> tuple[float, int]:
 
     Parameters
     ----------
-    operator, gains
+    operator, gains, time_constants
         As for `spectral_abscissa`, with at least one stimulus.
     """
-    rightmost = _rightmost_parts(operator, gains, 1.0, largest=True)
-    return float(rightmost.max() - 1), int(np.count_nonzero(rightmost >= 1))
+    jacobians = Jacobians.of(operator, gains, time_constants)
+    rightmost = _rightmost_parts(jacobians, 1.0, largest=True)
+    return float(jacobians.abscissa(rightmost.max())), int(np.count_nonzero(rightmost >= 1))
 
 
-def unstable_stimuli(operator: Operator, gains: Array, limit: float = 0.0) -> tuple[float, Array]:
+def unstable_stimuli(operator: Operator, gains: Array, limit: float = 0.0, time_constants: Any = None) -> tuple[float, Array]:
     """Return an estimate of the largest spectral abscissa, and the stimuli whose own is not below a limit.
 
     Like `survey_stability`, but stimuli that are clearly on one side of the limit are only screened.
@@ -82,73 +98,80 @@ def unstable_stimuli(operator: Operator, gains: Array, limit: float = 0.0) -> tu
     tuple
         The estimate, and rows of the gains, shape (count,).
     """
-    rightmost = _rightmost_parts(operator, gains, 1 + limit, largest=False)
-    rows = array_namespace(gains).asarray(np.flatnonzero(rightmost >= 1 + limit), device=device(gains))
-    return float(rightmost.max() - 1), rows
+    jacobians = Jacobians.of(operator, gains, time_constants)
+    edge = jacobians.edge(limit)
+    rightmost = _rightmost_parts(jacobians, edge, largest=False)
+    rows = array_namespace(gains).asarray(np.flatnonzero(rightmost >= edge), device=device(gains))
+    return float(jacobians.abscissa(rightmost.max())), rows
 
 
-def _rightmost_parts(operator: Operator, gains: Array, edge: float, largest: bool) -> Array:
-    """Rightmost real parts of the eigenvalues of G W, exact where it tells which exceed the edge, or also the largest."""
-    reduced = operator.reduced_jacobians(gains)
+def _rightmost_parts(jacobians: Jacobians, edge: float, largest: bool) -> Array:
+    """Rightmost real parts of the eigenvalues, exact where it tells which exceed the edge, or also the largest."""
+    reduced = _reduced(jacobians)
     if reduced is not None:
-        return _reduced(reduced, gains.shape[1])
-    matrix, host_gains = to_numpy(operator.matrix), to_numpy(gains)
-    if gains.shape[1] <= SURVEY_DENSE_LIMIT:
-        return _dense(matrix, host_gains)
-    screened = _screen(operator, gains)
+        return reduced
+    n = jacobians.gains.shape[1]
+    if jacobians.operator.matrix_free and n > DENSE_LIMIT:
+        return rightmost_by_products(jacobians, nan if largest else edge)
+    host = jacobians.on_host()
+    if n <= SURVEY_DENSE_LIMIT:
+        return _dense(host)
+    screened = _screen(jacobians)
     rightmost, lower, upper = screened.copy()
     still_open = (lower < edge) & (upper >= edge)
     if largest:
         rows = np.argsort(rightmost)[-FINALISTS:]
-        few = gains.shape[1] <= DENSE_LIMIT
-        rightmost[rows] = _dense(matrix, host_gains[rows]) if few else _exact(matrix, host_gains[rows], screened[:, rows])
+        rightmost[rows] = _dense(host.take(rows)) if n <= DENSE_LIMIT else _exact(host.take(rows), screened[:, rows])
         still_open |= upper > rightmost[rows].max()
         still_open[rows] = False
-    rightmost[still_open] = _exact(matrix, host_gains[still_open], screened[:, still_open], nan if largest else edge)
+    rightmost[still_open] = _exact(host.take(still_open), screened[:, still_open], nan if largest else edge)
     return rightmost
 
 
-def _screen(operator: Operator, gains: Array) -> Array:
-    """Estimates of the rightmost real parts of the eigenvalues of G W, and the ends of their intervals, shape (3, batch)."""
+def _screen(jacobians: Jacobians) -> Array:
+    """Estimates of the rightmost real parts of the eigenvalues, and the ends of their intervals, shape (3, batch)."""
 
     def screen(rows: Array) -> tuple[Array, ...]:
-        chosen = take_rows(gains, rows)
-        return plain(lambda vectors: chosen * operator.apply(vectors), chosen)
+        chosen = take_rows(jacobians.gains, rows)
+        return plain(lambda vectors: jacobians.product(vectors, chosen), chosen)
 
-    return _in_chunks(screen, gains)
+    return _in_chunks(screen, jacobians.gains)
 
 
-def _exact(matrix: Array, gains: Array, screened: Array, edge: float = nan) -> Array:
-    """Rightmost real parts of the eigenvalues of G W, given what screening found; or only on which side of an edge they are."""
+def _exact(host: Matrices, screened: Array, edge: float = nan) -> Array:
+    """Rightmost real parts of the eigenvalues, given what screening found; or only on which side of an edge they are."""
     rightmost, (_, lower, upper) = screened[0].copy(), screened
-    rest = np.flatnonzero(upper - lower > machine_epsilon(gains) * np.maximum(np.abs(rightmost), 1))
-    for _ in range(ROUNDS):
-        found, error = _shifted(matrix, gains[rest], rightmost[rest])
+    epsilon = machine_epsilon(host.gains)
+    rest = np.flatnonzero(upper - lower > epsilon * np.maximum(np.abs(rightmost), 1))
+    for margin in MARGINS:
+        found, error = _shifted(host.take(rest), rightmost[rest], margin)
         rightmost[rest] = found
-        tolerance = np.fmax(machine_epsilon(gains) ** 0.5 * np.maximum(np.abs(found), 1), np.abs(found - edge) / 2)
+        tolerance = np.fmax(epsilon**0.5 * np.maximum(np.abs(found), 1), np.abs(found - edge) / 2)
         settled = (error <= tolerance) & (found >= lower[rest])
         rest = rest[~settled]
-    rightmost[rest] = _dense(matrix, gains[rest])
+    rightmost[rest] = _dense(host.take(rest))
     return rightmost
 
 
-def _shifted(matrix: Array, gains: Array, estimate: Array) -> Array:
-    return _in_chunks(lambda rows: shift_invert(matrix, gains[rows], estimate[rows]), gains)
+def _shifted(host: Matrices, estimate: Array, margin: float) -> Array:
+    return _in_chunks(lambda rows: shift_invert(host.take(rows), estimate[rows], margin), host.gains)
 
 
 def _in_chunks(function: Callable[[Array], tuple[Array, ...]], like: Array) -> Array:
     return np.concatenate([np.stack(each) for each in map_chunks(function, like)], axis=1)
 
 
-def _dense(matrix: Array, gains: Array) -> Array:
-    return _rightmost(lambda rows: gains[rows, :, None] * matrix, *gains.shape)
+def _dense(host: Matrices) -> Array:
+    return _rightmost(host.stack, *host.gains.shape)
 
 
-def _reduced(jacobians: Array, n: int) -> Array:
-    """Rightmost real parts of the eigenvalues of G W on n units, from smaller matrices with all that are not zero."""
-    host = to_numpy(jacobians)
-    rightmost = _rightmost(lambda rows: host[rows], *host.shape[:2])
-    return np.maximum(rightmost, 0.0) if host.shape[1] < n else rightmost
+def _reduced(jacobians: Jacobians) -> Array | None:
+    """Rightmost real parts of the eigenvalues from smaller matrices, or None where there are none."""
+    reduced = jacobians.reduced()
+    if reduced is None:
+        return None
+    matrices, lacking = reduced
+    return np.maximum(_rightmost(lambda rows: matrices[rows], *matrices.shape[:2]), lacking)
 
 
 def _rightmost(matrices: Callable[[Array], Array], batch: int, size: int) -> Array:

@@ -68,7 +68,7 @@ class AggregatedMetric(PointMetric):
 
     def __init__(self, evaluation: Evaluation) -> None:
         self._implicit = evaluation.implicit
-        self._weights, self._gains, self._included = evaluation.weights, evaluation.gains, evaluation.included
+        self._weights, self._gains, self._included = evaluation.weights, evaluation.gains, evaluation.averaging
         self.moments = gain_moments(self._gains, self._included)
 
     def sharp(self, covector: Array) -> Array:

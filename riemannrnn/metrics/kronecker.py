@@ -94,8 +94,8 @@ class ResponseStatistics(NamedTuple):
     @classmethod
     def of(cls, evaluation: Evaluation) -> "ResponseStatistics":
         """Return the means over a batch."""
-        included, xp = evaluation.included, array_namespace(evaluation.rates)
-        return cls(xp.sum(included * evaluation.gains, axis=0), (included * evaluation.rates).T @ evaluation.rates)
+        shares, xp = evaluation.averaging, array_namespace(evaluation.rates)
+        return cls(xp.sum(shares * evaluation.gains, axis=0), (shares * evaluation.rates).T @ evaluation.rates)
 
     def updated(self, batch: "ResponseStatistics", decay: float) -> "ResponseStatistics":
         """Return the running average with another batch, of weight 1/k at the k-th and never less than 1 − `decay`."""

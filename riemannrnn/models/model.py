@@ -4,10 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from manifolds import Array
 from manifolds.points import Point
 from manifolds.summary import Summarised
-from riemannrnn.backend import Namespace
+from riemannrnn.backend import Namespace, to_backend
+from riemannrnn.equilibrium.jacobians import checked_time_constants
 from riemannrnn.models.parameters import NetworkParameters
 from riemannrnn.models.response import Response, Solving, respond
 from riemannrnn.network.activations import Activation
@@ -15,6 +18,20 @@ from riemannrnn.network.connectivity import Connectivity
 
 PARTS = ("recurrent", "input", "bias", "readout")
 """The kinds of parameters of a network."""
+
+
+def own_time_constants(values: Any, n_units: int, xp: Namespace) -> Array | None:
+    """Return the time constants of a layer as float64 on the backend, shape (n_units,), or None if all are 1.
+
+    Raises
+    ------
+    ValueError
+        For another number of them, or if one is not positive and finite.
+    """
+    if values is None:
+        return None
+    checked = checked_time_constants(values, np.empty((1, n_units)))
+    return None if bool(np.all(checked == 1)) else to_backend(checked, xp)
 
 
 class Model(Summarised, ABC):
@@ -26,6 +43,8 @@ class Model(Summarised, ABC):
         The array functions of the backend, and the dtype of all parameters.
     activations, connectivities
         f and the connectivity of each layer, from the lowest.
+    time_constants
+        τ of the units of each layer, shapes (n,), None where all are 1: fixed points do not depend on it, but stability does.
     trained
         The kinds of parameters that are trained, of `PARTS`.
     fixed
@@ -36,6 +55,7 @@ class Model(Summarised, ABC):
     dtype: Any
     activations: tuple[Activation, ...]
     connectivities: tuple[Connectivity, ...]
+    time_constants: tuple[Array | None, ...]
     trained: tuple[str, ...]
     fixed: Mapping[str, Array]
 
@@ -72,6 +92,11 @@ class Model(Summarised, ABC):
     @abstractmethod
     def collect(self, gradient: NetworkParameters) -> Point:
         """Return the flat gradient in the trained parameters."""
+
+    @property
+    def slowest(self) -> float:
+        """The largest time constant."""
+        return max(1.0 if each is None else float(self.namespace.max(each)) for each in self.time_constants)
 
     @property
     @abstractmethod

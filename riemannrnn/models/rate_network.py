@@ -1,6 +1,7 @@
 """A recurrent network of rate units with a fixed read-in and readout; its recurrent weights are the point that learns."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from math import inf
 from typing import Any
@@ -11,7 +12,7 @@ from manifolds import Array
 from manifolds.points import Point, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
-from riemannrnn.models.model import Model
+from riemannrnn.models.model import Model, own_time_constants
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity
@@ -44,11 +45,15 @@ class RateNetwork(Model):
         drawn are the same on all. Stimuli and labels must be there too: move them once, with `to_backend` or `Dataset.to`.
     connectivity
         How parameters act as the recurrent weights W. Default: they are W; `LowRank(k)`: they are its factors.
+    time_constants
+        τ > 0 of each unit, shape (n_units,), in any unit of time. Fixed points do not depend on it, but their stability does.
+        Default: all are 1.
 
     Raises
     ------
     ValueError
-        For a size below one, a dtype other than float32 and float64, or an unknown activation.
+        For a size below one, a dtype other than float32 and float64, an unknown activation, or time constants that are not
+        positive numbers, one for each unit.
     BackendError
         For a backend that is not there; from the methods, for arrays of another backend.
 
@@ -80,6 +85,7 @@ class RateNetwork(Model):
         dtype: Any = np.float64,
         backend: str | Namespace = "numpy",
         connectivity: Connectivity | None = None,
+        time_constants: Array | None = None,
     ) -> None:
         for name, size in (("n_units", n_units), ("n_inputs", n_inputs), ("n_outputs", n_outputs)):
             if size is not None and size < 1:
@@ -91,6 +97,7 @@ class RateNetwork(Model):
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype = {self.dtype} is not supported; choose float32 or float64")
+        self.time_constants = (own_time_constants(time_constants, n_units, self.namespace),)
         input_stream, readout_stream, self._weight_stream = np.random.SeedSequence(seed).spawn(3)
         self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
         self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)
@@ -200,7 +207,8 @@ class RateNetwork(Model):
         drive = as_array("drive", drive, self.dtype, self.namespace)
         for array in arrays_of(weights):
             check_backend("weights", array, self.namespace)
-        return solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)
+        found = solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)
+        return replace(found, time_constants=self.time_constants[0])
 
     @property
     def n_outputs(self) -> int:

@@ -330,7 +330,7 @@ def respond(
             on_failure="mask",
             connectivity=model.connectivities[number],
         )
-        layers.append(found)
+        layers.append(replace(found, time_constants=model.time_constants[number]))
         rates.append(_settled(found))
     return Response(model, parameters, batch, tuple(layers), solving)
 

@@ -1,7 +1,7 @@
 """Stacks of recurrent layers, of which any kind of parameters may be trained: recurrent weights, read-ins, biases, readout."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from math import inf
@@ -13,7 +13,7 @@ import numpy as np
 from manifolds import Array
 from manifolds.points import Point, Schema, all_finite, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
-from riemannrnn.models.model import PARTS, Model
+from riemannrnn.models.model import PARTS, Model, own_time_constants
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
 from riemannrnn.network import Activation, Connectivity, Dense
 from riemannrnn.network.activations import as_activation
@@ -34,6 +34,8 @@ class Layer:
         How parameters act as W. Default: they are W.
     skips
         The numbers j of layers further below that also drive this layer. The lowest layer has number 0.
+    time_constants
+        τ > 0 of each unit, shape (n_units,); stability depends on it. Default: all are 1.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class Layer:
     activation: str | Activation | Callable[[Array], Array] | None = None
     connectivity: Connectivity | None = None
     skips: tuple[int, ...] = ()
+    time_constants: Array | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.n_units < 1:
@@ -123,6 +126,9 @@ class Stack(Model):
             raise ValueError(f"dtype = {self.dtype} is not supported; choose float32 or float64")
         self.namespace = namespace(backend)
         self.activations = tuple(as_activation(each.activation or activation) for each in self.layers)
+        self.time_constants = tuple(
+            own_time_constants(each.time_constants, each.n_units, self.namespace) for each in self.layers
+        )
         self.connectivities = tuple(each.connectivity or Dense() for each in self.layers)
         self.trained = _kinds(trained)
         self._entropy = np.random.SeedSequence(seed).entropy

@@ -180,14 +180,16 @@ class StabilityGuard:
 
         The eigenvalues of a network are those of its layers together.
         """
-        worst, rows = zip(*(not_stable(layer.operator, layer.gains, self.margin) for layer in layers), strict=True)
+        worst, rows = zip(
+            *(not_stable(layer.operator, layer.gains, self.margin, layer.time_constants) for layer in layers), strict=True
+        )
         if len(layers) == 1:
             return worst[0], rows[0]
         return max(worst), array_namespace(*rows).unique_values(array_namespace(*rows).concat(rows))
 
 
 def _abscissas(layers: Layers, rows: Array) -> Array:
-    each = [spectral_abscissa(layer.operator, take_rows(layer.gains, rows)) for layer in layers]
+    each = [spectral_abscissa(layer.operator, take_rows(layer.gains, rows), layer.time_constants) for layer in layers]
     return reduce(array_namespace(*each).maximum, each)
 
 

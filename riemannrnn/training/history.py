@@ -13,6 +13,7 @@ from array_api_compat import array_namespace
 from manifolds import Array, Point
 from manifolds.summary import Summarised
 from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.cost.losses import Loss
 from riemannrnn.models import Model
 from riemannrnn.models.rate_network import RECURRENT
 from riemannrnn.training.range_test import RangeTest
@@ -168,9 +169,13 @@ def _padded(values: list[Any], count: int) -> Array:
     return np.array(values[:count] + [nan] * (count - len(values)))
 
 
-def accuracy(evaluation: Evaluation, labels: Array) -> float:
-    """Return the share of stimuli whose largest output is that of their label, of those that are not left out."""
-    xp = array_namespace(labels)
-    kept = evaluation.included[:, 0] > 0
-    right = (xp.argmax(evaluation.outputs, axis=1) == labels) & kept
-    return int(xp.count_nonzero(right)) / count if (count := int(xp.count_nonzero(kept))) else nan
+def accuracy(evaluation: Evaluation, loss: Loss) -> float | None:
+    """Return the share of stimuli with the right class, of those that count; None for a loss without classes.
+
+    It is NaN where no stimulus counts.
+    """
+    right = loss.correct(evaluation.outputs)
+    if right is None:
+        return None
+    xp, kept = array_namespace(right), evaluation.included[:, 0] > 0
+    return int(xp.count_nonzero(right & kept)) / count if (count := int(xp.count_nonzero(kept))) else nan

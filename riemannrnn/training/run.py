@@ -13,7 +13,7 @@ from manifolds import Array, ManifoldError, Point
 from manifolds.points import arrays_of
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
-from riemannrnn.cost.losses import CrossEntropy, Loss
+from riemannrnn.cost.losses import Loss
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.rules.rule import Rule
 from riemannrnn.runtime import one_blas_thread, parts
@@ -191,8 +191,9 @@ class Run:
         history.loss.append(evaluation.cost if evaluation.valid else nan)
         history.iterations.append(int(xp.max(evaluation.fixed_points.iterations)))
         history.left_out.append(int(xp.count_nonzero(~evaluation.fixed_points.converged)))
-        if isinstance(loss, CrossEntropy):
-            history.accuracy.append(accuracy(evaluation, loss.labels))
+        right = accuracy(evaluation, loss)
+        if right is not None:
+            history.accuracy.append(right)
         if self.record is not None:
             self.record.record(self.state.step, self._recorded(evaluation.weights), history.loss[-1])
 
@@ -268,8 +269,9 @@ class Run:
             return
         evaluation = self.held_out.at(self.rule.parameterization.weights(self.state.point))
         self.history.test_loss[-1] = evaluation.cost
-        if evaluation.valid and isinstance(self.held_out.loss, CrossEntropy):
-            self.history.test_accuracy[-1] = accuracy(evaluation, self.held_out.loss.labels)
+        right = accuracy(evaluation, self.held_out.loss) if evaluation.valid else None
+        if right is not None:
+            self.history.test_accuracy[-1] = right
 
     def _lost(self) -> bool:
         """Tell whether the last step, at which no guard looked, lost a fixed point of its batch; the run has failed then."""
