@@ -195,9 +195,10 @@ def stacks_on_mnist(
 def stack_step(repeats: int = 15, output: Output = RESULTS) -> None:
     """Measure the processor time of a step with everything trained beside a step with W alone."""
     for dtype in ("float32", "float64"):
-        row = stacks.step_price(dtype, repeats)
-        show(row)
-        records.write("stack-step", [row], output)
+        for age in default_step.AGES:
+            row = stacks.step_price(dtype, age, repeats)
+            show(row)
+            records.write("stack-step", [row], output)
 
 
 @app.command(name="stack-peers")

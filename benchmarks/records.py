@@ -31,7 +31,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),
     "stacks": ("layers", "seed", "epochs"),
-    "stack-step": ("dtype",),
+    "stack-step": ("dtype", "age"),
     "stack-peers": ("contender", "rate", "layers", "seed", "epochs"),
     "rates": ("manifold", "optimiser", "rate"),
 }

@@ -35,7 +35,9 @@ def stacks(record: Record) -> str:
 def stack_step(record: Record) -> str:
     """Return the price of a step with everything trained over a step with W alone."""
     each = (
-        "{ratio:.2f} in {dtype} ({everything_ms:.0f} ms of processor time to {recurrent_ms:.0f} ms)".format(**row)
+        "{ratio:.2f} in {dtype} after {age} steps ({everything_ms:.0f} ms of CPU to {recurrent_ms:.0f} ms)".format(
+            **row
+        )
         for row in record["rows"]
     )
     words = "A step with everything trained over a step with W alone, one layer of {units} units, {stimuli} stimuli"

@@ -19,9 +19,10 @@ from riemannrnn import CrossEntropy, FixedPointCost, Stack, train
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.certificate import not_stable
-from riemannrnn.models import Solving
+from riemannrnn.models import PARTS, Solving
 from riemannrnn.training import History
 from riemannrnn.training.by_name import product_of
+from riemannrnn.training.options import RATE_OF_SEVERAL
 from riemannrnn.training.training import single_residual
 
 LAYERS, BATCH, EPOCHS = ((300,), (300, 150)), 256, 10
@@ -141,15 +142,27 @@ def unstable_rows(layers: Any, good: Array) -> Array:
     return lost
 
 
-def step_price(dtype: str, repeats: int) -> Row:
-    """Return the processor time of a step of Adam on monotone weights, with everything trained and with W alone, in turn."""
-    learners = {name: learner(np.dtype(dtype), kinds) for name, kinds in KINDS.items()}
+KINDS = {"everything": PARTS, "recurrent": ("recurrent",)}
+"""What is trained in the two steps that are compared."""
+
+
+def step_price(dtype: str, age: int, repeats: int) -> Row:
+    """Return the processor time of a step of Adam on monotone weights, with everything trained and with W alone, in turn.
+
+    Both steps start from the same parameters, which everything trained has reached after `age` steps.
+    """
+    everything = learner(np.dtype(dtype), PARTS)
+    for _ in range(age):
+        everything.step(RATE_OF_SEVERAL)
+    reached = everything.cost.model.named(everything.rule.parameterization.weights(everything.point))
+    learners = {name: learner(np.dtype(dtype), kinds, reached) for name, kinds in KINDS.items()}
     runs: dict[str, Callable[[], None]] = {name: each.creep for name, each in learners.items()}
     for run in runs.values():
         run()
     times = interleaved(runs, repeats, clock=time.process_time)
     return {
         "dtype": dtype,
+        "age": age,
         "units": UNITS,
         "stimuli": STIMULI,
         **{f"{name}_ms": 1e3 * statistics.median(spent) for name, spent in times.items()},
@@ -157,13 +170,10 @@ def step_price(dtype: str, repeats: int) -> Row:
     }
 
 
-KINDS = {"everything": ("recurrent", "input", "bias", "readout"), "recurrent": ("recurrent",)}
-
-
-def learner(dtype: np.dtype[Any], trained_kinds: tuple[str, ...]) -> Learner:
+def learner(dtype: np.dtype[Any], trained_kinds: tuple[str, ...], parameters: Parameters | None = None) -> Learner:
     """Return Adam on monotone weights, as by the default of `train`, for a layer on one batch of images."""
     _, _, images, labels = random_task(dtype)
-    stack = Stack([UNITS], INPUTS, CLASSES, seed=0, dtype=dtype, trained=trained_kinds)
+    stack = Stack([UNITS], INPUTS, CLASSES, seed=0, dtype=dtype, trained=trained_kinds, parameters=parameters)
     manifold, start = product_of(stack, stack.flat(stack.initial_parameters()), "monotone")
     asked: dict[str, Any] = {"tolerance": single_residual(UNITS)} if dtype == np.float32 else {}
     cost = FixedPointCost(stack, images, CrossEntropy(labels), on_failure="raise", solver=Automatic("splitting"), **asked)

@@ -80,10 +80,10 @@ def test_the_price_of_a_step_compares_what_is_trained(monkeypatch: pytest.Monkey
     monkeypatch.setattr(timing, "WARM", 0.0)
     learners = {name: stacks.learner(np.dtype("float32"), kinds) for name, kinds in stacks.KINDS.items()}
     assert {name: len(learner.rule.manifold.schema) for name, learner in learners.items()} == {"everything": 5, "recurrent": 1}
-    row = stacks.step_price("float32", 2)
+    row = stacks.step_price("float32", 2, 2)
     assert row["ratio"] > 0
     records.write("stack-step", [row], tmp_path)
-    assert f"{row['ratio']:.2f} in float32" in tables.section(tmp_path)
+    assert f"{row['ratio']:.2f} in float32 after 2 steps" in tables.section(tmp_path)
 
 
 def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: stacks.Problem) -> None:
