@@ -25,6 +25,7 @@ from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
 from benchmarks.records import RESULTS, Row
 from benchmarks.released import released_table
+from benchmarks.stack_drawing import draw_stack_peers
 from riemannrnn.data import DATA_VARIABLE, Dataset, load_mnist
 
 Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
@@ -226,6 +227,8 @@ def stacks_beside_peers(
         row = stack_peers.raced(name, each, stacks.Problem(*parts, size, seed, epochs))
         show(row)
         records.write("stack-peers", [row], output)
+    if record := records.read("stack-peers", output):
+        draw_stack_peers(record["rows"], output / "stack-peers.png")
 
 
 @app.command()

@@ -35,9 +35,7 @@ def stacks(record: Record) -> str:
 def stack_step(record: Record) -> str:
     """Return the price of a step with everything trained over a step with W alone."""
     each = (
-        "{ratio:.2f} in {dtype} after {age} steps ({everything_ms:.0f} ms of CPU to {recurrent_ms:.0f} ms)".format(
-            **row
-        )
+        "{ratio:.2f} in {dtype} after {age} steps ({everything_ms:.0f} ms of CPU to {recurrent_ms:.0f} ms)".format(**row)
         for row in record["rows"]
     )
     words = "A step with everything trained over a step with W alone, one layer of {units} units, {stimuli} stimuli"
@@ -51,19 +49,31 @@ def stack_peers(record: Record) -> str:
         "exact fixed points"
     )
     headings = ["layers", "contender", "rate", "test accuracy after each epoch", "CPU s", "iterations", "certified"]
-    rows = []
-    for layers, cells in by(record["rows"], "layers").items():
-        for contender, runs in by(cells, "contender").items():
-            best = max(by(runs, "rate").values(), key=lambda each: statistics.fmean(row["accuracies"][-1] for row in each))
-            rows.append([layers, contender, f"{best[0]['rate']:g}", *contender_cells(best)])
+    rows = [
+        [layers, contender, f"{runs[0]['rate']:g}", *contender_cells(runs)]
+        for (layers, contender), runs in best_runs(record["rows"]).items()
+    ]
     return f"{measured(words, record, versions=True)}\n\n{table(headings, rows)}"
+
+
+def best_runs(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Return the runs of each contender for each architecture at the rate of the best mean accuracy at the end."""
+    found = {}
+    for layers, cells in by(rows, "layers").items():
+        for contender, runs in by(cells, "contender").items():
+            found[layers, contender] = max(by(runs, "rate").values(), key=lambda each: mean_of(each, "accuracies")[-1])
+    return found
+
+
+def mean_of(runs: list[Row], key: str) -> list[float]:
+    """Return the means over runs of a figure that each has after every epoch."""
+    return [statistics.fmean(each) for each in zip(*(row[key] for row in runs), strict=True)]
 
 
 def contender_cells(runs: list[Row]) -> list[str]:
     """Return means over seeds: accuracies, processor seconds and iterations; and the worst count of certified stimuli."""
-    curves = zip(*(row["accuracies"] for row in runs), strict=True)
     return [
-        ", ".join(f"{statistics.fmean(each):.1%}" for each in curves),
+        ", ".join(f"{accuracy:.1%}" for accuracy in mean_of(runs, "accuracies")),
         f"{statistics.fmean(row['seconds'][-1] for row in runs):.0f}",
         f"{statistics.fmean(row['iterations'] for row in runs):.0f}",
         certified(min(runs, key=lambda row: int(row["certified"]))),

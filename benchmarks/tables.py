@@ -321,6 +321,7 @@ WRITERS: dict[str, Callable[[Record], str]] = {
 }
 
 PICTURES = {
+    "stack-peers": "test error of stacks and their peers against epochs and processor time",
     "growth": "time of a step against units and stimuli",
     "rates": "accuracy against the learning rate",
     "conditioning": "steps to the optimum against the condition number of the stimuli",

@@ -96,6 +96,7 @@ def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert record is not None
     assert [row["contender"] for row in record["rows"]] == [stack_peers.OURS]
     assert "| 6 | riemannrnn | 0.01 |" in tables.section(tmp_path)
+    assert (tmp_path / "stack-peers.png").stat().st_size > 1000
 
 
 def test_the_best_rate_of_a_contender_is_shown(tmp_path: Path) -> None:
