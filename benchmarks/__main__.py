@@ -1,21 +1,21 @@
 """`make bench`: how fast steps and learning are, beside their matrix products, the peers and the released method."""
 
 from itertools import product
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks import conditioning as conditions
-from benchmarks import default_step, records, stack_peers, stacks, tables, training
+from benchmarks import default_step, records, stack_commands, tables, training
+from benchmarks import gpu as on_device
 from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
+from benchmarks import small as beside
+from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
 from benchmarks.convolution import convolution_row
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
@@ -23,21 +23,11 @@ from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
 from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
-from benchmarks.records import RESULTS, Row
+from benchmarks.records import RESULTS
 from benchmarks.released import released_table
-from benchmarks.stack_drawing import draw_stack_peers
-from riemannrnn.data import DATA_VARIABLE, Dataset, load_mnist
+from riemannrnn.backend import BackendError, namespace
 
-Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
-Numbers = Annotated[list[float] | None, typer.Option(help="Repeatable.")]
-Names = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
-Sizes = Annotated[list[str] | None, typer.Option(help="Units of each layer, such as 300,150. Repeatable.")]
-Stimuli = Annotated[int | None, typer.Option(min=1, help="Learn only this many of the stimuli.")]
-Data = Annotated[Path | None, typer.Option(envvar=DATA_VARIABLE, help="The folder of MNIST's four IDX files.")]
-Output = Annotated[Path, typer.Option(help="Where the JSON files are.")]
-
-app = typer.Typer(pretty_exceptions_enable=False)
-console = Console(width=130)
+app.add_typer(stack_commands.app)
 
 
 @app.command()
@@ -72,6 +62,40 @@ def peers(
             for spectral_radius in radius or [0.5, 0.9, 1.1]:
                 rows = side_by_side(n, spectral_radius, np.dtype(each), stimuli, repeats, console)
                 records.write("peers", rows, output)
+
+
+@app.command()
+def small(
+    units: Integers = None,
+    radius: Numbers = None,
+    stimuli: Integers = None,
+    dtype: Names = None,
+    repeats: int = 7,
+    peers: Annotated[bool, typer.Option(help="Measure the peers that are installed, too.")] = True,
+    output: Output = RESULTS,
+) -> None:
+    """Measure steps of small networks beside a plain NumPy loop, and draw the ratios."""
+    grid = product(units or beside.UNITS, radius or beside.RADII, stimuli or beside.STIMULI, dtype or beside.DTYPES)
+    for setting in track(list(grid), "small", console=console):
+        row = beside.small_row(*setting, repeats, peers)
+        show(row)
+        records.write("small", [row], output)
+    record = records.read("small", output)
+    if record:
+        beside.draw_small(record["rows"], output / "small.png")
+
+
+@app.command()
+def gpu(units: Integers = None, repeats: int = 3, seconds: float = 240.0, output: Output = RESULTS) -> None:
+    """Measure large networks on a GPU, within some seconds; say why where there is none."""
+    try:
+        namespace("cupy")
+    except BackendError as error:
+        console.print(f"No GPU was measured. {error}")
+        return
+    for row in on_device.device_rows("cupy", tuple(units or on_device.UNITS), on_device.EPOCH_STIMULI, repeats, seconds):
+        show(row)
+        records.write("gpu", [row], output)
 
 
 @app.command()
@@ -173,64 +197,6 @@ def default_training(data: Data = None, seeds: int = 5, output: Output = RESULTS
         records.write("default", [row], output)
 
 
-@app.command(name="stacks")
-def stacks_on_mnist(
-    data: Data = None,
-    layers: Sizes = None,
-    seeds: int = 5,
-    epochs: int = stacks.EPOCHS,
-    stimuli: Stimuli = None,
-    output: Output = RESULTS,
-) -> None:
-    """Train stacks with everything trained on MNIST, and certify every stimulus at the end."""
-    if (parts := mnist(data, stimuli)) is None:
-        return
-    each = list(product(range(seeds), sizes(layers)))
-    for seed, size in track(each, "stacks", console=console):
-        row = stacks.certified_run(stacks.Problem(*parts, size, seed, epochs))
-        show(row)
-        records.write("stacks", [row], output)
-
-
-@app.command(name="stack-step")
-def stack_step(repeats: int = 15, output: Output = RESULTS) -> None:
-    """Measure the processor time of a step with everything trained beside a step with W alone."""
-    for dtype in ("float32", "float64"):
-        for age in default_step.AGES:
-            row = stacks.step_price(dtype, age, repeats)
-            show(row)
-            records.write("stack-step", [row], output)
-
-
-@app.command(name="stack-peers")
-def stacks_beside_peers(
-    data: Data = None,
-    contender: Names = None,
-    layers: Sizes = None,
-    rate: Numbers = None,
-    seeds: int = 1,
-    epochs: int = stacks.EPOCHS,
-    stimuli: Stimuli = None,
-    output: Output = RESULTS,
-) -> None:
-    """Train our stack, torchdeq's and a monotone operator network on MNIST side by side."""
-    if (parts := mnist(data, stimuli)) is None:
-        return
-    chosen = []
-    for name in contender or stack_peers.CONTENDERS:
-        if absent := stack_peers.missing(name):
-            console.print(f"Missing: {name} needs {' and '.join(absent)}; pip install {' '.join(absent)}.")
-        else:
-            chosen += [(name, each) for each in rate or stack_peers.RATES[name]]
-    cells = list(product(range(seeds), sizes(layers), chosen))
-    for seed, size, (name, each) in track(cells, "stack-peers", console=console):
-        row = stack_peers.raced(name, each, stacks.Problem(*parts, size, seed, epochs))
-        show(row)
-        records.write("stack-peers", [row], output)
-    if record := records.read("stack-peers", output):
-        draw_stack_peers(record["rows"], output / "stack-peers.png")
-
-
 @app.command()
 def manifolds(
     data: Data = None,
@@ -288,9 +254,9 @@ def conditioning(
 
 
 @app.command()
-def metrics(metric: Names = None, solver: Names = None, seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
-    """Run solvers of pymanopt on the digits from the same starts, and draw conjugate gradients under four metrics."""
-    each = product(range(seeds), metric or changed.SHOWN, solver or [changed.USUAL])
+def metrics(metric: Names = None, optimiser: Names = None, seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
+    """Run optimisers of pymanopt on the digits from the same starts, and draw conjugate gradients under four metrics."""
+    each = product(range(seeds), metric or changed.SHOWN, optimiser or [changed.USUAL])
     for seed, name, by in track(list(each), "metrics", console=console):
         records.write("metrics", [changed.learn(name, by, seed, changed.digits(seed))], output)
     if record := records.read("metrics", output):
@@ -304,36 +270,6 @@ def write_tables(output: Output = RESULTS) -> None:
         text = document.read_text(encoding="utf-8")
         document.write_text(tables.with_section(text, words(output)), encoding="utf-8")
         console.print(f"Wrote the section of {document}.")
-
-
-def sizes(layers: list[str] | None) -> list[tuple[int, ...]]:
-    """Return the sizes of layers that were given as texts such as 300,150, or the usual ones."""
-    return [tuple(map(int, each.split(","))) for each in layers] if layers else list(stacks.LAYERS)
-
-
-def mnist(folder: Path | None, stimuli: int | None = None) -> tuple[Dataset, Dataset] | None:
-    """Return MNIST, or this many of its stimuli to learn; say so where no folder is named."""
-    if folder is None:
-        console.print(f"Skipped: it needs MNIST; name its folder with --data or {DATA_VARIABLE}.")
-        return None
-    training_set, test = load_mnist(folder)
-    return training_set if stimuli is None else training_set.split(stimuli, seed=0)[0], test
-
-
-def show(row: Row) -> None:
-    """Print a row."""
-    table = Table(show_header=True, box=None)
-    for key in row:
-        table.add_column(key, justify="right")
-    table.add_row(*map(shown, row.values()))
-    console.print(table)
-
-
-def shown(value: object) -> str:
-    """Return a value as it is printed: numbers short, and lists of numbers without brackets."""
-    if isinstance(value, list):
-        return " ".join(map(shown, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ MODULES = (
     "riemannrnn.training",
     "riemannrnn.training.stopping",
     "riemannrnn.comparison",
+    "riemannrnn.sweep",
     "riemannrnn.data",
     "riemannrnn.analysis",
     "riemannrnn.paper",

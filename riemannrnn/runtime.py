@@ -97,6 +97,16 @@ def on_a_busy_core() -> bool:
     return getattr(_local, "busy", False)
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep the calling thread to one core while inside: BLAS has one thread, and batches are not shared.
+
+    Results are then the same to the bit on any number of cores.
+    """
+    with busy_core(), divided_into(1), one_blas_thread():
+        yield
+
+
 def _keep_to_one_core() -> None:
     _local.busy = True
 

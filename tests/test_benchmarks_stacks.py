@@ -11,8 +11,8 @@ pytest.importorskip("benchmarks", reason="benchmarks are found from the reposito
 
 from typer.testing import CliRunner
 
-from benchmarks import __main__ as command
-from benchmarks import records, stack_peers, stacks, tables, timing
+from benchmarks import records, stack_commands, stack_peers, stacks, tables, timing
+from benchmarks.__main__ import app
 from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.data import load_digits
 
@@ -88,9 +88,9 @@ def test_the_price_of_a_step_compares_what_is_trained(monkeypatch: pytest.Monkey
 
 def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: stacks.Problem) -> None:
     monkeypatch.setattr(stack_peers, "find_spec", lambda package: None)
-    monkeypatch.setattr(command, "mnist", lambda folder, stimuli: (problem.training, problem.test))
+    monkeypatch.setattr(stack_commands, "mnist", lambda folder, stimuli: (problem.training, problem.test))
     options = ["stack-peers", "--layers", "6", "--epochs", "1", "--output", str(tmp_path)]
-    result = CliRunner().invoke(command.app, options, catch_exceptions=False)
+    result = CliRunner().invoke(app, options, catch_exceptions=False)
     assert "Missing: torchdeq, Adam needs torch and torchdeq" in result.output
     record = records.read("stack-peers", tmp_path)
     assert record is not None

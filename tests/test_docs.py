@@ -1,6 +1,7 @@
 """The how-to pages' Python blocks run as they stand, each page as a script, and what they say of their results is so."""
 
 import re
+import tomllib
 
 import pytest
 from blocks import ROOT, python_blocks, run_blocks
@@ -10,6 +11,7 @@ from riemannrnn.analysis.layer_recording import path_file
 from riemannrnn.cli.config import read_config
 from riemannrnn.cli.training_run import prepare
 from riemannrnn.metrics.catalogue import CATALOGUE, metrics_table
+from riemannrnn.sweep import Grid
 
 DOCS = ROOT / "docs"
 PAGES = DOCS / "howto"
@@ -98,6 +100,20 @@ assert classifier.parameters_["layers.1.recurrent"].shape == (20, 20)
 
 def test_resuming(run):
     assert "the lights went out" in run("resuming", "assert np.array_equal(resumed.weights, uninterrupted.weights)")
+
+
+def test_cluster(run):
+    claims = """
+assert result.to_dataset()["status"].values.ravel().tolist() == ["finished"] * 4
+assert losses.sizes == {"train.manifold": 2, "replicate": 2}
+assert optimum.cost < before
+"""
+    assert "finished: 4" in run("cluster", claims)
+
+
+def test_the_grid_of_the_page_on_sweeps_is_one():
+    (block,) = re.findall(r"```toml\n(.*?)```", (PAGES / "cluster.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(Grid.parse(tomllib.loads(block)).cells()) == 3 * (3 * 3 - 1)
 
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])

@@ -11,6 +11,7 @@ from riemannrnn.cli.data import app as data_app
 from riemannrnn.cli.geodesics import geodesics_command
 from riemannrnn.cli.group import Commands
 from riemannrnn.cli.reproduce import reproduce_command
+from riemannrnn.cli.sweep import sweep_command
 from riemannrnn.cli.train import train_command
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
@@ -36,3 +37,4 @@ app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output r
 app.command("train", epilog="Example: riemannrnn train --output runs")(train_command)
 app.command("geodesics", epilog="Example: riemannrnn geodesics runs/train-1 runs/train-2 --metric resolvent")(geodesics_command)
 app.add_typer(data_app, name="data")
+app.command("sweep", epilog="Example: riemannrnn sweep grid.toml --output sweep --workers 2")(sweep_command)

@@ -14,7 +14,7 @@ from manifolds.points import several
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.analysis.layer_recording import LayersRecorder
 from riemannrnn.cli.config import Config, NetworkTable
-from riemannrnn.cost.cost import for_model
+from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
 from riemannrnn.models import PARTS, Layer, RateNetwork, Stack

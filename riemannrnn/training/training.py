@@ -12,8 +12,9 @@ from array_api_compat import is_array_api_obj
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.points import all_finite, map_arrays, several
 from riemannrnn.backend import as_array
-from riemannrnn.cost.cost import FixedPointCost, for_model
+from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
+from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.auto import Automatic
