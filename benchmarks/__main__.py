@@ -1,23 +1,21 @@
 """`make bench`: how fast steps and learning are, beside their matrix products, the peers and the released method."""
 
 from itertools import product
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks import conditioning as conditions
-from benchmarks import default_step, records, tables, training
+from benchmarks import default_step, records, stack_commands, tables, training
 from benchmarks import gpu as on_device
 from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
 from benchmarks import small as beside
+from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
 from benchmarks.convolution import convolution_row
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
@@ -25,19 +23,11 @@ from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
 from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
-from benchmarks.records import RESULTS, Row
+from benchmarks.records import RESULTS
 from benchmarks.released import released_table
 from riemannrnn.backend import BackendError, namespace
-from riemannrnn.data import DATA_VARIABLE, Dataset, load_mnist
 
-Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
-Numbers = Annotated[list[float] | None, typer.Option(help="Repeatable.")]
-Names = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
-Data = Annotated[Path | None, typer.Option(envvar=DATA_VARIABLE, help="The folder of MNIST's four IDX files.")]
-Output = Annotated[Path, typer.Option(help="Where the JSON files are.")]
-
-app = typer.Typer(pretty_exceptions_enable=False)
-console = Console(width=130)
+app.add_typer(stack_commands.app)
 
 
 @app.command()
@@ -280,23 +270,6 @@ def write_tables(output: Output = RESULTS) -> None:
         text = document.read_text(encoding="utf-8")
         document.write_text(tables.with_section(text, words(output)), encoding="utf-8")
         console.print(f"Wrote the section of {document}.")
-
-
-def mnist(folder: Path | None) -> tuple[Dataset, Dataset] | None:
-    """Return MNIST; say so where no folder is named."""
-    if folder is None:
-        console.print(f"Skipped: it needs MNIST; name its folder with --data or {DATA_VARIABLE}.")
-        return None
-    return load_mnist(folder)
-
-
-def show(row: Row) -> None:
-    """Print a row."""
-    table = Table(show_header=True, box=None)
-    for key in row:
-        table.add_column(key, justify="right")
-    table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
 
 
 if __name__ == "__main__":

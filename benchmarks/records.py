@@ -32,6 +32,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "default": ("manifold", "seed"),
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),
+    "stacks": ("layers", "seed", "epochs"),
+    "stack-step": ("dtype", "age"),
+    "stack-peers": ("contender", "rate", "layers", "seed", "epochs"),
     "rates": ("manifold", "optimiser", "rate"),
 }
 """What tells one setting of a benchmark from another."""

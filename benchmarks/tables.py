@@ -17,6 +17,7 @@ from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
 from benchmarks.small import small_table
+from benchmarks.stack_tables import stack_peers, stack_step, stacks
 from benchmarks.steps import LIMIT
 from benchmarks.training import MANIFOLDS, OPTIMISERS
 
@@ -320,12 +321,16 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "learning": learning,
     "step": step,
     "default": default,
+    "stacks": stacks,
+    "stack-step": stack_step,
+    "stack-peers": stack_peers,
     "manifolds": manifolds,
     "rates": rates,
     "conditioning": conditioning,
 }
 
 PICTURES = {
+    "stack-peers": "test error of stacks and their peers against epochs and processor time",
     "small": "time of a step of small networks over a plain NumPy loop, by units, radius, batch and dtype",
     "growth": "time of a step against units and stimuli",
     "rates": "accuracy against the learning rate",

@@ -27,6 +27,7 @@ SIDE = 25
 MODULES = (
     "manifolds",
     "riemannrnn",
+    "riemannrnn.models",
     "riemannrnn.network",
     "riemannrnn.equilibrium",
     "riemannrnn.cost",
