@@ -41,7 +41,7 @@ def test_notebooks_get_a_table(name):
         ("fixed points", ["stimuli: 60", "units: 20", "converged: 60", "largest residual: "]),
         ("network", ["units: 20", "inputs: 64", "outputs: 10", "activation: tanh", "dtype: float64", "backend: numpy"]),
         ("comparison", ["contenders: 2", "budget: 6", "lowest training loss: "]),
-        ("scaled monotone", ["[M, ε] of shapes (20, 20) and (20, 1)", "growth: 3.0"]),
+        ("scaled monotone", ["(M, ε) of shapes (20, 20) and (20, 1)", "growth: 3.0"]),
         ("pullback", ["Resolvent manifold of 20×20 matrices", "dimension: 400"]),
         ("signed logarithm", ["units: 20", "inhibitory: 4"]),
         ("cross-entropy", ["labels: 60", "from: 0", "to: 9"]),

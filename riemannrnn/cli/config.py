@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
-from riemannrnn.network import ACTIVATIONS
 from riemannrnn.run_folder import write_toml
 from riemannrnn.settings import Options, SettingError, again, option, record_of, unknown
 from riemannrnn.training.options import NetworkOptions, TrainingOptions
@@ -23,7 +22,7 @@ class LayerTable(Options):
     by_name: ClassVar[bool] = True
 
     units: int = again(NetworkOptions, "n_units", 100)
-    activation: str | None = option(None, "Activation of the units. Default: that of the network.", choices=ACTIVATIONS)
+    activation: str | None = again(NetworkOptions, "activation", None)  # None: that of the network
     skips: tuple[int, ...] = option((), "Numbers of lower layers that also drive this layer; the lowest is 0.", least=0)
 
 
@@ -37,7 +36,7 @@ class NetworkTable(Options):
     activation: str = again(NetworkOptions, "activation", "tanh")
     radius: float = again(NetworkOptions, "radius", 0.5)
     trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
-    layers: tuple[LayerTable, ...] = option((), "The layers, each a table [[network.layers]]. Default: one of `units`.")
+    layers: tuple[LayerTable, ...] = again(NetworkOptions, "layers", ())
     seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0)
     dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
 

@@ -22,7 +22,7 @@ from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, default_tolerance
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.equilibrium.solver import Solver
-from riemannrnn.models import Model, Response, Solving
+from riemannrnn.models import Model, Response
 from riemannrnn.runtime import held
 
 Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
@@ -123,11 +123,9 @@ class FixedPointCost(Summarised):
         return default_tolerance(self.batch) if self.options.tolerance is None else self.options.tolerance
 
     @property
-    def solving(self) -> Solving:
-        """How fixed points, adjoints and tangents are solved for."""
-        options = self.options
-        adjoint_solver = options.solver if options.adjoint_solver is None else options.adjoint_solver
-        return Solving(options.solver, adjoint_solver, self.tolerance, options.max_iterations)
+    def solving(self) -> SolverOptions:
+        """How fixed points, adjoints and tangents are solved for, with the tolerance."""
+        return replace(self.options, tolerance=self.tolerance)
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""

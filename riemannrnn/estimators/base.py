@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from manifolds import Array, ManifoldError, Point
 from manifolds.points import map_arrays
@@ -22,7 +22,7 @@ from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
-from riemannrnn.models import PARTS, RateNetwork, Response, Solving, Stack
+from riemannrnn.models import PARTS, RateNetwork, Response, Stack
 from riemannrnn.network import Connectivity
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import again, option
@@ -49,8 +49,6 @@ class EstimatorOptions(NetworkOptions, TrainingOptions):
 
     by_name: ClassVar[bool] = True
 
-    layers: tuple[int, ...] | None = option(None, "Numbers of units of several layers. Default: one of `n_units`.", least=1)
-    trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
     bias: float = option(1.0, "Standard deviation of the constant drives of the units.", least=0, below=inf)
     epochs: int = again(TrainingOptions, "epochs", 20, least=1)
     tolerance: float | None = again(SolverOptions, "tolerance", None, below=inf)
@@ -201,7 +199,7 @@ class FixedPointEstimator(BaseEstimator):
         stimuli = self._model.stimuli(validate_data(self, X, dtype=np.float64, reset=False))
         weights, network = map_arrays(lambda array: array.astype(np.float64), self.weights_), self.network_
         solver = Automatic("splitting") if self._unique else "auto"
-        response: Response = network.respond(weights, network.prepare(stimuli), Solving(solver))
+        response: Response = network.respond(weights, network.prepare(stimuli), SolverOptions(solver))
         return response
 
     def _outputs(self, X: Array) -> Array:
@@ -303,6 +301,13 @@ def checked_weights(sample_weight: Array | None, X: Array) -> Array | None:
     Raises
     ------
     ValueError
-        For another number of weights, or one that is negative or not finite.
+        For another number of weights. The loss refuses weights that are negative or not finite.
     """
-    return None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape not in ((), (len(X),)):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, but there are {len(X)} samples; pass one weight for each sample"
+        )
+    return np.broadcast_to(weights, (len(X),))

@@ -3,7 +3,7 @@
 from riemannrnn.models.model import PARTS, Model
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
 from riemannrnn.models.rate_network import RateNetwork
-from riemannrnn.models.response import Response, Solving
+from riemannrnn.models.response import Response
 from riemannrnn.models.stack import Layer, Stack
 
-__all__ = ["PARTS", "Layer", "LayerParameters", "Model", "NetworkParameters", "RateNetwork", "Response", "Solving", "Stack"]
+__all__ = ["PARTS", "Layer", "LayerParameters", "Model", "NetworkParameters", "RateNetwork", "Response", "Stack"]

@@ -11,8 +11,9 @@ from manifolds.points import Point
 from manifolds.summary import Summarised
 from riemannrnn.backend import Namespace, to_backend
 from riemannrnn.equilibrium.jacobians import checked_time_constants
+from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.models.parameters import NetworkParameters
-from riemannrnn.models.response import Response, Solving, respond
+from riemannrnn.models.response import Response, respond
 from riemannrnn.network.activations import Activation
 from riemannrnn.network.connectivity import Connectivity
 
@@ -115,7 +116,7 @@ class Model(Summarised, ABC):
         Raises
         ------
         ValueError
-            If a name is missing or unknown.
+            If a name is missing or unknown, or a parameter has another shape.
         """
 
     @abstractmethod
@@ -123,7 +124,7 @@ class Model(Summarised, ABC):
         """Return flat trained parameters, or a flat gradient in them, by name."""
 
     def respond(
-        self, parameters: Point, batch: Array, solving: Solving | None = None, start: Sequence[Array] | None = None
+        self, parameters: Point, batch: Array, solving: SolverOptions | None = None, start: Sequence[Array] | None = None
     ) -> Response:
         """Return the response to a batch of prepared stimuli; stimuli without a fixed point are marked in `converged`.
 
@@ -138,4 +139,4 @@ class Model(Summarised, ABC):
         start
             The rates to start from, for each layer, shapes (batch, n). Default: f of the drive.
         """
-        return respond(self, self.flat(parameters), batch, solving or Solving(), start)
+        return respond(self, self.flat(parameters), batch, solving or SolverOptions(), start)

@@ -16,31 +16,12 @@ from manifolds import Array
 from manifolds.points import Point, map_arrays
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, solve_fixed_points
 from riemannrnn.equilibrium.implicit import Implicit
-from riemannrnn.equilibrium.options import OnFailure
-from riemannrnn.equilibrium.solver import Solver
+from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
 from riemannrnn.runtime import product, summed
 
 if TYPE_CHECKING:  # a model makes responses, which know it
     from riemannrnn.models.model import Model
-
-
-@dataclass(frozen=True)
-class Solving:
-    """How the fixed points and the linear systems of all layers are solved.
-
-    Attributes
-    ----------
-    solver, adjoint_solver
-        The solver of the fixed points, and of adjoints and tangents.
-    tolerance, max_iterations
-        As for `solve_fixed_points`.
-    """
-
-    solver: str | Solver = "auto"
-    adjoint_solver: str | Solver = "auto"
-    tolerance: float | None = None
-    max_iterations: int = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +46,7 @@ class Response:
     parameters: Point
     batch: Array
     layers: tuple[FixedPoints, ...]
-    solving: Solving
+    solving: SolverOptions
 
     @cached_property
     def converged(self) -> Array:
@@ -121,10 +102,9 @@ class Response:
     @cached_property
     def implicit(self) -> tuple[Implicit, ...]:
         """The linear systems at the fixed points of each layer."""
-        solving = self.solving
-        systems = partial(
-            Implicit, solver=solving.adjoint_solver, tolerance=solving.tolerance, max_iterations=solving.max_iterations
-        )
+        options = self.solving
+        solver = options.solver if options.adjoint_solver is None else options.adjoint_solver
+        systems = partial(Implicit, solver=solver, tolerance=options.tolerance, max_iterations=options.max_iterations)
         return tuple(map(systems, self.layers))
 
     def adjoints(self, errors: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -297,7 +277,7 @@ def respond(
     model: "Model",
     parameters: Point,
     batch: Array,
-    solving: Solving,
+    solving: SolverOptions,
     start: Sequence[Array] | None = None,
 ) -> Response:
     """Return the response of a network to a batch, layer by layer.

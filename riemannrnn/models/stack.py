@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from manifolds import Array
-from manifolds.points import Point, Schema, all_finite, arrays_of, map_arrays
+from manifolds.points import Point, Schema, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.models.model import PARTS, Model, own_time_constants
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
@@ -114,7 +114,7 @@ class Stack(Model):
         trained: Sequence[str] = PARTS,
         parameters: Mapping[str, Array] | None = None,
     ) -> None:
-        self.layers = tuple(Layer(each) if isinstance(each, int) else each for each in layers)
+        self.layers = tuple(each if isinstance(each, Layer) else Layer(int(each)) for each in layers)
         if not self.layers:
             raise ValueError("a stack needs at least one layer; pass for instance [Layer(100)]")
         for name, size in (("n_inputs", n_inputs), ("n_outputs", n_outputs)):
@@ -139,6 +139,8 @@ class Stack(Model):
         self.fixed = {name: self._initial(name, 0.5) for name in needed}
         named = {name: self._initial(name, 0.0) for name in shapes if _kind(name) in self.trained}
         self.schema = Schema({name: len(arrays_of(value)) for name, value in named.items()})
+        if not named:
+            raise ValueError(f"trained = {self.trained!r} trains nothing: the stack has no such parameters; add 'recurrent'")
         self._arrays = {name: map_arrays(lambda array: tuple(array.shape), value) for name, value in named.items()}
 
     def summary(self) -> dict[str, object]:
@@ -198,10 +200,11 @@ class Stack(Model):
         return stimuli if read_in is None else product(stimuli, read_in.T)
 
     def flat(self, parameters: Point) -> Point:
-        if not isinstance(parameters, Mapping):
-            return parameters
-        flat = self.schema.flat(parameters)
-        return map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), flat)
+        if isinstance(parameters, Mapping):
+            flat = self.schema.flat(parameters)
+            parameters = map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), flat)
+        self._check_shapes(parameters)
+        return parameters
 
     def named(self, parameters: Point) -> dict[str, Point]:
         return self.schema.named(parameters)
@@ -223,20 +226,17 @@ class Stack(Model):
             named |= {f"{name}.from.{below}": weights for below, weights in layer.skips.items()}
         return self.schema.flat({name: named[name] for name in self.schema})
 
-    def check(self, parameters: Point) -> None:
-        """Check that flat parameters have the shapes of this stack, and are finite.
-
-        Raises
-        ------
-        ValueError
-            Naming the first parameter that does not fit.
-        """
+    def _check_shapes(self, parameters: Point) -> None:
+        """Check that flat parameters have the shapes of this stack; an error names the first that does not fit."""
+        found = arrays_of(parameters)
+        if len(found) != len(self.schema):
+            raise ValueError(
+                f"{len(found)} arrays are not the parameters of the stack, which are {len(self.schema)}: {', '.join(self.schema)}"
+            )
         for name, value in self.schema.named(parameters).items():
-            found = map_arrays(lambda array: tuple(array.shape), value)
-            if found != self._arrays[name]:
-                raise ValueError(f"the parameter {name!r} has shape {found}, but {self._arrays[name]} was expected")
-            if not all_finite(value):
-                raise ValueError(f"the parameter {name!r} holds NaN or infinity; pass others to start from")
+            shape = map_arrays(lambda array: tuple(array.shape), value)
+            if shape != self._arrays[name]:
+                raise ValueError(f"the parameter {name!r} has shape {shape}, but {self._arrays[name]} was expected")
 
     def _placed(self, named: Mapping[str, Point]) -> NetworkParameters:
         def layer(number: int) -> LayerParameters:

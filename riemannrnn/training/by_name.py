@@ -37,6 +37,28 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     return task, make_rule(rule, task.network.units[0], made)
 
 
+def matched(model: Model, parameters: Point, manifold: Any) -> ProductManifold:
+    """Return the manifold of all trained parameters of a model, with its factors in their order.
+
+    Raises
+    ------
+    ValueError
+        For a manifold that is no product, or whose factors have other names than the trained parameters.
+    """
+    names = list(model.named(parameters))
+    factors = manifold.factors if isinstance(manifold, ProductManifold) else {}
+    if set(factors) != set(names):
+        missing, unknown = set(names) - set(factors), set(factors) - set(names)
+        found = [f"no factor for {', '.join(sorted(missing))}"] * bool(missing) + [
+            f"factors of unknown names, {', '.join(sorted(unknown))}"
+        ] * bool(unknown)
+        raise ValueError(
+            f"{manifold} has {' and '.join(found)}; pass ProductManifold({{name: manifold}}) with a factor for each of "
+            f"{', '.join(names)}"
+        )
+    return ProductManifold({name: factors[name] for name in names})
+
+
 def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductManifold, Point]:
     """Return the manifold of all trained parameters of a model, and the parameters where training starts on it.
 

@@ -55,6 +55,12 @@ class NetworkOptions(Options):
     n_units: int = option(100, "Number of recurrent units.", least=1)
     activation: str = option("tanh", "Activation of the units.", choices=ACTIVATIONS)
     radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
+    layers: tuple[int, ...] | None = option(
+        None,
+        "The layers of a stack, from the lowest: their numbers of units, or in a file tables [[network.layers]]. Default: one "
+        "layer.",
+        least=1,
+    )
     trained: tuple[str, ...] | None = option(
         None,
         'The parameters that are trained: "recurrent" weights, "input" weights (read-ins and skip connections), "bias" and '

@@ -26,7 +26,7 @@ from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import documented
 from riemannrnn.training.batches import Batches
-from riemannrnn.training.by_name import product_of, rule_on
+from riemannrnn.training.by_name import matched, product_of, rule_on
 from riemannrnn.training.checkpoints import fingerprint, refuse_used
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
@@ -240,6 +240,8 @@ def _placed(network: Any, weights: Point, stimuli: Array, given: TrainingOptions
         rule, manifold = rule_with_manifold(str(options.rule)), options.manifold
         if isinstance(manifold, str):
             manifold, weights = product_of(network, weights, manifold)
+        else:
+            manifold = matched(network, weights, manifold)
         return network, weights, replace(options, rule=make_rule(rule, 0, manifold), manifold=None)
     if not isinstance(given.manifold, str):
         return network, weights, given
