@@ -36,9 +36,9 @@ def test_a_stack_that_trains_nothing_is_refused(options):
 
 def test_parameters_of_another_shape_are_named():
     P = {**stack().initial_parameters(), "readout": np.zeros((3, 5))}
-    with pytest.raises(ValueError, match="readout.*shape"):
+    with pytest.raises(ValueError, match=r"readout.*shape"):
         FixedPointCost(stack(), X, CrossEntropy(Y))(P)
-    with pytest.raises(ValueError, match="readout.*shape"):
+    with pytest.raises(ValueError, match=r"readout.*shape"):
         train(stack(), P, X, Y)
 
 
@@ -54,5 +54,5 @@ def test_factors_are_matched_by_name():
 
 
 def test_factors_of_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="x.layers"):
+    with pytest.raises(ValueError, match=r"x\.layers"):
         learn(ProductManifold({f"x.{name}": factor for name, factor in factors(stack()).items()}))

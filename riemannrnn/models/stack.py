@@ -231,7 +231,7 @@ class Stack(Model):
         found = arrays_of(parameters)
         if len(found) != len(self.schema):
             raise ValueError(
-                f"{len(found)} arrays are not the parameters of the stack, which are {len(self.schema)}: {', '.join(self.schema)}"
+                f"the stack has {len(self.schema)} arrays, and {len(found)} were passed; pass {', '.join(self.schema)}"
             )
         for name, value in self.schema.named(parameters).items():
             shape = map_arrays(lambda array: tuple(array.shape), value)
