@@ -18,6 +18,7 @@ LAYERS = {
     "riemannrnn.runtime": 0,
     "riemannrnn.run_folder": 0,
     "riemannrnn.settings": 0,
+    "riemannrnn.state_file": 0,
     "riemannrnn.network": 1,
     "riemannrnn.equilibrium": 2,
     "riemannrnn.models": 3,

@@ -13,14 +13,15 @@ from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.points import all_finite, map_arrays, several
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_model
-from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
+from riemannrnn.cost.losses import CrossEntropy, Loss, check_finite, resolve_loss
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.metrics.catalogue import GROWTH
-from riemannrnn.models import Model
+from riemannrnn.models import Labels, Model, Numbers, TrainedModel
+from riemannrnn.models.trained import named_solver, versions
 from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import documented
@@ -179,7 +180,8 @@ def train(
     )
     cost, lenient = _cost("stimuli", network, stimuli, labels, solving), replace(solving, on_failure="inf")
     point = stepper.parameterization.point_at(weights) if before is None else before.point
-    history = History(stepper.parameterization.weights(point), point, rule=stepper.name, model=network)
+    untrained = _untrained(network, weights, cost, given)
+    history = History(stepper.parameterization.weights(point), point, rule=stepper.name, untrained=untrained)
     run = Run(
         options=options,
         rule=stepper,
@@ -277,6 +279,16 @@ def check_decay(rule: Rule, point: Point, decay: float) -> None:
         raise ValueError(
             f"decay = {decay} needs a logarithm, and the rule {rule.name} has no manifold with one; choose 'adam', or no decay"
         ) from None
+
+
+def _untrained(network: Model, weights: Point, cost: FixedPointCost, given: TrainingOptions) -> TrainedModel:
+    """Return the model at the start of a run."""
+    answer = Labels(np.arange(network.n_outputs)) if isinstance(cost.loss, CrossEntropy) else Numbers()
+    solving = replace(cost.solving, solver=named_solver(cost.options.solver), adjoint_solver="auto")
+    manifold = given.resolved(not network.one_matrix).manifold
+    described = manifold if isinstance(manifold, str) else type(manifold).__name__
+    provenance = versions() | ({} if manifold is None else {"manifold": described})
+    return TrainedModel(network, weights, answer, solving=solving, provenance=provenance)
 
 
 def _known_again(network: Model, stimuli: Array, loss: Loss) -> str:
