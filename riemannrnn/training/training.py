@@ -13,14 +13,14 @@ from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.points import all_finite, map_arrays, several
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost, for_model
-from riemannrnn.cost.losses import CrossEntropy, Loss, check_finite, resolve_loss
+from riemannrnn.cost.losses import Loss, check_finite
 from riemannrnn.cost.task import Task
-from riemannrnn.data import Dataset
+from riemannrnn.data import Dataset, Table
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.metrics.catalogue import GROWTH
-from riemannrnn.models import Labels, Model, Numbers, TrainedModel
+from riemannrnn.models import Model, TrainedModel
 from riemannrnn.models.trained import named_solver, versions
 from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
@@ -30,6 +30,7 @@ from riemannrnn.training.by_name import product_of, rule_on
 from riemannrnn.training.checkpoints import fingerprint, refuse_used
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
+from riemannrnn.training.material import Material, material
 from riemannrnn.training.options import Schedule, TrainingOptions
 from riemannrnn.training.progress import shown
 from riemannrnn.training.reproducible import reproducible
@@ -47,8 +48,8 @@ that rounding leaves no smaller one, and no branch can be mistaken for another."
 def train(
     network: Model,
     weights: Point | History,
-    stimuli: Array,
-    labels: Array | Loss,
+    stimuli: Array | Table,
+    labels: Array | Loss | None = None,
     rule: str | Rule | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
@@ -63,7 +64,7 @@ def train(
     solver: str | Solver | None = None,
     adjoint_solver: str | Solver | None = None,
     tolerance: float | None = None,
-    held_out: tuple[Array, Array | Loss] | None = None,
+    held_out: tuple[Array, Array | Loss] | Table | None = None,
     evaluate_every: int | None = None,
     stop: Criterion | None = None,
     callback: Callable[[int, History], None] | Sequence[Callable[[int, History], None]] = (),
@@ -90,9 +91,10 @@ def train(
         history of a run by the same rule, to go on from its end with what the rule remembers.
     stimuli
         Shape (n_stimuli, n_inputs): an array, a list, or a table with `to_numpy`. Integers and lists take the dtype of the
-        network.
+        network. Or a `riemannrnn.data.Table`, which holds the targets, too: its classes are learned with cross-entropy, and
+        its numbers, brought to mean 0 and variance 1, with the squared error.
     labels
-        Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli.
+        Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli. None beside a `Table`.
     {options}
     solver, tolerance
         As for `solve_fixed_points`. Default: where the manifold makes fixed points unique, splitting, and in float32 1e-4 √n;
@@ -100,7 +102,7 @@ def train(
     adjoint_solver
         As for `FixedPointCost`.
     held_out
-        Stimuli and labels, or a loss, that are evaluated without learning from them.
+        Stimuli and labels, or a loss, or a `Table`, that are evaluated without learning from them.
     stop
         When to end before the epochs are done; see `riemannrnn.training.stopping`.
     callback
@@ -161,7 +163,8 @@ def train(
         evaluate_every=evaluate_every,
         checkpoint_every=checkpoint_every,
     )
-    stimuli = as_array("stimuli", stimuli, network.dtype, network.namespace)
+    learned = material("stimuli", network, stimuli, labels)
+    stimuli = learned.stimuli
     before = weights if isinstance(weights, History) else None
     weights = _start(network, weights if before is None else before.weights, given)
     if record is not None and checkpoints is not None and not isinstance(record, Recorder):
@@ -178,16 +181,16 @@ def train(
         adjoint_solver=adjoint_solver,
         tolerance=_tolerance(network, promised) if tolerance is None else tolerance,
     )
-    cost, lenient = _cost("stimuli", network, stimuli, labels, solving), replace(solving, on_failure="inf")
+    cost, lenient = _cost("stimuli", network, learned, solving), replace(solving, on_failure="inf")
     point = stepper.parameterization.point_at(weights) if before is None else before.point
-    untrained = _untrained(network, weights, cost, given)
+    untrained = _untrained(network, weights, learned, cost, given)
     history = History(stepper.parameterization.weights(point), point, rule=stepper.name, untrained=untrained)
     run = Run(
         options=options,
         rule=stepper,
         guard=keeper,
         cost=cost,
-        held_out=None if held_out is None else _cost("held-out stimuli", network, *held_out, lenient),
+        held_out=None if held_out is None else _held_out(network, held_out, learned, lenient),
         batches=Batches(cost, options.batch_size or stimuli.shape[0]),
         state=RunState(history, point, None if before is None else before.memory, np.random.default_rng(options.seed)),
         stop=stop,
@@ -281,14 +284,13 @@ def check_decay(rule: Rule, point: Point, decay: float) -> None:
         ) from None
 
 
-def _untrained(network: Model, weights: Point, cost: FixedPointCost, given: TrainingOptions) -> TrainedModel:
+def _untrained(network: Model, weights: Point, learned: Material, cost: FixedPointCost, given: TrainingOptions) -> TrainedModel:
     """Return the model at the start of a run."""
-    answer = Labels(np.arange(network.n_outputs)) if isinstance(cost.loss, CrossEntropy) else Numbers()
     solving = replace(cost.solving, solver=named_solver(cost.options.solver), adjoint_solver="auto")
     manifold = given.resolved(not network.one_matrix).manifold
     described = manifold if isinstance(manifold, str) else type(manifold).__name__
     provenance = versions() | ({} if manifold is None else {"manifold": described})
-    return TrainedModel(network, weights, answer, solving=solving, provenance=provenance)
+    return TrainedModel(network, weights, learned.answer, learned.standardisation, learned.inputs, solving, provenance)
 
 
 def _known_again(network: Model, stimuli: Array, loss: Loss) -> str:
@@ -313,10 +315,17 @@ def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
     return StabilityGuard() if guard else None
 
 
-def _cost(name: str, network: Model, stimuli: Array, labels: Array | Loss, options: SolverOptions) -> FixedPointCost:
+def _held_out(
+    network: Model, held_out: tuple[Array, Array | Loss] | Table, learned: Material, options: SolverOptions
+) -> FixedPointCost:
+    """Return the cost of the held-out stimuli, whose targets are scaled like those that are learned."""
+    name, pair = "held-out stimuli", (held_out, None) if isinstance(held_out, Table) else held_out
+    return _cost(name, network, material(name, network, *pair, learned), options)
+
+
+def _cost(name: str, network: Model, learned: Material, options: SolverOptions) -> FixedPointCost:
     """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run."""
-    stimuli = as_array(name, stimuli, network.dtype, network.namespace)
-    cost = FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **vars(options))
+    cost = FixedPointCost(network, learned.stimuli, learned.loss, **vars(options))
     if not all_finite(cost.batch):  # which is smaller, and holds NaN wherever the stimuli do
-        check_finite(name, stimuli)
+        check_finite(name, learned.stimuli)
     return cost
