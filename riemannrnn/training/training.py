@@ -319,8 +319,9 @@ def _held_out(
     network: Model, held_out: tuple[Array, Array | Loss] | Table, learned: Material, options: SolverOptions
 ) -> FixedPointCost:
     """Return the cost of the held-out stimuli, whose targets are scaled like those that are learned."""
-    name, pair = "held-out stimuli", (held_out, None) if isinstance(held_out, Table) else held_out
-    return _cost(name, network, material(name, network, *pair, learned), options)
+    name = "held-out stimuli"
+    stimuli, labels = (held_out, None) if isinstance(held_out, Table) else held_out
+    return _cost(name, network, material(name, network, stimuli, labels, learned), options)
 
 
 def _cost(name: str, network: Model, learned: Material, options: SolverOptions) -> FixedPointCost:
