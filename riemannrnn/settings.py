@@ -96,6 +96,12 @@ class Options:
         bounds = {each: declared.metadata[each] for each in ("least", "below", "choices")}
         return checked(f"{prefix}{name}", value, kind, **bounds, others=() if cls.by_name else others)
 
+    @classmethod
+    def plain_kind(cls, name: str) -> Any:
+        """Return the kind that a plain value of an option has: int, float, str or bool, or a tuple of one of them."""
+        record: Any = cls
+        return _kinds(record)[name][0]
+
     def part(self, record: "type[Options]") -> dict[str, Any]:
         """Return the options that another record declares, by name."""
         return {each.name: getattr(self, each.name) for each in fields(record)}

@@ -50,12 +50,41 @@ class DataTable(Options):
 
     name: str = option(
         "digits",
-        '"digits", of which `training_size` are learned and the rest held out, or "mnist" from the files of a folder.',
+        'Without a file: "digits", of which `training_size` are learned and the rest held out, or "mnist" from the files of a '
+        "folder.",
         choices=("digits", "mnist"),
     )
     training_size: int | None = option(None, "Number of stimuli to learn. Default: 1000 digits, all of MNIST.", least=1)
     seed: int = option(0, "Seed of the choice of the stimuli.", least=0)
     folder: str | None = option(None, "Folder of the four files of MNIST.")
+    file: str | None = option(
+        None, "File of stimuli and targets, in the place of bundled data: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX."
+    )
+    target: tuple[str, ...] = option((), "Column or columns of the targets, or the name of their array.")
+    targets: str | None = option(None, "File of the targets, if they are not in `file`.")
+    inputs: tuple[str, ...] = option((), "Columns of the stimuli, or the name of their array. Default: all others.")
+    index: str | None = option(None, "Column that numbers or names the rows, and is left out. Default: a first one that does.")
+    task: str | None = option(
+        None,
+        '"classification" or "regression". Default: texts, truth values and one column of whole numbers are classes.',
+        choices=("classification", "regression"),
+    )
+    missing: str = option(
+        "refuse",
+        'What becomes of missing numbers in stimuli: "refuse", or "mean" of their column over the rows for training. '
+        "Missing targets were not observed, and are left out of the loss.",
+        choices=("refuse", "mean"),
+    )
+    standardise: bool = option(True, "Whether stimuli in a file are brought to mean 0 and variance 1 over the training rows.")
+    held_out: float = option(0.2, "Share of the rows of a file that are held out, or their number.", least=0)
+    rows: str | None = option(None, "Dimension of the rows in a file with named dimensions. Default: the first.")
+    cache: str | None = option(None, "Folder for a file that has to be converted before it is read by rows.")
+
+    @classmethod
+    def checked(cls, name: str, value: Any, prefix: str = "") -> Any:
+        """Return the value of an option; one name stands for a list of one."""
+        single = isinstance(value, str) and name in ("target", "inputs")
+        return super().checked(name, (value,) if single else value, prefix)
 
 
 @dataclass(frozen=True)
@@ -88,15 +117,15 @@ TABLES: dict[str, type[Options]] = get_type_hints(Config)
 PATHS = [f"{table}.{each.name}" for table, schema in TABLES.items() for each in fields(schema)]
 
 
-def read_config(path: Path) -> Config:
-    """Return the configuration in a TOML file.
+def read_config(path: Path | None, given: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+    """Return the configuration in a TOML file, if there is one, with other values for the keys that are given.
 
     Raises
     ------
     SettingError
         If there is no such file, or for the first key or value in it that is wrong, named by its path.
     """
-    return parse_config(_tables(path))
+    return parse_config(merged(_tables(path) if path else {}, given or {}))
 
 
 def read_run(folder: Path) -> Config:
@@ -117,6 +146,11 @@ def read_run(folder: Path) -> Config:
 def write_config(path: Path, config: Config) -> None:
     """Write a configuration, with the version that it is run with."""
     write_toml(path, asdict(config) | {VERSIONS: {"riemannrnn": version("riemannrnn")}})
+
+
+def merged(tables: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return nested tables with other values for some of their keys."""
+    return {**tables, **{name: {**tables.get(name, {}), **values} for name, values in given.items() if values}}
 
 
 def parse_config(tables: Mapping[str, Any]) -> Config:

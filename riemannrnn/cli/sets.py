@@ -1,0 +1,156 @@
+"""What `riemannrnn train` learns and what it holds out: bundled data, or the rows of a file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from riemannrnn.cli.common import complain
+from riemannrnn.cli.config import Config, DataTable
+from riemannrnn.data import Dataset, DatasetError, Table, array_names, load_digits, load_mnist, mnist_folder, open_table
+from riemannrnn.settings import SettingError
+
+DIGITS = 1000
+"""This many are learned by default; the others are held out."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Data that are learned and data that are held out.
+
+    Attributes
+    ----------
+    training, held_out
+        Data sets, or tables.
+    data
+        The table of the configuration, with a value for every key that matters.
+    """
+
+    training: Dataset | Table
+    held_out: Dataset | Table
+    data: DataTable
+
+    @property
+    def count(self) -> int:
+        """Number of stimuli to learn."""
+        return len(self.training) if isinstance(self.training, Table) else len(self.training.labels)
+
+    @property
+    def n_inputs(self) -> int:
+        """Length of a stimulus."""
+        return self.training.n_inputs if isinstance(self.training, Table) else int(self.training.stimuli.shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes or targets."""
+        return self.training.n_outputs if isinstance(self.training, Table) else self.training.n_classes
+
+    @property
+    def title(self) -> str:
+        """What figures call the data."""
+        return Path(self.data.file).name if self.data.file else self.data.name
+
+    def stimuli(self) -> Dataset:
+        """Return the stimuli to learn, for manifolds that depend on them; no manifold looks at the labels."""
+        if isinstance(self.training, Dataset):
+            return self.training
+        stimuli, _ = replace(self.training, targets=None).read(slice(0, len(self.training)))
+        return Dataset(self.title, stimuli, np.zeros(len(stimuli), np.int64))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `train`."""
+        if isinstance(self.training, Dataset) and isinstance(self.held_out, Dataset):
+            held_out = self.held_out.stimuli, self.held_out.labels
+            return {"stimuli": self.training.stimuli, "labels": self.training.labels, "held_out": held_out}
+        return {"stimuli": self.training, "labels": None, "held_out": self.held_out}
+
+
+def load_sets(config: Config) -> Sets:
+    """Return the data of a configuration.
+
+    Raises
+    ------
+    DatasetError
+        If they cannot be read, or do not fit the configuration.
+    SettingError
+        For options that do not go together.
+    """
+    data = config.data
+    if data.file is not None:
+        return _of_file(data, config.network.dtype)
+    for each in ("target", "targets", "inputs", "index", "task", "rows"):
+        if getattr(data, each):
+            raise SettingError(f"data.{each} = {getattr(data, each)!r} belongs to a file; name it with data.file, or --data")
+    return _bundled(data, np.dtype(config.network.dtype))
+
+
+def _of_file(data: DataTable, dtype: str) -> Sets:
+    if data.training_size is not None or data.folder is not None or data.name != "digits":
+        raise SettingError("data.training_size, data.folder and data.name belong to bundled data; leave them out beside a file")
+    data = replace(data, file=_absolute(data.file), targets=_absolute(data.targets))
+    if not data.target and data.targets is None:
+        raise SettingError(
+            "there are no targets to learn: name their column with --target, or data.target; riemannrnn data check "
+            f"{data.file} lists the columns"
+        )
+    names = array_names(data.file, data.rows)
+    others = [name for name in names if name not in data.target]
+    if len(names) > 1 and not data.inputs and len(others) == 1:
+        data = replace(data, inputs=(others[0],))
+    table = open_table(
+        data.file,
+        data.targets,
+        target=_one(data.target),
+        inputs=_one(data.inputs),
+        index=data.index,
+        task=data.task,
+        missing=data.missing,
+        standardise=data.standardise,
+        dtype=dtype,
+        rows=data.rows,
+        cache=data.cache,
+        notify=lambda message: complain("Note", message),
+    )
+    if table.classes is not None and len(table.classes.names) < 2:
+        raise DatasetError(f"{data.file}: the target holds one class only, {table.classes.names[0]!r}; name another column")
+    try:
+        training, held_out = table.split(data.held_out, data.seed)
+    except DatasetError as error:
+        if "held out" not in str(error):
+            raise
+        raise SettingError(f"data.held_out = {data.held_out:g}: {error}") from error
+    return Sets(training, held_out, data)
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())  # a run may go on from elsewhere
+
+
+def _one(names: tuple[str, ...]) -> str | tuple[str, ...] | None:
+    return names[0] if len(names) == 1 else names or None
+
+
+def _bundled(data: DataTable, dtype: np.dtype[Any]) -> Sets:
+    """Return the digits or MNIST."""
+    if data.name == "mnist":
+        try:
+            folder = mnist_folder(data.folder).resolve()  # a run may go on from elsewhere
+            whole, held_out = load_mnist(folder, dtype)
+        except DatasetError as error:
+            raise DatasetError(f"data.folder: {error}") from error
+        size = _size(data.training_size or whole.labels.shape[0], whole.labels.shape[0])
+        (training,) = whole.split(size, seed=data.seed)
+        return Sets(training, held_out, replace(data, training_size=size, folder=str(folder)))
+    if data.folder is not None:
+        raise SettingError("data.folder: the digits come with scikit-learn; leave it out, or write data.name = 'mnist'")
+    whole = load_digits(dtype)
+    size = _size(data.training_size or DIGITS, whole.labels.shape[0] - 1)
+    training, held_out = whole.split(size, whole.labels.shape[0] - size, seed=data.seed)
+    return Sets(training, held_out, replace(data, training_size=size))
+
+
+def _size(size: int, most: int) -> int:
+    if size > most:
+        raise SettingError(f"data.training_size = {size}: too large; the largest is {most}")
+    return size
