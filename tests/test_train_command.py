@@ -38,7 +38,7 @@ RULES = {
     "per stimulus": {"rule": "dW3", "schedule": "linear"},
 }
 
-RESULTS = ["checkpoints", "config.toml", "history.nc", "path.h5", "training.png", "weights.npz"]
+RESULTS = ["checkpoints", "config.toml", "history.nc", "model.npz", "path.h5", "training.png", "weights.npz"]
 
 
 def merged(changes):

@@ -13,6 +13,7 @@ from riemannrnn.cli.config import TABLES
 KEYS = {
     "data": "file",
     "target": "target",
+    "missing": "missing",
     "units": "units",
     "epochs": "epochs",
     "manifold": "manifold",

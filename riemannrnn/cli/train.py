@@ -39,7 +39,7 @@ def train_command(
     given: dict[str, dict[str, Any]],
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with the tables network, data and train; see --list. Other options go before it."),
+        typer.Option(help="TOML file with the tables network, data and train; see --list. Other options override it."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Run folder to go on with, from its last checkpoint.")] = None,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = OUTPUT,

@@ -63,7 +63,7 @@ class Training:
             "seed": network.seed,
             "dtype": network.dtype,
         }
-        tables = {"network": arguments, "data": asdict(data), "training": asdict(self.config.train)}
+        tables = {"network": arguments, "data": asdict(data) | {"name": self.sets.title}, "training": asdict(self.config.train)}
         if not self.config.train.record:
             return nullcontext()
         if made.one_matrix:
