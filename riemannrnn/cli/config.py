@@ -61,7 +61,7 @@ class DataTable(Options):
         None, "File of stimuli and targets, in the place of bundled data: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX."
     )
     target: tuple[str, ...] = option((), "Column or columns of the targets, or the name of their array.")
-    targets: str | None = option(None, "File of the targets, if they are not in `file`.")
+    target_file: str | None = option(None, "File of the targets, if they are not in `file`.")
     inputs: tuple[str, ...] = option((), "Columns of the stimuli, or the name of their array. Default: all others.")
     index: str | None = option(None, "Column that numbers or names the rows, and is left out. Default: a first one that does.")
     task: str | None = option(
@@ -69,14 +69,18 @@ class DataTable(Options):
         '"classification" or "regression". Default: texts, truth values and one column of whole numbers are classes.',
         choices=("classification", "regression"),
     )
-    missing: str = option(
-        "refuse",
+    missing: str | None = option(
+        None,
         'What becomes of missing numbers in stimuli: "refuse", or "mean" of their column over the rows for training. '
-        "Missing targets were not observed, and are left out of the loss.",
+        'Default: "refuse". Missing targets were not observed, and are left out of the loss.',
         choices=("refuse", "mean"),
     )
-    standardise: bool = option(True, "Whether stimuli in a file are brought to mean 0 and variance 1 over the training rows.")
-    held_out: float = option(0.2, "Share of the rows of a file that are held out, or their number.", least=0)
+    standardise: bool | None = option(
+        None, "Whether stimuli in a file are brought to mean 0 and variance 1 over the training rows. Default: true."
+    )
+    held_out: float | None = option(
+        None, "Share of the rows of a file that are held out, or their number. Default: 0.2.", least=0
+    )
     rows: str | None = option(None, "Dimension of the rows in a file with named dimensions. Default: the first.")
     cache: str | None = option(None, "Folder for a file that has to be converted before it is read by rows.")
 
@@ -85,6 +89,10 @@ class DataTable(Options):
         """Return the value of an option; one name stands for a list of one."""
         single = isinstance(value, str) and name in ("target", "inputs")
         return super().checked(name, (value,) if single else value, prefix)
+
+
+BUNDLED = ("name", "training_size", "folder")
+"""Keys of `[data]` that belong to bundled data. The others, apart from the seed, belong to a file."""
 
 
 @dataclass(frozen=True)

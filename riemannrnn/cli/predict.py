@@ -13,7 +13,7 @@ import typer
 from manifolds import Array
 from manifolds.arrays import to_numpy
 from riemannrnn.cli.common import INTERRUPTED, complain, console, progress_bar, refuse
-from riemannrnn.data import Source, Standardisation, Table, array_names, index_column, open_table
+from riemannrnn.data import Source, Standardisation, Table, array_names, index_column, open_source, open_table
 from riemannrnn.models import Labels, TrainedModel, load_model
 from riemannrnn.progress import Progress
 from riemannrnn.run_folder import write_atomically
@@ -38,7 +38,7 @@ def predict_command(
         if not output.resolve().parent.is_dir():
             raise SettingError(f"--output {output}: there is no folder {output.resolve().parent}; make it, or name another")
         model = load_model(run)
-        table = _stimuli(model, file, inputs, index, {"rows": rows, "cache": cache})
+        table = _stimuli(model, file, inputs, index, {"rows": rows, "cache": cache, "notify": _note})
         with progress_bar(file.name) as progress:
             lost = _write(output, model, table, index_column(table.stimuli.source, index), progress)
     except KeyboardInterrupt:
@@ -54,23 +54,25 @@ def predict_command(
     console.print(f"Predictions for {len(table)} stimuli: {output}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _note(message: str) -> None:
+    complain("Note", message)
+
+
 def _stimuli(model: TrainedModel, file: Path, inputs: list[str] | None, index: str | None, options: dict[str, Any]) -> Table:
     """Return the stimuli as they are in the file, of the columns or the array that the model was trained on."""
-    names = list(inputs or model.inputs)
-    arrays = len(array_names(file, options["rows"])) > 0
-    chosen: Any = names[0] if len(names) == 1 and arrays else names or None
-    dtype = str(model.network.dtype)
-    table = open_table(
-        file,
-        inputs=chosen,
-        index=index,
-        missing="mean",
-        dtype=dtype,
-        notify=lambda message: complain("Note", message),
-        **options,
-    )
+    chosen = _inputs(model, file, options) if inputs is None else inputs[0] if len(inputs) == 1 else inputs
+    table = open_table(file, inputs=chosen, index=index, missing="mean", dtype=str(model.network.dtype), **options)
     one = np.ones(table.n_inputs)
     return replace(table, given=Standardisation(0 * one, one, np.nan * one))  # the model has its own
+
+
+def _inputs(model: TrainedModel, file: Path, options: dict[str, Any]) -> str | list[str] | None:
+    """Return the columns or the array of a file that have the names of training; None where the file has no names to choose."""
+    arrays = array_names(file, options["rows"])
+    if len(arrays) > 1:
+        return model.inputs[0] if len(model.inputs) == 1 else None
+    columns = open_source(file, **options).columns
+    return list(model.inputs) if columns and model.inputs else None
 
 
 def _write(output: Path, model: TrainedModel, table: Table, index: int | None, progress: Progress) -> int:

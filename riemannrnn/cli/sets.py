@@ -1,18 +1,22 @@
 """What `riemannrnn train` learns and what it holds out: bundled data, or the rows of a file."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from riemannrnn.cli.common import complain
-from riemannrnn.cli.config import Config, DataTable
+from riemannrnn.cli.config import BUNDLED, Config, DataTable
 from riemannrnn.data import Dataset, DatasetError, Table, array_names, load_digits, load_mnist, mnist_folder, open_table
 from riemannrnn.settings import SettingError
 
 DIGITS = 1000
 """This many are learned by default; the others are held out."""
+
+HELD_OUT = 0.2
+"""Share of the rows of a file that are held out by default."""
 
 
 @dataclass(frozen=True)
@@ -79,34 +83,39 @@ def load_sets(config: Config) -> Sets:
     data = config.data
     if data.file is not None:
         return _of_file(data, config.network.dtype)
-    for each in ("target", "targets", "inputs", "index", "task", "rows"):
-        if getattr(data, each):
-            raise SettingError(f"data.{each} = {getattr(data, each)!r} belongs to a file; name it with data.file, or --data")
+    of_files = [each.name for each in fields(data) if each.name not in (*BUNDLED, "seed")]
+    _refuse_others(data, of_files, "a file", "name the file with --data, or data.file")
     return _bundled(data, np.dtype(config.network.dtype))
 
 
 def _of_file(data: DataTable, dtype: str) -> Sets:
-    if data.training_size is not None or data.folder is not None or data.name != "digits":
-        raise SettingError("data.training_size, data.folder and data.name belong to bundled data; leave them out beside a file")
-    data = replace(data, file=_absolute(data.file), targets=_absolute(data.targets))
-    if not data.target and data.targets is None:
+    _refuse_others(data, BUNDLED, "bundled data", "leave it out, or name no file")
+    data = replace(
+        data,
+        file=_absolute(data.file),
+        target_file=_absolute(data.target_file),
+        missing=data.missing or "refuse",
+        standardise=data.standardise is not False,
+        held_out=HELD_OUT if data.held_out is None else data.held_out,
+    )
+    names = array_names(data.file, data.rows)
+    if not data.target and data.target_file is None:
         raise SettingError(
             "there are no targets to learn: name their column with --target, or data.target; riemannrnn data check "
             f"{data.file} lists the columns"
         )
-    names = array_names(data.file, data.rows)
     others = [name for name in names if name not in data.target]
     if len(names) > 1 and not data.inputs and len(others) == 1:
         data = replace(data, inputs=(others[0],))
     table = open_table(
         data.file,
-        data.targets,
+        data.target_file,
         target=_one(data.target),
         inputs=_one(data.inputs),
         index=data.index,
         task=data.task,
-        missing=data.missing,
-        standardise=data.standardise,
+        missing=str(data.missing),
+        standardise=bool(data.standardise),
         dtype=dtype,
         rows=data.rows,
         cache=data.cache,
@@ -115,12 +124,22 @@ def _of_file(data: DataTable, dtype: str) -> Sets:
     if table.classes is not None and len(table.classes.names) < 2:
         raise DatasetError(f"{data.file}: the target holds one class only, {table.classes.names[0]!r}; name another column")
     try:
-        training, held_out = table.split(data.held_out, data.seed)
+        training, held_out = table.split(float(data.held_out or 0), data.seed)
     except DatasetError as error:
         if "held out" not in str(error):
             raise
         raise SettingError(f"data.held_out = {data.held_out:g}: {error}") from error
     return Sets(training, held_out, data)
+
+
+def _refuse_others(data: DataTable, names: Iterable[str], owner: str, remedy: str) -> None:
+    """Refuse keys that belong to another kind of data."""
+    defaults = DataTable()
+    for name in names:
+        value = getattr(data, name)
+        if value != getattr(defaults, name):
+            shown = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+            raise SettingError(f"data.{name} = {shown!r} belongs to {owner}; {remedy}")
 
 
 def _absolute(path: str | None) -> str | None:
