@@ -272,3 +272,14 @@ def test_fixed_parameters_of_ones_own():
         RateNetwork(9, N_INPUTS, N_OUTPUTS, parameters={"readout": read_in})
     with pytest.raises(ValueError, match=r"no fixed parameter 'layers\.0\.bias'; the fixed parameters are layers\.0\.input"):
         RateNetwork(9, N_INPUTS, N_OUTPUTS, parameters={"layers.0.bias": read_in})
+
+
+def test_the_same_rule_goes_on_from_its_point(tmp_path):
+    """The weights alone are outside of the monotone manifold without scales."""
+    options = {"rule": None, "learning_rate": None, "epochs": 30}
+    first = run(**options)
+    first.model.save(tmp_path / "model.npz")
+    model = load_model(tmp_path / "model.npz")
+    second = run(network=model.network, weights=model, **(options | {"epochs": 2}))
+    assert max(second.loss[:4]) < min(first.loss[:4])
+    np.testing.assert_array_equal(run(network=model.network, weights=model, **(options | {"epochs": 0})).weights, first.weights)

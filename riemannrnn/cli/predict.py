@@ -13,11 +13,12 @@ import typer
 from manifolds import Array
 from manifolds.arrays import to_numpy
 from riemannrnn.cli.common import INTERRUPTED, complain, console, progress_bar, refuse
-from riemannrnn.data import Source, Standardisation, Table, array_names, index_column, open_source, open_table
+from riemannrnn.data import Source, Table, array_names, index_column, open_source, open_table
 from riemannrnn.models import Labels, TrainedModel, load_model
 from riemannrnn.progress import Progress
 from riemannrnn.run_folder import write_atomically
 from riemannrnn.settings import SettingError
+from riemannrnn.training.material import identity
 
 
 def predict_command(
@@ -62,8 +63,7 @@ def _stimuli(model: TrainedModel, file: Path, inputs: list[str] | None, index: s
     """Return the stimuli as they are in the file, of the columns or the array that the model was trained on."""
     chosen = _inputs(model, file, options) if inputs is None else inputs[0] if len(inputs) == 1 else inputs
     table = open_table(file, inputs=chosen, index=index, missing="mean", dtype=str(model.network.dtype), **options)
-    one = np.ones(table.n_inputs)
-    return replace(table, given=Standardisation(0 * one, one, np.nan * one))  # the model has its own
+    return replace(table, given=identity(table.n_inputs))  # the model standardises
 
 
 def _inputs(model: TrainedModel, file: Path, options: dict[str, Any]) -> str | list[str] | None:

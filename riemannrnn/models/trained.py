@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import final
@@ -42,8 +42,8 @@ MODEL = Kind("model", b"riemannrnn model 1\n", ModelFileError, at_end=True)
 class TrainedModel(Summarised):
     """A network with its parameters, which answers stimuli as they were given in training.
 
-    Training goes on from it: `train(model.network, model.parameters, stimuli, labels)`, with stimuli after
-    `model.standardisation`, if there is one.
+    Training goes on from it: `train(model.network, model, stimuli, labels)`, with stimuli after `model.standardisation`, if
+    there is one. The same rule goes on from `point`, without what it remembers; another rule starts from `weights`.
 
     Parameters
     ----------
@@ -61,6 +61,8 @@ class TrainedModel(Summarised):
         How fixed points are solved, with a solver by name.
     provenance
         How the model was made, in texts: versions, rule and manifold.
+    point
+        The point of the manifold that stands for the weights. None: it is found from the weights.
 
     Examples
     --------
@@ -80,6 +82,7 @@ class TrainedModel(Summarised):
     inputs: tuple[str, ...] = ()
     solving: Solving = field(default_factory=Solving)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    point: Point = None
 
     @property
     def parameters(self) -> dict[str, Point]:
@@ -152,6 +155,7 @@ class TrainedModel(Summarised):
         state = {
             "network": network,
             "weights": map_arrays(to_numpy, self.weights),
+            "point": None if self.point is None else map_arrays(to_numpy, self.point),
             "answer": {"kind": kinds[type(self.answer)], **self.answer.tree()},
             "standardisation": None if self.standardisation is None else self.standardisation.arrays(),
             "inputs": self.inputs,
@@ -187,16 +191,18 @@ def load_model(path: Path | str, backend: str | Namespace = "numpy") -> TrainedM
     """
     path = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     state = read_state(path, MODEL)
+    there = partial(to_backend, backend=backend)
     try:
         answer = {name: value for name, value in state["answer"].items() if name != "kind"}
         return TrainedModel(
             network_of(state["network"], backend),
-            map_arrays(lambda array: to_backend(array, backend), state["weights"]),
+            map_arrays(there, state["weights"]),
             ANSWERS[state["answer"]["kind"]].from_tree(answer),
             state["standardisation"] and Standardisation.from_arrays(state["standardisation"]),
             state["inputs"],
             Solving(**state["solving"]),
             state["provenance"],
+            None if state["point"] is None else map_arrays(there, state["point"]),
         )
     except ArchitectureError as error:
         raise ModelFileError(f"{path} cannot be used here: {error}") from error

@@ -125,7 +125,8 @@ class History(Summarised):
         if self.untrained is None:
             raise ValueError("this history knows no network; the model is in the history that train returns")
         provenance = {"rule": self.rule, "learning rate": f"{self.learning_rate:.6g}", "steps": str(len(self.loss))}
-        return replace(self.untrained, weights=self.weights, provenance={**self.untrained.provenance, **provenance})
+        provenance = {**self.untrained.provenance, **provenance}
+        return replace(self.untrained, weights=self.weights, point=self.point, provenance=provenance)
 
     @property
     def parameters(self) -> dict[str, Point]:

@@ -1,9 +1,11 @@
 """What a run learns from: arrays or a table become stimuli, a loss, and the meaning of the outputs."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manifolds import Array
 from manifolds.arrays import to_numpy
@@ -87,7 +89,7 @@ def answer_of(table: Table) -> Answer:
         raise DatasetError(f"{table.stimuli.source.name}: the table has no targets; name them with target=")
     if table.classes is not None:
         return _labels(table, table.classes)
-    scales = fitted((numbers for _, numbers in table.blocks()), True, True, table.targets.source.name)
+    scales = fitted(target_blocks(table), True, True, table.targets.source.name)
     return Numbers(scales.shift, scales.scale, _target_names(table))
 
 
@@ -108,19 +110,42 @@ def _target_names(table: Table) -> tuple[str, ...]:
     return table.targets.names if table.targets is not None and table.targets.source.columns else ()
 
 
-def _of_table(name: str, network: Model, table: Table, learned: Material | None) -> Material:
+def target_blocks(table: Table) -> Iterator[NDArray[Any]]:
+    """Yield the targets of all rows as numbers, NaN where they are missing, a chunk at a time; stimuli are not read."""
+    if table.targets is not None:
+        alone = replace(table, stimuli=table.targets, targets=None, classes=None, standardise=False, missing="mean")
+        yield from (to_numpy(block) for block, _ in replace(alone, given=identity(alone.n_inputs)).blocks())
+
+
+def identity(width: int) -> Standardisation:
+    """Return the standardisation that changes no stimuli of this width."""
+    return Standardisation(np.zeros(width), np.ones(width), np.full(width, np.nan))
+
+
+def check_table(name: str, network: Model, table: Table, answer: Answer) -> None:
+    """Check that a table has the dtype of a network, and the labels or targets that its outputs mean.
+
+    Raises
+    ------
+    DatasetError
+        If it has not.
+    """
+    source = table.stimuli.source.name
     if table.dtype != str(network.dtype):
         raise DatasetError(
-            f"{table.stimuli.source.name}: the table has dtype {table.dtype} and the network {network.dtype}; open it with "
+            f"{source}: the table has dtype {table.dtype} and the network {network.dtype}; open it with "
             f"dtype={str(network.dtype)!r}"
         )
-    answer = answer_of(table) if learned is None else learned.answer
     if table.n_outputs != network.n_outputs or not _fits(answer, table):
         raise DatasetError(
-            f"{table.stimuli.source.name}: the {name} have {table.n_outputs} classes or targets that are not the "
-            f"{network.n_outputs} outputs of the network; pass a network with n_outputs={table.n_outputs}, and held-out rows "
-            "of the same table"
+            f"{source}: the {name} have {table.n_outputs} classes or targets that are not the {network.n_outputs} outputs of "
+            f"the network; pass a network with n_outputs={table.n_outputs}, and held-out rows of the same table"
         )
+
+
+def _of_table(name: str, network: Model, table: Table, learned: Material | None) -> Material:
+    answer = answer_of(table) if learned is None else learned.answer
+    check_table(name, network, table, answer)
     stimuli, targets = table.read(slice(0, len(table)))
     stimuli, targets = (to_backend(each, network.namespace) for each in (stimuli, loss_targets(answer, targets)))
     loss = CrossEntropy(targets) if isinstance(answer, Labels) else SquaredError(targets)
