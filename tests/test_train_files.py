@@ -144,6 +144,30 @@ def test_a_run_on_a_file_goes_on_and_other_data_are_refused(tmp_path, monkeypatc
     assert (broken / "model.npz").read_bytes() == (whole / "model.npz").read_bytes()
 
 
+def test_a_file_is_streamed_and_the_run_goes_on(tmp_path, monkeypatch):
+    """The same bits after Ctrl-C in the second epoch, and a model as good as that of a run in memory."""
+    monkeypatch.setattr("riemannrnn.data.source.CHUNK_BYTES", 4 * 8 * 20)
+    np.savez(tmp_path / "mine.npz", stimuli=STIMULI, labels=CLASSES)
+    (tmp_path / "stream.toml").write_text("[data]\nstream = true\n[train]\nbatch_size = 25\nepochs = 20\n")
+    begun = ("train", "--data", tmp_path / "mine.npz", "--target", "labels", "--config", tmp_path / "stream.toml", "--output")
+    assert run(*begun, tmp_path / "whole").exit_code == 0
+    whole = only_run(tmp_path / "whole")
+    assert np.mean(load_model(whole).predict(STIMULI) == CLASSES) > 0.9
+    original = Run._take_step
+
+    def pressed(self, *arguments):
+        if self.state.step == 6:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_take_step", pressed)
+        assert run(*begun, tmp_path / "broken").exit_code == 130
+    broken = only_run(tmp_path / "broken")
+    assert run("train", "--resume", broken).exit_code == 0
+    assert (broken / "model.npz").read_bytes() == (whole / "model.npz").read_bytes()
+
+
 MISTAKES = {
     "a file": (("--data", "flower.csv"), "flower.csv cannot be read: the file does not exist; did you mean"),
     "a column": (("--target", "specie"), "column 'specie' of .*: unknown; did you mean species"),

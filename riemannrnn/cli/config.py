@@ -82,6 +82,11 @@ class DataTable(Options):
         None, "Share of the rows of a file that are held out, or their number. Default: 0.2.", least=0
     )
     rows: str | None = option(None, "Dimension of the rows in a file with named dimensions. Default: the first.")
+    stream: bool | None = option(
+        None,
+        "Whether the batches of a file are read when they are needed. Default: where the stimuli take more than a quarter of "
+        "the memory of this machine.",
+    )
     cache: str | None = option(None, "Folder for a file that has to be converted before it is read by rows.")
 
     @classmethod

@@ -9,11 +9,15 @@ import numpy as np
 
 from riemannrnn.cli.common import complain
 from riemannrnn.cli.config import BUNDLED, Config, DataTable
-from riemannrnn.data import Dataset, DatasetError, Table, array_names, load_digits, load_mnist, mnist_folder, open_table
+from riemannrnn.data import Dataset, DatasetError, Stream, Table, array_names, load_digits, load_mnist, mnist_folder, open_table
+from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
 
 DIGITS = 1000
 """This many are learned by default; the others are held out."""
+
+SEEN = 1000
+"""Stimuli of a stream that manifolds see."""
 
 HELD_OUT = 0.2
 """Share of the rows of a file that are held out by default."""
@@ -59,15 +63,17 @@ class Sets:
         """Return the stimuli to learn, for manifolds that depend on them; no manifold looks at the labels."""
         if isinstance(self.training, Dataset):
             return self.training
-        stimuli, _ = replace(self.training, targets=None).read(slice(0, len(self.training)))
+        count = min(self.count, SEEN) if self.data.stream else self.count
+        stimuli, _ = replace(self.training, targets=None).read(slice(0, count))
         return Dataset(self.title, stimuli, np.zeros(len(stimuli), np.int64))
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `train`."""
+    def arguments(self, batch_size: int, seed: int) -> dict[str, Any]:
+        """Return the arguments of `train`. A stream has an order from the seed."""
         if isinstance(self.training, Dataset) and isinstance(self.held_out, Dataset):
             held_out = self.held_out.stimuli, self.held_out.labels
             return {"stimuli": self.training.stimuli, "labels": self.training.labels, "held_out": held_out}
-        return {"stimuli": self.training, "labels": None, "held_out": self.held_out}
+        stimuli = Stream(self.training, batch_size, seed) if self.data.stream else self.training
+        return {"stimuli": stimuli, "labels": None, "held_out": self.held_out}
 
 
 def load_sets(config: Config) -> Sets:
@@ -129,7 +135,9 @@ def _of_file(data: DataTable, dtype: str) -> Sets:
         if "held out" not in str(error):
             raise
         raise SettingError(f"data.held_out = {data.held_out:g}: {error}") from error
-    return Sets(training, held_out, data)
+    needed = len(training) * training.n_inputs * np.dtype(dtype).itemsize
+    stream = needed > physical_memory() / 4 if data.stream is None else data.stream
+    return Sets(training, held_out, replace(data, stream=stream))
 
 
 def _refuse_others(data: DataTable, names: Iterable[str], owner: str, remedy: str) -> None:

@@ -78,7 +78,7 @@ class Training:
         return train(
             self.network,
             self.weights,
-            **self.sets.arguments(),
+            **self.sets.arguments(settings.batch_size, int(settings.seed or 0)),
             **settings.part(TrainingOptions) | {"rule": self.rule, "manifold": None, "guard": guard},
             callback=callback,
             record=recorder,
