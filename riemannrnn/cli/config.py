@@ -38,7 +38,7 @@ class NetworkTable(Options):
     radius: float = again(NetworkOptions, "radius", 0.5)
     trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
     layers: tuple[LayerTable, ...] = option((), "The layers, each a table [[network.layers]]. Default: one of `units`.")
-    seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0)
+    seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0, flag=True)
     dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
 
 
@@ -55,12 +55,14 @@ class DataTable(Options):
         choices=("digits", "mnist"),
     )
     training_size: int | None = option(None, "Number of stimuli to learn. Default: 1000 digits, all of MNIST.", least=1)
-    seed: int = option(0, "Seed of the choice of the stimuli.", least=0)
+    seed: int = option(0, "Seed of the choice of the stimuli.", least=0, flag=True)
     folder: str | None = option(None, "Folder of the four files of MNIST.")
     file: str | None = option(
-        None, "File of stimuli and targets, in the place of bundled data: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX."
+        None,
+        "File of stimuli and targets, in the place of bundled data: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX.",
+        flag="data",
     )
-    target: tuple[str, ...] = option((), "Column or columns of the targets, or the name of their array.")
+    target: tuple[str, ...] = option((), "Column or columns of the targets, or the name of their array.", flag=True)
     target_file: str | None = option(None, "File of the targets, if they are not in `file`.")
     inputs: tuple[str, ...] = option((), "Columns of the stimuli, or the name of their array. Default: all others.")
     index: str | None = option(None, "Column that numbers or names the rows, and is left out. Default: a first one that does.")
@@ -74,6 +76,7 @@ class DataTable(Options):
         'What becomes of missing numbers in stimuli: "refuse", or "mean" of their column over the rows for training. '
         'Default: "refuse". Missing targets were not observed, and are left out of the loss.',
         choices=("refuse", "mean"),
+        flag=True,
     )
     standardise: bool | None = option(
         None, "Whether stimuli in a file are brought to mean 0 and variance 1 over the training rows. Default: true."
