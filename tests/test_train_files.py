@@ -11,6 +11,8 @@ from runs import check_same
 from test_cli import names, refused, run
 
 from riemannrnn import RateNetwork, load_model, train
+from riemannrnn.analysis import read_run
+from riemannrnn.analysis.recorded import RecordedRunError
 from riemannrnn.data import DatasetError, open_table
 from riemannrnn.training.checkpoints import CheckpointError
 from riemannrnn.training.run import Run
@@ -82,6 +84,8 @@ def test_a_csv_with_texts_holes_and_an_index_is_learned_and_predicted(tmp_path):
     assert header == ["id", "species"]
     assert [row[0] for row in rows] == [f"flower {row}" for row in range(120)]
     assert np.mean([row[1] for row in rows] == SPECIES[CLASSES]) > 0.9
+    with read_run(folder) as path:
+        assert path.cost()(path[len(path) - 1]) < path.cost()(path[0])
     model = load_model(folder)
     assert model.inputs == ("length", "width", "height", "depth")
     assert model.predict(STIMULI[:7]).dtype.kind == "U"
@@ -103,6 +107,8 @@ def test_responses_of_neurons_with_holes_are_learned_and_predicted_in_their_unit
     errors = np.nanmean((predictions - targets) ** 2, axis=0)
     assert (errors < 0.2 * np.nanvar(targets, axis=0)).all()
     np.testing.assert_allclose(load_model(folder).predict(STIMULI), predictions)
+    with read_run(folder) as path, pytest.raises(RecordedRunError, match=r"the run learned numbers from recording\.h5"):
+        path.cost()
 
 
 def test_targets_in_a_file_of_their_own_and_numbers_as_classes(tmp_path):

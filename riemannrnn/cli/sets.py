@@ -1,7 +1,7 @@
 """What `riemannrnn train` learns and what it holds out: bundled data, or the rows of a file."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from riemannrnn.cli.common import complain
 from riemannrnn.cli.config import BUNDLED, Config, DataTable
-from riemannrnn.data import Dataset, DatasetError, Stream, Table, array_names, load_digits, load_mnist, mnist_folder, open_table
+from riemannrnn.data import Dataset, DatasetError, Stream, Table, array_names, load_digits, load_mnist, mnist_folder
+from riemannrnn.data.splitting import split_file
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
 
@@ -113,28 +114,14 @@ def _of_file(data: DataTable, dtype: str) -> Sets:
     others = [name for name in names if name not in data.target]
     if len(names) > 1 and not data.inputs and len(others) == 1:
         data = replace(data, inputs=(others[0],))
-    table = open_table(
-        data.file,
-        data.target_file,
-        target=_one(data.target),
-        inputs=_one(data.inputs),
-        index=data.index,
-        task=data.task,
-        missing=str(data.missing),
-        standardise=bool(data.standardise),
-        dtype=dtype,
-        rows=data.rows,
-        cache=data.cache,
-        notify=lambda message: complain("Note", message),
-    )
-    if table.classes is not None and len(table.classes.names) < 2:
-        raise DatasetError(f"{data.file}: the target holds one class only, {table.classes.names[0]!r}; name another column")
     try:
-        training, held_out = table.split(float(data.held_out or 0), data.seed)
+        training, held_out = split_file(asdict(data), dtype, lambda message: complain("Note", message))
     except DatasetError as error:
         if "held out" not in str(error):
             raise
         raise SettingError(f"data.held_out = {data.held_out:g}: {error}") from error
+    if training.classes is not None and len(training.classes.names) < 2:
+        raise DatasetError(f"{data.file}: the target holds one class only, {training.classes.names[0]!r}; name another column")
     needed = len(training) * training.n_inputs * np.dtype(dtype).itemsize
     stream = needed > physical_memory() / 4 if data.stream is None else data.stream
     return Sets(training, held_out, replace(data, stream=stream))
@@ -152,10 +139,6 @@ def _refuse_others(data: DataTable, names: Iterable[str], owner: str, remedy: st
 
 def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).resolve())  # a run may go on from elsewhere
-
-
-def _one(names: tuple[str, ...]) -> str | tuple[str, ...] | None:
-    return names[0] if len(names) == 1 else names or None
 
 
 def _bundled(data: DataTable, dtype: np.dtype[Any]) -> Sets:
