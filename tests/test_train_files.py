@@ -198,6 +198,38 @@ def test_what_is_wrong_is_named_and_nothing_is_made(tmp_path, monkeypatch, optio
     assert names(tmp_path) == ["flowers.csv"]
 
 
+UNUSABLE = {
+    "an infinite target": ("targets", (slice(None, None, 3), 0), np.inf, "a target is infinite; repair it, or write NaN"),
+    "no target": ("targets", (slice(None), slice(None)), np.nan, "none of the 96 training rows has a target"),
+    "a neuron without targets": ("targets", (slice(None), 1), np.nan, "target '1' is missing in all of the training rows"),
+    "an infinite stimulus": ("stimuli", (slice(None, None, 3), 0), np.inf, "a stimulus has a missing number or infinity"),
+}
+
+
+@pytest.mark.parametrize(("name", "place", "value", "message"), UNUSABLE.values(), ids=UNUSABLE)
+@pytest.mark.parametrize("row", [None, 0, 1, 2])
+def test_rows_that_cannot_be_used_are_named_before_a_run_is_made(tmp_path, monkeypatch, name, place, value, message, row):
+    """Wherever they are: the first rows are in the training rows and in the held-out ones."""
+    arrays = {"stimuli": STIMULI.copy(), "targets": np.nan_to_num(neurons())}
+    arrays[name][place if row is None or np.isnan(value) else (row, 0)] = value
+    np.savez(tmp_path / "mine.npz", **arrays)
+    monkeypatch.chdir(tmp_path)
+    result = run("train", "--data", "mine.npz", "--target", "targets", "--units", 5, "--epochs", 1)
+    assert message in refused(result)
+    assert names(tmp_path) == ["mine.npz"]
+
+
+def test_a_stimulus_of_a_stream_that_cannot_be_used_ends_in_a_sentence(tmp_path, monkeypatch):
+    stimuli = STIMULI.copy()
+    stimuli[::7, 2] = np.nan
+    np.savez(tmp_path / "mine.npz", stimuli=stimuli, labels=CLASSES)
+    (tmp_path / "stream.toml").write_text("[data]\nstream = true\nstandardise = false\n")
+    options = ("--config", tmp_path / "stream.toml", "--output", tmp_path)
+    result = run("train", "--data", tmp_path / "mine.npz", "--target", "labels", *options)
+    assert result.exit_code in (1, 2)
+    assert "a stimulus has a missing number or infinity in column 2" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

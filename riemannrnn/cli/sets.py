@@ -13,6 +13,7 @@ from riemannrnn.data import Dataset, DatasetError, Stream, Table, array_names, l
 from riemannrnn.data.splitting import split_file
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
+from riemannrnn.training.material import answer_of, target_blocks
 
 DIGITS = 1000
 """This many are learned by default; the others are held out."""
@@ -124,7 +125,21 @@ def _of_file(data: DataTable, dtype: str) -> Sets:
         raise DatasetError(f"{data.file}: the target holds one class only, {training.classes.names[0]!r}; name another column")
     needed = len(training) * training.n_inputs * np.dtype(dtype).itemsize
     stream = needed > physical_memory() / 4 if data.stream is None else data.stream
+    for rows, table in (("training", training), ("held-out", held_out)):
+        _check(rows, table, stream)
+    answer_of(training)
     return Sets(training, held_out, replace(data, stream=stream))
+
+
+def _check(rows: str, table: Table, stream: bool) -> None:
+    """Check that rows can be used, before a run folder is made. Stimuli that are streamed are checked when they are read."""
+    if not any((~np.isnan(block)).any() for block in target_blocks(table)):
+        raise DatasetError(
+            f"{table.stimuli.source.name}: none of the {len(table)} {rows} rows has a target; name another target, or change "
+            "data.held_out or data.seed"
+        )
+    if not stream:
+        table.read(slice(0, len(table)))
 
 
 def _refuse_others(data: DataTable, names: Iterable[str], owner: str, remedy: str) -> None:

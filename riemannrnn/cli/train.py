@@ -21,6 +21,7 @@ from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, pr
 from riemannrnn.cli.config import TABLES, read_config, read_run, write_config
 from riemannrnn.cli.options import with_keys
 from riemannrnn.cli.training_run import Training, prepare
+from riemannrnn.data import DatasetError
 from riemannrnn.models import MODEL_FILE, Model
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
@@ -104,6 +105,8 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
         refuse(SettingError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
     except CheckpointError as error:
         refuse(error)
+    except DatasetError as error:
+        refuse(DatasetError(f"{error}. When it is repaired, begin another run; {folder} holds what was reached"), UNFINISHED)
 
 
 def _go_on(stopped: str, folder: Path) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,11 @@ def answer_of(table: Table) -> Answer:
         raise DatasetError(f"{table.stimuli.source.name}: the table has no targets; name them with target=")
     if table.classes is not None:
         return _labels(table, table.classes)
+    observed = sum(((~np.isnan(block)).sum(axis=0) for block in target_blocks(table)), np.zeros(table.n_outputs))
+    if not observed.all():
+        empty = table.targets.names[int(np.flatnonzero(observed == 0)[0])]
+        name = table.targets.source.name
+        raise DatasetError(f"{name}: target {empty!r} is missing in all of the training rows; leave it out of the targets")
     scales = fitted(target_blocks(table), True, True, table.targets.source.name)
     return Numbers(scales.shift, scales.scale, _target_names(table))
 
@@ -110,11 +116,24 @@ def _target_names(table: Table) -> tuple[str, ...]:
     return table.targets.names if table.targets is not None and table.targets.source.columns else ()
 
 
-def target_blocks(table: Table) -> Iterator[NDArray[Any]]:
-    """Yield the targets of all rows as numbers, NaN where they are missing, a chunk at a time; stimuli are not read."""
-    if table.targets is not None:
-        alone = replace(table, stimuli=table.targets, targets=None, classes=None, standardise=False, missing="mean")
-        yield from (to_numpy(block) for block, _ in replace(alone, given=identity(alone.n_inputs)).blocks())
+def target_blocks(table: Table) -> Iterator[NDArray[np.float64]]:
+    """Yield the targets of all rows as numbers, NaN where they are missing, a chunk at a time; stimuli are not read.
+
+    Raises
+    ------
+    DatasetError
+        For an infinite target.
+    """
+    if table.targets is None:
+        return
+    alone = replace(table, stimuli=table.targets, targets=None, classes=None)
+    with alone.reader() as read:
+        for start, stop in pairwise(alone.bounds().tolist()):
+            numbers = to_numpy(read(slice(start, stop))[0]).astype(np.float64)
+            if np.isinf(numbers).any():
+                source = table.targets.source.name
+                raise DatasetError(f"{source}: a target is infinite; repair it, or write NaN if it was not observed")
+            yield numbers
 
 
 def identity(width: int) -> Standardisation:
