@@ -17,8 +17,8 @@ from test_cli import names, refused, run
 
 from riemannrnn import RateNetwork, train
 from riemannrnn.analysis import read_run
+from riemannrnn.cli import sets
 from riemannrnn.cli import train as command
-from riemannrnn.cli import sets, training_run
 from riemannrnn.cli.config import PATHS, TABLES, parse_config
 from riemannrnn.data import load_digits
 from riemannrnn.run_folder import write_toml
