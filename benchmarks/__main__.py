@@ -1,39 +1,33 @@
 """`make bench`: how fast steps and learning are, beside their matrix products, the peers and the released method."""
 
 from itertools import product
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks import conditioning as conditions
-from benchmarks import default_step, records, tables, training
+from benchmarks import default_step, records, stack_commands, tables, training
+from benchmarks import gpu as on_device
 from benchmarks import growth as growing
 from benchmarks import learning as learn
 from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
+from benchmarks import small as beside
+from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
+from benchmarks.convolution import convolution_row
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
 from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
-from benchmarks.records import RESULTS, Row
+from benchmarks.records import RESULTS
 from benchmarks.released import released_table
-from riemannrnn.data import DATA_VARIABLE, Dataset, load_mnist
+from riemannrnn.backend import BackendError, namespace
 
-Integers = Annotated[list[int] | None, typer.Option(help="Repeatable.")]
-Numbers = Annotated[list[float] | None, typer.Option(help="Repeatable.")]
-Names = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
-Data = Annotated[Path | None, typer.Option(envvar=DATA_VARIABLE, help="The folder of MNIST's four IDX files.")]
-Output = Annotated[Path, typer.Option(help="Where the JSON files are.")]
-
-app = typer.Typer(pretty_exceptions_enable=False)
-console = Console(width=130)
+app.add_typer(stack_commands.app)
 
 
 @app.command()
@@ -71,6 +65,40 @@ def peers(
 
 
 @app.command()
+def small(
+    units: Integers = None,
+    radius: Numbers = None,
+    stimuli: Integers = None,
+    dtype: Names = None,
+    repeats: int = 7,
+    peers: Annotated[bool, typer.Option(help="Measure the peers that are installed, too.")] = True,
+    output: Output = RESULTS,
+) -> None:
+    """Measure steps of small networks beside a plain NumPy loop, and draw the ratios."""
+    grid = product(units or beside.UNITS, radius or beside.RADII, stimuli or beside.STIMULI, dtype or beside.DTYPES)
+    for setting in track(list(grid), "small", console=console):
+        row = beside.small_row(*setting, repeats, peers)
+        show(row)
+        records.write("small", [row], output)
+    record = records.read("small", output)
+    if record:
+        beside.draw_small(record["rows"], output / "small.png")
+
+
+@app.command()
+def gpu(units: Integers = None, repeats: int = 3, seconds: float = 240.0, output: Output = RESULTS) -> None:
+    """Measure large networks on a GPU, within some seconds; say why where there is none."""
+    try:
+        namespace("cupy")
+    except BackendError as error:
+        console.print(f"No GPU was measured. {error}")
+        return
+    for row in on_device.device_rows("cupy", tuple(units or on_device.UNITS), on_device.EPOCH_STIMULI, repeats, seconds):
+        show(row)
+        records.write("gpu", [row], output)
+
+
+@app.command()
 def growth(
     units: Integers = None,
     stimuli: Integers = None,
@@ -91,6 +119,16 @@ def growth(
     record, peers_record = records.read("growth", output), records.read("peers", output)
     if record:
         draw_growth(record["rows"], peers_record["rows"] if peers_record else [], output / "growth.png")
+
+
+@app.command()
+def convolution(channels: Integers = None, dtype: Names = None, repeats: int = 7, output: Output = RESULTS) -> None:
+    """Measure a convolution of images on one core beside its Fourier transforms and products."""
+    for count in channels or [16, 32, 54]:
+        for each in dtype or ["float32"]:
+            row = convolution_row(count, repeats, each)
+            show(row)
+            records.write("convolution", [row], output)
 
 
 @app.command()
@@ -216,9 +254,9 @@ def conditioning(
 
 
 @app.command()
-def metrics(metric: Names = None, solver: Names = None, seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
-    """Run solvers of pymanopt on the digits from the same starts, and draw conjugate gradients under four metrics."""
-    each = product(range(seeds), metric or changed.SHOWN, solver or [changed.USUAL])
+def metrics(metric: Names = None, optimiser: Names = None, seeds: int = changed.SEEDS, output: Output = RESULTS) -> None:
+    """Run optimisers of pymanopt on the digits from the same starts, and draw conjugate gradients under four metrics."""
+    each = product(range(seeds), metric or changed.SHOWN, optimiser or [changed.USUAL])
     for seed, name, by in track(list(each), "metrics", console=console):
         records.write("metrics", [changed.learn(name, by, seed, changed.digits(seed))], output)
     if record := records.read("metrics", output):
@@ -232,23 +270,6 @@ def write_tables(output: Output = RESULTS) -> None:
         text = document.read_text(encoding="utf-8")
         document.write_text(tables.with_section(text, words(output)), encoding="utf-8")
         console.print(f"Wrote the section of {document}.")
-
-
-def mnist(folder: Path | None) -> tuple[Dataset, Dataset] | None:
-    """Return MNIST; say so where no folder is named."""
-    if folder is None:
-        console.print(f"Skipped: it needs MNIST; name its folder with --data or {DATA_VARIABLE}.")
-        return None
-    return load_mnist(folder)
-
-
-def show(row: Row) -> None:
-    """Print a row."""
-    table = Table(show_header=True, box=None)
-    for key in row:
-        table.add_column(key, justify="right")
-    table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,9 @@ FACTORISATIONS = ("inv", "solve", "eigh", "eigvalsh", "eig", "eigvals", "cholesk
 class Learner:
     """Adam on a manifold, from given weights, on one batch."""
 
-    def __init__(self, manifold: Any, dtype: np.dtype[Any], weights: Array | None = None, **options: Any) -> None:
-        network, start, images, labels = random_task(dtype)
-        self.cost = FixedPointCost(network, images, CrossEntropy(labels), on_failure="raise", **options)
-        self.rule, self.memory = Adam(manifold), None
-        self.point: Point = self.rule.parameterization.point_at(start if weights is None else weights)
+    def __init__(self, cost: FixedPointCost, manifold: Any, weights: Point) -> None:
+        self.cost, self.rule, self.memory = cost, Adam(manifold), None
+        self.point: Point = self.rule.parameterization.point_at(weights)
 
     def step(self, rate: float = ADAM_RATE) -> None:
         """Solve the fixed points from a cold start and the adjoints, and take the step, no longer than in `train`."""
@@ -43,8 +41,7 @@ class Learner:
         with one_blas_thread():  # as in `train`
             evaluation = batch.at(self.rule.parameterization.weights(self.point))
             velocity, self.memory = self.rule.velocity(self.point, evaluation, rate, self.memory)
-            length = self.rule.length(self.point, velocity)
-            velocity = min(1.0, LONGEST_STEP / length) * velocity
+            velocity = self.rule.shortened(self.point, velocity, LONGEST_STEP)
             self.memory = self.rule.carry(self.point, velocity, self.memory)
             self.point = self.rule.move(self.point, velocity)
 
@@ -57,11 +54,18 @@ def learners(dtype: np.dtype[Any], age: int) -> dict[str, Learner]:
     """Return the default at some age, Euclidean weights that are the same with the same solver, and new ones with their own."""
     asked: dict[str, Any] = {"tolerance": single_residual(UNITS)} if dtype == np.float32 else {}
     promised: dict[str, Any] = {"solver": Automatic("splitting"), **asked}
-    default = Learner(ScaledMonotoneManifold(UNITS, GROWTH), dtype, **promised)
+    default = learner(ScaledMonotoneManifold(UNITS, GROWTH), dtype, **promised)
     for _ in range(age):
         default.step()
     flat, weights = PullbackManifold(Identity(), UNITS, "additive"), default.rule.parameterization.weights(default.point)
-    return {"default": default, "same": Learner(flat, dtype, weights, **promised), "new": Learner(flat, dtype, **asked)}
+    return {"default": default, "same": learner(flat, dtype, weights, **promised), "new": learner(flat, dtype, **asked)}
+
+
+def learner(manifold: Any, dtype: np.dtype[Any], weights: Array | None = None, **options: Any) -> Learner:
+    """Return Adam on a manifold for the network of the MNIST experiment, from given weights or its own."""
+    network, start, images, labels = random_task(dtype)
+    cost = FixedPointCost(network, images, CrossEntropy(labels), on_failure="raise", **options)
+    return Learner(cost, manifold, start if weights is None else weights)
 
 
 def beside_euclidean(dtype: np.dtype[Any], age: int, repeats: int) -> Row:

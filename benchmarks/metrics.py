@@ -14,7 +14,7 @@ SHOWN = ("euclidean", "resolvent", "left-invariant", "monotone")
 """The metrics of the figure and of the README's table."""
 
 USUAL = "conjugate-gradient"
-"""The solver of that figure and that table."""
+"""The optimiser of that figure and that table."""
 
 UNITS, TRAINING, RADIUS, BUDGET, SEEDS = 100, 500, 0.5, 40, 10
 
@@ -24,18 +24,18 @@ def digits(seed: int, units: int = UNITS, training: int = TRAINING) -> Task:
     return digits_task(units, RADIUS, "tanh", training, seed, "float64")
 
 
-def learn(metric: str, solver: str, seed: int, task: Task, budget: int = BUDGET) -> Row:
-    """Run a solver of pymanopt under a metric, with its usual retraction, and return the curve and how it ended.
+def learn(metric: str, optimiser: str, seed: int, task: Task, budget: int = BUDGET) -> Row:
+    """Run an optimiser of pymanopt on a manifold, with its usual retraction, and return the curve and how it ended.
 
     The training stimuli have to keep a stable fixed point, as `riemannrnn compare` asks by default. `unstable` counts training
     and test stimuli without a stable fixed point at the last accepted weights. The run has no time limit, because with a time
     limit the result would depend on the machine.
     """
-    contender = Contender(metric, CATALOGUE[metric].retractions[0], solver)
+    contender = Contender(metric, CATALOGUE[metric].retractions[0], optimiser)
     (entry,) = compare(task, [contender], budget, max_seconds=inf).entries
     return {
         "metric": metric,
-        "solver": solver,
+        "optimiser": optimiser,
         "seed": seed,
         "seconds": entry.seconds,
         "loss": entry.training_loss,
@@ -46,10 +46,10 @@ def learn(metric: str, solver: str, seed: int, task: Task, budget: int = BUDGET)
     }
 
 
-def by_metric(rows: list[Row], solver: str = USUAL) -> dict[str, list[Row]]:
-    """Return the rows of each metric under a solver, in the order in which the metrics were first measured."""
+def by_metric(rows: list[Row], optimiser: str = USUAL) -> dict[str, list[Row]]:
+    """Return the rows of each metric under an optimiser, in the order in which the metrics were first measured."""
     metrics = dict.fromkeys(row["metric"] for row in rows)
-    return {metric: [row for row in rows if (row["metric"], row["solver"]) == (metric, solver)] for metric in metrics}
+    return {metric: [row for row in rows if (row["metric"], row["optimiser"]) == (metric, optimiser)] for metric in metrics}
 
 
 def shown(rows: list[Row]) -> dict[str, list[Row]]:

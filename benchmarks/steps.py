@@ -1,6 +1,7 @@
 """One exact-gradient step: its inputs, its residuals, ours, and a plain NumPy loop."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -72,13 +73,13 @@ class Step:
         return float(np.linalg.norm((1 - R * R) * (errors + U @ W) - U, axis=1).max())
 
 
-def ours(step: Step, solver: str = "auto") -> Run:
-    """Return our step, by a solver."""
+def ours(step: Step, solver: str = "auto", threads: Callable[[], AbstractContextManager[None]] = one_blas_thread) -> Run:
+    """Return our step, by a solver, in the context that `train` has or in another."""
     network = RateNetwork(step.weights.shape[0], None, CLASSES, seed=0, dtype=step.weights.dtype)
 
     def run(tolerance: float, adjoint_tolerance: float) -> Outcome:
         options: dict[str, Any] = {"solver": solver, "max_iterations": LIMIT, "on_failure": "mask"}
-        with one_blas_thread():  # as in `train`
+        with threads():
             fixed_points = network.solve(step.weights, step.drive, tolerance=tolerance, **options)
             implicit = Implicit(fixed_points, solver, adjoint_tolerance, LIMIT)
             adjoints = implicit.adjoint(step.errors(fixed_points.rates))

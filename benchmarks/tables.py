@@ -16,6 +16,8 @@ from benchmarks.markdown import Record, figure, measured, processors, spread, ta
 from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
+from benchmarks.small import small_table
+from benchmarks.stack_tables import stack_peers, stack_step, stacks
 from benchmarks.steps import LIMIT
 from benchmarks.training import MANIFOLDS, OPTIMISERS
 
@@ -76,13 +78,13 @@ def metrics(record: Record) -> str:
 
 
 def every_metric(record: Record) -> str:
-    """Return mean test accuracies and lost stimuli of every metric and solver that were measured."""
+    """Return mean test accuracies and lost stimuli of every metric and optimiser that were measured."""
     rows = record["rows"]
-    solvers = list(dict.fromkeys(row["solver"] for row in rows))
+    optimisers = list(dict.fromkeys(row["optimiser"] for row in rows))
     words = f"The same digits and {BUDGET} evaluations: mean test accuracy over seeds, and how many of the seeds lost stimuli"
-    runs = {solver: by_metric(rows, solver) for solver in solvers}
-    cells = [[metric, *(mean_and_lost(runs[solver][metric]) for solver in solvers)] for metric in runs[solvers[0]]]
-    return f"{measured(words, record)}\n\n{table(['manifold', *solvers], cells)}"
+    runs = {optimiser: by_metric(rows, optimiser) for optimiser in optimisers}
+    cells = [[metric, *(mean_and_lost(runs[optimiser][metric]) for optimiser in optimisers)] for metric in runs[optimisers[0]]]
+    return f"{measured(words, record)}\n\n{table(['manifold', *optimisers], cells)}"
 
 
 def mean_and_lost(runs: list[Row]) -> str:
@@ -300,23 +302,36 @@ def descent(row: Row | None) -> str:
     return f"{row['steps']:,} (rate {row['rate']:.3g})" if row["steps"] else "not reached"
 
 
+def on_a_gpu(record: Record) -> str:
+    """Return the time of each piece of work on a GPU."""
+    rows = [[row["work"], str(row["units"]), str(row["stimuli"]), format(row["milliseconds"], ".3g")] for row in record["rows"]]
+    return f"{measured('On a GPU, float32', record)}\n\n{table(['work', 'n', 'stimuli', 'ms'], rows)}"
+
+
 WRITERS: dict[str, Callable[[Record], str]] = {
     "metrics": lambda record: f"{metrics(record)}\n\n{every_metric(record)}",
     "peers": peers,
+    "small": small_table,
     "products": products,
     "released": released,
+    "gpu": on_a_gpu,
     "growth": growth,
     "epoch": epoch,
     "memory": memory,
     "learning": learning,
     "step": step,
     "default": default,
+    "stacks": stacks,
+    "stack-step": stack_step,
+    "stack-peers": stack_peers,
     "manifolds": manifolds,
     "rates": rates,
     "conditioning": conditioning,
 }
 
 PICTURES = {
+    "stack-peers": "test error of stacks and their peers against epochs and processor time",
+    "small": "time of a step of small networks over a plain NumPy loop, by units, radius, batch and dtype",
     "growth": "time of a step against units and stimuli",
     "rates": "accuracy against the learning rate",
     "conditioning": "steps to the optimum against the condition number of the stimuli",

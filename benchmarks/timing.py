@@ -1,15 +1,18 @@
-"""Wall-clock times of contenders in turn, so that whatever else the machine does meets them all alike."""
+"""Times of contenders in turn, so that whatever else the machine does meets them all alike."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
+from math import nan
 
 import numpy as np
 
 from manifolds import Array
 from riemannrnn.runtime import cores, one_blas_thread
+from riemannrnn.training import History
 
 PAUSE = 0.06
 """Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""
@@ -19,15 +22,18 @@ WARM = 0.12
 slept answers slowly for about so long. One that takes longer itself needs no such run."""
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Return the wall-clock time of one call."""
-    began = time.perf_counter()
+def seconds(function: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the time of one call by a clock: the wall clock, or `time.process_time`, which counts all threads."""
+    began = clock()
     function()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], object]], repeats: int, wanted: Mapping[str, int] | None = None
+    runs: Mapping[str, Callable[[], object]],
+    repeats: int,
+    wanted: Mapping[str, int] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Return the seconds of every call, contenders in turn; `wanted` holds fewer repeats for some."""
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -38,13 +44,29 @@ def interleaved(
                 began = time.perf_counter()
                 while times[name] and times[name][-1] < WARM > time.perf_counter() - began:
                     run()
-                times[name].append(seconds(run))
+                times[name].append(seconds(run, clock))
     return times
 
 
 def ratio(times: list[float], of: list[float]) -> float:
     """Return the median ratio of times measured side by side."""
     return statistics.median(a / b for a, b in zip(times, of, strict=False))
+
+
+class StepClock:
+    """Counts the processor time of the steps of a run, of all its threads, without evaluations after each epoch."""
+
+    def __init__(self, per_epoch: int) -> None:
+        self.per_epoch, self.marks = per_epoch, [time.process_time()]
+
+    def __call__(self, step: int, history: History) -> None:
+        self.marks.append(time.process_time())
+
+    @property
+    def seconds(self) -> float:
+        """Mean processor time of a step. The last step of each epoch, which includes the evaluation, is not counted."""
+        steps = [b - a for number, (a, b) in enumerate(pairwise(self.marks), 1) if number % self.per_epoch]
+        return float(np.mean(steps)) if steps else nan
 
 
 def beside_products(

@@ -1,8 +1,6 @@
 """Training on MNIST to the end: the default of `train` with a certificate for every stimulus, and manifold × optimiser."""
 
-import time
 from dataclasses import dataclass
-from itertools import pairwise
 from math import nan
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 from benchmarks.learning import BATCH, EPOCHS, UNITS, uninterrupted
 from benchmarks.learning import Task as Problem
 from benchmarks.records import Row
+from benchmarks.timing import StepClock
 from manifolds import Array, ScaledMonotoneManifold
 from riemannrnn import RateNetwork, train
 from riemannrnn.cost.task import Task
@@ -82,22 +81,17 @@ def learn(manifold: str, optimiser: str, rate: float, problem: Problem, **option
 
 
 def timed(problem: Problem, weights: Array, settings: dict[str, Any]) -> Trained:
-    """Train, and count the processor time from the end of a step to that of the next, less that of evaluations.
+    """Train, and count the processor time of all steps, without evaluations.
 
-    It is the time of all cores, and says the same on a machine that has other work.
+    It is the time of all cores, and does not depend on other work of the machine.
     """
     data, test = problem.training, problem.test
     per_epoch = -(-len(data.labels) // BATCH)
-    marks = [time.process_time()]
+    clock = StepClock(per_epoch)
     shared: dict[str, Any] = {"batch_size": BATCH, "epochs": EPOCHS, "seed": problem.seed, "evaluate_every": per_epoch}
     held_out = {"held_out": (test.stimuli, test.labels)}
-
-    def mark(step: int, history: History) -> None:
-        marks.append(time.process_time())
-
-    history = train(problem.network, weights, data.stimuli, data.labels, **(shared | held_out | settings), callback=mark)
-    steps = [b - a for number, (a, b) in enumerate(pairwise(marks), 1) if number % per_epoch]
-    return Trained(history, float(np.mean(steps)) * len(history.loss) if steps else nan, problem)
+    history = train(problem.network, weights, data.stimuli, data.labels, **(shared | held_out | settings), callback=clock)
+    return Trained(history, clock.seconds * len(history.loss), problem)
 
 
 def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:

@@ -12,14 +12,22 @@ from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 
+from riemannrnn.explorer.playground import Paths, scene
+from riemannrnn.explorer.presets import PRESETS
+from riemannrnn.explorer.surveys import survey
 from riemannrnn.metrics.catalogue import metrics_table
+from riemannrnn.plots.panels import picture
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
 
+SIDE = 25
+"""Points along each side of the losses in the pictures of the explorer."""
+
 MODULES = (
     "manifolds",
     "riemannrnn",
+    "riemannrnn.models",
     "riemannrnn.network",
     "riemannrnn.equilibrium",
     "riemannrnn.cost",
@@ -29,8 +37,10 @@ MODULES = (
     "riemannrnn.training",
     "riemannrnn.training.stopping",
     "riemannrnn.comparison",
+    "riemannrnn.sweep",
     "riemannrnn.data",
     "riemannrnn.analysis",
+    "riemannrnn.explorer",
     "riemannrnn.paper",
     "riemannrnn.plots",
 )
@@ -47,6 +57,9 @@ def write(app=None):
     for name in MODULES:
         (GENERATED / f"{name}.rst").write_text(api_page(import_module(name)), encoding="utf-8")
     (GENERATED / "metrics.md").write_text(metrics_table() + "\n", encoding="utf-8")
+    for name, preset in PRESETS.items():
+        panels = scene(preset.state, survey(preset.state.setting(), SIDE), Paths()).panels
+        (GENERATED / f"explorer-{name}.png").write_bytes(picture(panels, "png", preset.title))
 
 
 def public_names(module: ModuleType) -> list[str]:

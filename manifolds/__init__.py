@@ -8,6 +8,7 @@ from manifolds.autograd_chart import AutogradChart
 from manifolds.base import WeightManifold
 from manifolds.charts import Chart, Composition, Identity, Retraction
 from manifolds.checks import check_chart, check_manifold
+from manifolds.convolutional import ConvolutionalMonotone
 from manifolds.errors import (
     ConvergenceError,
     InvalidArrayError,
@@ -22,14 +23,17 @@ from manifolds.metric import MetricManifold
 from manifolds.monotone import MonotoneManifold
 from manifolds.parameterization import Parameterization
 from manifolds.points import Point, PointCache
-from manifolds.product import ProductManifold, Weighted
+from manifolds.product import ProductManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.resolvent import Resolvent
 from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.signed_log import SignedLog
 from manifolds.slopes import CheckReport, CheckResult
+from manifolds.spectral_monotone import SpectralMonotone
+from manifolds.spectral_resolvent import SpectralResolvent
 from manifolds.subspace import SubspaceManifold
 from manifolds.subspaces import Subspace, circulant, equivariant, mask, symmetric, tied, toeplitz, zero_diagonal
+from manifolds.weighted import Weighted
 
 __all__ = [
     "Array",
@@ -39,6 +43,7 @@ __all__ = [
     "CheckResult",
     "Composition",
     "ConvergenceError",
+    "ConvolutionalMonotone",
     "FixedRank",
     "Identity",
     "InvalidArrayError",
@@ -58,6 +63,8 @@ __all__ = [
     "ScaledMonotoneManifold",
     "SignedLog",
     "SingularPointError",
+    "SpectralMonotone",
+    "SpectralResolvent",
     "Subspace",
     "SubspaceManifold",
     "WeightManifold",

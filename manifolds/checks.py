@@ -12,11 +12,11 @@ from manifolds.charts import Chart
 from manifolds.errors import ManifoldError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
 from manifolds.points import Point, all_finite
-from manifolds.product import ProductManifold, Weighted
+from manifolds.product import ProductManifold
 from manifolds.pullback import PullbackManifold
 from manifolds.reach import check_reach, submanifold_checks
-from manifolds.scaled_monotone import ScaledMonotoneManifold
 from manifolds.slopes import CheckReport, CheckResult, check_equal, check_numbers, check_slope
+from manifolds.weighted import Weighted
 
 MOST_ROUNDING = 100.0
 """Rounding may be so many times larger than that of the quantities themselves."""
@@ -166,7 +166,7 @@ def _check_product(manifold: ProductManifold, point: Point) -> CheckReport:
     factors = zip(manifold.factors.items(), manifold.schema.parts(point), strict=True)
     reports = {name: _check_factor(factor, part) for (name, factor), part in factors}
     results = [CheckResult(f"{name}, {each.name}", each.passed, each.reason) for name, r in reports.items() for each in r]
-    if isinstance(manifold, ScaledMonotoneManifold):
+    if manifold.weights_layout == 1:
         results += check_parameterization(manifold, point, manifold.random_tangent_vector(point))
     return CheckReport(str(manifold), tuple(results))
 

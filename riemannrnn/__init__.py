@@ -21,7 +21,7 @@ from riemannrnn.equilibrium import (
     solve_fixed_points,
 )
 from riemannrnn.models import Layer, RateNetwork, Stack, TrainedModel, load_model
-from riemannrnn.network import Activation, LowRank, power_law, register_activation
+from riemannrnn.network import Activation, Convolution, LowRank, power_law, register_activation
 from riemannrnn.training import History, train
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "AutogradLoss",
     "Automatic",
     "BackendError",
+    "Convolution",
     "CrossEntropy",
     "FixedPointClassifier",
     "FixedPointCost",

@@ -1,7 +1,7 @@
 """Norms of rows that neither overflow nor underflow."""
 
 from functools import cache
-from math import inf
+from math import inf, nan, sqrt
 
 from manifolds import Array
 from riemannrnn.backend import Namespace, namespace_of
@@ -19,18 +19,28 @@ def row_norms(array: Array, factor: float = 1.0) -> Array:
     factor
         A positive number.
     """
+    return norms_in_range(array, factor)[0]
+
+
+def norms_in_range(array: Array, factor: float = 1.0) -> tuple[Array, float, float]:
+    """Return what `row_norms` returns, with the smallest and the largest of the norms: NaN if a norm is NaN or infinite."""
     xp = namespace_of(array)
     squares = xp.vecdot(array, array)  # one pass; `vector_norm` makes several
     norms = xp.sqrt(squares)
     if factor != 1:
         norms *= factor
+    if not norms.shape[0]:
+        return norms, nan, nan
+    smallest, largest = float(xp.min(squares)), float(xp.max(squares))
+    if smallest > _least_square(xp, array.dtype) and largest < inf:
+        return norms, factor * sqrt(smallest), factor * sqrt(largest)
     accurate = (squares > _least_square(xp, array.dtype)) & (squares < inf)
-    if int(xp.count_nonzero(accurate)) < norms.shape[0]:
-        rows = xp.take(array, xp.nonzero(~accurate)[0], axis=0)
-        largest = xp.max(xp.abs(rows), axis=1)
-        rows = rows / xp.where((largest > 0) & (largest < inf), largest, 1.0)[:, None]
-        norms[~accurate] = factor * largest * xp.sqrt(xp.vecdot(rows, rows))
-    return norms
+    rows = xp.take(array, xp.nonzero(~accurate)[0], axis=0)
+    peaks = xp.max(xp.abs(rows), axis=1)
+    rows = rows / xp.where((peaks > 0) & (peaks < inf), peaks, 1.0)[:, None]
+    norms[~accurate] = factor * peaks * xp.sqrt(xp.vecdot(rows, rows))
+    smallest, largest = float(xp.min(norms)), float(xp.max(norms))
+    return (norms, smallest, largest) if largest < inf else (norms, nan, nan)
 
 
 @cache

@@ -3,9 +3,10 @@
 import csv
 import io
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -168,8 +169,15 @@ def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
     The file is made in memory: HDF5 crashes the process at its end where the disk is full.
     """
     content = io.BytesIO()
-    dataset.to_netcdf(content, engine="h5netcdf")
+    with _on_no_cluster():
+        dataset.to_netcdf(content, engine="h5netcdf")
     write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+
+
+def _on_no_cluster() -> AbstractContextManager[object]:
+    """Return a context without a cluster of dask: xarray would ask the scheduler for a lock of the file in memory."""
+    dask = sys.modules.get("dask")
+    return nullcontext() if dask is None else dask.config.set(scheduler="synchronous")
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -31,6 +31,9 @@ LARGEST_BLOCK = 2**25 - 2**20
 MOST_ROWS, FEWEST_ROWS = 512, 64
 """Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for a product to be efficient."""
 
+CHUNK_BYTES = 2**25
+"""Bytes of the rows of a chunk. An iteration works on about a dozen arrays of this size."""
+
 WORTHWHILE, HELD = 2**24, 2**18
 """Multiplications of one product, batch × n², from which on threads pay; and from which on those of BLAS do harm."""
 
@@ -92,6 +95,16 @@ def busy_core() -> Iterator[None]:
 def on_a_busy_core() -> bool:
     """Tell whether the calling thread is one of those."""
     return getattr(_local, "busy", False)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep the calling thread to one core while inside: BLAS has one thread, and batches are not shared.
+
+    Results are then the same to the bit on any number of cores.
+    """
+    with busy_core(), divided_into(1), one_blas_thread():
+        yield
 
 
 def _keep_to_one_core() -> None:
@@ -223,14 +236,14 @@ def _shared_among_cores(function: Callable[[slice], Array], like: Array) -> list
 def map_chunks(function: Callable[[slice], Result], like: Array, most: int | None = MOST_ROWS) -> list[Result]:
     """Return what a function makes of chunks of the rows of `like`, given as slices, in order.
 
-    Arrays that are not NumPy's, and small batches, are one chunk on the calling thread. A chunk has `most` rows at most; with
-    None there is one for each core, or for each of the parts of `divided_into`. The calling thread works, too: waking another
-    takes a while.
+    Arrays that are not NumPy's are one chunk on the calling thread. So are small batches, as far as they have `CHUNK_BYTES` at
+    most. A chunk has `most` rows at most, and `CHUNK_BYTES`. With None there is one for each core, or for each of the parts of
+    `divided_into`. The calling thread works, too: waking another takes a while.
     """
-    batch = like.shape[0]
+    batch, largest = like.shape[0], _most_rows(like)
     if not worthwhile(like):
-        return [function(slice(0, batch))]
-    size = min(most or batch, max(FEWEST_ROWS, -(-batch // parts())))
+        return [function(slice(start, min(start + largest, batch))) for start in range(0, max(batch, 1), largest)]
+    size = min(most or batch, largest, max(FEWEST_ROWS, -(-batch // parts())))
     starts = range(0, batch, size)
     results: dict[int, Result] = {}
     waiting = iter(starts)  # shared by the threads
@@ -254,6 +267,15 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
         for other in begun:
             other.result()
     return [results[start] for start in starts]
+
+
+def _most_rows(like: Array) -> int:
+    """Return how many rows of an array have `CHUNK_BYTES`; all of them on a device."""
+    batch = max(int(like.shape[0]), 1)
+    if not is_numpy_array(like):
+        return batch
+    row_bytes = int(like.nbytes) // batch
+    return max(1, CHUNK_BYTES // max(row_bytes, 1))
 
 
 def product(a: Array, b: Array) -> Array:

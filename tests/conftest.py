@@ -20,6 +20,22 @@ from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, train
 from riemannrnn.backend import BackendError, namespace
 from riemannrnn.data import load_digits
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks of tests that are asked for by `-m`."""
+    config.addinivalue_line("markers", "browser: drives a headless Chromium; by `make test-browser`, or -m browser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests in a browser, unless the marks that are asked for name them."""
+    if "browser" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", max_examples=200)  # --hypothesis-profile=search looks for new counterexamples
 settings.load_profile("same")

@@ -1,18 +1,22 @@
 """The benchmarks' bookkeeping: rows merge, products are counted, and the README says what the results say."""
 
 import json
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
 
-from benchmarks import drawing, learning, metrics, records, tables, timing, training
+from benchmarks import drawing, gpu, learning, metrics, records, small, tables, timing, training
+from benchmarks.__main__ import app
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
+from benchmarks.convolution import convolution_row
 from benchmarks.counting import count_products
 from benchmarks.default_step import factorisations
 from benchmarks.growth import exponent
@@ -181,6 +185,13 @@ def test_slow_contenders_are_repeated_less() -> None:
     assert (rows[OURS]["repeats"], rows["peer"]["repeats"]) == (3, 2)
 
 
+def test_a_convolution_is_measured_beside_its_transforms_and_products(tmp_path: Path) -> None:
+    row = convolution_row(2, 1, "float32", (4, 5))
+    records.write("convolution", [row], tmp_path)
+    assert all(row[name] > 0 for name in ("apply", "limit", "bind", "step", "certificate"))
+    assert row["apply_over_limit"] == pytest.approx(row["apply"] / row["limit"])
+
+
 def test_the_exponent_is_that_of_the_power() -> None:
     rows = [{"units": n, "milliseconds": 3 * n**1.8} for n in (100, 300, 1000, 4000)]
     assert exponent(rows, "units") == pytest.approx(1.8)
@@ -257,3 +268,35 @@ def test_every_stimulus_is_certified(manifold: str, monkeypatch: pytest.MonkeyPa
     assert row["residual"] <= training.RESIDUAL
     assert row["margin"] > 0
     assert row["accuracy_last"] > 0.2
+
+
+def test_work_on_a_device_is_measured_until_the_time_is_used_up(tmp_path, monkeypatch):
+    for name, value in (("EPOCH_UNITS", 5), ("BATCH", 20)):
+        monkeypatch.setattr(gpu, name, value)
+    rows = list(gpu.device_rows("numpy", (4, 6), 40, 1, 60.0))
+    assert [(row["work"], row["units"]) for row in rows[:3]] == [("epoch", 5), ("gradient", 4), ("training step", 4)]
+    assert len(rows) == 5
+    assert all(row["milliseconds"] > 0 for row in rows)
+    assert len(list(gpu.device_rows("numpy", (4, 6), 40, 1, 0.0))) == 1
+    records.write("gpu", rows, tmp_path)
+    assert "| gradient | 4 | 20 |" in tables.on_a_gpu(records.read("gpu", tmp_path))
+
+
+def test_where_there_is_no_gpu_the_reason_is_said(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    result = CliRunner().invoke(app, ["gpu", "--output", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "No GPU was measured" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_small_networks_are_measured_beside_the_loop(tmp_path):
+    row = small.small_row(20, 0.5, 2, "float32", 1, peers=False)
+    assert row["ratio"] > 0
+    assert row["free_ratio"] > 0
+    assert small.limit(row | {"loop_ms": 0.5}) > small.limit(row | {"loop_ms": 2.0})
+    records.write("small", [row | {"ratio": 1.0}, row | {"radius": 0.9, "ratio": 1e3}], tmp_path)
+    record = records.read("small", tmp_path)
+    assert "| float32 | 2 | 1 of 2 |" in small.small_table(record)
+    small.draw_small(record["rows"], tmp_path / "small.png")
+    assert (tmp_path / "small.png").stat().st_size > 0

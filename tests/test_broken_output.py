@@ -19,7 +19,8 @@ LOST = (
     "Error: cannot write to the standard output: No space left on device; what the command printed is lost and its files are "
     "not: free space, or send the output elsewhere\n"
 )
-COMPARE = "compare", "--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2", "--contender", "steepest"
+SIZE = ["--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2"]
+COMPARE = "compare", *SIZE, "--contender", "steepest", "--workers", "0"
 
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 

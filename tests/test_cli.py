@@ -21,7 +21,8 @@ from riemannrnn.comparison.contest import Entry
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.run_folder import RunFolderError
 
-TINY = ["compare", "--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2", "--contender", "steepest"]
+SIZE = ["--units", "6", "--training-size", "12", "--budget", "5", "--radius", "0.2"]
+TINY = ["compare", *SIZE, "--workers", "0", "--contender", "steepest"]
 FILES = ["comparison.png", "config.toml", "history.nc", "summary.csv"]
 STEEPEST = [each.name for each in all_contenders() if "steepest" in each.name]
 

@@ -12,7 +12,7 @@ from manifolds import ManifoldError
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
 from riemannrnn.comparison import contest
 from riemannrnn.comparison.comparison import compare
-from riemannrnn.comparison.contenders import OPTIMIZERS, Contender, all_contenders, choose_contenders
+from riemannrnn.comparison.contenders import OPTIMISERS, Contender, all_contenders, choose_contenders
 from riemannrnn.cost.task import Task
 from riemannrnn.data import load_digits
 from riemannrnn.equilibrium.fixed_points import FixedPointError
@@ -66,7 +66,7 @@ def test_every_contender_has_a_row(comparison):
 
 
 def test_the_weights_are_those_that_the_numbers_belong_to(task, comparison, failures):
-    for entry in (each for each in comparison.entries if each.contender.metric != "low-rank"):
+    for entry in (each for each in comparison.entries if each.contender.manifold != "low-rank"):
         assert task.cost(task.training)(entry.weights) == pytest.approx(entry.training_loss, rel=1e-5), entry.contender.name
     assert all(entry.weights is None for entry in failures.entries if not entry.history)
 
@@ -75,7 +75,7 @@ def test_all_start_from_the_same_point(task, comparison):
     start = FixedPointCost(task.network, task.training.stimuli, CrossEntropy(task.training.labels))(task.weights)
     constrained = {"dale", "sparse", "hollow", "symmetric", "circulant", "low-rank"}
     for entry in comparison.entries:
-        if entry.contender.metric not in constrained:
+        if entry.contender.manifold not in constrained:
             assert entry.history[0].loss == pytest.approx(start, rel=1e-7)
 
 
@@ -89,8 +89,8 @@ def test_the_budget_is_kept_and_the_history_moves_forward(comparison):
         assert seconds == sorted(seconds)
 
 
-@pytest.mark.parametrize("solver", OPTIMIZERS)
-def test_counts_are_those_of_an_independent_counter(task, monkeypatch, solver):
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_counts_are_those_of_an_independent_counter(task, monkeypatch, optimiser):
     """A cost takes fixed points of the training stimuli, a gradient or a Hessian that of the loss, once each.
 
     The loss of the row is one more cost, from a cold start, that no contender is charged for.
@@ -111,27 +111,27 @@ def test_counts_are_those_of_an_independent_counter(task, monkeypatch, solver):
         return measure(*arguments, **options)
 
     monkeypatch.setattr(RateNetwork, "fixed_points", uncounted)
-    (entry,) = only(task, f"resolvent/geodesic/{solver}", budget=14).entries
+    (entry,) = only(task, f"resolvent/geodesic/{optimiser}", budget=14).entries
     counts = (entry.cost_evaluations, entry.gradient_evaluations, entry.hessian_evaluations)
     assert counts == (seen["solve"] - 1, seen["gradient"], seen["hessian"])
     assert sum(counts) == 14
-    assert (entry.hessian_evaluations > 0) == (solver == "trust-regions")
+    assert (entry.hessian_evaluations > 0) == (optimiser == "trust-regions")
 
 
-def test_accepted_points_of_the_solvers_never_lose_ground(comparison):
+def test_accepted_points_of_the_optimisers_never_lose_ground(comparison):
     for entry in comparison.entries:
-        if entry.contender.solver in OPTIMIZERS:
+        if entry.contender.optimiser in OPTIMISERS:
             losses = [point.loss for point in entry.history]
             assert all(after <= before for before, after in pairwise(losses)), entry.contender.name
 
 
 def test_a_point_accepted_twice_is_kept_once_with_its_accuracy(task):
-    """So it is with the last point of a solver that stops before its budget is used."""
-    recorder = contest.Recorder(all_contenders()[0].begin(task), 10, lambda share: None, measurements=1)
-    recorder.cost.gradient(task.weights)
-    (first,) = recorder.history
-    recorder.accept(task.weights, recorder.cost(task.weights))
-    (point,) = recorder.history
+    """So it is with the last point of an optimiser that stops before its budget is used."""
+    score = contest.Scorekeeper(all_contenders()[0].begin(task), 10, lambda share: None, measurements=1)
+    score.cost.gradient(task.weights)
+    (first,) = score.history
+    score.accept(task.weights, score.cost(task.weights))
+    (point,) = score.history
     assert (point.evaluations, point.loss) == (2, first.loss)
     assert point.test_accuracy == first.test_accuracy == contest.accuracy_on_test(task, task.weights)
 
@@ -143,6 +143,8 @@ def test_dataset(comparison):
     assert dataset["seconds"].attrs["units"] == "s"
     for entry in comparison.entries:
         row = dataset.sel(contender=entry.contender.name)
+        parts = [str(row[name].item()) for name in ("manifold", "retraction", "optimiser")]
+        assert "/".join(parts) == entry.contender.name == "/".join(map(str, list(entry.as_row().values())[1:4]))
         for evaluation in range(BUDGET + 1):
             reached = [point for point in entry.history if point.evaluations <= evaluation]
             expected = (reached[-1].loss, reached[-1].seconds) if reached else (np.nan, np.nan)
@@ -172,10 +174,10 @@ def test_a_contender_that_fails_is_a_row_with_its_reason(task, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("resolvant", "geodesic", "descent"), "metric = 'resolvant': unknown; did you mean resolvent"),
-        (("resolvent", "geodesic", "descend"), "solver = 'descend': unknown; did you mean descent"),
+        (("resolvant", "geodesic", "descent"), "manifold = 'resolvant': unknown; did you mean resolvent"),
+        (("resolvent", "geodesic", "descend"), "optimiser = 'descend': unknown; did you mean descent"),
         (("resolvent", "geodetic", "descent"), "retraction = 'geodetic': unknown; did you mean geodesic"),
-        (("resolvent", "additive", "dW3"), "the rules dW3 and dW4, and no others, have a metric per-stim"),
+        (("resolvent", "additive", "dW3"), "the rules dW3 and dW4, and no others, go with the manifold per-stim"),
         (("per-stimulus", "additive", "momentum"), "the rules dW3 and dW4, and no others"),
     ],
 )

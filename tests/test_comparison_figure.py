@@ -13,7 +13,7 @@ from test_comparison import RATES, tiny_task
 from riemannrnn.comparison.comparison import Comparison, compare
 from riemannrnn.comparison.contenders import choose_contenders
 from riemannrnn.plots import comparison_figure, plot_accuracies, plot_losses, plot_stability
-from riemannrnn.plots.comparison import PAGE_WIDTH, SOLVER_STYLES, panels
+from riemannrnn.plots.comparison import OPTIMISER_STYLES, PAGE_WIDTH, panels
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_plots_draw_what_was_recorded(comparison):
 
 def curves(ax):
     """Return the coloured and the grey curves of a panel, as pairs of arrays."""
-    solvers = {colour.lower() for colour, _ in SOLVER_STYLES.values()}
-    coloured = [line for line in ax.lines if to_hex(line.get_color()) in solvers]
+    optimisers = {colour.lower() for colour, _ in OPTIMISER_STYLES.values()}
+    coloured = [line for line in ax.lines if to_hex(line.get_color()) in optimisers]
     return coloured, [line for line in ax.lines if line not in coloured]
 
 
@@ -78,7 +78,7 @@ def test_each_manifold_has_a_panel_with_its_contenders_in_colour(comparison):
         coloured, grey = curves(ax)
         assert len(coloured) + len(grey) == len(comparison.entries)
         for line, entry in zip(coloured, entries, strict=True):
-            colour, _ = SOLVER_STYLES[entry.contender.solver]
+            colour, _ = OPTIMISER_STYLES[entry.contender.optimiser]
             assert line.get_color() == colour
             np.testing.assert_array_equal(line.get_ydata()[1:], [point.loss for point in entry.history])
             assert (line.get_markerfacecolor() == "white") == (not entry.keeps_all)

@@ -23,7 +23,7 @@ def comparison(task):
 
 
 def test_rows_hold_what_a_cold_start_finds_at_their_weights(task, comparison):
-    for entry in (each for each in comparison.entries if each.contender.metric != "low-rank"):
+    for entry in (each for each in comparison.entries if each.contender.manifold != "low-rank"):
         assert task.cost(task.training)(entry.weights) == entry.training_loss, entry.contender.name
         assert contest.accuracy_on_test(task, entry.weights) == entry.test_accuracy
 

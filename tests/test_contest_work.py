@@ -14,9 +14,9 @@ def test_the_fixed_points_of_the_test_split_are_found_once_for_a_row(monkeypatch
 
     monkeypatch.setattr(contest, "_fixed_points", counted)
     contender = next(each for each in all_contenders() if each.name == "euclidean/additive/steepest-descent")
-    recorder = contest.Recorder(contender.begin(task), 6, lambda share: None, measurements=0)
-    contest.follow_rule(next(iter(all_contenders())), recorder, 0.0)
+    score = contest.Scorekeeper(contender.begin(task), 6, lambda share: None, measurements=0)
+    contest.follow_rule(next(iter(all_contenders())), score, 0.0)
     entry = contest.Entry(contender)
-    contest._summarise(entry, recorder.start.task, recorder)
+    contest._summarise(entry, score.start.task, score)
     assert sorted(solved) == ["test", "training"]
-    assert entry.test_accuracy == contest.accuracy_on_test(task, recorder.weights)
+    assert entry.test_accuracy == contest.accuracy_on_test(task, score.weights)

@@ -13,6 +13,7 @@ SLOWLY = Situation(
     left=300.0,
     rows=500,
     units=100,
+    factor_rows=100,
     budget=1000,
     nonlinear=True,
     unique=False,
@@ -60,6 +61,8 @@ def test_no_factor_is_formed_where_plain_iteration_is_quicker(left, plain):
     # With a factor at hand, fewer plain iterations pay. With few rows, more do.
     assert (decide(replace(situation, factored=True)).plain > 0) == (left <= 3)
     assert decide(replace(situation, rows=10)).plain > 0
+    # A factor that costs little pays for fewer plain iterations.
+    assert (decide(replace(situation, factor_rows=1)).plain > 0) == (left <= 3)
 
 
 def test_float32_goes_first_where_it_is_allowed():

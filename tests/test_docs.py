@@ -1,9 +1,17 @@
 """The how-to pages' Python blocks run as they stand, each page as a script, and what they say of their results is so."""
 
+import re
+import tomllib
+
 import pytest
 from blocks import ROOT, python_blocks, run_blocks
 
+from riemannrnn.analysis import read_run
+from riemannrnn.analysis.layer_recording import path_file
+from riemannrnn.cli.config import read_config
+from riemannrnn.cli.training_run import prepare
 from riemannrnn.metrics.catalogue import CATALOGUE, metrics_table
+from riemannrnn.sweep import Grid
 
 DOCS = ROOT / "docs"
 PAGES = DOCS / "howto"
@@ -62,8 +70,55 @@ assert cost.at(point).fixed_points.stability().max() < 0
     run("own_connectivity", claims)
 
 
+def test_stacks(run, tmp_path):
+    claims = """
+assert history.loss[-1] < history.loss[0]
+assert all(layer.converged.all() and (layer.stability() < 0).all() for layer in response.layers)
+assert (guesses == test.labels).mean() == history.test_accuracy[-1]
+assert list(only_W.parameters) == ["layers.0.recurrent"]
+assert "layers.0.bias" in paper.fixed and (paper.fixed["layers.0.input"] == components).all()
+assert weighted.loss[-1] < weighted.loss[0]
+assert weighted.guard_actions == 0
+assert result.cost < cost(start)
+assert classifier.parameters_["layers.1.recurrent"].shape == (20, 20)
+"""
+    run("stacks", claims)
+    (table,) = re.findall(r"```toml\n(.*?)```", (PAGES / "stacks.md").read_text(encoding="utf-8"), re.DOTALL)
+    config = tmp_path / "stack.toml"
+    config.write_text(table, encoding="utf-8")
+    training = prepare(read_config(config))
+    assert training.promised
+    assert training.task.network.units == (30, 20, 15)
+    assert "layers.2.from.0" in training.task.network.schema
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    training.run(folder, resume=False, callback=lambda step, history: None)
+    assert {path.name for path in folder.glob("path*.h5")} == {path_file(name) for name in training.task.network.recurrent}
+    with read_run(folder, "layers.1.recurrent") as recorded:
+        assert recorded[0].shape == (20, 20)
+
+
 def test_resuming(run):
     assert "the lights went out" in run("resuming", "assert np.array_equal(resumed.weights, uninterrupted.weights)")
+
+
+def test_cluster(run):
+    claims = """
+assert result.to_dataset()["status"].values.ravel().tolist() == ["finished"] * 4
+assert losses.sizes == {"train.manifold": 2, "replicate": 2}
+assert optimum.cost < before
+"""
+    assert "finished: 4" in run("cluster", claims)
+
+
+def test_the_grid_of_the_page_on_sweeps_is_one():
+    (block,) = re.findall(r"```toml\n(.*?)```", (PAGES / "cluster.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(Grid.parse(tomllib.loads(block)).cells()) == 3 * (3 * 3 - 1)
+
+
+def test_explorer(run):
+    pytest.importorskip("panel", reason="the extra explore is not installed")
+    assert run("explorer", "assert explorer.address").startswith("http://localhost:")
 
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])

@@ -7,7 +7,7 @@ import pytest
 
 from manifolds import check_manifold
 from riemannrnn import RateNetwork, compare
-from riemannrnn.comparison.contenders import OPTIMIZERS, all_contenders, choose_contenders, contenders_on
+from riemannrnn.comparison.contenders import OPTIMISERS, all_contenders, choose_contenders, contenders_on
 from riemannrnn.cost.task import Task
 from riemannrnn.data import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE, EVERY_MANIFOLD
@@ -24,9 +24,9 @@ def task():
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_every_solver_learns_on_it(name, task):
+def test_every_optimiser_learns_on_it(name, task):
     comparison = compare(task, contenders_on([name]), BUDGET, learning_rates=(0.1,))
-    assert {entry.contender.solver for entry in comparison.entries} >= {"descent", "steepest-descent", "conjugate-gradient"}
+    assert {entry.contender.optimiser for entry in comparison.entries} >= {"descent", "steepest-descent", "conjugate-gradient"}
     for entry in comparison.entries:
         assert entry.training_loss < entry.history[0].loss, entry.contender.name
         assert entry.stopped == f"Used its {BUDGET} evaluations.", entry.contender.name
@@ -84,11 +84,11 @@ def test_an_activation_or_a_start_that_does_not_fit_is_a_row_with_its_reason(tas
 
 
 def test_which_contenders_there_are():
-    metrics = {contender.metric for contender in all_contenders()}
-    assert metrics == {*CATALOGUE, "per-stimulus"}
-    solvers = [contender.solver for contender in contenders_on(["gain"])]
-    assert solvers == ["descent", *OPTIMIZERS]
-    assert len(contenders_on(["resolvent"])) == 2 * len(solvers)
+    manifolds = {contender.manifold for contender in all_contenders()}
+    assert manifolds == {*CATALOGUE, "per-stimulus"}
+    optimisers = [contender.optimiser for contender in contenders_on(["gain"])]
+    assert optimisers == ["descent", *OPTIMISERS]
+    assert len(contenders_on(["resolvent"])) == 2 * len(optimisers)
     assert choose_contenders([], ["gain", "gain"]) == contenders_on(["gain"])
     with pytest.raises(ValueError, match="manifold 'dales' is unknown; choose among euclidean, resolvent"):
         contenders_on(["dales"])

@@ -84,7 +84,7 @@ def test_sweeps_take_fewer_products():
 
 @pytest.mark.parametrize(
     ("n", "radius", "picked"),
-    [(40, 0.4, ""), (40, 0.9, ", accelerated"), (290, 0.9, ", accelerated"), (320, 0.9, " in sweeps")],
+    [(120, 0.4, ""), (40, 0.9, ", accelerated"), (290, 0.9, ", accelerated"), (320, 0.9, " in sweeps")],
 )
 def test_what_the_chord_map_is_helped_by(n, radius, picked):
     """Many units contract alike for all stimuli, and need no acceleration."""

@@ -31,9 +31,17 @@ LAYERS = {
     "riemannrnn.plots": 10,
     "riemannrnn.estimators": 10,
     "riemannrnn.paper": 11,
-    "riemannrnn.cli": 12,
-    "riemannrnn": 13,  # the table of contents
-    "riemannrnn.__main__": 14,
+    "riemannrnn.explorer": 11,
+    "riemannrnn.cli.common": 12,
+    "riemannrnn.cli.config": 12,
+    "riemannrnn.cli.options": 12,
+    "riemannrnn.cli.sets": 12,
+    "riemannrnn.cli.training_run": 12,
+    "riemannrnn.cli.train": 12,  # the run of a configuration, which a sweep repeats
+    "riemannrnn.sweep": 13,
+    "riemannrnn.cli": 14,
+    "riemannrnn": 15,  # the table of contents
+    "riemannrnn.__main__": 16,
 }
 """The higher may import the lower; a module belongs to the longest prefix of its name."""
 

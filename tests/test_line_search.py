@@ -10,7 +10,7 @@ from pymanopt.optimizers.line_search import AdaptiveLineSearcher
 
 from manifolds import Identity, PullbackManifold, Resolvent, SubspaceManifold, left_invariant, symmetric
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
-from riemannrnn.comparison.contenders import OPTIMIZERS
+from riemannrnn.comparison.contenders import OPTIMISERS
 from riemannrnn.comparison.line_search import BoundedLineSearcher
 
 
@@ -46,15 +46,15 @@ MANIFOLDS = {
 }
 
 
-@pytest.mark.parametrize("solver", ["steepest-descent", "conjugate-gradient"])
+@pytest.mark.parametrize("optimiser", ["steepest-descent", "conjugate-gradient"])
 @pytest.mark.parametrize("name", MANIFOLDS)
-def test_no_trial_is_beyond_the_exit_time(monkeypatch, solver, name):
+def test_no_trial_is_beyond_the_exit_time(monkeypatch, optimiser, name):
     """A trial may be shortened by the retraction, which then is not the step that Armijo's rule judges."""
     manifold = MANIFOLDS[name]()
     problem, start = problem_on(manifold)
     start = (start + start.T) / 2 if name == "symmetric" else start
     seen = Watched(manifold, monkeypatch)
-    OPTIMIZERS[solver](verbosity=0, max_iterations=12).run(problem, initial_point=start)
+    OPTIMISERS[optimiser](verbosity=0, max_iterations=12).run(problem, initial_point=start)
     assert len(seen.exit_times) >= 12
     assert np.isfinite(seen.exit_times).any()
     assert min(seen.exit_times) > 1.9
@@ -121,13 +121,13 @@ def test_float32_stays_float32(optimizer):
     manifold = PullbackManifold(Resolvent(), 6, "additive", like=np.empty(0, np.float32))
     network = RateNetwork(6, 4, 3, "tanh", 0, np.float32)
     cost = FixedPointCost(network, np.eye(4, dtype=np.float32), CrossEntropy(np.array([0, 1, 2, 0])))
-    solver = optimizer(verbosity=0, max_iterations=5, line_searcher=BoundedLineSearcher())
-    result = solver.run(cost.problem(manifold), initial_point=network.initial_weights(0.5))
+    optimiser = optimizer(verbosity=0, max_iterations=5, line_searcher=BoundedLineSearcher())
+    result = optimiser.run(cost.problem(manifold), initial_point=network.initial_weights(0.5))
     assert result.point.dtype == np.float32
 
 
 def test_accepted_losses_fall(monkeypatch):
     problem, start = problem_on(PullbackManifold(Resolvent(), 6, "additive"))
-    solver = OPTIMIZERS["steepest-descent"](verbosity=0, max_iterations=10, log_verbosity=1)
-    losses = solver.run(problem, initial_point=start).log["iterations"]["cost"]
+    optimiser = OPTIMISERS["steepest-descent"](verbosity=0, max_iterations=10, log_verbosity=1)
+    losses = optimiser.run(problem, initial_point=start).log["iterations"]["cost"]
     assert all(after < before for before, after in pairwise(losses))

@@ -14,7 +14,7 @@ import riemannrnn
 from riemannrnn import Automatic, FixedPointCost, LowRank, RateNetwork, SquaredError, solve_fixed_points
 from riemannrnn.equilibrium.certificate import not_stable
 from riemannrnn.equilibrium.stability import spectral_abscissa, survey_stability
-from riemannrnn.network import Dense, Operator
+from riemannrnn.network import Convolution, Dense, Operator
 
 N, BATCH = 6, 9
 
@@ -74,7 +74,14 @@ class Ring:
         return vector
 
 
-CASES = {"dense": Dense(), "low rank": LowRank(2), "full rank": LowRank(N), "a user's": Ring()}
+CASES = {
+    "dense": Dense(),
+    "low rank": LowRank(2),
+    "full rank": LowRank(N),
+    "convolution": Convolution(2, (1, 3)),
+    "global kernels": Convolution(3, (2, 1), (2, 1)),
+    "a user's": Ring(),
+}
 """To test another connectivity, add it here."""
 
 
@@ -98,7 +105,8 @@ def test_an_operator_is_its_matrix(connectivity, parameters, transposed, generat
     W = weights_of(connectivity, parameters)
     T = W.T if transposed else W
     operator = connectivity.bind(parameters).directed(transposed)
-    rows, gain, out = generator.standard_normal((BATCH, N)), generator.random(N), np.empty((BATCH, N))
+    rows, out = generator.standard_normal((BATCH, N)), np.empty((BATCH, N))
+    gain = operator.shared_gains(generator.random((BATCH, N)))
     assert operator.transposed == transposed
     assert operator.transpose.parameters is operator.parameters
     np.testing.assert_allclose(operator.matrix, T)
@@ -148,7 +156,10 @@ def test_shared_gains_ignore_what_is_not_finite(connectivity, parameters, gains,
     rows[: {"finite": 0, "some infinite": 2, "none finite": BATCH}[gains], 1] = np.inf
     finite = rows[np.isfinite(rows).all(axis=1)]
     found = connectivity.bind(parameters).shared_gains(rows)
-    np.testing.assert_allclose(found, finite.mean(axis=0) if len(finite) else np.zeros(N))
+    expected = finite.mean(axis=0) if len(finite) else np.zeros(N)
+    if isinstance(connectivity, Convolution):
+        expected = np.tile(expected.reshape(-1, connectivity.channels).mean(axis=0), N // connectivity.channels)
+    np.testing.assert_allclose(found, expected)
 
 
 def test_bounds_of_the_numerical_range_hold(connectivity, parameters, generator):
@@ -158,7 +169,7 @@ def test_bounds_of_the_numerical_range_hold(connectivity, parameters, generator)
         assert operator.numerical_abscissa(scales) >= np.linalg.eigvalsh((scaled + scaled.T) / 2)[-1] - 1e-12
         exact = np.linalg.eigvalsh((W + W.T) / 2)[-1]
         assert not operator.numerical_abscissa_below(exact - 1e-6)
-        assert operator.numerical_abscissa_below(exact + 1e-6) == isinstance(connectivity, Dense)
+        assert operator.numerical_abscissa_below(exact + 1e-6) == isinstance(connectivity, Dense | Convolution)
 
 
 @pytest.mark.parametrize("size", [1.0, 4.0])
@@ -233,4 +244,11 @@ def test_nothing_asks_which_connectivity_it_has():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
                 kinds = {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
-                assert not kinds & {"Dense", "LowRank", "DenseOperator", "LowRankOperator"}, f"{path}, line {node.lineno}"
+                assert not kinds & {
+                    "Dense",
+                    "LowRank",
+                    "Convolution",
+                    "DenseOperator",
+                    "LowRankOperator",
+                    "ConvolutionOperator",
+                }, f"{path}, line {node.lineno}"

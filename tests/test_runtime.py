@@ -47,6 +47,17 @@ def test_chunks_are_all_rows_in_order():
     assert len(runtime.map_chunks(lambda rows: rows, np.empty((100, 3)))) == 1
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_chunks_of_many_units_are_sized_by_bytes(parts, monkeypatch):
+    """On any number of cores: an iteration works on a dozen arrays of the size of a chunk."""
+    array = np.empty((200, 1000), np.float32)
+    monkeypatch.setattr(runtime, "CHUNK_BYTES", 4000 * 70)
+    with runtime.divided_into(parts):
+        chunks = runtime.map_chunks(lambda rows: rows, array, None)
+    assert [(rows.start, rows.stop) for rows in chunks] == [(0, 70), (70, 140), (140, 200)]
+    assert runtime.map_chunks(lambda rows: rows, array[:0]) == [slice(0, 0)]
+
+
 @pytest.mark.parametrize(("units", "held"), [(100, 1), (20, 0)])
 def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units, held):
     """Its threads wait for each other, on a machine with other work for milliseconds; for tiny products it uses none."""

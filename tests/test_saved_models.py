@@ -11,6 +11,7 @@ from runs import DIGITS, run
 
 from manifolds.points import arrays_of
 from riemannrnn import (
+    Convolution,
     FixedPointError,
     Layer,
     LowRank,
@@ -41,6 +42,10 @@ def low_rank(activation, dtype):
     return RateNetwork(9, N_INPUTS, N_OUTPUTS, activation, 0, dtype, connectivity=LowRank(2))
 
 
+def convolution(activation, dtype):
+    return RateNetwork(18, N_INPUTS, N_OUTPUTS, activation, 0, dtype, connectivity=Convolution(2, (3, 3)))
+
+
 def stack(activation, dtype):
     layers = [Layer(8, time_constants=np.full(8, 2.0)), Layer(6, "relu"), Layer(5, skips=(0,))]
     return Stack(layers, N_INPUTS, N_OUTPUTS, activation, 0, dtype)
@@ -65,7 +70,7 @@ def model_of(make, activation, dtype, **options):
 
 MODELS = {
     f"{make.__name__}, {name}, {dtype}": (make, activation, dtype)
-    for make in (rate_network, low_rank, stack, paper_stack)
+    for make in (rate_network, low_rank, convolution, stack, paper_stack)
     for name, activation in ACTIVATIONS_SAVED.items()
     for dtype in ("float32", "float64")
 }
@@ -104,7 +109,7 @@ def test_a_fresh_process_predicts_the_same_bits(tmp_path):
             np.testing.assert_array_equal(results[f"stability{number}"], model.stability(given), name)
 
 
-@pytest.mark.parametrize("make", [rate_network, low_rank, stack, paper_stack])
+@pytest.mark.parametrize("make", [rate_network, low_rank, convolution, stack, paper_stack])
 def test_a_loaded_model_is_the_model(tmp_path, make):
     model = model_of(make, "tanh", "float32", provenance={"rule": "Adam"})
     model.save(tmp_path / "model.npz")

@@ -134,9 +134,9 @@ MISTAKES = {
         "row 1 of the stimuli holds NaN or infinity",
     ),
     "held-out NaN": ({"held_out": (BAD[:, None] + np.zeros((2, 64)), np.zeros(2, int))}, "row 1 of the held-out stimuli"),
-    "a target of NaN": (
-        {"stimuli": np.zeros((2, 64)), "labels": SquaredError(BAD[:, None] + np.zeros((2, 10)))},
-        "row 1 of the targets holds NaN",
+    "an infinite target": (
+        {"stimuli": np.zeros((2, 64)), "labels": SquaredError(np.where(np.isnan(BAD), np.inf, 0)[:, None] + np.zeros((2, 10)))},
+        "row 1 of the targets holds infinity",
     ),
     "too many targets": (
         {"labels": SquaredError(np.zeros((101, 10)))},
@@ -146,8 +146,8 @@ MISTAKES = {
     "too many labels": ({"labels": CrossEntropy(np.zeros(101, int))}, "101 labels do not fit outputs of shape"),
     "a label too large": ({"labels": np.where(np.arange(100) == 7, 10, 0)}, "label 10 of stimulus 7 points to no output"),
     "a held-out label": (
-        {"held_out": (np.zeros((2, 64)), np.array([0, -1]))},
-        "label -1 of stimulus 1 points to no output: there are 10",
+        {"held_out": (np.zeros((2, 64)), np.array([0, -2]))},
+        "label -2 of stimulus 1 points to no output: there are 10",
     ),
 }
 
@@ -291,10 +291,12 @@ def test_float32_stays_float32(digits):
 
 def test_accuracy():
     outputs, labels = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]]), np.array([1, 0, 0, 0])
+    loss = CrossEntropy(labels)
     for included, share in (([1, 1, 1, 1], 0.75), ([1, 1, 0, 0], 1.0), ([0, 0, 1, 1], 0.5), ([1, 1, 0, 1], 1.0)):
         weights = np.array(included, np.float32)[:, None] / np.float32(sum(included))
-        assert accuracy(SimpleNamespace(outputs=outputs, included=weights), labels) == share
-    assert np.isnan(accuracy(SimpleNamespace(outputs=outputs, included=np.zeros((4, 1))), labels))
+        assert accuracy(SimpleNamespace(outputs=outputs, included=weights), loss) == share
+    assert np.isnan(accuracy(SimpleNamespace(outputs=outputs, included=np.zeros((4, 1))), loss))
+    assert accuracy(SimpleNamespace(outputs=outputs, included=np.ones((4, 1))), SquaredError(outputs)) is None
 
 
 def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):

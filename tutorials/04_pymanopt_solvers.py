@@ -1,12 +1,12 @@
 """
-Pymanopt's solvers, and how to read what they report
+Pymanopt's optimisers, and how to read what they report
 =====================================================
 
-The loss of fixed points is a cost on a manifold, so that every solver of `pymanopt <https://pymanopt.org>`_ runs on it:
+The loss of fixed points is a cost on a manifold, so that every optimiser of `pymanopt <https://pymanopt.org>`_ runs on it:
 steepest descent, conjugate gradients and trust regions. This tutorial runs the three on scikit-learn's handwritten digits,
 under three metrics, and then reads the result with care. Three habits are worth having:
 
-- count **evaluations** of the cost, its gradient and its Hessian, since iterations of different solvers cost different amounts;
+- count **evaluations** of the cost, its gradient and its Hessian, since iterations of different optimisers differ in price;
 - put the **test accuracy** beside the training loss;
 - ask whether the fixed points at the end are **stable**, since a network never rests at one that is not.
 """
@@ -38,23 +38,23 @@ W = network.initial_weights(radius=0.5)
 # has computed at a point: a value that is asked for twice counts once.
 
 manifold = PullbackManifold(Resolvent(), 40, retraction="additive")
-print(f"{'solver':20s} {'iterations':>10s} {'by pymanopt':>12s} {'by our count':>13s}   loss (nat)")
-for solver in (SteepestDescent, ConjugateGradient, TrustRegions):
+print(f"{'optimiser':20s} {'iterations':>10s} {'by pymanopt':>12s} {'by our count':>13s}   loss (nat)")
+for optimiser in (SteepestDescent, ConjugateGradient, TrustRegions):
     cost = FixedPointCost(network, training.stimuli, CrossEntropy(training.labels), max_iterations=100)
-    result = solver(max_iterations=4, verbosity=0).run(cost.problem(manifold), initial_point=W)
+    result = optimiser(max_iterations=4, verbosity=0).run(cost.problem(manifold), initial_point=W)
     ours, theirs = cost.evaluations.total, result.cost_evaluations or 0
-    print(f"{solver.__name__:20s} {result.iterations:10d} {theirs:12d} {ours:13d}   {result.cost:.3f}")
+    print(f"{optimiser.__name__:20s} {result.iterations:10d} {theirs:12d} {ours:13d}   {result.cost:.3f}")
     assert ours > 2 * result.iterations >= 2 * theirs  # each iteration takes a cost and a gradient at least
 
 # %%
-# Four iterations of the three solvers take quite different numbers of evaluations: line searches try several lengths of a step,
+# Four iterations of the three optimisers take quite different numbers of evaluations: line searches try several step lengths,
 # and trust regions ask for products with the Hessian. What pymanopt 2.2.1 reports as evaluations of the cost is the number
-# of its iterations, or nothing. **Compare solvers at equal evaluations by your own count.** The three kinds
+# of its iterations, or nothing. **Compare optimisers at equal evaluations by your own count.** The three kinds
 # of evaluations are of the same order of price: the fixed points of all stimuli, or one or two linear systems for each.
 #
 # Nine contenders, one budget
 # ---------------------------
-# ``compare`` does that. Every contender is a metric, a retraction and a solver; all start from the same W and get 32
+# ``compare`` does that. Every contender is a metric, a retraction and an optimiser; all start from the same W and get 32
 # evaluations. Where a stimulus has no fixed point the cost is +∞, from which every line search backs away. By default
 # ``compare`` also asks every fixed point to be stable. Here ``stable=None`` leaves that out, to show what a loss alone hides.
 
@@ -63,10 +63,10 @@ METRICS = {
     "resolvent": ("additive", "#56B4E9", "resolvent"),
     "scaled-monotone": ("geodesic", "#000000", "scaled monotone"),
 }
-SOLVERS = {"steepest-descent": ("--", "s"), "conjugate-gradient": ("-", "^"), "trust-regions": (":", "D")}
+OPTIMISERS = {"steepest-descent": ("--", "s"), "conjugate-gradient": ("-", "^"), "trust-regions": (":", "D")}
 
 task = Task(network, W, training, validation, test, max_iterations=100)
-contenders = [Contender(metric, METRICS[metric][0], solver) for metric in METRICS for solver in SOLVERS]
+contenders = [Contender(metric, METRICS[metric][0], optimiser) for metric in METRICS for optimiser in OPTIMISERS]
 comparison = compare(task, contenders, budget=32, stable=None)
 entries = comparison.entries
 
@@ -79,27 +79,26 @@ for entry in entries:
     )
 
 # %%
-# First the loss. The markers are points that a solver accepted.
+# First the loss. The markers are points that an optimiser accepted.
 
 figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.9), sharey=True, layout="constrained")
-for ax, (metric, (_, colour, label)) in zip(axes, METRICS.items(), strict=True):
-    for entry in (each for each in entries if each.contender.metric == metric):
-        line, marker = SOLVERS[entry.contender.solver]
+for ax, (metric, (_, colour, title)) in zip(axes, METRICS.items(), strict=True):
+    for entry in (each for each in entries if each.contender.manifold == metric):
+        line, marker = OPTIMISERS[entry.contender.optimiser]
         used, losses = [point.evaluations for point in entry.history], [point.loss for point in entry.history]
-        ax.plot(
-            used, losses, color=colour, ls=line, marker=marker, ms=3.5, lw=1.3, label=entry.contender.solver.replace("-", " ")
-        )
-    ax.set(title=label, xlim=(0, 33), xlabel="evaluations")
+        label = entry.contender.optimiser.replace("-", " ")
+        ax.plot(used, losses, color=colour, ls=line, marker=marker, ms=3.5, lw=1.3, label=label)
+    ax.set(title=title, xlim=(0, 33), xlabel="evaluations")
 axes[0].set_ylabel("training loss (nat)")
 figure.legend(handles=axes[2].get_lines(), loc="outside lower center", ncols=3, frameon=False)
 figure.suptitle("In loss, the resolvent metric is ahead of the Euclidean metric")
 plt.show()
 
 # %%
-# On average over the solvers, the loss is lower under the resolvent metric than under the Euclidean metric, and the test
+# On average over the optimisers, the loss is lower under the resolvent metric than under the Euclidean metric, and the test
 # accuracies in the table agree. Many comparisons end here.
 
-losses = {m: np.mean([e.training_loss for e in entries if e.contender.metric == m]) for m in METRICS}
+losses = {m: np.mean([e.training_loss for e in entries if e.contender.manifold == m]) for m in METRICS}
 print({name: round(float(value), 3) for name, value in losses.items()})
 assert losses["resolvent"] < losses["euclidean"]
 assert all(entry.training_loss < entry.history[0].loss - 0.5 for entry in entries)
@@ -136,11 +135,11 @@ for entry in entries:
 
 figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 for place, (entry, accuracy) in enumerate(zip(entries, running, strict=True)):
-    _, colour, label = METRICS[entry.contender.metric]
+    _, colour, label = METRICS[entry.contender.manifold]
     ax.plot([100 * accuracy, 100 * entry.test_accuracy], [place, place], color=colour, lw=1.5, zorder=1)
     ax.plot(100 * entry.test_accuracy, place, "o", mfc="white", mec=colour, mew=1.5, ms=8)
     ax.plot(100 * accuracy, place, "o", color=colour, ms=5)
-names = [f"{METRICS[e.contender.metric][2]}, {e.contender.solver.replace('-', ' ')}" for e in entries]
+names = [f"{METRICS[e.contender.manifold][2]}, {e.contender.optimiser.replace('-', ' ')}" for e in entries]
 ax.set_yticks(range(len(entries)), names)
 ax.set(xlabel="test accuracy (%)", ylim=(len(entries) - 0.5, -0.5), xlim=(0, 100))
 ax.axvline(10, color="0.6", lw=1, ls=":")
@@ -160,7 +159,8 @@ for name, accuracy, share in zip(names, running, at_rest, strict=True):
 # counts the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows it.
 
 gap = {
-    m: np.mean([e.test_accuracy - r for e, r in zip(entries, running, strict=True) if e.contender.metric == m]) for m in METRICS
+    m: np.mean([e.test_accuracy - r for e, r in zip(entries, running, strict=True) if e.contender.manifold == m])
+    for m in METRICS
 }
 print({name: round(float(value), 3) for name, value in gap.items()})
 assert gap["resolvent"] > 0.1
@@ -180,7 +180,7 @@ for text in ax.texts:
 figure.suptitle("Only the scaled monotone manifold keeps every fixed point stable")
 plt.show()
 
-lost = {m: sum(e.without_stable_fixed_point for e in entries if e.contender.metric == m) for m in METRICS}
+lost = {m: sum(e.without_stable_fixed_point for e in entries if e.contender.manifold == m) for m in METRICS}
 print(lost)
 assert lost["scaled-monotone"] == 0
 assert lost["euclidean"] > 0
@@ -189,15 +189,15 @@ assert lost["resolvent"] > 100
 # %%
 # The resolvent metric puts the singular set det(I − W) = 0 infinitely far away, but that is a statement about W without gains,
 # and about continuous flow: a step of a line search has a length, and lands where the loss is low. On the scaled monotone
-# manifold stability is a property of every point, so that no step of any solver can lose it.
+# manifold stability is a property of every point, so that no step of any optimiser can lose it.
 #
-# Which solver? With 200 test stimuli the standard error of an accuracy is about 3.5 percentage points: differences of less
+# Which optimiser? With 200 test stimuli the standard error of an accuracy is about 3.5 percentage points: differences of less
 # than 7 points decide nothing. In loss, conjugate gradients are ahead on the scaled monotone manifold at this budget; trust
 # regions spend half of it on products with the Hessian, which have not paid for themselves after 32 evaluations.
 
-best = min((e for e in entries if e.contender.metric == "scaled-monotone"), key=lambda e: e.training_loss)
+best = min((e for e in entries if e.contender.manifold == "scaled-monotone"), key=lambda e: e.training_loss)
 print(best.contender.name, round(best.training_loss, 3), round(best.test_accuracy, 3))
-assert best.contender.solver == "conjugate-gradient"
+assert best.contender.optimiser == "conjugate-gradient"
 assert best.test_accuracy > 0.6
 
 # %%
@@ -208,4 +208,4 @@ assert best.test_accuracy > 0.6
 # - Every contender: ``compare(task)``, or ``riemannrnn compare --manifold all`` in a terminal.
 # - ``train(network, W, ..., rule="descent")`` on the resolvent metric: there a guard shortens the steps that would lose
 #   stability.
-# - ``Contender("resolvent", "geodesic", solver)``: the same metric with exact geodesics as steps. Does it lose fewer?
+# - ``Contender("resolvent", "geodesic", optimiser)``: the same metric with exact geodesics as steps. Does it lose fewer?

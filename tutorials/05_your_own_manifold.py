@@ -175,7 +175,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# `cost.problem(manifold)` is a problem for any solver of pymanopt. Trust regions use the Hessian, which is there as well.
+# `cost.problem(manifold)` is a problem for any optimiser of pymanopt. Trust regions use the Hessian, which is there as well.
 
 for solver in SOLVERS:
     result = solver(verbosity=0, max_iterations=6).run(cost.problem(bounded), initial_point=start)
@@ -331,7 +331,7 @@ plt.show()
 assert stretch["scaling"] < 0.9 * stretch["Euclidean"]
 
 # %%
-# And under the solvers of pymanopt, as before:
+# And under the optimisers of pymanopt, as before:
 
 for solver in SOLVERS:
     result = solver(verbosity=0, max_iterations=6).run(cost.problem(scaling), initial_point=start)

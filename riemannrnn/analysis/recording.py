@@ -178,7 +178,7 @@ class PathRecorder(Recorder):
         self._state = None if state is None else {name: state[name] for name in STATE}
 
     def observe(self, kind: Kind, weights: Array, value: float) -> None:
-        """Record what a solver of pymanopt accepts, the points where it asks for a gradient: `FixedPointCost(observer=…)`."""
+        """Record the points that an optimiser accepts, where it asks for a gradient: `FixedPointCost(observer=…)`."""
         if kind == "gradient":
             self.record(self._observed, weights, value)
             self._observed += 1

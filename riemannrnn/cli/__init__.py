@@ -8,10 +8,12 @@ import typer
 from riemannrnn.cli.common import console
 from riemannrnn.cli.compare import compare_command
 from riemannrnn.cli.data import app as data_app
+from riemannrnn.cli.explore import explore_command
 from riemannrnn.cli.geodesics import geodesics_command
 from riemannrnn.cli.group import Commands
 from riemannrnn.cli.predict import predict_command
 from riemannrnn.cli.reproduce import reproduce_command
+from riemannrnn.cli.sweep import sweep_command
 from riemannrnn.cli.train import train_command
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
@@ -38,3 +40,5 @@ app.command("train", epilog="Example: riemannrnn train --output runs")(train_com
 app.command("predict", epilog="Example: riemannrnn predict runs/train-1 stimuli.csv --output predictions.csv")(predict_command)
 app.command("geodesics", epilog="Example: riemannrnn geodesics runs/train-1 runs/train-2 --metric resolvent")(geodesics_command)
 app.add_typer(data_app, name="data")
+app.command("sweep", epilog="Example: riemannrnn sweep grid.toml --output sweep --workers 2")(sweep_command)
+app.command("explore", epilog="Example: riemannrnn explore runs/train-1")(explore_command)

@@ -24,6 +24,7 @@ from riemannrnn.models import RateNetwork
 from riemannrnn.network import ACTIVATIONS
 from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
+from riemannrnn.runtime import cores
 
 WIDE = 100
 """Columns from which the name of a contender fits on a line of the table."""
@@ -59,8 +60,9 @@ def compare_command(
     allow_unstable: Annotated[bool, typer.Option("--allow-unstable", help="Do not ask for stable fixed points.")] = False,
     max_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of computation of a contender.")] = MAX_SECONDS,
     inner_iterations: Annotated[int, typer.Option(min=1, help="Iterations at most to invert a metric once.")] = 50,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes; 0: in this one. Default: one a core.")] = None,
     manifold: Annotated[
-        list[str] | None, typer.Option(help="Every solver on this manifold, or on 'all'; repeatable. See --list.")
+        list[str] | None, typer.Option(help="Every optimiser on this manifold, or on 'all'; repeatable. See --list.")
     ] = None,
     contender: Annotated[
         list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
@@ -68,7 +70,7 @@ def compare_command(
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
     list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
 ) -> None:
-    """Compare metrics, retractions and solvers on scikit-learn's handwritten digits."""
+    """Compare manifolds, retractions and optimisers on scikit-learn's handwritten digits."""
     manifolds = [name for each in manifold or [] for name in (CATALOGUE if each == "all" else [each])]
     try:
         chosen = choose_contenders(contender or [], manifolds)
@@ -90,6 +92,7 @@ def compare_command(
     except RunFolderError as error:
         refuse(error)
     limits: dict[str, Any] = {"max_seconds": max_seconds, "inner_iterations": inner_iterations}
+    limits["workers"] = (cores() if backend is Backend.NUMPY else 0) if workers is None else workers
     comparison = _with_progress(task, chosen, budget, stable=None if allow_unstable else stable, **limits)
     try:
         written: list[str] | RunFolderError | KeyboardInterrupt = write_comparison(comparison, folder, title)
@@ -220,15 +223,13 @@ def _with_progress(task: Task, contenders: tuple[Contender, ...], budget: int, *
     with progress_bars() as progress:
         overall = progress.add_task("all contenders", total=len(contenders))
         bars: dict[Contender, TaskID] = {}
+        ended: set[Contender] = set()
 
         def show(contender: Contender, share: float) -> None:
             if contender not in bars:
-                for finished in bars.values():
-                    progress.update(finished, visible=False)
                 bars[contender] = progress.add_task(contender.name, total=1.0)
-                progress.update(overall, completed=len(bars) - 1)
-            progress.update(bars[contender], completed=share)
+            progress.update(bars[contender], completed=share, visible=share < 1)
+            ended.update({contender} if share == 1 else ())
+            progress.update(overall, completed=len(ended))
 
-        comparison = compare(task, contenders, budget, progress=show, **options)
-        progress.update(overall, completed=len(comparison.entries))
-    return comparison
+        return compare(task, contenders, budget, progress=show, **options)

@@ -13,6 +13,7 @@ from riemannrnn.data import Dataset, DatasetError, Stream, Table, array_names, l
 from riemannrnn.data.splitting import split_file
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
+from riemannrnn.training.checkpoints import fingerprint
 from riemannrnn.training.material import answer_of, target_blocks
 
 DIGITS = 1000
@@ -60,6 +61,14 @@ class Sets:
     def title(self) -> str:
         """What figures call the data."""
         return Path(self.data.file).name if self.data.file else self.data.name
+
+    @property
+    def fingerprint(self) -> str:
+        """A short text that differs if the data differ."""
+        if isinstance(self.training, Dataset) and isinstance(self.held_out, Dataset):
+            parts = self.training, self.held_out
+            return fingerprint(*(array for part in parts for array in (part.stimuli, part.labels)))
+        return f"{self.training.fingerprint} {self.held_out.fingerprint}"  # type: ignore[union-attr]
 
     def stimuli(self) -> Dataset:
         """Return the stimuli to learn, for manifolds that depend on them; no manifold looks at the labels."""

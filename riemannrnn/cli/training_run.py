@@ -15,7 +15,7 @@ from riemannrnn.analysis import PathRecorder
 from riemannrnn.analysis.layer_recording import LayersRecorder
 from riemannrnn.cli.config import Config, NetworkTable, TrainTable
 from riemannrnn.cli.sets import Sets, load_sets
-from riemannrnn.cost.cost import for_model
+from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.models import PARTS, Layer, Model, RateNetwork, Stack
 from riemannrnn.rules.rule import Rule

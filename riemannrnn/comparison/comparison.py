@@ -1,20 +1,19 @@
-"""The main job: every metric × retraction × solver on one task from one starting point, within one budget of evaluations."""
+"""Compare every manifold × retraction × optimiser on one task from one starting point, within one budget of evaluations."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf, isfinite, nan
 
 import numpy as np
 import xarray as xr
 
 from manifolds.summary import Summarised
-from riemannrnn.comparison.contenders import Contender, all_contenders
-from riemannrnn.comparison.contest import Entry, run_contender
+from riemannrnn.comparison.contenders import PARTS, Contender, all_contenders
+from riemannrnn.comparison.contest import Entry
+from riemannrnn.comparison.running import Rules, in_processes, in_turn
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin
-from riemannrnn.runtime import one_blas_thread
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
 """The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""
@@ -24,9 +23,6 @@ STABLE_BY = 0.01
 
 MAX_SECONDS = 20.0
 """Seconds of computation that each contender may use."""
-
-SINGLE_THREAD_UNITS = 256
-"""Up to this many units a matrix product is too small to share: BLAS threads would wait for each other, not work."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,8 +84,9 @@ class Comparison(Summarised):
     def to_dataset(self) -> xr.Dataset:
         """Return the histories as `loss`, `seconds` and `test_accuracy` over contender × evaluation.
 
-        At each evaluation stands what the last accepted point had reached by then; NaN before the first and, for the
-        accuracy, where it was not measured.
+        The manifold, the retraction and the optimiser of each contender are coordinates. The values at an evaluation are those
+        of the last point that was accepted by then. They are NaN before the first point. The accuracy is NaN where it was not
+        measured.
         """
         evaluations = np.arange(self.budget + 1)
         shape = (len(self.entries), evaluations.size)
@@ -104,7 +101,7 @@ class Comparison(Summarised):
         dataset = xr.Dataset(
             {name: (dims, array) for name, array in values.items()},
             coords={"contender": [entry.contender.name for entry in self.entries], "evaluation": evaluations},
-        )
+        ).assign_coords({name: ("contender", [vars(entry.contender)[name] for entry in self.entries]) for name in PARTS})
         dataset["seconds"].attrs["units"] = "s"
         dataset["loss"].attrs.update(long_name="training loss", units="nat")
         return dataset
@@ -119,6 +116,7 @@ def compare(
     stable: float | None = STABLE_BY,
     max_seconds: float = MAX_SECONDS,
     inner_iterations: int = 50,
+    workers: int = 0,
 ) -> Comparison:
     """Run every contender on the task and report how far it came, at what price, and how stable its fixed points are.
 
@@ -134,25 +132,30 @@ def compare(
         The grid for fixed-step rules; each rate is tried for a third of the budget (4 evaluations at least),
         which is not counted against it.
     progress
-        Called as a run proceeds.
+        Called as a run proceeds; with workers, when it has ended.
     stable
         Weights count as lost where a stimulus of the training split has no fixed point that is stable by this margin, as for
         `FixedPointCost`. What this costs is in `Comparison.stability_seconds`. None asks for no stability.
     max_seconds
         Seconds of computation of a contender; what it has reached by then is its result. Each learning rate of the grid is
-        tried for as long at most.
+        tried for as long at most. With more workers than free cores a contender reaches less in that time.
     inner_iterations
         Iterations of conjugate gradients at most when a metric is inverted once, as "response" does for every gradient.
+    workers
+        Processes that run the contenders; 0: this one. Each contender runs on one core, so that the rows are the same to the
+        bit with any number, as long as none runs out of time. A script that asks for processes needs the usual
+        `if __name__ == "__main__":`.
 
     Returns
     -------
     Comparison
-        A contender that fails is a row with its reason. After Ctrl-C: the rows of those that had finished.
+        The rows in the order of the contenders. A contender that fails is a row with its reason. After Ctrl-C: the rows of
+        those that had finished.
 
     Raises
     ------
     ValueError
-        For a budget below 2, an empty grid, a margin outside [0, 1), or limits that are not positive.
+        For a budget below 2, an empty grid, a margin outside [0, 1), limits that are not positive, or fewer than no workers.
     """
     if budget < 2:
         raise ValueError(f"budget = {budget} is too small: a step takes a cost and a gradient; choose at least 2")
@@ -164,15 +167,19 @@ def compare(
             f"max_seconds = {max_seconds}, inner_iterations = {inner_iterations}: no contender could take a step; "
             "choose a positive number of seconds and at least one iteration"
         )
-    task = replace(task, stable=stable, inner_iterations=inner_iterations)
-    entries: list[Entry] = []
+    if workers < 0:
+        raise ValueError(f"workers = {workers} is negative; choose 0 for this process, or a number of processes")
+    everyone = tuple(all_contenders() if contenders is None else contenders)
+    rules = Rules(replace(task, stable=stable, inner_iterations=inner_iterations), budget, tuple(learning_rates), max_seconds)
     report = progress or (lambda contender, share: None)
-    small = task.network.n_units <= SINGLE_THREAD_UNITS
+    entries: dict[Contender, Entry] = {}
+    interrupted = False
+    running = in_processes(everyone, rules, workers) if workers else in_turn(everyone, rules, report)
     try:
-        with one_blas_thread() if small else nullcontext():
-            for contender in all_contenders() if contenders is None else contenders:
-                entries.append(run_contender(contender, task, budget, learning_rates, partial(report, contender), max_seconds))
-                report(contender, 1.0)
+        with closing(running):
+            for entry in running:
+                entries[entry.contender] = entry
+                report(entry.contender, 1.0)
     except KeyboardInterrupt:
-        return Comparison(tuple(entries), budget, True, stable)
-    return Comparison(tuple(entries), budget, False, stable)
+        interrupted = True
+    return Comparison(tuple(entries[each] for each in everyone if each in entries), budget, interrupted, stable)

@@ -1,7 +1,7 @@
-"""Who takes part in a comparison: every metric × retraction × solver, and the per-stimulus rules."""
+"""Who takes part in a comparison: every manifold × retraction × optimiser, and the per-stimulus rules."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, get_args
 
@@ -18,33 +18,33 @@ from riemannrnn.rules.paper import DeltaW3, DeltaW4
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import SettingError, unknown
 
-OPTIMIZERS: dict[str, Callable[..., Any]] = {
+OPTIMISERS: dict[str, Callable[..., Any]] = {
     "steepest-descent": partial(SteepestDescent, line_searcher=BoundedLineSearcher()),
     "conjugate-gradient": partial(SameDtypeConjugateGradient, line_searcher=BoundedLineSearcher()),
     "trust-regions": SameDtypeTrustRegions,
 }
-"""The solvers of pymanopt, by name; each run copies the line searcher, which remembers its last step."""
+"""The optimisers of pymanopt, by name; each run copies the line searcher, which remembers its last step."""
 
 PER_STIMULUS = ("dW3", "dW4")
 FIXED_STEP = ("descent", "momentum", *PER_STIMULUS)
 """The rules whose steps have a learning rate, among them those with a metric for each stimulus."""
 
 PAPER = ("euclidean", "resolvent")
-"""The metrics of the paper."""
+"""The manifolds of the paper."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to learn: a metric, a retraction and a solver.
+    """One way to learn: a manifold, a retraction and an optimiser or a rule.
 
     Attributes
     ----------
-    metric
+    manifold
         A name in `CATALOGUE`, or "per-stimulus" for the rules that have a metric for each stimulus.
     retraction
         "geodesic" or "additive".
-    solver
-        A name in `OPTIMIZERS`, or one of the fixed-step rules "descent", "momentum", "dW3", "dW4".
+    optimiser
+        A name in `OPTIMISERS`, or one of the rules "descent", "momentum", "dW3", "dW4".
 
     Raises
     ------
@@ -52,51 +52,55 @@ class Contender:
         For unknown names, or those that do not go together.
     """
 
-    metric: str
+    manifold: str
     retraction: Retraction
-    solver: str
+    optimiser: str
 
     def __post_init__(self) -> None:
         known = {
-            "metric": (*CATALOGUE, "per-stimulus"),
+            "manifold": (*CATALOGUE, "per-stimulus"),
             "retraction": get_args(Retraction),
-            "solver": (*OPTIMIZERS, *FIXED_STEP),
+            "optimiser": (*OPTIMISERS, *FIXED_STEP),
         }
         for field, names in known.items():
             if getattr(self, field) not in names:
                 raise unknown(f"{field} = {getattr(self, field)!r}", getattr(self, field), names)
-        if (self.metric == "per-stimulus") != (self.solver in PER_STIMULUS):
+        if (self.manifold == "per-stimulus") != (self.optimiser in PER_STIMULUS):
             raise SettingError(
-                f"{self.name}: the rules {' and '.join(PER_STIMULUS)}, and no others, have a metric per-stimulus"
+                f"{self.name}: the rules {' and '.join(PER_STIMULUS)}, and no others, go with the manifold per-stimulus"
             )
 
     @property
     def name(self) -> str:
         """What it is called in tables, for instance "resolvent/geodesic/trust-regions"."""
-        return f"{self.metric}/{self.retraction}/{self.solver}"
+        return f"{self.manifold}/{self.retraction}/{self.optimiser}"
 
     def begin(self, task: Task) -> Start:
-        """Return the manifold under this metric and retraction, and where the task starts on it."""
-        known = CATALOGUE.get(self.metric, CATALOGUE["euclidean"])  # the rules of a stimulus each take straight steps
+        """Return the manifold with this retraction, and the place where the task starts on it."""
+        known = CATALOGUE.get(self.manifold, CATALOGUE["euclidean"])  # the rules of a stimulus each take straight steps
         return known.start(task, self.retraction)
 
-    def optimizer(self, **options: Any) -> Any:
-        """Return the pymanopt solver, or None for a fixed-step rule."""
-        return OPTIMIZERS[self.solver](**options) if self.solver in OPTIMIZERS else None
+    def make_optimiser(self, **options: Any) -> Any:
+        """Return the optimiser of pymanopt, or None for a rule."""
+        return OPTIMISERS[self.optimiser](**options) if self.optimiser in OPTIMISERS else None
 
-    def rule(self, manifold: Any) -> Rule:
-        """Return the fixed-step rule on a manifold."""
-        if self.solver == "dW3":
+    def make_rule(self, manifold: Any) -> Rule:
+        """Return the rule on a manifold."""
+        if self.optimiser == "dW3":
             return DeltaW3()
-        if self.solver == "dW4":
+        if self.optimiser == "dW4":
             return DeltaW4()
-        if self.solver == "momentum":
+        if self.optimiser == "momentum":
             return Momentum(manifold)
         return Descent(manifold)
 
 
+PARTS = tuple(each.name for each in fields(Contender))
+"""What a contender consists of, the words of its name in their order."""
+
+
 def contenders_on(names: Iterable[str]) -> tuple[Contender, ...]:
-    """Return every solver on each of these manifolds, with every retraction that is worth comparing.
+    """Return every optimiser on each of these manifolds, with every retraction that is worth comparing.
 
     Raises
     ------
@@ -108,16 +112,17 @@ def contenders_on(names: Iterable[str]) -> tuple[Contender, ...]:
         if name not in CATALOGUE:
             raise ValueError(f"manifold {name!r} is unknown; choose among {', '.join(CATALOGUE)}")
         geometry = CATALOGUE[name]
-        optimizers = [solver for solver in OPTIMIZERS if geometry.second_order or solver != "trust-regions"]
-        found += [Contender(name, retraction, s) for retraction in geometry.retractions for s in ("descent", *optimizers)]
+        optimisers = [each for each in OPTIMISERS if geometry.second_order or each != "trust-regions"]
+        found += [Contender(name, retraction, each) for retraction in geometry.retractions for each in ("descent", *optimisers)]
     return tuple(found)
 
 
 def all_contenders() -> tuple[Contender, ...]:
-    """Return the metrics of the paper with every solver, its rules, momentum, and one solver on every other manifold."""
+    """Return every optimiser on the manifolds of the paper, the rules, and one optimiser on every other manifold."""
     momentum = [Contender("euclidean", "geodesic", "momentum"), Contender("resolvent", "geodesic", "momentum")]
     stimulus = [Contender("per-stimulus", "additive", "dW3"), Contender("per-stimulus", "additive", "dW4")]
-    others = [each for each in contenders_on(CATALOGUE) if each.metric not in PAPER and each.solver == "conjugate-gradient"]
+    elsewhere = contenders_on(name for name in CATALOGUE if name not in PAPER)
+    others = [each for each in elsewhere if each.optimiser == "conjugate-gradient"]
     return (*contenders_on(PAPER), *momentum, *stimulus, *others)
 
 

@@ -13,7 +13,8 @@ from manifolds import Array, ManifoldError, Point
 from manifolds.parameterization import parameterization_of
 from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import Contender
-from riemannrnn.cost.cost import Kind, for_model
+from riemannrnn.cost.cost import Kind
+from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.equation import take_rows
@@ -88,7 +89,7 @@ class Entry(Summarised):
 
     def as_row(self) -> dict[str, object]:
         """Return everything but the history and the weights, for a table."""
-        row: dict[str, object] = {"contender": self.contender.name}
+        row: dict[str, object] = {"contender": self.contender.name, **vars(self.contender)}
         row.update(
             {
                 name: value
@@ -110,14 +111,14 @@ class Accepted:
 
 
 class BudgetUsedError(Exception):
-    """Ends the run of an optimiser that knows nothing of budgets."""
+    """Ends the run of an optimiser that knows no budget."""
 
 
 class TimeUsedError(Exception):
     """Ends the run of an optimiser whose time is used up."""
 
 
-class Recorder:
+class Scorekeeper:
     """Counts against the budget and keeps the accepted points of a run, with a clock that stands still while it measures.
 
     Parameters
@@ -158,7 +159,7 @@ class Recorder:
         self._started = time.perf_counter()
 
     def _observe(self, kind: Kind, weights: Array, value: float) -> None:
-        if kind == "gradient":  # pymanopt's solvers ask for a gradient where they have accepted a point
+        if kind == "gradient":  # pymanopt's optimisers ask for a gradient where they have accepted a point
             self.accept(weights, value)
         if self.cost.evaluations.total >= self._budget:
             raise BudgetUsedError
@@ -197,27 +198,27 @@ def run_contender(
         entry.stopped = f"{FAILED}{error}"
         return entry
     task = start.task
-    recorder = Recorder(start, budget, progress, max_seconds=max_seconds)
+    score = Scorekeeper(start, budget, progress, max_seconds=max_seconds)
     try:
-        if contender.optimizer() is None:
+        if contender.make_optimiser() is None:
             entry.learning_rate = choose_learning_rate(contender, start, budget // TRIAL_SHARE, learning_rates, max_seconds)
-            recorder.start_clock()
-            entry.stopped = follow_rule(contender, recorder, entry.learning_rate)
+            score.start_clock()
+            entry.stopped = follow_rule(contender, score, entry.learning_rate)
         else:
-            entry.stopped = follow_optimizer(contender, recorder)
+            entry.stopped = follow_optimiser(contender, score)
     except BudgetUsedError:
         entry.stopped = f"Used its {budget} evaluations."
     except TimeUsedError:
-        used = recorder.cost.evaluations.total
+        used = score.cost.evaluations.total
         entry.out_of_time = True
         entry.stopped = f"Used its {max_seconds:g} seconds, after {used} of {budget} evaluations."
     except FAILURES as error:
         entry.stopped = f"{FAILED}{error}"
-    _summarise(entry, task, recorder)
+    _summarise(entry, task, score)
     return entry
 
 
-def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) -> str:
+def follow_rule(contender: Contender, score: Scorekeeper, learning_rate: float) -> str:
     """Take fixed steps by the contender's rule until the budget is used; return the reason for stopping before.
 
     Raises
@@ -225,34 +226,34 @@ def follow_rule(contender: Contender, recorder: Recorder, learning_rate: float) 
     FixedPointError
         Where a stimulus has no fixed point any more, or the cost asks for stability and has none.
     """
-    rule = contender.rule(recorder.start.manifold)
-    point, memory, before = recorder.start.point, None, None
+    rule = contender.make_rule(score.start.manifold)
+    point, memory, before = score.start.point, None, None
     while True:
         weights = rule.parameterization.weights(point)
-        evaluation = recorder.cost.at(weights)
+        evaluation = score.cost.at(weights)
         if evaluation is before:  # remembered and not counted: the budget would never end
             return f"Stopped: a step of rate {learning_rate:g} no longer changes the weights."
         before = evaluation
         if not isfinite(evaluation.cost):
-            if not recorder.history:
+            if not score.history:
                 return str(evaluation.gradient)  # raises the reason: there is none at the start
             raise FixedPointError(
                 f"a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
             )
-        recorder.accept(weights, evaluation.cost)
+        score.accept(weights, evaluation.cost)
         point, memory = rule.step(point, evaluation, learning_rate, memory)
 
 
-def follow_optimizer(contender: Contender, recorder: Recorder) -> str:
-    """Run the contender's pymanopt solver until it stops or the budget is used; return its reason."""
-    manifold, point, _ = recorder.start
-    solver = contender.optimizer(verbosity=0, max_iterations=10**6, max_time=10**6)
-    problem = recorder.cost.problem(manifold)
-    if float(manifold.norm(point, problem.riemannian_gradient(point))) == 0:  # pymanopt's solvers would divide by it
+def follow_optimiser(contender: Contender, score: Scorekeeper) -> str:
+    """Run the contender's optimiser until it stops or the budget is used; return its reason."""
+    manifold, point, _ = score.start
+    optimiser = contender.make_optimiser(verbosity=0, max_iterations=10**6, max_time=10**6)
+    problem = score.cost.problem(manifold)
+    if float(manifold.norm(point, problem.riemannian_gradient(point))) == 0:  # pymanopt's optimisers would divide by it
         return "Stopped: the gradient at the start is exactly zero."
-    result = solver.run(problem, initial_point=point)
-    weights = for_model(parameterization_of(manifold), recorder.cost.model).weights(result.point)
-    recorder.accept(weights, recorder.cost(weights))
+    result = optimiser.run(problem, initial_point=point)
+    weights = for_model(parameterization_of(manifold), score.cost.model).weights(result.point)
+    score.accept(weights, score.cost(weights))
     return str(result.stopping_criterion)
 
 
@@ -281,7 +282,7 @@ def choose_learning_rate(
 
 
 def _validation_loss(contender: Contender, start: Start, budget: int, rate: float, max_seconds: float) -> float:
-    trial = Recorder(start, max(budget, LEAST_TRIAL), lambda share: None, measurements=0, max_seconds=max_seconds)
+    trial = Scorekeeper(start, max(budget, LEAST_TRIAL), lambda share: None, measurements=0, max_seconds=max_seconds)
     reason = ""
     with suppress(BudgetUsedError, TimeUsedError):
         reason = follow_rule(contender, trial, rate)
@@ -310,19 +311,19 @@ def _fixed_points(task: Task, weights: Array, data: Dataset) -> FixedPoints:
     return found
 
 
-def _summarise(entry: Entry, task: Task, recorder: Recorder) -> None:
-    evaluations, weights = recorder.cost.evaluations, recorder.weights
+def _summarise(entry: Entry, task: Task, score: Scorekeeper) -> None:
+    evaluations, weights = score.cost.evaluations, score.weights
     entry.cost_evaluations, entry.gradient_evaluations = evaluations.cost, evaluations.gradient
     entry.hessian_evaluations, entry.iterations = evaluations.hessian, evaluations.iterations
-    entry.history, entry.stability_seconds = recorder.history, evaluations.stability_seconds
-    if not recorder.history:
+    entry.history, entry.stability_seconds = score.history, evaluations.stability_seconds
+    if not score.history:
         return
     entry.weights = weights
     # From a cold start, as accuracy and stability are, so that a row tells what anyone finds at its weights.
-    entry.training_loss, entry.seconds = task.cost(task.training)(weights), recorder.history[-1].seconds
+    entry.training_loss, entry.seconds = task.cost(task.training)(weights), score.history[-1].seconds
     on_test = _fixed_points(task, weights, task.test)
     entry.test_accuracy = _accuracy(task, on_test)
-    xp = array_namespace(recorder.cost.batch)
+    xp = array_namespace(score.cost.batch)
     entry.without_stable_fixed_point = 0
     for fixed_points in (_fixed_points(task, weights, task.training), on_test):
         there = xp.nonzero(fixed_points.converged)[0]

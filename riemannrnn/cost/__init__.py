@@ -4,6 +4,17 @@ from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import AutogradLoss, CrossEntropy, Loss, SquaredError
+from riemannrnn.cost.partitioned import PartitionedCost
 from riemannrnn.cost.task import Task
 
-__all__ = ["AutogradLoss", "CrossEntropy", "Evaluation", "Evaluations", "FixedPointCost", "Loss", "SquaredError", "Task"]
+__all__ = [
+    "AutogradLoss",
+    "CrossEntropy",
+    "Evaluation",
+    "Evaluations",
+    "FixedPointCost",
+    "Loss",
+    "PartitionedCost",
+    "SquaredError",
+    "Task",
+]

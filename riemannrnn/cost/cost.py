@@ -10,19 +10,19 @@ import pymanopt
 from array_api_compat import array_namespace, device
 from pymanopt.manifolds.manifold import Manifold
 
-from manifolds import Array, Parameterization, Point, PointCache
+from manifolds import Array, Point, PointCache
 from manifolds.points import all_finite, arrays_of, copied
 from manifolds.summary import Summarised
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import Loss
+from riemannrnn.cost.problem import problem_on
 from riemannrnn.equilibrium.certificate import check_margin, not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, default_tolerance
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.models import Model, Response, Solving
-from riemannrnn.network.activations import check_slopes
 from riemannrnn.runtime import held
 
 Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
@@ -189,32 +189,7 @@ class FixedPointCost(Summarised):
         ValueError
             For a manifold whose points are stable by construction, if the activation has a slope outside [0, 1].
         """
-        # pymanopt embeds tangent vectors of its own manifolds itself, before it asks for a Hessian.
-        plain = manifold if isinstance(manifold, Parameterization) else Parameterization()
-        parameterization = for_model(plain, self.model)
-        decorate = pymanopt.function.numpy(manifold)
-        several = manifold.point_layout != 1
-
-        def joined(arrays: tuple[Array, ...]) -> Point:
-            return arrays if several else arrays[0]
-
-        def cost(*arrays: Array) -> float:
-            return self(parameterization.weights(joined(arrays)))
-
-        def gradient(*arrays: Array) -> Point:
-            point = joined(arrays)
-            return parameterization.pull_back(point, self.gradient(parameterization.weights(point)))
-
-        def hessian(*arrays: Array) -> Point:
-            half = len(arrays) // 2
-            point, vector = joined(arrays[:half]), joined(arrays[half:])
-            at = self.at(parameterization.weights(point))
-            product = at.hessian(parameterization.velocity(point, vector))
-            return parameterization.pull_back_hessian(point, at.gradient, product, vector)
-
-        return pymanopt.Problem(
-            manifold, decorate(cost), euclidean_gradient=decorate(gradient), euclidean_hessian=decorate(hessian)
-        )
+        return problem_on(manifold, self)
 
     def _evaluate(self, weights: Point) -> Evaluation:
         if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
@@ -263,17 +238,3 @@ class FixedPointCost(Summarised):
         setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
         if self.observer is not None:
             self.observer(kind, evaluation.weights, evaluation.cost)
-
-
-def for_model(parameterization: Parameterization, model: Model) -> Parameterization:
-    """Return a parameterization that fits a model.
-
-    Raises
-    ------
-    ValueError
-        For one that promises stability, if an activation of the model has a slope outside [0, 1].
-    """
-    if parameterization.promises(model.recurrent):
-        for activation in model.activations:
-            check_slopes(activation)
-    return parameterization

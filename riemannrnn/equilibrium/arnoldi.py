@@ -21,7 +21,7 @@ SLAB, LEAF = 2**20, 16
 """Entries of the inverses held at a time, few enough to stay in cache; matrices up to this size are inverted by LAPACK."""
 
 
-def plain(product: Callable[[Array], Array], like: Array) -> tuple[Array, Array, Array]:
+def plain(product: Callable[[Array], Array], like: Array, steps: int = PLAIN_STEPS) -> tuple[Array, Array, Array]:
     """Return what Krylov spaces of A say of the real part of its rightmost eigenvalue: an estimate, and how far it is open.
 
     A Ritz value θ of residual ‖A y − θ y‖ = ρ has an eigenvalue within ρ where A is normal. Otherwise that can be further away
@@ -34,13 +34,15 @@ def plain(product: Callable[[Array], Array], like: Array) -> tuple[Array, Array,
         Of rows v, shape (batch, n), the products A v, each with a matrix A of its own.
     like
         An array of the shape, dtype and device of those rows.
+    steps
+        The largest dimension of the Krylov spaces.
 
     Returns
     -------
     tuple of NumPy arrays of shape (batch,)
         The estimate, and the lower and the upper end of the interval.
     """
-    _, hessenberg = _arnoldi(product, like, PLAIN_STEPS)
+    _, hessenberg = _arnoldi(product, like, steps)
     values, vectors = np.linalg.eig(_without_padding(hessenberg)[:, :-1, :])
     doubts = DOUBT_FACTOR * hessenberg[:, -1, -1:] * np.abs(vectors[:, -1, :])
     everyone, rightmost = np.arange(values.shape[0]), values.real.argmax(axis=1)

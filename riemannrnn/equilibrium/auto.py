@@ -6,6 +6,7 @@ from typing import final, get_args
 from array_api_compat import device
 
 from riemannrnn.backend import namespace_of
+from riemannrnn.equilibrium.brief import Brief, brief_iterations
 from riemannrnn.equilibrium.decision import Method, Precision, Situation, decide
 from riemannrnn.equilibrium.factors import Factors, Knowledge
 from riemannrnn.equilibrium.picard import Picard
@@ -55,9 +56,16 @@ class Automatic(Solver):
         return "auto" if self.method == "any" else self.method
 
     def prepare(self, problem: Problem, known: Knowledge | None = None) -> Prepared:
-        """Measure, decide, and form the factor that every row will need, if there is one, on all cores."""
+        """Prepare plain iterations for a small problem. For others measure, decide, and form the factor, on all cores."""
         if problem.equation.drive.shape[0] == 0:  # no sample to decide by
             return Picard().prepare(problem)
+        iterations = 0 if self.method != "any" or (known and known.factors.formed) else brief_iterations(problem)
+        if iterations:
+            return Brief(problem, iterations, lambda rest: self.strategy(rest, known))
+        return self.strategy(problem, known)
+
+    def strategy(self, problem: Problem, known: Knowledge | None) -> "Strategy":
+        """Measure, decide, and form the factor that every row will need."""
         with quiet():
             strategy = Strategy(self, problem, known)
             strategy.form()
@@ -93,6 +101,7 @@ class Strategy(Prepared):
             left=self.probe.left,
             rows=equation.drive.shape[0],
             units=equation.drive.shape[1],
+            factor_rows=equation.operator.factor_rows(equation.drive.shape[1]),
             budget=problem.max_iterations,
             nonlinear=equation.nonlinear,
             unique=not several or has_unique_solutions(equation),

@@ -28,6 +28,8 @@ class Situation:
         Whether the rows are fixed points rather than solutions of a linear equation.
     unique
         Whether each row has one solution, or any solution will do.
+    factor_rows
+        For how many rows T s costs as much as a factor.
     divisible
         Whether T s at some of the units takes less time than at all units.
     factored
@@ -40,6 +42,7 @@ class Situation:
     left: float
     rows: int
     units: int
+    factor_rows: int
     budget: int
     nonlinear: bool
     unique: bool
@@ -55,7 +58,7 @@ class Situation:
 
     def plain_pays(self, factored: bool) -> bool:
         """Tell whether plain iteration is done before a factor would pay, or before accelerated iterations with a known one."""
-        factor = 0 if factored else TUNING.factor_products * self.units / max(self.rows, 1)
+        factor = 0 if factored else TUNING.factor_products * self.factor_rows / max(self.rows, 1)
         return self.method == "any" and self.left <= TUNING.chord_iterations + factor
 
 

@@ -23,6 +23,15 @@ class FixedPointMap(ABC):
     def image(self, state: Array, work: Work | None = None) -> Array:
         """Return the map's value at each row, shape (batch, n), in one of the arrays to work in or in a new one."""
 
+    def repeated(self, state: Array, count: int, work: Work) -> Array:
+        """Return what the map makes of the rows when it is applied several times, in one of the arrays to work in.
+
+        The state may be one of them.
+        """
+        for _ in range(count):
+            state = self.image(state, work[::-1] if state is work[0] else work)
+        return state
+
     @abstractmethod
     def take(self, rows: Rows) -> "FixedPointMap":
         """Return the map of some of the rows."""

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,10 +11,10 @@ from array_api_compat import device
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, Rows, Work, take_rows
-from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified, is_converged
+from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, ROUNDING, Solution, certified, is_converged
 from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 from riemannrnn.network.activations import into
-from riemannrnn.norms import row_norms
+from riemannrnn.norms import norms_in_range
 
 if TYPE_CHECKING:
     from riemannrnn.equilibrium.factors import Knowledge
@@ -23,6 +24,9 @@ COMPACTION_SHARE = 0.25
 
 TRACKED_FROM = 16
 """Iteration from which on the state of the smallest residual is kept: before, the price would show in every solution."""
+
+SAFE = 1.01
+"""Factor of bounds that are computed in another order than the numbers that they bound."""
 
 PROGRESS = 0.9
 """The residual of a row falls at least to this share, or the row is stopped where a patience is given."""
@@ -96,6 +100,22 @@ class Iteration(Solver):
         """Return the residual that the image is expected to have, shape (batch,): that of the state, unless more is known."""
         return size
 
+    def least_expected(self, least: float, before: float) -> float:
+        """Return a lower bound of what `expected` returns, for residuals from `least` on, that were at most `before` before."""
+        return least
+
+    def reach(self, state: Array, travelled: float) -> float:
+        """Return an upper bound of the norms of the states.
+
+        Parameters
+        ----------
+        state
+            The states, shape (batch, n).
+        travelled
+            The largest norm at the start, plus the largest residual of each iteration since then.
+        """
+        return norms_in_range(state)[2]
+
 
 @dataclass(frozen=True)
 class _Iterated(Prepared):
@@ -153,10 +173,20 @@ def iterate_rows(
     iterate = solver.start(xp.asarray(state, copy=True))
     finished: list[tuple[Array, Array, Array, int]] = []
     best, smallest = state, xp.full_like(state[:, 0], xp.inf)
-    reference = smallest
+    reference, before = smallest, inf
+    travelled, rounding = norms_in_range(state)[2], SAFE * ROUNDING * float(xp.finfo(state.dtype).eps)
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging row is reported by its status, not by a warning
         for iteration in range(max_iterations + 1):
-            evaluated = _evaluated(equation, iterate)
+            evaluated, least, largest = _evaluated(equation, iterate)
+            watched = (patience and iteration % patience == 0) or (iteration >= TRACKED_FROM and not images)
+            if iteration < max_iterations and not (watched and iteration):
+                # Bounds of all rows show that none can stop here. Most iterations end so.
+                expected = solver.least_expected(least, before) if images else least
+                if expected > tolerance + rounding * solver.reach(iterate.state, travelled):
+                    smallest = reference = evaluated.size if iteration == 0 else smallest
+                    before, travelled = largest, travelled + largest
+                    iterate = solver.update(equation, iterate, evaluated, tolerance)
+                    continue
             size = solver.expected(iterate, evaluated.size) if images else evaluated.size
             converged = is_converged(iterate.state, size, tolerance)
             stopped = converged | ~xp.isfinite(evaluated.size)
@@ -180,6 +210,7 @@ def iterate_rows(
                 rows, iterate, equation = take_rows(rows, going), iterate.take(going), equation.take(going)
                 best, smallest, reference = (take_rows(each, going) for each in (best, smallest, reference))
                 evaluated = evaluated.take(going)
+            before, travelled = largest, travelled + largest
             iterate = solver.update(equation, iterate, evaluated, tolerance)
     if len(finished) == 1:
         return Outcome(last, xp.full_like(rows, iteration), converged)
@@ -213,9 +244,11 @@ def _better(iterate: Iterate, evaluated: Evaluated, best: Array, smallest: Array
     return namespace_of(best).where((evaluated.size < smallest)[:, None], iterate.state, best)
 
 
-def _evaluated(equation: FixedPointMap, iterate: Iterate) -> Evaluated:
+def _evaluated(equation: FixedPointMap, iterate: Iterate) -> tuple[Evaluated, float, float]:
+    """Return the value of the map, and the smallest and the largest residual; NaN if a residual is not finite."""
     xp = namespace_of(iterate.state)
     work = iterate.spare or (xp.empty_like(iterate.state), xp.empty_like(iterate.state))
     image = equation.image(iterate.state, work)
     residual = into(work[1] if image is work[0] else work[0], xp.subtract, image, iterate.state)
-    return Evaluated(image, residual, row_norms(residual))
+    size, least, largest = norms_in_range(residual)
+    return Evaluated(image, residual, size), least, largest

@@ -8,7 +8,6 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from manifolds import Array
-from manifolds.arrays import identity_like
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.chord import ChordMap
 from riemannrnn.equilibrium.equation import FixedPointEquation, take_rows
@@ -121,17 +120,15 @@ class StatedSplitting(Prepared):
         return certified(equation, equation.respond(outcome.state), outcome.iterations, self.problem.tolerance), outcome.state
 
     def _contraction(self, roots: Array) -> float:
-        xp = array_namespace(roots)
-        # In float64, as q may be closer to 1 than float32 can tell.
-        cayley = xp.astype(self._map.propagator.matrix, xp.float64) / 2
-        contraction = float(xp.linalg.matrix_norm(roots[:, None] * cayley / roots, ord=2))
+        contraction = self._map.propagator.spectral_norm(roots) / 2  # q may be closer to 1 than float32 can tell
         if not contraction < 1:
             raise _not_monotone(contraction)
         return contraction
 
     def _spread(self) -> float:
-        matrix = self.problem.equation.operator.matrix
-        return float(array_namespace(matrix).linalg.matrix_norm(2 * identity_like(matrix) - matrix, ord=2))
+        """Return ‖2 I − W‖₂."""
+        operator = self.problem.equation.operator
+        return operator.spectral_norm(array_namespace(self._start).ones_like(self._start[0, :]), shift=-2.0)
 
     def _enough(self, roots: Array) -> int:
         """Return the k for which q^k times the first step, in the norm in which the map contracts, is below the aim."""

@@ -48,6 +48,12 @@ class Picard(Iteration):
         state += step
         return Iterate(state, spare=(evaluated.image, step))
 
+    def reach(self, state: Array, travelled: float) -> float:
+        return travelled  # no step is longer than its residual
+
+    def least_expected(self, least: float, before: float) -> float:
+        return least * min(1.0, MISJUDGED * least / before)
+
     def expected(self, iterate: Iterate, size: Array) -> Array:
         if not iterate.memory:
             return size

@@ -1,6 +1,8 @@
 """Certified solutions of the equation, a row each, and how parts of a batch are put together."""
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -10,7 +12,7 @@ from manifolds import Array
 from manifolds.arrays import to_numpy
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
-from riemannrnn.norms import row_norms
+from riemannrnn.norms import norms_in_range, row_norms
 
 CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
@@ -102,6 +104,8 @@ def _sentence(residual: float, converged: bool, singular: bool, iterations: int,
 class Collected:
     """The solution of all rows, put together as chunks of them are solved: no chunk is kept for longer than it takes.
 
+    The solution of a single chunk is the whole, and is not copied.
+
     Parameters
     ----------
     equation
@@ -109,9 +113,30 @@ class Collected:
     """
 
     def __init__(self, equation: FixedPointEquation) -> None:
+        self._equation, self._lock = equation, Lock()
+        self._single: Solution | None = None
+
+    def add(self, rows: slice, part: Solution) -> None:
+        """Put the solution of consecutive rows in its place."""
+        if rows.start == 0 and rows.stop == self._equation.drive.shape[0]:
+            self._single = part
+            return
+        with self._lock:
+            whole = self._room
+        for name in self._names:
+            getattr(whole, name)[rows, ...] = getattr(part, name)
+
+    @property
+    def whole(self) -> Solution:
+        """The solution of all rows."""
+        return self._single or self._room
+
+    @cached_property
+    def _room(self) -> Solution:
+        equation = self._equation
         drive, xp = equation.drive, namespace_of(equation.drive)
         rows = drive[:, 0]
-        self.whole = Solution(
+        return Solution(
             state=xp.empty_like(drive),
             inputs=xp.empty_like(drive),
             gains=xp.empty_like(drive) if equation.nonlinear else equation.activation,
@@ -120,13 +145,11 @@ class Collected:
             singular=xp.empty_like(rows, dtype=xp.bool),
             iterations=xp.empty_like(rows, dtype=xp.int64),
         )
-        # Gains that are given are there already.
-        self._names = [field.name for field in fields(Solution) if equation.nonlinear or field.name != "gains"]
 
-    def add(self, rows: slice, part: Solution) -> None:
-        """Put the solution of consecutive rows in its place."""
-        for name in self._names:
-            getattr(self.whole, name)[rows, ...] = getattr(part, name)
+    @property
+    def _names(self) -> list[str]:
+        # Gains that are given are there already.
+        return [field.name for field in fields(Solution) if self._equation.nonlinear or field.name != "gains"]
 
 
 def certified(equation: FixedPointEquation, state: Array, iterations: Array, tolerance: float) -> Solution:
@@ -139,9 +162,14 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     xp = namespace_of(inputs)
     image = equation.respond(inputs)
     gains, difference = equation.slope(inputs, image), image - state
-    residual = row_norms(difference)
-    converged = is_converged(state, residual, tolerance)
-    close = ~converged & is_converged(state, residual, MOST_TOLERANCES * tolerance, MOST_ROUNDING)
+    residual, _, largest = norms_in_range(difference)
+    unit, _, reach = norms_in_range(state, float(xp.finfo(state.dtype).eps))
+    # Where the largest residual and rounding are within the tolerance, so is every row, and none is singular.
+    if max(largest, ROUNDING * reach) <= tolerance and bool(xp.all(finite_rows(inputs))):
+        converged = xp.ones_like(residual, dtype=xp.bool)
+        return Solution(state, inputs, gains, residual, converged, ~converged, iterations)
+    converged = is_converged(state, residual, tolerance, unit=unit)
+    close = ~converged & is_converged(state, residual, MOST_TOLERANCES * tolerance, MOST_ROUNDING, unit)
     if bool(xp.any(close)):
         unexplained = xp.abs(difference) - _rounding(equation, gains, state)
         unexplained = row_norms(xp.where(unexplained < 0, 0.0, unexplained))
@@ -151,7 +179,7 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     converged, residual = converged & finite, xp.where(finite, residual, xp.nan)
     # A state with a larger residual runs away. Its gains would spoil the mean gain that the other rows share.
     residual = xp.where(converged | ~(residual > float(xp.finfo(state.dtype).max) ** 0.5), residual, xp.inf)
-    error = xp.maximum(residual, ROUNDING * unit_rounding(state))
+    error = xp.maximum(residual, ROUNDING * unit)
     singular = converged & _is_hiding(equation, inputs, image, gains, error, tolerance)
     return Solution(state, inputs, gains, residual, converged & ~singular, singular, iterations)
 
@@ -183,9 +211,14 @@ def _rounding(equation: FixedPointEquation, gains: Array, state: Array) -> Array
     return share
 
 
-def is_converged(state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING) -> Array:
-    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖."""
-    bound = tolerance + rounding * unit_rounding(state)
+def is_converged(
+    state: Array, residual: Array, tolerance: float, rounding: float = ROUNDING, unit: Array | None = None
+) -> Array:
+    """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖.
+
+    `unit` is what `unit_rounding` returns for the states, if it is known.
+    """
+    bound = tolerance + rounding * (unit_rounding(state) if unit is None else unit)
     # An infinite state would certify any residual.
     return (residual <= bound) & namespace_of(state).isfinite(bound)
 

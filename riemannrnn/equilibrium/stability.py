@@ -12,6 +12,7 @@ from manifolds.arrays import machine_epsilon
 from riemannrnn.equilibrium.arnoldi import plain, shift_invert
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.jacobians import Jacobians, Matrices
+from riemannrnn.equilibrium.matrix_free import rightmost_by_products
 from riemannrnn.network.operator import Operator
 from riemannrnn.runtime import cores, map_chunks, workers
 
@@ -32,7 +33,8 @@ def spectral_abscissa(operator: Operator, gains: Array, time_constants: Any = No
     Up to 256 units, and for low rank, all eigenvalues are computed. For more units, Arnoldi's method with shift and inversion
     is used (`arnoldi.shift_invert`). All eigenvalues are computed where the estimated error of this method is above √ε, with ε
     the rounding of the dtype, or where its result lies further left than plain Arnoldi steps allow. This checks that no
-    eigenvalue lies further right. It does not prove it.
+    eigenvalue lies further right. It does not prove it. For a convolution of more than 256 units,
+    `rightmost_by_products` is used, which needs no matrix.
 
     Low rank k saves work if the time constants have few different values, each of k units or more. Otherwise the weights are
     computed as an n × n matrix.
@@ -61,6 +63,8 @@ def spectral_abscissa(operator: Operator, gains: Array, time_constants: Any = No
     rightmost = _reduced(jacobians)
     if rightmost is None and gains.shape[1] <= DENSE_LIMIT:
         rightmost = _dense(jacobians.on_host())
+    elif rightmost is None and operator.matrix_free:
+        rightmost = rightmost_by_products(jacobians)
     elif rightmost is None:
         rightmost = _exact(jacobians.on_host(), _screen(jacobians))
     return xp.asarray(jacobians.abscissa(rightmost), dtype=gains.dtype, device=device(gains))
@@ -106,7 +110,10 @@ def _rightmost_parts(jacobians: Jacobians, edge: float, largest: bool) -> Array:
     reduced = _reduced(jacobians)
     if reduced is not None:
         return reduced
-    host, n = jacobians.on_host(), jacobians.gains.shape[1]
+    n = jacobians.gains.shape[1]
+    if jacobians.operator.matrix_free and n > DENSE_LIMIT:
+        return rightmost_by_products(jacobians, nan if largest else edge)
+    host = jacobians.on_host()
     if n <= SURVEY_DENSE_LIMIT:
         return _dense(host)
     screened = _screen(jacobians)

@@ -28,6 +28,33 @@ class Tuning:
     close: float = 0.3
     """A state is close enough to a fixed point to start from if its residual is below this share of its norm. Chosen."""
 
+    # Small problems. Work is counted in multiplications of a matrix product, of which a core does about 1e10 in a second.
+
+    call_work: float = 1e5
+    """Work that takes as long as the calls of an iteration on arrays of any size. Measured for 20 units and one stimulus."""
+
+    entry_work: float = 60
+    """Work that takes as long as tanh, sums and residuals of one entry. Measured for 20 to 200 units, 32 to 512 stimuli."""
+
+    brief_work: float = 6e7
+    """Work that takes as long as the sample, the decision and the calls of the stages, for fixed points and adjoints. Measured
+    for 20 to 200 units, radius 0.3 to 0.9."""
+
+    fewest_brief: int = 8
+    """Plain iterations without a sample are done if at least this many are allowed. Measured like `brief_work`."""
+
+    most_brief: int = 140
+    """Most plain iterations without a sample. Measured like `brief_work`: with 200, batches of 32 with slow rows lost time."""
+
+    brief_budget: int = 200
+    """No plain iterations go first where fewer iterations are allowed in all. Chosen: the accelerated maps need up to 60."""
+
+    brief_growth: int = 16
+    """Iterations in which the residuals of a linear equation may grow at first. Measured for 20 units, radius 0.9."""
+
+    brief_start: int = 2
+    """Iterations before the first look at the residuals. Chosen."""
+
     # Plain iteration or a shared factor.
 
     chord_iterations: int = 3

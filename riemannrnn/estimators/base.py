@@ -12,13 +12,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from manifolds import Array, ManifoldError, Point
 from manifolds.points import map_arrays
 from riemannrnn.backend import check_unmasked
-from riemannrnn.cost.cost import for_model
 from riemannrnn.cost.losses import Loss
+from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
@@ -295,3 +295,14 @@ class FixedPointEstimator(BaseEstimator):
         return EstimatorOptions(
             **{name: value for name, value in self.get_params(deep=False).items() if name != "random_state"}
         )
+
+
+def checked_weights(sample_weight: Array | None, X: Array) -> Array | None:
+    """Return the weights of samples as scikit-learn checks them; None if all are 1.
+
+    Raises
+    ------
+    ValueError
+        For another number of weights, or one that is negative or not finite.
+    """
+    return None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)

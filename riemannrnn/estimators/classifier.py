@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from manifolds import Array
 from riemannrnn.backend import check_unmasked
 from riemannrnn.cost.losses import CrossEntropy
-from riemannrnn.estimators.base import FixedPointEstimator
+from riemannrnn.estimators.base import FixedPointEstimator, checked_weights
 
 
 @final
@@ -93,7 +93,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     True
     """
 
-    def fit(self, X: Array, y: Array) -> Self:
+    def fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> Self:
         """Train a new network.
 
         Parameters
@@ -102,6 +102,8 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
             Shape (n_samples, n_features), float32 or float64; others are converted.
         y
             Labels of any kind, shape (n_samples,), of two classes at least.
+        sample_weight
+            Weights of the samples, shape (n_samples,), 0 or more: a weight of 2 counts as two equal samples. Default: all 1.
 
         Raises
         ------
@@ -113,9 +115,9 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
             classes = np.unique(y)
             if classes.size < 2:
                 raise ValueError(f"y holds one class only, {classes.tolist()[0]!r}; pass samples of two or more")
-            return self._learn_classes(X, y, classes)
+            return self._learn_classes(X, y, classes, sample_weight)
 
-    def partial_fit(self, X: Array, y: Array, classes: Array | None = None) -> Self:
+    def partial_fit(self, X: Array, y: Array, classes: Array | None = None, sample_weight: Array | None = None) -> Self:
         """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
 
         Parameters
@@ -124,6 +126,8 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
             As for `fit`; not all classes need be among them.
         classes
             All that will ever be; for the first call.
+        sample_weight
+            As for `fit`.
 
         Raises
         ------
@@ -140,7 +144,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
                 raise ValueError(
                     f"classes = {classes!r} are not those of the first call, {self.classes_.tolist()}; leave them out"
                 )
-            return self._learn_classes(X, y, known, online=True)
+            return self._learn_classes(X, y, known, sample_weight, online=True)
 
     def predict_proba(self, X: Array) -> Array:
         """Return the probability of each class, softmax(W_out r), shape (n_samples, n_classes)."""
@@ -159,10 +163,11 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         check_classification_targets(y)
         return X, y
 
-    def _learn_classes(self, X: Array, y: Array, classes: Array, online: bool = False) -> Self:
+    def _learn_classes(self, X: Array, y: Array, classes: Array, sample_weight: Array | None, online: bool = False) -> Self:
         alien = np.setdiff1d(y, classes)
         if alien.size:
             raise ValueError(f"y holds {alien.tolist()[0]!r}, which is none of the classes; pass all of them at the first call")
-        self._learn(X, CrossEntropy(np.searchsorted(classes, y)), classes.size, online)
+        loss = CrossEntropy(np.searchsorted(classes, y), weights=checked_weights(sample_weight, X))
+        self._learn(X, loss, classes.size, online)
         self.classes_ = classes
         return self

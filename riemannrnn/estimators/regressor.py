@@ -9,7 +9,7 @@ from sklearn.utils.validation import validate_data
 from manifolds import Array
 from riemannrnn.backend import check_unmasked
 from riemannrnn.cost.losses import SquaredError
-from riemannrnn.estimators.base import FixedPointEstimator
+from riemannrnn.estimators.base import FixedPointEstimator, checked_weights
 
 
 @final
@@ -45,7 +45,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
     target_mean_: Array
     target_scale_: Array
 
-    def fit(self, X: Array, y: Array) -> Self:
+    def fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> Self:
         """Train a new network.
 
         Parameters
@@ -54,20 +54,22 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
             Shape (n_samples, n_features), float32 or float64; others are converted.
         y
             Targets, shape (n_samples,) or (n_samples, n_targets).
+        sample_weight
+            Weights of the samples, shape (n_samples,), 0 or more: a weight of 2 counts as two equal samples. Default: all 1.
 
         Raises
         ------
         ValueError
             For a parameter or data that mean nothing.
         """
-        return self._fit(X, y, first=True, online=False)
+        return self._fit(X, y, sample_weight, first=True, online=False)
 
-    def partial_fit(self, X: Array, y: Array) -> Self:
+    def partial_fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> Self:
         """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
 
         Mean and scale of the targets are those of the first call; parameters and errors as for `fit`.
         """
-        return self._fit(X, y, first=not self._trained(), online=True)
+        return self._fit(X, y, sample_weight, first=not self._trained(), online=True)
 
     def predict(self, X: Array) -> Array:
         """Return the targets, with the shape that they had in training."""
@@ -80,7 +82,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _fit(self, X: Array, y: Array, first: bool, online: bool) -> Self:
+    def _fit(self, X: Array, y: Array, sample_weight: Array | None, first: bool, online: bool) -> Self:
         """Train; what is refused leaves the estimator as it was."""
         self._checked()
         with self._as_it_was():
@@ -94,7 +96,8 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
                 )
             mean, scale = _standard(y) if first else (self.target_mean_, self.target_scale_)
             targets = ((y - mean) / scale).reshape(len(y), -1).astype(X.dtype)
-            self._learn(X, SquaredError(targets), y[0].size, online)
+            weights = checked_weights(sample_weight, X)
+            self._learn(X, SquaredError(targets, weights=weights), y[0].size, online)
         self.target_mean_, self.target_scale_ = mean, scale
         return self
 

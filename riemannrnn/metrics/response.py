@@ -5,6 +5,7 @@ Notation as in `riemannrnn.equilibrium.implicit`: δr[V] is the change of the ra
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, final
 
@@ -23,10 +24,18 @@ from manifolds.points import copied
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.equilibrium.fixed_points import FixedPointError
+from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.metrics.kronecker import KroneckerFactors, ResponseStatistics, response_factor
 
+INEXACT = 0.1
+"""Relative residual at which an inexact ♯ ends. Measured on 200 digits: this takes 5 to 45 iterations, and the quadratic model
+falls by 97 to 100 % of its fall with 50 iterations."""
+
+INNER = 1e-5
+"""Residual of tangents and adjoints inside ♯, in units of its own relative residual, if that is above the cost's tolerance."""
+
 REMEMBERED = 4
-"""Covectors whose ♯ is remembered at a point: a Hessian asks for four, some of them twice."""
+"""Covectors whose ♯, and vectors whose ♭, are remembered at a point: a Hessian asks for four, some of them twice."""
 
 
 class PointMetric(ABC):
@@ -69,8 +78,9 @@ class ResponseMetric(PointMetric):
     max_iterations
         Iterations of conjugate gradients at most, for one ♯.
     enough
-        Relative residual of ♯ that is accepted once the iterations are used up. The vector is then an inexact natural gradient:
-        it still descends, as every iterate of conjugate gradients does.
+        Relative residual of ♯ that is accepted once the iterations are used up. Conjugate gradients end before that at this
+        residual, or at `INEXACT` if it is smaller. The vector is then an inexact natural gradient: it still descends, as every
+        iterate of conjugate gradients does. Zero: as accurate as the tolerance.
 
     Raises
     ------
@@ -110,7 +120,7 @@ class ResponseMetric(PointMetric):
 
     def flat(self, vector: Array) -> Array:
         """Return ♭V = (1/m) Σ u rᵀ + λV, with u the adjoint of δr[V]."""
-        _, adjoint = self._respond(vector)
+        _, adjoint = self._responses(vector)
         return self._implicit.gradient(adjoint) + self.damping * vector
 
     def sharp(self, covector: Array) -> Array:
@@ -163,17 +173,25 @@ class ResponseMetric(PointMetric):
         """Return ∂_W⟨P, ♯Q⟩ = −∂_W g_W(♯P, ♯Q) at fixed ♯P and ♯Q."""
         return -self.flat_gradient(self.sharp(covector_a), self.sharp(covector_b))
 
+    def _flat(self, vector: Array, implicit: Implicit) -> Array:
+        """Return ♭V as accurately as the linear systems are solved, which is not remembered."""
+        response = implicit.tangent(vector)
+        return implicit.gradient(implicit.adjoint(self._evaluation.included * response)) + self.damping * vector
+
     def _respond(self, vector: Array) -> tuple[Array, Array]:
         """Return δr[V], and the adjoint of its share δr[V] / m in the mean."""
         response = self._implicit.tangent(vector)
         return response, self._implicit.adjoint(self._evaluation.included * response)
 
     def _solve(self, covector: Array) -> Array:
-        precondition, tolerance = self.factors.solve, self._evaluation.fixed_points.tolerance
+        precondition, exact = self.factors.solve, self._evaluation.fixed_points.tolerance
+        tolerance = max(exact, min(self.enough, INEXACT))
+        inner = replace(self._implicit, tolerance=max(exact, INNER * tolerance))
         try:
             return conjugate_gradient(
-                self.flat, covector, precondition, tolerance, "♭", enough=self.enough, most=self.max_iterations
-            )
+                lambda vector: self._flat(vector, inner), covector, precondition, tolerance, "♭",
+                enough=self.enough, most=self.max_iterations,
+            )  # fmt: skip
         except ConvergenceError as error:
             if self.max_iterations < MAX_ITERATIONS:
                 raise

@@ -11,13 +11,13 @@ from riemannrnn.backend import Namespace, to_backend
 from riemannrnn.models.model import Model
 from riemannrnn.models.rate_network import RateNetwork
 from riemannrnn.models.stack import Layer, Stack
-from riemannrnn.network import ACTIVATIONS, Activation, Connectivity, Dense, LowRank
+from riemannrnn.network import ACTIVATIONS, Activation, Connectivity, Convolution, Dense, LowRank
 from riemannrnn.network.activations import FAMILIES
 
 NETWORKS: dict[str, type[Model]] = {"RateNetwork": RateNetwork, "Stack": Stack}
 """The networks that files can hold, by name."""
 
-CONNECTIVITIES: dict[str, type[Connectivity]] = {"Dense": Dense, "LowRank": LowRank}
+CONNECTIVITIES: dict[str, type[Connectivity]] = {each.__name__: each for each in (Dense, LowRank, Convolution)}
 """The connectivities that files can hold, by name. The constructor of each takes its attributes."""
 
 PROBES = np.linspace(-3.0, 3.0, 7)

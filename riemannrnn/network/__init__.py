@@ -2,8 +2,22 @@
 
 from riemannrnn.network.activations import ACTIVATIONS, Activation, power_law, register_activation
 from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.convolution import Convolution
 from riemannrnn.network.dense import Dense
 from riemannrnn.network.low_rank import LowRank
 from riemannrnn.network.operator import Operator
+from riemannrnn.network.read_in import ConvolutionalReadIn, MeanPooling
 
-__all__ = ["ACTIVATIONS", "Activation", "Connectivity", "Dense", "LowRank", "Operator", "power_law", "register_activation"]
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "Connectivity",
+    "Convolution",
+    "ConvolutionalReadIn",
+    "Dense",
+    "LowRank",
+    "MeanPooling",
+    "Operator",
+    "power_law",
+    "register_activation",
+]

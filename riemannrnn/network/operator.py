@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Self
+from typing import ClassVar, Self
 
 from array_api_compat import device
 
 from manifolds import Array
+from manifolds.arrays import add_to_diagonal
 from manifolds.points import Point, map_arrays
 from riemannrnn.backend import namespace_of
 
@@ -29,6 +30,9 @@ class Operator(ABC):
 
     parameters: Point
     transposed: bool = False
+
+    matrix_free: ClassVar[bool] = False
+    """Whether T on many units is too large to be formed as an array. Stability is then found by products with T alone."""
 
     @abstractmethod
     def apply(self, rows: Array, out: Array | None = None) -> Array:
@@ -85,6 +89,10 @@ class Operator(ABC):
         """Whether T s at some of the units takes less time than at all units."""
         return self.part(slice(0, 1)) is not None
 
+    def factor_rows(self, n: int) -> int:
+        """Return for how many rows T s costs as much as a propagator: by default n; for a convolution its channels."""
+        return n
+
     def shared_gains(self, gains: Array) -> Array:
         """Return one gain of each unit for all stimuli, in the form that `propagator` takes.
 
@@ -120,6 +128,18 @@ class Operator(ABC):
     def numerical_abscissa_below(self, limit: float) -> bool:
         """Tell whether the largest eigenvalue of the symmetric part of T is certain to be below a limit."""
         return self.numerical_abscissa(namespace_of(self.row_norms).ones_like(self.row_norms)) < limit
+
+    def spectral_norm(self, scales: Array, shift: float = 0.0) -> float:
+        """Return ‖D (T + a I) D⁻¹‖₂ with D = diag(scales) and a = `shift`, computed in float64. The default forms T.
+
+        Parameters
+        ----------
+        scales
+            Positive numbers, shape (n,). A convolution takes the same for all units of a channel.
+        """
+        xp = namespace_of(scales)
+        shifted = add_to_diagonal(xp.astype(self.matrix, xp.float64, copy=True), shift)
+        return float(xp.linalg.matrix_norm(scales[:, None] * shifted / scales, ord=2))
 
     def reduced_jacobians(self, gains: Array) -> Array | None:
         """Return for each stimulus a small matrix whose eigenvalues include all eigenvalues of G T that are not zero.

@@ -17,6 +17,7 @@ from riemannrnn.plots.geodesics import (
 from riemannrnn.plots.html_report import write_html
 from riemannrnn.plots.paper import angles_figure, landscape_figure, linear_figure, mnist_figure, one_neuron_figure
 from riemannrnn.plots.saving import save_figure
+from riemannrnn.plots.sweep import sweep_figure
 from riemannrnn.plots.training import plot_accuracy, plot_iterations, plot_loss, plot_steps, plot_watch, training_figure
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "runs_figure",
     "save_animation",
     "save_figure",
+    "sweep_figure",
     "training_figure",
     "write_html",
 ]

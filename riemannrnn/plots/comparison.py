@@ -13,7 +13,7 @@ from riemannrnn.comparison.comparison import Comparison
 from riemannrnn.comparison.contest import Entry
 from riemannrnn.metrics.catalogue import CATALOGUE
 
-SOLVER_STYLES = {
+OPTIMISER_STYLES = {
     "descent": ("#0072B2", "o"),
     "momentum": ("#56B4E9", "P"),
     "steepest-descent": ("#E69F00", "s"),
@@ -22,7 +22,7 @@ SOLVER_STYLES = {
     "dW3": ("#CC79A7", "v"),
     "dW4": ("#000000", "X"),
 }
-"""Colour and marker of a solver; the colours can be told apart by the colour-blind (Okabe and Ito)."""
+"""Colour and marker of an optimiser or a rule; the colours can be told apart by the colour-blind (Okabe and Ito)."""
 
 PANELS_IN_A_ROW = 4
 PAGE_WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 7.0, 1.45, 1.1
@@ -39,7 +39,7 @@ X_LABELS: dict[Abscissa, str] = {
 
 def _style(entry: Entry) -> dict[str, Any]:
     """Return colour and marker; the marker at the end is open, where stimuli have lost their stable fixed point."""
-    colour, marker = SOLVER_STYLES[entry.contender.solver]
+    colour, marker = OPTIMISER_STYLES[entry.contender.optimiser]
     return {
         "color": colour,
         "marker": marker,
@@ -93,7 +93,7 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
     ax = Figure().add_subplot() if ax is None else ax
     places = np.arange(len(entries))[::-1]
     for place, entry in zip(places, entries, strict=True):
-        colour, marker = SOLVER_STYLES[entry.contender.solver]
+        colour, marker = OPTIMISER_STYLES[entry.contender.optimiser]
         ax.plot([-1, entry.worst_abscissa], [place, place], color=colour, lw=1)
         ax.plot(entry.worst_abscissa, place, color=colour, marker=marker, ms=5)
         if entry.without_stable_fixed_point:
@@ -124,9 +124,9 @@ def panels(comparison: Comparison) -> dict[str, list[Entry]]:
     """
     found: dict[str, list[Entry]] = {}
     for entry in comparison.ranking:
-        metric, retraction = entry.contender.metric, entry.contender.retraction
-        several = metric in CATALOGUE and len(CATALOGUE[metric].retractions) > 1
-        found.setdefault(f"{metric}, {retraction}" if several else metric, []).append(entry)
+        manifold, retraction = entry.contender.manifold, entry.contender.retraction
+        several = manifold in CATALOGUE and len(CATALOGUE[manifold].retractions) > 1
+        found.setdefault(f"{manifold}, {retraction}" if several else manifold, []).append(entry)
     return found
 
 
@@ -161,11 +161,11 @@ def comparison_figure(comparison: Comparison, title: str) -> Figure:
 
 
 def _legend(comparison: Comparison) -> list[Line2D]:
-    solvers = {entry.contender.solver for entry in comparison.entries}
+    optimisers = {entry.contender.optimiser for entry in comparison.entries}
     handles = [
         Line2D([], [], color=colour, marker=marker, ms=4.5, lw=1.3, label=name)
-        for name, (colour, marker) in SOLVER_STYLES.items()
-        if name in solvers
+        for name, (colour, marker) in OPTIMISER_STYLES.items()
+        if name in optimisers
     ]
     if any(entry.history and not entry.keeps_all for entry in comparison.entries):
         label = "open: lost stable fixed points"

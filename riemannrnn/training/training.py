@@ -11,8 +11,9 @@ import numpy as np
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.points import all_finite, map_arrays, several
 from riemannrnn.backend import as_array
-from riemannrnn.cost.cost import FixedPointCost, for_model
+from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import Loss
+from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset, Stream, Table
 from riemannrnn.equilibrium.auto import Automatic

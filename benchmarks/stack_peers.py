@@ -1,0 +1,152 @@
+"""Our stacks, torchdeq and a monotone operator network side by side: the same sizes, batches, epochs and judge.
+
+Each contender yields its parameters after each epoch, and the processor seconds that it has used. The judge looks for the fixed
+points of these parameters itself, so that no contender is judged by its own solver.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from benchmarks.learning import uninterrupted
+from benchmarks.records import Row
+from benchmarks.stacks import BATCH, Parameters, Problem, certificate
+from riemannrnn import train
+from riemannrnn.models import Solving
+from riemannrnn.training.training import single_residual
+
+OURS, TORCHDEQ, MONOTONE = "riemannrnn", "torchdeq, Adam", "monotone operator network, Adam"
+TORCH_RATES = (3e-4, 1e-3, 3e-3)
+RATES: dict[str, tuple[float, ...]] = {OURS: (0.01,), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
+"""Ours is the default of `train`; rates of all fall along a cosine."""
+
+NEEDS = {OURS: (), TORCHDEQ: ("torch", "torchdeq"), MONOTONE: ("torch",)}
+"""The packages without which a contender is missing."""
+
+ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a contender is after an epoch.
+
+    Attributes
+    ----------
+    parameters
+        By the names of `Stack`.
+    seconds
+        Processor time of all threads so far, without evaluations.
+    iterations
+        Mean iterations of the slowest stimulus of a batch, so far.
+    """
+
+    parameters: Parameters
+    seconds: float
+    iterations: float
+
+
+def missing(contender: str) -> list[str]:
+    """Return the packages that a contender needs and that are not installed."""
+    return [package for package in NEEDS[contender] if find_spec(package) is None]
+
+
+def raced(contender: str, rate: float, problem: Problem) -> Row:
+    """Train a contender at a rate, and judge it after each epoch, and its fixed points at the end."""
+    learn, activation, solver = CONTENDERS[contender]
+    accuracies, seconds, learned = [], [], None
+    for learned in learn(problem, rate):
+        accuracies.append(judged(problem, learned.parameters, activation, solver))
+        seconds.append(learned.seconds)
+    if learned is None:
+        raise ValueError("a contender learns for one epoch at least; choose epochs ≥ 1")
+    proved = certificate(problem, learned.parameters, problem.test.stimuli, activation, solver)
+    return {
+        "contender": contender,
+        "rate": rate,
+        "layers": ", ".join(map(str, problem.layers)),
+        "seed": problem.seed,
+        "epochs": problem.epochs,
+        "accuracies": accuracies,
+        "seconds": seconds,
+        "iterations": learned.iterations,
+        **proved,
+    }
+
+
+def judged(problem: Problem, parameters: Parameters, activation: str, solver: str) -> float:
+    """Return the test accuracy of parameters at their fixed points; a stimulus without a fixed point counts as wrong."""
+    stack = problem.stack(activation=activation, parameters=parameters)
+    solving = Solving(solver, tolerance=single_residual(min(problem.layers)), max_iterations=ITERATIONS)
+    response = stack.respond(parameters, stack.prepare(problem.test.stimuli), solving)
+    right = np.argmax(response.outputs, axis=1) == problem.test.labels
+    return float(np.mean(right & response.converged))
+
+
+def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
+    """Train by the default of `train`, and yield what was learned after each epoch."""
+    stack, data, marks, kept = problem.stack(), problem.training, [time.process_time()], []
+
+    def note(step: int, history: Any) -> None:
+        marks.append(time.process_time())
+        if step > 1 and (step - 1) % problem.per_epoch == 0:  # the callback sees the parameters that a step began with
+            kept.append({name: np.array(value) for name, value in history.parameters.items()})
+
+    options: dict[str, Any] = {"batch_size": BATCH, "epochs": problem.epochs, "seed": problem.seed, "learning_rate": rate}
+    history = train(stack, stack.initial_parameters(), data.stimuli, data.labels, **options, callback=note, progress=False)
+    uninterrupted(history.stopped)
+    for epoch, parameters in enumerate([*kept, dict(history.parameters)], 1):
+        steps = epoch * problem.per_epoch
+        yield Learned(parameters, marks[steps] - marks[0], float(np.mean(history.iterations[:steps])))
+
+
+def learn_by_torch(problem: Problem, rate: float, make: Callable[[Problem], Any]) -> Iterator[Learned]:
+    """Train a torch module by Adam, its rate falling along a cosine, and yield what was learned after each epoch."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(problem.seed)
+    network = make(problem)
+    stimuli, labels = torch.as_tensor(problem.training.stimuli), torch.as_tensor(problem.training.labels)
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, problem.per_epoch * problem.epochs)
+    seconds, iterations = 0.0, []
+    for number, rows in enumerate(problem.batches(), 1):
+        began, order = time.process_time(), torch.as_tensor(rows)
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(stimuli[order]), labels[order]).backward()
+        optimiser.step()
+        schedule.step()
+        seconds += time.process_time() - began
+        iterations.append(network.iterations)
+        if number % problem.per_epoch == 0:
+            yield Learned(network.named(), seconds, float(np.mean(iterations)))
+
+
+def torchdeq_stack(problem: Problem) -> Any:
+    """Return the architecture and the start of our stack, with torchdeq's plain iteration and implicit gradient."""
+    from benchmarks.torch_stacks import TorchdeqStack
+
+    start = problem.stack().initial_parameters()
+    return TorchdeqStack(start, len(problem.layers), single_residual(min(problem.layers)), BATCH, ITERATIONS)
+
+
+def monotone_stack(problem: Problem) -> Any:
+    """Return the same sizes as layers of a monotone operator network of ReLU units."""
+    from benchmarks.torch_stacks import MonotoneStack
+
+    sizes = (problem.training.stimuli.shape[1], *problem.layers, problem.training.n_classes)
+    return MonotoneStack(sizes, single_residual(min(problem.layers)), ITERATIONS)
+
+
+Learn = Callable[[Problem, float], Iterator[Learned]]
+
+CONTENDERS: dict[str, tuple[Learn, str, str]] = {
+    OURS: (learn_by_ours, "tanh", "splitting"),
+    TORCHDEQ: (lambda problem, rate: learn_by_torch(problem, rate, torchdeq_stack), "tanh", "auto"),
+    MONOTONE: (lambda problem, rate: learn_by_torch(problem, rate, monotone_stack), "relu", "splitting"),
+}
+"""How each learns, its activation, and the solver of the judge: splitting where fixed points are unique by construction."""

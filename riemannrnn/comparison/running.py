@@ -1,0 +1,68 @@
+"""Running the contenders of a comparison: one after the other in this process, or in processes, each on one core."""
+
+import signal
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import active_children, get_context
+
+from riemannrnn.comparison.contenders import Contender
+from riemannrnn.comparison.contest import FAILED, Entry, run_contender
+from riemannrnn.cost.task import Task
+from riemannrnn.progress import Progress, ignore
+from riemannrnn.runtime import one_core
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same for all contenders; attributes as for `compare`."""
+
+    task: Task
+    budget: int
+    learning_rates: tuple[float, ...]
+    max_seconds: float
+
+
+def in_turn(
+    contenders: Sequence[Contender], rules: Rules, report: Callable[[Contender, float], None]
+) -> Generator[Entry, None, None]:
+    """Yield the rows of contenders, one after the other."""
+    for contender in contenders:
+        yield _entry(contender, rules, partial(report, contender))
+
+
+def in_processes(contenders: Sequence[Contender], rules: Rules, workers: int) -> Generator[Entry, None, None]:
+    """Yield the rows of contenders as they end in processes. A contender whose process was killed is a failure."""
+    before = set(active_children())
+    count = min(workers, len(contenders)) or 1
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _leave_ctrl_c_to_the_parent)
+    try:
+        running = {pool.submit(_entry, contender, rules): contender for contender in contenders}
+        for future in as_completed(running):
+            yield _result(future, running[future])
+    except BaseException:  # such as Ctrl-C, here or where the rows are used: nobody waits for what still runs
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - before:
+            process.terminate()
+            process.join()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _entry(contender: Contender, rules: Rules, progress: Progress = ignore) -> Entry:
+    with one_core():
+        return run_contender(contender, rules.task, rules.budget, rules.learning_rates, progress, rules.max_seconds)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _result(future: Future[Entry], contender: Contender) -> Entry:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Entry(contender, stopped=f"{FAILED}a process was killed, perhaps for want of memory; use fewer workers.")

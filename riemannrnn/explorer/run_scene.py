@@ -1,0 +1,325 @@
+"""The run view: its state, and its picture as panels and sentences. No widget is known here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, nan
+
+import numpy as np
+
+from manifolds import Array, Identity, PullbackManifold, Resolvent
+from manifolds.errors import ManifoldError
+from riemannrnn.analysis import LearningPath, RecordedRunError, make_metric
+from riemannrnn.analysis.landscape import Plane, path_on_plane
+from riemannrnn.analysis.singularity import SmallestSingularValue
+from riemannrnn.analysis.survey import evenly
+from riemannrnn.cost.evaluation import Evaluation
+from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.explorer.sources import Loaded
+from riemannrnn.explorer.state import State, bounded
+from riemannrnn.explorer.verdicts import colour_of
+from riemannrnn.plots.panels import SIGNED, Dots, Image, Line, Mark, Panel
+from riemannrnn.progress import Progress, ignore
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")
+"""Colours of runs (Okabe and Ito), which the colour-blind can tell apart."""
+
+DASHES = ("solid", "dashed", "dotted", "dotdash")
+"""Line styles of runs, from round to round of the colours."""
+
+SURVEYED, PROJECTED, GEODESIC_POINTS = 24, 120, 41
+"""Points of a path at which distances are measured, which are drawn, and points of a geodesic."""
+
+CLOSED = ("euclidean", "resolvent", "monotone")
+"""Metrics whose geodesics are drawn: their logarithms are in closed form."""
+
+
+@dataclass(frozen=True)
+class RunState(State):
+    """What the run view shows.
+
+    Attributes
+    ----------
+    runs
+        Names of the runs; none: all that were given.
+    focus
+        The run whose W, rates and path are shown; none: the first.
+    step
+        The step of learning; −1: the last.
+    stimuli
+        How many stimuli's rates are shown, and the first of them.
+    metrics
+        Whose geodesics are drawn beside the path.
+    """
+
+    runs: tuple[str, ...] = ()
+    focus: str = ""
+    step: int = bounded(-1, -1, 10**9)
+    first: int = bounded(0, 0, 10**6)
+    stimuli: int = bounded(3, 1, 12)
+    metrics: tuple[str, ...] = bounded(("euclidean", "resolvent"), choices=CLOSED)
+
+
+@dataclass(frozen=True, eq=False)
+class PathSurvey:
+    """What is measured along the whole path of a run.
+
+    Attributes
+    ----------
+    steps
+        Where it is measured, shape (points,).
+    edge, singular
+        Distance to the edge A singular in the resolvent metric, 1/‖I − W‖₂; and the smallest singular value of I − G W over
+        stimuli. NaN where it was not measured.
+    plane
+        The plane of the path's principal components in W.
+    places
+        The path on it, shape (drawn points, 2), and its steps.
+    place_steps
+        The steps of the places.
+    lines
+        Geodesics between its ends on the plane, by metric, shape (GEODESIC_POINTS, 2).
+    problems
+        Sentences about geodesics that do not exist.
+    """
+
+    steps: Array
+    edge: Array
+    singular: Array
+    plane: Plane
+    places: Array
+    place_steps: Array
+    lines: dict[str, Array]
+    problems: tuple[str, ...]
+
+
+def survey_path(loaded: Loaded, metrics: Sequence[str], progress: Progress = ignore) -> PathSurvey:
+    """Measure the path of a run at a few points, and find the geodesics between its ends.
+
+    Parameters
+    ----------
+    loaded
+        The run.
+    metrics
+        Of the geodesics.
+    progress
+        Called with the share that is done; what it raises ends the survey.
+
+    Raises
+    ------
+    RecordedRunError
+        If a point of the path is damaged.
+    """
+    run, resolvent, smallest = loaded.run, PullbackManifold(Resolvent(), loaded.run.n_units), SmallestSingularValue()
+    chosen = evenly(len(run), SURVEYED)
+    edge, singular = np.full(len(chosen), nan), np.full(len(chosen), nan)
+    for row, place in enumerate(chosen):
+        weights = run[place]
+        try:
+            edge[row] = resolvent.edge_distance(weights)
+            if loaded.cost is not None:
+                evaluation = loaded.cost.at(weights.astype(loaded.cost.model.dtype))
+                singular[row] = smallest(weights, np.where(evaluation.found[:, None], evaluation.gains, nan))
+        except (ManifoldError, FixedPointError, np.linalg.LinAlgError):
+            pass
+        progress(0.7 * (row + 1) / len(chosen))
+    drawn = evenly(len(run), PROJECTED)
+    points = [run[place] for place in drawn]
+    plane = Plane.of_path(Identity(), points)
+    progress(0.8)
+    lines, problems = {}, []
+    for name in metrics:
+        geodesic = LearningPath([points[0], points[-1]]).geodesic(make_metric(name, run.n_units))
+        if geodesic.velocity is None:
+            problems.append(f"{loaded.name}: no geodesic of the {name} metric between its ends. {geodesic.reason}")
+            continue
+        times = np.linspace(0, 1, GEODESIC_POINTS)
+        lines[name] = np.array([plane.project(geodesic.point(float(time))) for time in times])
+    progress(1.0)
+    places = path_on_plane(plane, points)
+    return PathSurvey(run.steps[chosen], edge, singular, plane, places, run.steps[drawn], lines, tuple(problems))
+
+
+@dataclass(frozen=True)
+class RunScene:
+    """A picture of runs: panels, a table with a row a run, and sentences."""
+
+    panels: tuple[Panel, ...]
+    rows: tuple[dict[str, object], ...]
+    sentences: tuple[str, ...]
+
+
+def run_scene(state: RunState, loaded: Sequence[Loaded], surveys: Mapping[str, PathSurvey]) -> RunScene:
+    """Return the picture of runs at a step of learning.
+
+    Parameters
+    ----------
+    state
+        What to show.
+    loaded
+        The runs, one at least.
+    surveys
+        What is known of their whole paths, by name.
+    """
+    focus = next((each for each in loaded if each.name == state.focus), loaded[0])
+    last = max(int(each.run.steps[-1]) for each in loaded)
+    step = last if state.step < 0 else min(state.step, last)
+    styles = {each.name: _style(place) for place, each in enumerate(loaded)}
+    problems: list[str] = []
+    evaluated: dict[str, Evaluation] = {}
+    weights: dict[str, Array] = {}
+    for each in loaded:
+        try:
+            weights[each.name] = each.weights(step)
+            if each.cost is not None:
+                evaluated[each.name] = each.cost.at(weights[each.name].astype(each.cost.model.dtype))
+        except (RecordedRunError, FixedPointError) as error:
+            problems.append(f"{each.name}: {error}")
+    panels = [_curves(loaded, styles, step, "loss"), _curves(loaded, styles, step, "accuracy")]
+    if focus.name in weights:
+        panels.append(_matrix(weights[focus.name]))
+    panels.append(_eigenvalues(weights, styles))
+    panels.append(_rightmost(evaluated, styles))
+    if focus.name in evaluated:
+        panels.append(_rates(evaluated[focus.name].fixed_points.rates, state))
+    panels += [_distances(loaded, surveys, styles, step), _path(focus, surveys.get(focus.name), step)]
+    rows = tuple(_row(each, step, evaluated.get(each.name)) for each in loaded)
+    told = [problem for each in loaded for problem in each.problems]
+    told += [problem for each in surveys.values() for problem in each.problems]
+    return RunScene(tuple(panels), rows, tuple(dict.fromkeys([*problems, *told])))
+
+
+def _style(place: int) -> dict[str, str]:
+    return {"colour": COLOURS[place % len(COLOURS)], "dash": DASHES[(place // len(COLOURS)) % len(DASHES)]}
+
+
+def _now(step: int, low: float, high: float) -> Line:
+    return Line(np.array([step, step], float), np.array([low, high]), "#777777", "dotted", 1.2, "the step that is shown")
+
+
+def _curves(loaded: Sequence[Loaded], styles: Mapping[str, dict[str, str]], step: int, name: str) -> Panel:
+    """Return a quantity of the histories against steps; of a run without one, the losses beside the recorded path."""
+    marks: list[Mark] = []
+    for each in loaded:
+        style, history = styles[each.name], each.history
+        if history is not None and name in history:
+            steps, values = history["step"].values, history[name].values
+            marks.append(Line(steps, _smooth(values), **style, width=1.6, label=each.name))
+            held_out = f"test_{name}"
+            if held_out in history:
+                there = np.isfinite(history[held_out].values)
+                marks.append(Dots(steps[there], history[held_out].values[there], style["colour"], "diamond", 6))
+        elif name == "loss":
+            marks.append(Line(each.run.steps, each.run.losses, **style, width=1.6, label=each.name))
+    numbers = np.concatenate([np.zeros(0), *(np.asarray(mark.y, float) for mark in marks if not isinstance(mark, Image))])
+    numbers = numbers[np.isfinite(numbers) & ((numbers > 0) | (name != "loss"))]
+    if numbers.size:
+        marks.append(_now(step, float(numbers.min()), float(numbers.max())))
+    title = f"{name.capitalize()} (◆ held out)" if numbers.size else f"{name.capitalize()}: not recorded yet"
+    return Panel(title, "step of learning", name, tuple(marks), logarithmic=name == "loss")
+
+
+def _smooth(values: Array) -> Array:
+    """Return running means of some fortieth of the values."""
+    size = max(len(values) // 40, 1)
+    kept = np.where(np.isfinite(values), values, nan)
+    if size == 1:
+        return kept
+    window = np.lib.stride_tricks.sliding_window_view(np.pad(kept, (size // 2, size - 1 - size // 2), mode="edge"), size)
+    counts = np.maximum(np.isfinite(window).sum(axis=1), 1)
+    means: Array = np.nansum(window, axis=1) / counts
+    return means
+
+
+def _matrix(weights: Array) -> Panel:
+    largest = float(np.abs(weights).max()) or 1.0
+    n = len(weights)
+    image = Image(weights[::-1], (0, n - 1), (0, n - 1), SIGNED, -largest, largest)
+    title = f"W: −{largest:.2g} blue, {largest:.2g} orange"
+    return Panel(title, "from unit", "to unit (the first on top)", (image,), (-0.5, n - 0.5), (-0.5, n - 0.5), equal=True)
+
+
+def _eigenvalues(weights: Mapping[str, Array], styles: Mapping[str, dict[str, str]]) -> Panel:
+    angles = np.linspace(0, 2 * np.pi, 121)
+    marks: list[Mark] = [
+        Line(np.cos(angles), np.sin(angles), "#aaaaaa", "solid", 1.0),
+        Line(np.ones(2), np.array([-1.1, 1.1]), "#882255", "dashed", 1.5, "eigenvalue 1: I − W singular"),
+    ]
+    for name, matrix in weights.items():
+        values = np.linalg.eigvals(matrix)
+        marks.append(Dots(values.real, values.imag, styles[name]["colour"], "circle", 5))
+    return Panel("Eigenvalues of W", "real part", "imaginary part", tuple(marks))
+
+
+def _rightmost(evaluated: Mapping[str, Evaluation], styles: Mapping[str, dict[str, str]]) -> Panel:
+    """Return the rightmost real part of −I + G W of each stimulus, in increasing order."""
+    marks: list[Mark] = []
+    for name, evaluation in evaluated.items():
+        values = np.sort(np.asarray(evaluation.fixed_points.stability(), float))
+        marks.append(Line(np.arange(1, len(values) + 1), values, **styles[name], width=2.0))
+        marks.append(Dots(np.arange(1, len(values) + 1), values, styles[name]["colour"], "circle", 4))
+    count = max((len(mark.x) for mark in marks if isinstance(mark, Line)), default=1)
+    marks.append(Line(np.array([1, count]), np.zeros(2), "#000000", "solid", 1.2, "edge of stability"))
+    return Panel("Rightmost eigenvalue of −I + G W", "stimulus, in order", "real part (1/τ)", tuple(marks))
+
+
+def _rates(rates: Array, state: RunState) -> Panel:
+    """Return the rates of some stimuli, units in the order of the rates of the first."""
+    chosen = np.arange(state.first, state.first + state.stimuli) % len(rates)
+    order = np.argsort(rates[chosen[0]])
+    units = np.arange(1, rates.shape[1] + 1)
+    marks = tuple(
+        Line(units, np.asarray(rates[row][order], float), COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)], 1.5,
+             f"stimulus {row}")
+        for place, row in enumerate(chosen)
+    )  # fmt: skip
+    return Panel("Rates of some stimuli", f"unit, in the order of stimulus {chosen[0]}", "rate", marks)
+
+
+def _distances(
+    loaded: Sequence[Loaded], surveys: Mapping[str, PathSurvey], styles: Mapping[str, dict[str, str]], step: int
+) -> Panel:
+    marks: list[Mark] = []
+    for each in loaded:
+        found, colour = surveys.get(each.name), styles[each.name]["colour"]
+        if found is None:
+            continue
+        marks.append(Line(found.steps, found.singular, colour, "solid", 2.0, "smallest singular value of I − G W"))
+        marks.append(Line(found.steps, found.edge, colour, "dashed", 1.5, "distance to the edge, resolvent metric"))
+    highest = [float(np.nanmax(mark.y)) for mark in marks if isinstance(mark, Line) and np.isfinite(mark.y).any()]
+    if highest:
+        marks.append(_now(step, 0.0, max(highest)))
+    title = "Distance from what is singular (0: singular)" if surveys else "Distances: being measured"
+    return Panel(title, "step of learning", "distance", tuple(marks))
+
+
+def _path(focus: Loaded, found: PathSurvey | None, step: int) -> Panel:
+    axes = ("first principal component in W", "second principal component")
+    if found is None:
+        return Panel("The path and its geodesics: being measured", *axes)
+    marks: list[Mark] = [
+        Line(line[:, 0], line[:, 1], colour_of(name), "solid", 2.0, f"geodesic, {name}") for name, line in found.lines.items()
+    ]
+    x, y = found.places.T
+    here = max(int(np.searchsorted(found.place_steps, step, side="right")) - 1, 0)
+    marks += [
+        Line(x, y, "#999999", "solid", 1.2),
+        Line(x[: here + 1], y[: here + 1], "#000000", "solid", 2.0, "path of learning"),
+        Dots(x[:1], y[:1], "#ffffff", "circle", 10),
+        Dots(x[-1:], y[-1:], "#ffffff", "star", 13),
+        Dots(x[here : here + 1], y[here : here + 1], "#e69f00", "circle", 10),
+    ]
+    share = "" if np.isnan(found.plane.explained) else f", {found.plane.explained:.0%} in this plane"
+    return Panel(f"The path{share}", *axes, tuple(marks))
+
+
+def _row(each: Loaded, step: int, evaluation: Evaluation | None) -> dict[str, object]:
+    """Return the numbers of a run at a step."""
+    row: dict[str, object] = {"run": each.name, "step": int(each.run.steps[each.point(step)]), "of": int(each.run.steps[-1])}
+    if evaluation is not None:
+        stability = np.asarray(evaluation.fixed_points.stability())
+        row |= {
+            "loss of the stimuli shown": float(evaluation.cost),
+            "rightmost eigenvalue": float(stability.max()) if stability.size else inf,
+            "unstable stimuli": int((stability >= 0).sum()),
+        }
+    return row

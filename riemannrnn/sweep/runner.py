@@ -1,0 +1,303 @@
+"""Running the cells of a sweep: in this process, or on the workers of dask.distributed."""
+
+import shutil
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from logging import CRITICAL
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from riemannrnn.run_folder import RunFolderError, create_run_folder, locked, make_folder, write_atomically
+from riemannrnn.settings import SettingError
+from riemannrnn.sweep.cell import FAILED, UNFINISHED, Row, cell_keys, finished_row, run_cell, unfinished_row
+from riemannrnn.sweep.grid import Cell, Grid
+from riemannrnn.sweep.result import SweepResult
+
+GRID = "grid.toml"
+"""The file in the folder of a sweep that holds its grid, and the version that it is run with."""
+
+EXTRA = "dask.distributed is not installed: run pip install 'riemannrnn[sweep]', or pass --workers 0"
+"""What to do without the extra."""
+
+Job = tuple[int, Mapping[str, Any], str]
+"""The number of a cell, its configuration, and its folder."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a sweep is.
+
+    Attributes
+    ----------
+    total, done, failed
+        Cells of the sweep, cells that have ended, and those of them that did not finish.
+    before
+        Cells that had ended before this attempt.
+    seconds
+        Seconds of this attempt so far.
+    """
+
+    total: int
+    done: int
+    failed: int
+    before: int
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the end, if the other cells take as long as those of this attempt; NaN before the first."""
+        ran = self.done - self.before
+        return self.seconds / ran * (self.total - self.done) if ran else float("nan")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a sweep, with the folder of each, and the rows of those that have ended."""
+
+    grid: Grid
+    folder: Path
+    cells: Sequence[Cell]
+    keys: Sequence[str]
+    rows: dict[int, Row]
+
+    @property
+    def pending(self) -> list[int]:
+        """The numbers of the cells that are left to run."""
+        return [number for number in range(len(self.cells)) if number not in self.rows]
+
+    def job(self, number: int) -> Job:
+        """Return what a worker needs to know of a cell."""
+        return number, self.cells[number].tables, str(self.cell_folder(number))
+
+    def cell_folder(self, number: int) -> Path:
+        """Return the run folder of a cell."""
+        return self.folder / "cells" / self.keys[number]
+
+    def read_rows(self) -> None:
+        """Take the rows of all cells that have ended from their folders, also if nobody was there to receive them."""
+        for number in range(len(self.cells)):
+            row = finished_row(self.cell_folder(number))
+            if row is not None:
+                self.rows[number] = row
+
+    def result(self, interrupted: bool = False) -> SweepResult:
+        """Return the result, in which cells that are left are unfinished."""
+        rows = [self.rows.get(number, unfinished_row("Not run yet.")) for number in range(len(self.cells))]
+        return SweepResult(self.grid, self.folder, self.cells, self.keys, rows, interrupted)
+
+
+def sweep(
+    grid: Grid | Mapping[str, Any] | Path | str,
+    client: Any = None,
+    *,
+    output: Path | str | None = None,
+    resume: bool = False,
+    retry: bool = False,
+    progress: Callable[[Tally], None] = lambda tally: None,
+) -> SweepResult:
+    """Run every cell of a grid that has not run yet, and write the result.
+
+    Each cell is an ordinary training run, in a run folder of its own under `cells`. Its name there is a digest of its
+    configuration, of the version and of its data, so that a cell of another grid in the same folder is found again.
+
+    Parameters
+    ----------
+    grid
+        The grid, its tables, or its TOML file.
+    client
+        A `distributed.Client`, whose workers run the cells. They need the same files as this process. Default: the cells run in
+        this process, one after the other.
+    output
+        The folder of the sweep. Default: a new one under `runs`.
+    resume
+        Whether to go on with the sweep in the folder.
+    retry
+        Whether the cells that failed run again, from their beginning.
+    progress
+        Called after each cell.
+
+    Returns
+    -------
+    SweepResult
+        A cell that fails is a row with its reason. After Ctrl-C, or if the workers are lost, the cells that had finished are
+        kept, and those left are unfinished.
+
+    Raises
+    ------
+    SettingError
+        For an invalid grid, a folder that is not empty without `resume`, or a sweep of another version.
+    RunInUseError
+        If another process runs a sweep in the folder.
+    RunFolderError
+        If the result cannot be written; the cells that finished are kept.
+    """
+    grid = read_grid(grid)
+    cells = grid.cells()
+    folder = (create_run_folder(Path("runs"), "sweep") if output is None else _made(Path(output))).resolve()
+    with locked(folder):
+        _claim(folder, grid, resume)
+        plan = planned(grid, folder, cells)
+        if retry:
+            _forget_failures(plan)
+        interrupted = _run(plan, client, progress)
+        plan.read_rows()
+        result = plan.result(interrupted)
+        result.write()
+    return result
+
+
+def read_grid(grid: Grid | Mapping[str, Any] | Path | str) -> Grid:
+    """Return a grid that is given as one, by its tables, or by its file."""
+    if isinstance(grid, Grid):
+        return grid
+    return Grid.parse(grid) if isinstance(grid, Mapping) else Grid.read(Path(grid))
+
+
+def planned(grid: Grid, folder: Path, cells: Sequence[Cell]) -> Plan:
+    """Return the cells of a sweep with their keys, and the rows of those that have ended."""
+    plan = Plan(grid, folder, cells, cell_keys(cells), {})
+    plan.read_rows()
+    return plan
+
+
+@contextmanager
+def local_client(workers: int) -> Iterator[Any]:
+    """Yield a client of worker processes on this machine, with a thread each.
+
+    Raises
+    ------
+    SettingError
+        If dask.distributed is not installed, or the processes cannot start.
+    """
+    distributed = _distributed()
+    options = {"threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0", "silence_logs": CRITICAL}
+    try:
+        cluster = distributed.LocalCluster(n_workers=workers, preload=["riemannrnn.sweep.preload"], **options)
+    except (OSError, RuntimeError) as error:
+        raise SettingError(f"the {workers} worker processes could not start ({error}); try again, or with fewer") from error
+    with cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@contextmanager
+def client_of(address: str) -> Iterator[Any]:
+    """Yield a client of the scheduler at an address.
+
+    Raises
+    ------
+    SettingError
+        If dask.distributed is not installed, or no scheduler answers.
+    """
+    distributed = _distributed()
+    try:
+        client = distributed.Client(address)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"no scheduler answers at {address} ({error}); start one, or correct the address") from error
+    with closing(client):
+        yield client
+
+
+def _distributed() -> Any:
+    try:
+        import distributed  # noqa: PLC0415  # an extra
+    except ImportError:
+        raise SettingError(EXTRA) from None
+    return distributed
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"cannot make the folder {folder}: {error.strerror}; choose another with --output") from error
+    return folder
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse a folder in which a sweep cannot run.
+
+    Raises
+    ------
+    SettingError
+        If it holds something else, a sweep that is not to be resumed, or the sweep of another version.
+    """
+    path, own = folder / GRID, version("riemannrnn")
+    if not path.exists():
+        if resume:
+            raise SettingError(f"{folder} holds no sweep to go on with; leave out --resume, or correct --output")
+        if any(each.name != ".lock" for each in folder.iterdir()):
+            raise SettingError(f"{folder} holds other files; choose an empty folder, or one that does not exist, with --output")
+        return
+    if not resume:
+        raise SettingError(f"{folder} holds a sweep; go on with it by --resume, or choose another folder with --output")
+    theirs = tomllib.loads(path.read_text(encoding="utf-8")).get("versions", {}).get("riemannrnn")
+    if theirs != own:
+        raise SettingError(
+            f"{folder} holds a sweep of riemannrnn {theirs}, and this is {own}: their results would be mixed. Go on with "
+            f"version {theirs}, or choose another folder with --output"
+        )
+
+
+def _claim(folder: Path, grid: Grid, resume: bool) -> None:
+    check_folder(folder, resume)
+    text = tomli_w.dumps(grid.as_tables() | {"versions": {"riemannrnn": version("riemannrnn")}})
+    write_atomically(folder / GRID, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    make_folder(folder / "cells")
+
+
+def _forget_failures(plan: Plan) -> None:
+    """Remove the folders of cells that failed, so that they run again from their beginning."""
+    for number, row in list(plan.rows.items()):
+        if row["status"] == FAILED:
+            shutil.rmtree(plan.cell_folder(number))
+            del plan.rows[number]
+
+
+def _run(plan: Plan, client: Any, progress: Callable[[Tally], None]) -> bool:
+    """Run the cells that are left, and put their rows into the plan; return whether Ctrl-C ended it."""
+    started, before = time.perf_counter(), len(plan.rows)
+
+    def report() -> None:
+        failed = sum(row["status"] in (FAILED, UNFINISHED) for row in plan.rows.values())
+        progress(Tally(len(plan.cells), len(plan.rows), failed, before, time.perf_counter() - started))
+
+    jobs = [plan.job(number) for number in plan.pending]
+    report()
+    try:
+        for number, row in _in_turn(jobs) if client is None else _on(client, jobs):
+            plan.rows[number] = row
+            report()
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _in_turn(jobs: Sequence[Job]) -> Iterator[tuple[int, Row]]:
+    for number, tables, folder in jobs:
+        yield number, run_cell(tables, folder)
+
+
+def _on(client: Any, jobs: Sequence[Job]) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of cells as they end on the workers of a client."""
+    distributed = _distributed()
+    numbers = {client.submit(run_cell, tables, folder, pure=False): number for number, tables, folder in jobs}
+    try:
+        for future in distributed.as_completed(numbers):
+            yield numbers[future], _row(future)
+    finally:
+        client.cancel(list(numbers))
+
+
+def _row(future: Any) -> Row:
+    """Return the row of a cell, which is unfinished if its worker or the scheduler was lost."""
+    if future.status == "finished":
+        return dict(future.result())
+    if future.status == "error":
+        return unfinished_row(f"The worker ended: {future.exception()}")
+    return unfinished_row("The scheduler was lost.")
