@@ -264,7 +264,7 @@ def test_a_stimulus_without_a_fixed_point_is_named():
 
 
 def test_a_history_of_ones_own_has_no_model():
-    with pytest.raises(ValueError, match="this history knows no network"):
+    with pytest.raises(ValueError, match="this history has no network"):
         _ = History(np.eye(2)).model
 
 

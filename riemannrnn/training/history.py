@@ -123,7 +123,7 @@ class History(Summarised):
             For a history that no run of `train` made.
         """
         if self.untrained is None:
-            raise ValueError("this history knows no network; the model is in the history that train returns")
+            raise ValueError("this history has no network, because no run of train made it; use the history that train returns")
         provenance = {"rule": self.rule, "learning rate": f"{self.learning_rate:.6g}", "steps": str(len(self.loss))}
         provenance = {**self.untrained.provenance, **provenance}
         return replace(self.untrained, weights=self.weights, point=self.point, provenance=provenance)
