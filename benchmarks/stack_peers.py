@@ -16,7 +16,7 @@ from benchmarks.learning import uninterrupted
 from benchmarks.records import Row
 from benchmarks.stacks import BATCH, Parameters, Problem, certificate
 from riemannrnn import train
-from riemannrnn.models import Solving
+from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.training.training import single_residual
 
 OURS, TORCHDEQ, MONOTONE = "riemannrnn", "torchdeq, Adam", "monotone operator network, Adam"
@@ -80,7 +80,7 @@ def raced(contender: str, rate: float, problem: Problem) -> Row:
 def judged(problem: Problem, parameters: Parameters, activation: str, solver: str) -> float:
     """Return the test accuracy of parameters at their fixed points; a stimulus without a fixed point counts as wrong."""
     stack = problem.stack(activation=activation, parameters=parameters)
-    solving = Solving(solver, tolerance=single_residual(min(problem.layers)), max_iterations=ITERATIONS)
+    solving = SolverOptions(solver, tolerance=single_residual(min(problem.layers)), max_iterations=ITERATIONS)
     response = stack.respond(parameters, stack.prepare(problem.test.stimuli), solving)
     right = np.argmax(response.outputs, axis=1) == problem.test.labels
     return float(np.mean(right & response.converged))

@@ -19,7 +19,8 @@ from riemannrnn import CrossEntropy, FixedPointCost, Stack, train
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.certificate import not_stable
-from riemannrnn.models import PARTS, Solving
+from riemannrnn.equilibrium.options import SolverOptions
+from riemannrnn.models import PARTS
 from riemannrnn.training import History
 from riemannrnn.training.by_name import product_of
 from riemannrnn.training.options import RATE_OF_SEVERAL
@@ -121,7 +122,10 @@ def certificate(
     """
     exact = {name: value.astype(np.float64) for name, value in parameters.items()}
     stack, worst, count, unstable = problem.stack(np.float64, activation, exact), 0.0, 0, 0
-    flat, solving = stack.flat(exact), Solving(Automatic("splitting") if solver == "splitting" else solver, tolerance=RESIDUAL)
+    flat, solving = (
+        stack.flat(exact),
+        SolverOptions(Automatic("splitting") if solver == "splitting" else solver, tolerance=RESIDUAL),
+    )
     for start in range(0, len(stimuli), SLICE):
         response = stack.respond(flat, stack.prepare(stimuli[start : start + SLICE].astype(np.float64)), solving)
         good = np.array(response.converged)

@@ -20,7 +20,7 @@ from riemannrnn.equilibrium import (
     differentiable_fixed_points,
     solve_fixed_points,
 )
-from riemannrnn.models import Layer, RateNetwork, Stack
+from riemannrnn.models import Layer, RateNetwork, Stack, TrainedModel, load_model
 from riemannrnn.network import Activation, Convolution, LowRank, power_law, register_activation
 from riemannrnn.training import History, train
 
@@ -53,8 +53,10 @@ __all__ = [
     "SquaredError",
     "Stack",
     "Task",
+    "TrainedModel",
     "compare",
     "differentiable_fixed_points",
+    "load_model",
     "power_law",
     "register_activation",
     "rules",

@@ -37,6 +37,7 @@ def option(
     below: float | None = None,
     choices: Iterable[str] = (),
     resumed: bool = True,
+    flag: bool | str = False,
     describe: Callable[[Any], Any] = repr,
 ) -> Any:
     """Return the field of an option in a record.
@@ -51,11 +52,13 @@ def option(
         Bounds and known names: see `checked`.
     resumed
         Whether a run can be resumed only with the same value.
+    flag
+        Whether it is an option of the command line as well as a key of a file, or its name there if that is another.
     describe
         Returns a plain value for an object, different for objects that differ.
     """
     bounds = {"least": least, "below": below, "choices": tuple(choices)}
-    return field(default=default, metadata=bounds | {"help": help, "resumed": resumed, "describe": describe})
+    return field(default=default, metadata=bounds | {"help": help, "resumed": resumed, "flag": flag, "describe": describe})
 
 
 def again(record: "type[Options]", name: str, default: Any, **changes: Any) -> Any:
@@ -95,6 +98,12 @@ class Options:
             return value
         bounds = {each: declared.metadata[each] for each in ("least", "below", "choices")}
         return checked(f"{prefix}{name}", value, kind, **bounds, others=() if cls.by_name else others)
+
+    @classmethod
+    def plain_kind(cls, name: str) -> Any:
+        """Return the kind that a plain value of an option has: int, float, str or bool, or a tuple of one of them."""
+        record: Any = cls
+        return _kinds(record)[name][0]
 
     def part(self, record: "type[Options]") -> dict[str, Any]:
         """Return the options that another record declares, by name."""

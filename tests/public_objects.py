@@ -182,6 +182,7 @@ OBJECTS = {
     "history": history,
     "history under a guard": lambda: history(rule="dW3", guard=True),
     "history of no step": lambda: history(epochs=0),
+    "trained model": lambda: history().model,
     "task": task,
     "comparison": comparison,
     "entry of a comparison": lambda: comparison().entries[0],

@@ -18,6 +18,7 @@ LAYERS = {
     "riemannrnn.runtime": 0,
     "riemannrnn.run_folder": 0,
     "riemannrnn.settings": 0,
+    "riemannrnn.state_file": 0,
     "riemannrnn.network": 1,
     "riemannrnn.equilibrium": 2,
     "riemannrnn.models": 3,
@@ -33,6 +34,8 @@ LAYERS = {
     "riemannrnn.explorer": 11,
     "riemannrnn.cli.common": 12,
     "riemannrnn.cli.config": 12,
+    "riemannrnn.cli.options": 12,
+    "riemannrnn.cli.sets": 12,
     "riemannrnn.cli.training_run": 12,
     "riemannrnn.cli.train": 12,  # the run of a configuration, which a sweep repeats
     "riemannrnn.sweep": 13,

@@ -17,8 +17,8 @@ from test_cli import names, refused, run
 
 from riemannrnn import RateNetwork, train
 from riemannrnn.analysis import read_run
+from riemannrnn.cli import sets
 from riemannrnn.cli import train as command
-from riemannrnn.cli import training_run
 from riemannrnn.cli.config import PATHS, TABLES, parse_config
 from riemannrnn.data import load_digits
 from riemannrnn.run_folder import write_toml
@@ -38,7 +38,10 @@ RULES = {
     "per stimulus": {"rule": "dW3", "schedule": "linear"},
 }
 
-RESULTS = ["checkpoints", "config.toml", "history.nc", "path.h5", "training.png", "weights.npz"]
+BUNDLED_PATHS = ("data.name", "data.training_size", "data.seed")
+"""The keys of the digits; the other keys of the data belong to files."""
+
+RESULTS = ["checkpoints", "config.toml", "history.nc", "model.npz", "path.h5", "training.png", "weights.npz"]
 
 
 def merged(changes):
@@ -99,7 +102,7 @@ def test_a_run_ends_with_its_results(outcome, folder):
     assert result.stderr == ""
     assert "All 3 epochs done." in result.stdout
     assert "% of held-out stimuli right" in result.stdout
-    assert f"Written to {folder}: config.toml, history.nc, weights.npz, training.png, path.h5" in result.stdout
+    assert f"Written to {folder}: config.toml, history.nc, model.npz, weights.npz, training.png, path.h5" in result.stdout
     assert names(folder) == RESULTS
     assert "accuracy" in result.stdout.splitlines()[0]
     assert "always stable" in result.stdout.splitlines()[0]
@@ -135,7 +138,7 @@ def test_config_holds_every_key_and_gives_the_same_run(folder, tmp_path):
     written = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     assert written.pop("versions") == {"riemannrnn": version("riemannrnn")}
     assert [f"{table}.{key}" for table, keys in written.items() for key in keys] == [
-        path for path in PATHS if path != "data.folder"
+        path for path in PATHS if path in BUNDLED_PATHS or not path.startswith(("data.", "network.layers"))
     ]
     chosen = {"rule": "adam", "manifold": "scaled-monotone", "learning_rate": 0.05, "schedule": "cosine", "longest_step": 0.35}
     assert written["train"].items() >= (chosen | {"guard": False, "evaluate_every": 4}).items()
@@ -148,8 +151,8 @@ def test_help_shows_an_example_which_runs(tmp_path, monkeypatch):
     result = run("train", "--help")
     (example,) = (line.strip() for line in result.stdout.splitlines() if "Example: " in line)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "Config", lambda: parse_config(TINY))
-    monkeypatch.setattr(training_run, "DIGITS", 40)
+    monkeypatch.setattr(command, "read_config", lambda path, given: parse_config(TINY))
+    monkeypatch.setattr(sets, "DIGITS", 40)
     assert run(*split(example.removeprefix("Example: riemannrnn "))).exit_code == 0
     assert names(next((tmp_path / "runs").iterdir())) == RESULTS
 

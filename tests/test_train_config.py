@@ -92,9 +92,9 @@ def test_a_lack_of_memory_ends_in_a_sentence(tmp_path):
     assert line.endswith("choose fewer units or fewer stimuli")
 
 
-@pytest.mark.parametrize("option", ["--config", "--output"])
+@pytest.mark.parametrize("option", ["--config", "--output", "--data", "--rule"])
 def test_resume_takes_no_other_option(tmp_path, option):
-    assert "--resume takes neither" in refused(run("train", "--resume", tmp_path, option, tmp_path))
+    assert "--resume takes no other option" in refused(run("train", "--resume", tmp_path, option, tmp_path))
 
 
 @pytest.mark.parametrize("path", PATHS)

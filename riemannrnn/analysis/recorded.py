@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from manifolds import Array
+from manifolds.arrays import to_numpy
 from manifolds.summary import Summarised
 from riemannrnn.analysis.layer_recording import path_file
 from riemannrnn.analysis.recording import LOG, PATH_FORMAT, open_path
@@ -18,6 +19,7 @@ from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset, load_digits, load_mnist
+from riemannrnn.data.splitting import split_file
 from riemannrnn.equilibrium import Automatic, Solver
 from riemannrnn.models import RateNetwork
 from riemannrnn.training.training import single_residual
@@ -223,7 +225,23 @@ def _check(run: RecordedRun, file: h5py.File) -> None:
 
 def _training_data(settings: Mapping[str, Any], dtype: np.dtype[Any]) -> Dataset:
     name, size = settings["name"], settings.get("training_size")
+    if settings.get("file"):
+        return _rows_of_file(settings, str(dtype))
     if name not in ("digits", "mnist"):
         raise KeyError(f"data {name!r} is neither 'digits' nor 'mnist'")
     data = load_digits(dtype) if name == "digits" else load_mnist(settings.get("folder"), dtype)[0]
     return data if size is None else data.split(size, seed=settings["seed"])[0]
+
+
+def _rows_of_file(settings: Mapping[str, Any], dtype: str) -> Dataset:
+    """Return the rows that a run learned from a file. Rows without a label are left out."""
+    table, _ = split_file(settings, dtype)
+    if table.classes is None:
+        raise RecordedRunError(
+            f"the run learned numbers from {settings['name']}, but a recorded run is compared by its cost on classes; pass "
+            "a run that learned classes"
+        )
+    stimuli, targets = table.read(slice(0, len(table)))
+    labels = to_numpy(targets)
+    known = ~np.isnan(labels)
+    return Dataset(settings["name"], stimuli[known], labels[known].astype(np.int64), len(table.classes.names))

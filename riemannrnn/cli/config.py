@@ -37,7 +37,7 @@ class NetworkTable(Options):
     radius: float = again(NetworkOptions, "radius", 0.5)
     trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
     layers: tuple[LayerTable, ...] = again(NetworkOptions, "layers", ())
-    seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0)
+    seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0, flag=True)
     dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
 
 
@@ -49,12 +49,57 @@ class DataTable(Options):
 
     name: str = option(
         "digits",
-        '"digits", of which `training_size` are learned and the rest held out, or "mnist" from the files of a folder.',
+        'Without a file: "digits", of which `training_size` are learned and the rest held out, or "mnist" from the files of a '
+        "folder.",
         choices=("digits", "mnist"),
     )
     training_size: int | None = option(None, "Number of stimuli to learn. Default: 1000 digits, all of MNIST.", least=1)
-    seed: int = option(0, "Seed of the choice of the stimuli.", least=0)
+    seed: int = option(0, "Seed of the choice of the stimuli.", least=0, flag=True)
     folder: str | None = option(None, "Folder of the four files of MNIST.")
+    file: str | None = option(
+        None,
+        "File of stimuli and targets, in the place of bundled data: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX.",
+        flag="data",
+    )
+    target: tuple[str, ...] = option((), "Column or columns of the targets, or the name of their array.", flag=True)
+    target_file: str | None = option(None, "File of the targets, if they are not in `file`.")
+    inputs: tuple[str, ...] = option((), "Columns of the stimuli, or the name of their array. Default: all others.")
+    index: str | None = option(None, "Column that numbers or names the rows, and is left out. Default: a first one that does.")
+    task: str | None = option(
+        None,
+        '"classification" or "regression". Default: texts, truth values and one column of whole numbers are classes.',
+        choices=("classification", "regression"),
+    )
+    missing: str | None = option(
+        None,
+        'What becomes of missing numbers in stimuli: "refuse", or "mean" of their column over the rows for training. '
+        'Default: "refuse". Missing targets were not observed, and are left out of the loss.',
+        choices=("refuse", "mean"),
+        flag=True,
+    )
+    standardise: bool | None = option(
+        None, "Whether stimuli in a file are brought to mean 0 and variance 1 over the training rows. Default: true."
+    )
+    held_out: float | None = option(
+        None, "Share of the rows of a file that are held out, or their number. Default: 0.2.", least=0
+    )
+    rows: str | None = option(None, "Dimension of the rows in a file with named dimensions. Default: the first.")
+    stream: bool | None = option(
+        None,
+        "Whether the batches of a file are read when they are needed. Default: where the stimuli take more than a quarter of "
+        "the memory of this machine.",
+    )
+    cache: str | None = option(None, "Folder for a file that has to be converted before it is read by rows.")
+
+    @classmethod
+    def checked(cls, name: str, value: Any, prefix: str = "") -> Any:
+        """Return the value of an option; one name stands for a list of one."""
+        single = isinstance(value, str) and name in ("target", "inputs")
+        return super().checked(name, (value,) if single else value, prefix)
+
+
+BUNDLED = ("name", "training_size", "folder")
+"""Keys of `[data]` that belong to bundled data. The others, apart from the seed, belong to a file."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +132,15 @@ TABLES: dict[str, type[Options]] = get_type_hints(Config)
 PATHS = [f"{table}.{each.name}" for table, schema in TABLES.items() for each in fields(schema)]
 
 
-def read_config(path: Path) -> Config:
-    """Return the configuration in a TOML file.
+def read_config(path: Path | None, given: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+    """Return the configuration in a TOML file, if there is one, with other values for the keys that are given.
 
     Raises
     ------
     SettingError
         If there is no such file, or for the first key or value in it that is wrong, named by its path.
     """
-    return parse_config(_tables(path))
+    return parse_config(merged(_tables(path) if path else {}, given or {}))
 
 
 def read_run(folder: Path) -> Config:
@@ -116,6 +161,11 @@ def read_run(folder: Path) -> Config:
 def write_config(path: Path, config: Config) -> None:
     """Write a configuration, with the version that it is run with."""
     write_toml(path, asdict(config) | {VERSIONS: {"riemannrnn": version("riemannrnn")}})
+
+
+def merged(tables: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return nested tables with other values for some of their keys."""
+    return {**tables, **{name: {**tables.get(name, {}), **values} for name, values in given.items() if values}}
 
 
 def parse_config(tables: Mapping[str, Any]) -> Config:

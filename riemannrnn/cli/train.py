@@ -4,9 +4,9 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
 import typer
@@ -18,9 +18,11 @@ from manifolds.arrays import Array, to_numpy
 from manifolds.points import arrays_of
 from riemannrnn.analysis.layer_recording import path_file
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
-from riemannrnn.cli.config import TABLES, Config, read_config, read_run, write_config
+from riemannrnn.cli.config import TABLES, read_config, read_run, write_config
+from riemannrnn.cli.options import with_keys
 from riemannrnn.cli.training_run import Training, prepare
-from riemannrnn.models import Model
+from riemannrnn.data import DatasetError
+from riemannrnn.models import MODEL_FILE, Model
 from riemannrnn.plots import save_figure, training_figure
 from riemannrnn.run_folder import RunFolderError, RunInUseError, create_run_folder, make_folder, write_netcdf, write_npz
 from riemannrnn.runtime import divided_into, parts
@@ -33,20 +35,22 @@ from riemannrnn.training.outcome import LossNotFallenWarning
 OUTPUT = Path("runs")
 
 
+@with_keys
 def train_command(
+    given: dict[str, dict[str, Any]],
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with the tables network, data and train; see --list."),
+        typer.Option(help="TOML file with the tables network, data and train; see --list. Other options override it."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Run folder to go on with, from its last checkpoint.")] = None,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = OUTPUT,
     list_keys: Annotated[bool, typer.Option("--list", help="List the keys of the TOML file, and leave.")] = False,
 ) -> None:
-    """Train a network; without options a hundred units, stable by construction, on scikit-learn's handwritten digits."""
+    """Train a network on a file; without options a hundred units, stable by construction, on scikit-learn's digits."""
     if list_keys:
         return _print_keys()
     try:
-        training, folder = _continued(config, resume, output) if resume else _begun(config, output)
+        training, folder = _continued(config, given, resume, output) if resume else _begun(config, given, output)
     except (ValueError, RunFolderError) as error:
         refuse(error)
     try:
@@ -70,18 +74,18 @@ def _print_keys() -> None:
         console.print(table)
 
 
-def _begun(config: Path | None, output: Path) -> tuple[Training, Path]:
+def _begun(config: Path | None, given: dict[str, dict[str, Any]], output: Path) -> tuple[Training, Path]:
     """Return a new run and its folder, which is one to go on with as soon as its configuration is written."""
-    training = prepare(read_config(config) if config else Config())
+    training = prepare(read_config(config, given))
     folder = create_run_folder(output, "train")
     make_folder(folder / "checkpoints")
     write_config(folder / "config.toml", training.config)
     return training, folder
 
 
-def _continued(config: Path | None, folder: Path, output: Path) -> tuple[Training, Path]:
-    if config or output != OUTPUT:
-        raise SettingError("--resume takes neither --config nor --output; a run goes on as it began, in its own folder")
+def _continued(config: Path | None, given: dict[str, dict[str, Any]], folder: Path, output: Path) -> tuple[Training, Path]:
+    if config or output != OUTPUT or any(given.values()):
+        raise SettingError("--resume takes no other option; a run goes on as it began, in its own folder")
     with divided_into(recorded_cores(folder / "checkpoints") or parts()):  # the start depends on it, too
         return prepare(read_run(folder)), folder
 
@@ -101,6 +105,8 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
         refuse(SettingError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
     except CheckpointError as error:
         refuse(error)
+    except DatasetError as error:
+        refuse(DatasetError(f"{error}. When it is repaired, begin another run; {folder} holds what was reached"), UNFINISHED)
 
 
 def _go_on(stopped: str, folder: Path) -> NoReturn:
@@ -110,7 +116,7 @@ def _go_on(stopped: str, folder: Path) -> NoReturn:
 
 
 def write_history(history: History, training: Training, folder: Path) -> list[str]:
-    """Write history.nc, weights.npz and training.png into the run folder; nothing where no step was finished.
+    """Write history.nc, model.npz, weights.npz and training.png into the run folder; nothing where no step was finished.
 
     Returns
     -------
@@ -119,17 +125,18 @@ def write_history(history: History, training: Training, folder: Path) -> list[st
     """
     if not history.test_loss:
         return []
-    dataset, network = history.to_dataset(), training.task.network
+    dataset, network = history.to_dataset(), training.network
     arrays = _arrays(history, network)
     write_netcdf(folder / "history.nc", dataset)
     write_npz(folder / "weights.npz", {name: to_numpy(value) for name, value in arrays.items()})
+    replace(history.model, inputs=history.model.inputs or training.config.data.inputs).save(folder / MODEL_FILE)
     settings = training.config.train
     where = f" on {settings.manifold}" if settings.manifold else ""
     units, kinds = " and ".join(map(str, network.units)), dict.fromkeys(each.name for each in network.activations)
-    title = f"{training.config.data.name}, {units} {' and '.join(kinds)} units, {settings.rule}{where}"
+    title = f"{training.sets.title}, {units} {' and '.join(kinds)} units, {settings.rule}{where}"
     save_figure(training_figure(dataset, title), folder / "training.png")
     paths = [path_file(name) for name in network.recurrent] if settings.record else []
-    return ["history.nc", "weights.npz", "training.png", *paths]
+    return ["history.nc", MODEL_FILE, "weights.npz", "training.png", *paths]
 
 
 def _arrays(history: History, network: Model) -> dict[str, Array]:
@@ -158,7 +165,8 @@ def _state(training: Training, history: History) -> str:
         stability = f"abscissa {seen:+.2f}" if np.isfinite(seen) else "no step taken"
     else:
         stability = "always stable" if training.promised else "no guard"
-    return f"loss {history.loss[-1]:.3f}, accuracy {100 * history.accuracy[-1]:.0f} %, {stability}"
+    accuracy = f"accuracy {100 * history.accuracy[-1]:.0f} %, " if history.accuracy else ""
+    return f"loss {history.loss[-1]:.3f}, {accuracy}{stability}"
 
 
 def _print_result(history: History, training: Training, written: list[str], folder: Path) -> None:
@@ -167,6 +175,8 @@ def _print_result(history: History, training: Training, written: list[str], fold
     if not written:
         return
     held_out = f", {100 * history.test_accuracy[-1]:.1f} % of held-out stimuli right"
+    if not history.accuracy:
+        held_out = f", {history.test_loss[-1]:.4f} on held-out stimuli"
     if np.isinf(history.test_loss[-1]):
         held_out = ", but held-out stimuli without a fixed point"
     elif np.isnan(history.test_loss[-1]):  # it ended between two evaluations

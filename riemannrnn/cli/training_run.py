@@ -13,11 +13,11 @@ from manifolds import ManifoldError, Point
 from manifolds.points import several
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.analysis.layer_recording import LayersRecorder
-from riemannrnn.cli.config import Config, NetworkTable
+from riemannrnn.cli.config import Config, NetworkTable, TrainTable
+from riemannrnn.cli.sets import Sets, load_sets
 from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
-from riemannrnn.data import Dataset, DatasetError, load_digits, load_mnist, mnist_folder
-from riemannrnn.models import PARTS, Layer, RateNetwork, Stack
+from riemannrnn.models import PARTS, Layer, Model, RateNetwork, Stack
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory
@@ -28,19 +28,15 @@ from riemannrnn.training.history import History, Recorder
 from riemannrnn.training.options import TrainingOptions
 from riemannrnn.training.training import check_decay, train
 
-DIGITS = 1000
-"""So many are learned by default; the others are held out."""
-
-CLASSES = 10
-"""Of digits."""
-
 
 @dataclass(frozen=True)
 class Training:
     """A run that can begin: its configuration, with a value for every key, and what is made from it."""
 
     config: Config
-    task: Task
+    sets: Sets
+    network: Model
+    weights: Point
     rule: Rule
     promised: bool
 
@@ -48,7 +44,7 @@ class Training:
     def steps(self) -> int:
         """How many steps the run has."""
         settings = self.config.train
-        return settings.epochs * ceil(len(self.task.training.labels) / settings.batch_size)
+        return settings.epochs * ceil(self.sets.count / settings.batch_size)
 
     def run(self, folder: Path, resume: bool, callback: Callable[[int, History], None]) -> History:
         """Train, with checkpoints and the path in the run folder."""
@@ -58,16 +54,16 @@ class Training:
     def _recorder(self, folder: Path) -> AbstractContextManager[Recorder | None]:
         """Return what records the path, in place of one that an attempt before left, from the first step of this one on."""
         network, data = self.config.network, self.config.data
-        made = self.task.network
+        made = self.network
         arguments = {
             **({"n_units": network.units} if made.one_matrix else {"layers": made.units}),
-            "n_inputs": self.task.training.stimuli.shape[1],
-            "n_outputs": CLASSES,
+            "n_inputs": self.sets.n_inputs,
+            "n_outputs": made.n_outputs,
             "activation": network.activation,
             "seed": network.seed,
             "dtype": network.dtype,
         }
-        tables = {"network": arguments, "data": asdict(data), "training": asdict(self.config.train)}
+        tables = {"network": arguments, "data": asdict(data) | {"name": self.sets.title}, "training": asdict(self.config.train)}
         if not self.config.train.record:
             return nullcontext()
         if made.one_matrix:
@@ -77,15 +73,13 @@ class Training:
     def _train(
         self, folder: Path, resume: bool, callback: Callable[[int, History], None], recorder: Recorder | None
     ) -> History:
-        settings, task = self.config.train, self.task
+        settings = self.config.train
         guard = StabilityGuard(settings.margin) if settings.guard else False
         return train(
-            task.network,
-            task.weights,
-            task.training.stimuli,
-            task.training.labels,
+            self.network,
+            self.weights,
+            **self.sets.arguments(settings.batch_size, int(settings.seed or 0)),
             **settings.part(TrainingOptions) | {"rule": self.rule, "manifold": None, "guard": guard},
-            held_out=(task.test.stimuli, task.test.labels),
             callback=callback,
             record=recorder,
             checkpoints=folder / "checkpoints",
@@ -102,18 +96,18 @@ def prepare(config: Config) -> Training:
     ValueError
         For data that are not there, or values that do not fit each other.
     """
-    training, held_out, folder = _load(config)
-    count, network = training.labels.shape[0], config.network
-    if config.train.batch_size > count:
-        raise SettingError(f"train.batch_size = {config.train.batch_size}: too large; there are {count} stimuli to learn")
+    sets = load_sets(config)
+    count, network = sets.count, config.network
+    config = replace(config, train=replace(config.train, batch_size=_batch_size(config.train.batch_size, count)))
     network = replace(network, trained=network.trained or (PARTS if network.layers else ("recurrent",)))
     settings = config.train.resolved(_several(network))
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
-    config = replace(config, network=network, data=replace(config.data, training_size=count, folder=folder), train=settings)
+    config = replace(config, network=network, data=sets.data, train=settings)
     for units in [each.units for each in network.layers] or [network.units]:
         _check_size(units, network.dtype)
-    made, weights = _network(network, training.stimuli.shape[1])
-    task, rule = _place(config, Task(made, weights, training, held_out, held_out))
+    made, weights = _network(network, sets.n_inputs, sets.n_outputs)
+    stimuli = sets.stimuli()
+    task, rule = _place(config, Task(made, weights, stimuli, stimuli, stimuli))
     try:
         promised = for_model(rule.parameterization, made).promises(made.recurrent)
     except ValueError as error:
@@ -125,7 +119,14 @@ def prepare(config: Config) -> Training:
         raise SettingError(f"train.record = true: {config.train.manifold!r} never forms W, and there is no path to record")
     if config.train.record is None:
         config = replace(config, train=replace(config.train, record=matrix))
-    return Training(config, task, rule, promised)
+    return Training(config, sets, task.network, task.weights, rule, promised)
+
+
+def _batch_size(size: int, count: int) -> int:
+    """Return the batch size; the default is all stimuli, where there are fewer."""
+    if size > count and size != TrainTable.batch_size:
+        raise SettingError(f"train.batch_size = {size}: too large; there are {count} stimuli to learn")
+    return min(size, count)
 
 
 def _several(network: NetworkTable) -> bool:
@@ -133,15 +134,15 @@ def _several(network: NetworkTable) -> bool:
     return len(network.layers) > 1 or network.trained != ("recurrent",)
 
 
-def _network(table: NetworkTable, n_inputs: int) -> tuple[Any, Point]:
+def _network(table: NetworkTable, n_inputs: int, n_outputs: int) -> tuple[Any, Point]:
     """Return the network of a configuration, and its flat parameters to start from."""
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
     if not table.layers and not _several(table):
-        network = RateNetwork(table.units, n_inputs, CLASSES, **options)
+        network = RateNetwork(table.units, n_inputs, n_outputs, **options)
         return network, network.initial_weights(table.radius)
     layers = [Layer(each.units, each.activation, skips=each.skips) for each in table.layers] or [Layer(table.units)]
     try:
-        stack = Stack(layers, n_inputs, CLASSES, trained=table.trained or PARTS, **options)
+        stack = Stack(layers, n_inputs, n_outputs, trained=table.trained or PARTS, **options)
     except ValueError as error:
         raise SettingError(f"network.layers: {error}") from error
     return stack, stack.flat(stack.initial_parameters(table.radius))
@@ -155,32 +156,6 @@ def _check_size(units: int, dtype: str) -> None:
             f"network.units = {units}: too large; the recurrent weights alone take {needed / 2**30:.4g} GiB, and "
             f"this machine has {memory / 2**30:.4g} GiB"
         )
-
-
-def _load(config: Config) -> tuple[Dataset, Dataset, str | None]:
-    """Return what is learned, what is held out, and the folder of the files if there is one."""
-    data, dtype = config.data, np.dtype(config.network.dtype)
-    if data.name == "mnist":
-        try:
-            folder = mnist_folder(data.folder).resolve()  # a run may go on from elsewhere
-            whole, held_out = load_mnist(folder, dtype)
-        except DatasetError as error:
-            raise DatasetError(f"data.folder: {error}") from error
-        size = _size(data.training_size or whole.labels.shape[0], whole.labels.shape[0])
-        (training,) = whole.split(size, seed=data.seed)
-        return training, held_out, str(folder)
-    if data.folder is not None:
-        raise SettingError("data.folder: the digits come with scikit-learn; leave it out, or write data.name = 'mnist'")
-    whole = load_digits(dtype)
-    size = _size(data.training_size or DIGITS, whole.labels.shape[0] - 1)
-    training, held_out = whole.split(size, whole.labels.shape[0] - size, seed=data.seed)
-    return training, held_out, None
-
-
-def _size(size: int, most: int) -> int:
-    if size > most:
-        raise SettingError(f"data.training_size = {size}: too large; the largest is {most}")
-    return size
 
 
 def _place(config: Config, task: Task) -> tuple[Task, Rule]:

@@ -99,6 +99,10 @@ class Model(Summarised, ABC):
         """The largest time constant."""
         return max(1.0 if each is None else float(self.namespace.max(each)) for each in self.time_constants)
 
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of an equal network with the same fixed parameters, apart from `backend`."""
+
     @property
     @abstractmethod
     def recurrent(self) -> tuple[str, ...]:

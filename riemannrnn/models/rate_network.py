@@ -22,6 +22,9 @@ from riemannrnn.runtime import product
 RECURRENT = "layers.0.recurrent"
 """The name of the parameters of W."""
 
+READ_IN, READOUT = "layers.0.input", "readout"
+"""The names of the fixed parameters, W_in and W_out."""
+
 
 class RateNetwork(Model):
     """τ ṙ = −r + f(W r + W_in s) with outputs W_out r; W is not part of the network but passed to its methods.
@@ -48,12 +51,14 @@ class RateNetwork(Model):
     time_constants
         τ > 0 of each unit, shape (n_units,), in any unit of time. Fixed points do not depend on it, but their stability does.
         Default: all are 1.
+    parameters
+        Read-in and readout in the place of random ones, as "layers.0.input" and "readout".
 
     Raises
     ------
     ValueError
-        For a size below one, a dtype other than float32 and float64, an unknown activation, or time constants that are not
-        positive numbers, one for each unit.
+        For a size below one, a dtype other than float32 and float64, an unknown activation, time constants that are not
+        positive numbers, one for each unit, or parameters of another name or shape.
     BackendError
         For a backend that is not there; from the methods, for arrays of another backend.
 
@@ -86,6 +91,7 @@ class RateNetwork(Model):
         backend: str | Namespace = "numpy",
         connectivity: Connectivity | None = None,
         time_constants: Array | None = None,
+        parameters: Mapping[str, Array] | None = None,
     ) -> None:
         for name, size in (("n_units", n_units), ("n_inputs", n_inputs), ("n_outputs", n_outputs)):
             if size is not None and size < 1:
@@ -101,6 +107,8 @@ class RateNetwork(Model):
         input_stream, readout_stream, self._weight_stream = np.random.SeedSequence(seed).spawn(3)
         self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
         self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)
+        given = {name: self._checked(name, value) for name, value in (parameters or {}).items()}
+        self.input_weights, self.readout = given.get(READ_IN, self.input_weights), given.get(READOUT, self.readout)
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
@@ -133,8 +141,21 @@ class RateNetwork(Model):
 
     @property
     def fixed(self) -> dict[str, Array]:  # type: ignore[override]
-        named = {"layers.0.input": self.input_weights, "readout": self.readout}
+        named = {READ_IN: self.input_weights, READOUT: self.readout}
         return {name: value for name, value in named.items() if value is not None}
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "n_units": self.n_units,
+            "n_inputs": None if self.input_weights is None else int(self.input_weights.shape[1]),
+            "n_outputs": None if self.readout is None else int(self.readout.shape[0]),
+            "activation": self.activation,
+            "seed": self._weight_stream.entropy,
+            "dtype": str(self.dtype),
+            "connectivity": self.connectivity,
+            "time_constants": self.time_constants[0],
+            "parameters": self.fixed,
+        }
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -226,6 +247,18 @@ class RateNetwork(Model):
     def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int) -> Array:
         # NumPy draws them whatever the backend, so that a seed means the same network everywhere.
         return self._here(np.random.default_rng(stream).standard_normal((rows, columns)) / columns**0.5)
+
+    def _checked(self, name: str, value: Any) -> Array:
+        """Return a fixed parameter that was given, which has to have the shape of the random one."""
+        if name not in self.fixed:
+            raise ValueError(f"there is no fixed parameter {name!r}; the fixed parameters are {', '.join(self.fixed)}")
+        value = as_array("parameters", value, self.dtype, self.namespace)
+        if value.shape != self.fixed[name].shape or value.dtype != self.fixed[name].dtype:
+            raise ValueError(
+                f"the parameter {name!r} has shape {tuple(value.shape)} and dtype {value.dtype}, but "
+                f"{tuple(self.fixed[name].shape)} and {self.dtype} were expected"
+            )
+        return value
 
     def _here(self, sample: Array) -> Array:
         return to_backend(sample.astype(self.dtype), self.namespace)

@@ -162,6 +162,18 @@ class Stack(Model):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state | {"namespace": import_module(state["namespace"])})
 
+    def arguments(self) -> dict[str, Any]:
+        parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, strict=True)
+        return {
+            "layers": [Layer(each.n_units, f, connectivity, each.skips, tau) for each, f, connectivity, tau in parts],
+            "n_inputs": self._n_inputs,
+            "n_outputs": self._n_outputs,
+            "seed": self._entropy,
+            "dtype": str(self.dtype),
+            "trained": self.trained,
+            "parameters": {**self._given, **self.fixed},
+        }
+
     @cached_property
     def units(self) -> tuple[int, ...]:
         return tuple(each.n_units for each in self.layers)

@@ -31,6 +31,8 @@ class Activation:
         f″, as a function of z and r.
     elementary
         The function of the array API that f is, if it is one; it can then be computed in place.
+    arguments
+        What the function of `FAMILIES` with this name takes to make this activation. Default: it is of no family.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Activation:
     derivative: Callable[[Array, Array], Array] = field(repr=False)
     second_derivative: Callable[[Array, Array], Array] = field(repr=False)
     elementary: str | None = field(default=None, repr=False)
+    arguments: tuple[float, ...] = field(default=(), repr=False)
 
     def respond(self, inputs: Array, out: Array | None = None) -> Array:
         """Return f(inputs), in the array `out` where f can be computed in place, or in one that the inputs have no part in."""
@@ -133,7 +136,7 @@ def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
         raise ValueError(f"exponent = {exponent} is below 1, where the gain at threshold is infinite; choose 1 or more")
     exponent, scale = float(exponent), float(scale)  # numbers of NumPy would widen float32
     value, first, second = (partial(each, exponent, scale) for each in (_power, _power_derivative, _power_second_derivative))
-    return Activation("power-law", value, first, second)
+    return Activation("power-law", value, first, second, arguments=(exponent, scale))
 
 
 def _power(exponent: float, scale: float, z: Array) -> Array:
@@ -230,6 +233,9 @@ ACTIVATIONS: dict[str, Activation] = {
     )
 }
 """The activations known by name; `register_activation` adds to them."""
+
+FAMILIES: dict[str, Callable[..., Activation]] = {"power-law": power_law}
+"""Functions that make activations from numbers, by the name of the activations."""
 
 
 def register_activation(activation: Activation) -> Activation:

@@ -24,7 +24,7 @@ from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.run_folder import RunInUseError, locked, make_folder, write_toml
 from riemannrnn.runtime import one_core
 from riemannrnn.sweep.grid import Cell
-from riemannrnn.training.checkpoints import PATTERN, fingerprint
+from riemannrnn.training.checkpoints import PATTERN
 from riemannrnn.training.history import History
 from riemannrnn.training.outcome import LossNotFallenWarning
 
@@ -170,10 +170,9 @@ def _data_options(configuration: Mapping[str, Any]) -> str:
 
 def _data_fingerprint(cell: Cell) -> str:
     try:
-        task = prepare(parse_config(cell.tables)).task
+        return prepare(parse_config(cell.tables)).sets.fingerprint
     except Exception:
         return ""
-    return fingerprint(task.training.stimuli, task.training.labels, task.test.stimuli, task.test.labels)
 
 
 def _digest(content: Any) -> str:

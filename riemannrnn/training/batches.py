@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from manifolds import Array
+from manifolds import Array, Point
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.equilibrium.options import OnFailure
+from riemannrnn.training.history import accuracy
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,14 @@ class Batches:
     size: int
 
     @property
+    def count(self) -> int:
+        """Number of stimuli."""
+        return int(self.cost.batch.shape[0])
+
+    @property
     def per_epoch(self) -> int:
         """Number of batches of an epoch."""
-        return -(-int(self.cost.batch.shape[0]) // self.size)
+        return -(-self.count // self.size)
 
     def begins_epoch(self, step: int) -> bool:
         """Tell whether the batch after this many steps is the first of an epoch."""
@@ -39,11 +45,36 @@ class Batches:
         batch = self.cost.batch
         return array_namespace(batch).asarray(generator.permutation(batch.shape[0]), device=device(batch))
 
+    def first(self, order: Array) -> Array:
+        """Return the rows of `cost` in the order in which the first epoch takes them."""
+        return order
+
     def of(self, step: int, order: Array, on_failure: OnFailure | None = None) -> FixedPointCost:
         """Return the cost of the batch after this many steps, in the order of its epoch."""
         place = self._place(step)
         return self.cost.take(order[place : place + self.size], on_failure=on_failure)
 
+    def close(self) -> None:
+        """Do nothing: no file is open."""
+
     def _place(self, step: int) -> int:
         """Return where the stimuli of a step begin in their order."""
         return step * self.size % (self.per_epoch * self.size)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out stimuli, all in memory.
+
+    Parameters
+    ----------
+    cost
+        Their cost.
+    """
+
+    cost: FixedPointCost
+
+    def measure(self, weights: Point) -> tuple[float, float | None]:
+        """Return the loss, and the share of right classes; None without classes, or where the loss is infinite."""
+        evaluation = self.cost.at(weights)
+        return evaluation.cost, accuracy(evaluation, self.cost.loss) if evaluation.valid else None

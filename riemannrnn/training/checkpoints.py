@@ -1,19 +1,16 @@
 """Checkpoints: everything that a run is made of in one file, with a checksum, written atomically."""
 
 import hashlib
-import io
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, final
-from zipfile import BadZipFile
 
 import numpy as np
 
 from manifolds.arrays import to_numpy
-from riemannrnn.run_folder import write_atomically
+from riemannrnn.state_file import Kind, read_state, write_state
 
 FORMAT = b"riemannrnn checkpoint 1\n"
 """What each file begins with; the SHA-256 of all that follows it stands on the next line."""
@@ -31,6 +28,10 @@ Value = TypeVar("Value")
 
 class CheckpointError(ValueError):
     """A checkpoint is damaged, foreign, or not there."""
+
+
+KIND = Kind("checkpoint", FORMAT, CheckpointError)
+"""The kind of file that a checkpoint is."""
 
 
 @final
@@ -93,14 +94,8 @@ def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     RunFolderError
         If the disk is full or the folder is read-only; what stood there before is untouched.
     """
-    arrays: dict[str, Any] = {}
-    tree = json.dumps(_pack(state, arrays))
-    payload = io.BytesIO()
-    np.savez(payload, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)
-    content = payload.getvalue()
     path = folder / PATTERN.replace("*", f"{step:08d}")
-    head = FORMAT + hashlib.sha256(content).hexdigest().encode() + b"\n"
-    write_atomically(path, lambda temporary: temporary.write_bytes(head + content))
+    write_state(path, KIND, state)
     for old in sorted(folder.glob(PATTERN))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -114,24 +109,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     CheckpointError
         If it cannot be read, or its checksum is not that of its content.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    head, _, rest = content.partition(b"\n")
-    checksum, _, payload = rest.partition(b"\n")
-    if head + b"\n" != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint: it does not begin with {FORMAT.decode().strip()!r}")
-    if hashlib.sha256(payload).hexdigest().encode() != checksum:
-        raise CheckpointError(f"{path} is damaged: its checksum is not that of its content")
-    try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            state = _unpack(json.loads(bytes(arrays["tree"])), arrays)
-    except (BadZipFile, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no state")
-    return Checkpoint(path, state)
+    return Checkpoint(path, read_state(path, KIND))
 
 
 def last_checkpoint(folder: Path) -> Checkpoint:
@@ -178,31 +156,3 @@ def fingerprint(*arrays: Any) -> str:
         digest.update(f"{each.shape} {each.dtype.str}".encode())
         digest.update(np.ascontiguousarray(each).data)
     return digest.hexdigest()[:12]
-
-
-def _pack(value: Any, arrays: dict[str, Any]) -> Any:
-    """Return a tree for JSON, in which arrays are named, and collect these."""
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: _pack(item, arrays) for key, item in value.items()}}
-    if isinstance(value, list | tuple):
-        items = [_pack(item, arrays) for item in value]
-        return items if isinstance(value, list) else {"tuple": items}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping) or (array := to_numpy(value)).dtype.kind not in "biufc":  # objects NumPy would pickle
-        raise TypeError(f"a {type(value).__name__} has no place in a checkpoint; keep numbers, text and arrays of numbers")
-    name = f"array{len(arrays)}"
-    arrays[name] = array
-    return {"array": name}
-
-
-def _unpack(tree: Any, arrays: Any) -> Any:
-    if isinstance(tree, list):
-        return [_unpack(item, arrays) for item in tree]
-    if not isinstance(tree, dict):
-        return tree
-    if "array" in tree:
-        return arrays[tree["array"]]
-    if "tuple" in tree:
-        return tuple(_unpack(item, arrays) for item in tree["tuple"])
-    return {key: _unpack(item, arrays) for key, item in tree["dict"].items()}

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import isnan, nan
 from typing import Any
 
@@ -14,7 +14,7 @@ from manifolds import Array, Point
 from manifolds.summary import Summarised
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import Loss
-from riemannrnn.models import Model
+from riemannrnn.models import TrainedModel
 from riemannrnn.models.rate_network import RECURRENT
 from riemannrnn.training.range_test import RangeTest
 
@@ -85,8 +85,8 @@ class History(Summarised):
         Whether that was the loss of a fixed point, or a step that left the manifold.
     interrupted
         Whether Ctrl-C ended it.
-    model
-        The network.
+    untrained
+        The model at the start, before anything is learned. None: a history that no run of `train` made.
     """
 
     weights: Point
@@ -111,12 +111,27 @@ class History(Summarised):
     loss_fell: bool = True
     failed: bool = False
     interrupted: bool = False
-    model: Model | None = field(default=None, repr=False, compare=False)
+    untrained: TrainedModel | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def model(self) -> TrainedModel:
+        """The model at the end, which predicts labels or targets as they were given, and which `save` writes into a file.
+
+        Raises
+        ------
+        ValueError
+            For a history that no run of `train` made.
+        """
+        if self.untrained is None:
+            raise ValueError("this history has no network, because no run of train made it; use the history that train returns")
+        provenance = {"rule": self.rule, "learning rate": f"{self.learning_rate:.6g}", "steps": str(len(self.loss))}
+        provenance = {**self.untrained.provenance, **provenance}
+        return replace(self.untrained, weights=self.weights, point=self.point, provenance=provenance)
 
     @property
     def parameters(self) -> dict[str, Point]:
         """The trained parameters by name: "layers.0.recurrent" is W of the lowest layer."""
-        return {RECURRENT: self.weights} if self.model is None else self.model.named(self.weights)
+        return {RECURRENT: self.weights} if self.untrained is None else self.untrained.network.named(self.weights)
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""

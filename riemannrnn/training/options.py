@@ -52,7 +52,7 @@ def _describe_schedule(schedule: Schedule) -> str:
 class NetworkOptions(Options):
     """The options of the network that files and estimators train."""
 
-    n_units: int = option(100, "Number of recurrent units.", least=1)
+    n_units: int = option(100, "Number of recurrent units.", least=1, flag="units")
     activation: str = option("tanh", "Activation of the units.", choices=ACTIVATIONS)
     radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
     layers: tuple[int, ...] | None = option(
@@ -79,6 +79,7 @@ class TrainingOptions(Options):
         'The learning rule: "dW1" to "dW4", "kfac", "descent", "momentum", "adam", or a `Rule`. Default: '
         '"descent" on a manifold that is given; without one Adam on `ScaledMonotoneManifold`.',
         choices=RULES,
+        flag=True,
         describe=_describe_rule,
     )
     learning_rate: float | None = option(
@@ -87,6 +88,7 @@ class TrainingOptions(Options):
         "on from, or a range test finds one on the first batches; `History.range_test` holds what it tried.",
         least=0,
         below=inf,
+        flag=True,
     )
     batch_size: int | None = option(
         None,
@@ -94,13 +96,16 @@ class TrainingOptions(Options):
         "of stimuli.",
         least=1,
     )
-    epochs: int = option(1, "Passes through the stimuli, each in an order of its own.", least=0)
-    seed: int | np.random.Generator | None = option(None, "Seed of the orders of the stimuli.", least=0, resumed=False)
+    epochs: int = option(1, "Passes through the stimuli, each in an order of its own.", least=0, flag=True)
+    seed: int | np.random.Generator | None = option(
+        None, "Seed of the orders of the stimuli.", least=0, resumed=False, flag=True
+    )
     manifold: str | Manifold | None = option(
         None,
         "The manifold of a rule that has no metric of its own: a manifold, or a name in `riemannrnn compare --list`. On a "
         "manifold with a constraint, training starts from weights that obey it. Default: the resolvent metric.",
         choices=CATALOGUE,
+        flag=True,
     )
     schedule: str | Schedule | None = option(
         None,

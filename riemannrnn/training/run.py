@@ -17,7 +17,7 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.rules.rule import Rule
 from riemannrnn.runtime import one_blas_thread, parts
-from riemannrnn.training.batches import Batches
+from riemannrnn.training.batches import Batches, HeldOut
 from riemannrnn.training.checkpoints import CheckpointError, fingerprint, last_checkpoint, write_checkpoint
 from riemannrnn.training.guard import StabilityGuard, Step, UnstableStartError
 from riemannrnn.training.history import History, Recorder, accuracy
@@ -27,6 +27,7 @@ from riemannrnn.training.range_test import find_rate
 from riemannrnn.training.state import RunState, placing, refuse_another
 from riemannrnn.training.stepping import Last, Stepper
 from riemannrnn.training.stopping import Criterion, Verdict
+from riemannrnn.training.streamed import StreamedBatches, StreamedHeldOut
 
 BACK_UPS = 10
 """A step is halved this often at most, if the next mini-batch has no fixed points after it."""
@@ -42,8 +43,12 @@ class Run:
         The options of training, resolved.
     rule, guard
         The objects that the options stand for.
-    cost, held_out
-        The cost of all stimuli, and of the held-out ones.
+    cost
+        The cost of all stimuli; of a stream, of the first batches.
+    held_out
+        The held-out stimuli.
+    batches
+        The cost of the batch of each step.
     state
         What changes from step to step.
     stop, callbacks, record, checkpoints
@@ -58,8 +63,8 @@ class Run:
     rule: Rule
     guard: StabilityGuard | None
     cost: FixedPointCost
-    held_out: FixedPointCost | None
-    batches: Batches
+    held_out: HeldOut | StreamedHeldOut | None
+    batches: Batches | StreamedBatches
     state: RunState
     stop: Criterion | None = None
     callbacks: tuple[Callable[[int, History], None], ...] = ()
@@ -90,6 +95,8 @@ class Run:
             except KeyboardInterrupt:
                 history.stopped, history.interrupted = f"Interrupted after {self.state.step} steps.", True
                 self._write(self._boundary or self._snapshot())
+            finally:
+                self.batches.close()
         return history
 
     def restore(self) -> None:
@@ -226,7 +233,7 @@ class Run:
             self.history.range_test = find_rate(
                 self.stepper,
                 self.cost,
-                self.state.order,
+                batches.first(self.state.order),
                 batches.size,
                 self.steps,
                 self.state.point,
@@ -243,7 +250,7 @@ class Run:
         """Say so if the run did not lower the training loss."""
         history, per_epoch = self.history, self.batches.per_epoch
         if not (history.failed or history.converged or self.state.step == 0 or fallen_by_epochs(history.loss, per_epoch)):
-            look_back(history, self.cost, self.state.order, self.start, warn=self.from_weights)
+            look_back(history, self.cost, self.batches.first(self.state.order), self.start, warn=self.from_weights)
 
     def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
         """Refuse to begin where the guard could accept no step."""
@@ -267,9 +274,7 @@ class Run:
     def _measure(self) -> None:
         if self.held_out is None:
             return
-        evaluation = self.held_out.at(self.rule.parameterization.weights(self.state.point))
-        self.history.test_loss[-1] = evaluation.cost
-        right = accuracy(evaluation, self.held_out.loss) if evaluation.valid else None
+        self.history.test_loss[-1], right = self.held_out.measure(self.rule.parameterization.weights(self.state.point))
         if right is not None:
             self.history.test_accuracy[-1] = right
 
@@ -308,7 +313,7 @@ class Run:
     def _description(self) -> dict[str, Any]:
         """Return what has to be the same where a run is resumed, by name."""
         facts = {
-            "stimuli": self.cost.batch.shape[0],
+            "stimuli": self.batches.count,
             "activation": ", ".join(each.name for each in self.cost.model.activations),
             "weights": fingerprint(*arrays_of(self.history.weights)),
             "data": self.data,

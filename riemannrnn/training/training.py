@@ -7,33 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_array_api_obj
 
 from manifolds import Array, ManifoldError, Point, ScaledMonotoneManifold
 from manifolds.points import all_finite, map_arrays, several
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cost import FixedPointCost
-from riemannrnn.cost.losses import Loss, check_finite, resolve_loss
+from riemannrnn.cost.losses import Loss
 from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
-from riemannrnn.data import Dataset
+from riemannrnn.data import Dataset, Stream, Table
 from riemannrnn.equilibrium.auto import Automatic
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.metrics.catalogue import GROWTH
-from riemannrnn.models import Model
+from riemannrnn.models import Model, TrainedModel
+from riemannrnn.models.trained import named_solver, versions
 from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import documented
-from riemannrnn.training.batches import Batches
 from riemannrnn.training.by_name import matched, product_of, rule_on
-from riemannrnn.training.checkpoints import fingerprint, refuse_used
+from riemannrnn.training.checkpoints import refuse_used
 from riemannrnn.training.guard import StabilityGuard
 from riemannrnn.training.history import History, Recorder
+from riemannrnn.training.material import Material
 from riemannrnn.training.options import Schedule, TrainingOptions
 from riemannrnn.training.progress import shown
 from riemannrnn.training.reproducible import reproducible
 from riemannrnn.training.run import Run
+from riemannrnn.training.sources import cost_of, source_of
 from riemannrnn.training.state import RunState
 from riemannrnn.training.stopping import Criterion
 
@@ -46,9 +47,9 @@ that rounding leaves no smaller one, and no branch can be mistaken for another."
 @reproducible
 def train(
     network: Model,
-    weights: Point | History,
-    stimuli: Array,
-    labels: Array | Loss,
+    weights: Point | History | TrainedModel,
+    stimuli: Array | Table | Stream,
+    labels: Array | Loss | None = None,
     rule: str | Rule | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
@@ -63,7 +64,7 @@ def train(
     solver: str | Solver | None = None,
     adjoint_solver: str | Solver | None = None,
     tolerance: float | None = None,
-    held_out: tuple[Array, Array | Loss] | None = None,
+    held_out: tuple[Array, Array | Loss] | Table | None = None,
     evaluate_every: int | None = None,
     stop: Criterion | None = None,
     callback: Callable[[int, History], None] | Sequence[Callable[[int, History], None]] = (),
@@ -87,12 +88,15 @@ def train(
     weights
         W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; of a `Stack` its
         trained parameters, by name. They are not changed. Or the
-        history of a run by the same rule, to go on from its end with what the rule remembers.
+        history of a run by the same rule, to go on from its end with what the rule remembers. Or a trained model.
     stimuli
         Shape (n_stimuli, n_inputs): an array, a list, or a table with `to_numpy`. Integers and lists take the dtype of the
-        network.
+        network. Or a `riemannrnn.data.Table`, which holds the targets, too: its classes are learned with cross-entropy, and
+        its numbers, brought to mean 0 and variance 1, with the squared error. Or a `riemannrnn.data.Stream`, whose batches are
+        read from disk when they are needed, in its order and of its size; a `Table` that is held out is then read a chunk at a
+        time, too.
     labels
-        Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli.
+        Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli. None beside a `Table`.
     {options}
     solver, tolerance
         As for `solve_fixed_points`. Default: where the manifold makes fixed points unique, splitting, and in float32 1e-4 √n;
@@ -100,7 +104,7 @@ def train(
     adjoint_solver
         As for `FixedPointCost`.
     held_out
-        Stimuli and labels, or a loss, that are evaluated without learning from them.
+        Stimuli and labels, or a loss, or a `Table`, that are evaluated without learning from them.
     stop
         When to end before the epochs are done; see `riemannrnn.training.stopping`.
     callback
@@ -161,15 +165,17 @@ def train(
         evaluate_every=evaluate_every,
         checkpoint_every=checkpoint_every,
     )
-    stimuli = as_array("stimuli", stimuli, network.dtype, network.namespace)
+    source = source_of(network, stimuli, labels)
+    given, stimuli = source.sized(given), source.material.stimuli
     before = weights if isinstance(weights, History) else None
-    weights = _start(network, weights if before is None else before.weights, given)
+    model = weights if isinstance(weights, TrainedModel) else None
+    weights = _start(network, weights.weights if isinstance(weights, History | TrainedModel) else weights, given)
     if record is not None and checkpoints is not None and not isinstance(record, Recorder):
         raise TypeError(
             f"record = {record!r} has no state for checkpoints; derive its class from riemannrnn.training.history.Recorder"
         )
     network, weights, given = _placed(network, weights, stimuli, given)
-    options, stepper = _resolved(given, network, before, stimuli.shape[0])
+    options, stepper = _resolved(given, network, before, source.count)
     promised = for_model(stepper.parameterization, network).promises(network.recurrent)
     keeper = _guard(not promised if given.guard is None else given.guard)
     options = replace(options, guard=keeper or False)
@@ -178,22 +184,23 @@ def train(
         adjoint_solver=adjoint_solver,
         tolerance=_tolerance(network, promised) if tolerance is None else tolerance,
     )
-    cost, lenient = _cost("stimuli", network, stimuli, labels, solving), replace(solving, on_failure="inf")
-    point = stepper.parameterization.point_at(weights) if before is None else before.point
-    history = History(stepper.parameterization.weights(point), point, rule=stepper.name, model=network)
+    cost, lenient = cost_of("stimuli", network, source.material, solving), replace(solving, on_failure="inf")
+    point = _point(stepper, weights, before, model)
+    untrained = _untrained(network, weights, source.material, cost, given)
+    history = History(stepper.parameterization.weights(point), point, rule=stepper.name, untrained=untrained)
     run = Run(
         options=options,
         rule=stepper,
         guard=keeper,
         cost=cost,
-        held_out=None if held_out is None else _cost("held-out stimuli", network, *held_out, lenient),
-        batches=Batches(cost, options.batch_size or stimuli.shape[0]),
+        held_out=None if held_out is None else source.held_out(network, held_out, lenient),
+        batches=source.batches(cost, options.batch_size),
         state=RunState(history, point, None if before is None else before.memory, np.random.default_rng(options.seed)),
         stop=stop,
         callbacks=(callback,) if callable(callback) else tuple(callback),
         record=record,
         checkpoints=None if checkpoints is None else Path(checkpoints),
-        data="" if checkpoints is None else _known_again(network, stimuli, cost.loss),
+        data="" if checkpoints is None else source.known_again(network),
         from_weights=before is None,
     )
     if options.decay:
@@ -282,10 +289,22 @@ def check_decay(rule: Rule, point: Point, decay: float) -> None:
         ) from None
 
 
-def _known_again(network: Model, stimuli: Array, loss: Loss) -> str:
-    """Return a fingerprint of what a run learns from: the stimuli, their labels, and the weights that stay as they are."""
-    arrays = stimuli, *network.fixed.values(), *vars(loss).values()
-    return fingerprint(*filter(is_array_api_obj, arrays))
+def _point(rule: Rule, weights: Point, before: History | None, model: TrainedModel | None) -> Point:
+    """Return the point to start from: that of a history, that of a model by the same rule, or one that stands for weights."""
+    if before is not None:
+        return before.point
+    if model is not None and model.point is not None and model.provenance.get("rule") == rule.name:
+        return model.point
+    return rule.parameterization.point_at(weights)
+
+
+def _untrained(network: Model, weights: Point, learned: Material, cost: FixedPointCost, given: TrainingOptions) -> TrainedModel:
+    """Return the model at the start of a run."""
+    solving = replace(cost.solving, solver=named_solver(cost.options.solver), adjoint_solver="auto")
+    manifold = given.resolved(not network.one_matrix).manifold
+    described = manifold if isinstance(manifold, str) else type(manifold).__name__
+    provenance = versions() | ({} if manifold is None else {"manifold": described})
+    return TrainedModel(network, weights, learned.answer, learned.standardisation, learned.inputs, solving, provenance)
 
 
 def _tolerance(network: Model, promised: bool) -> float | None:
@@ -302,12 +321,3 @@ def _guard(guard: bool | StabilityGuard) -> StabilityGuard | None:
     if isinstance(guard, StabilityGuard):
         return guard
     return StabilityGuard() if guard else None
-
-
-def _cost(name: str, network: Model, stimuli: Array, labels: Array | Loss, options: SolverOptions) -> FixedPointCost:
-    """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run."""
-    stimuli = as_array(name, stimuli, network.dtype, network.namespace)
-    cost = FixedPointCost(network, stimuli, resolve_loss(labels, stimuli.shape[0], network.n_outputs), **vars(options))
-    if not all_finite(cost.batch):  # which is smaller, and holds NaN wherever the stimuli do
-        check_finite(name, stimuli)
-    return cost

@@ -1,0 +1,131 @@
+"""`riemannrnn predict`."""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from manifolds import Array
+from manifolds.arrays import to_numpy
+from riemannrnn.cli.common import INTERRUPTED, complain, console, progress_bar, refuse
+from riemannrnn.data import Source, Table, array_names, index_column, open_source, open_table
+from riemannrnn.models import Labels, TrainedModel, load_model
+from riemannrnn.progress import Progress
+from riemannrnn.run_folder import write_atomically
+from riemannrnn.settings import SettingError
+from riemannrnn.training.material import identity
+
+
+def predict_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run, or a file of a model.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File of stimuli: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX.")
+    ],
+    output: Annotated[Path, typer.Option(help="CSV file of the predictions.")],
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="Columns or array of the stimuli, if they have other names than in training.")
+    ] = None,
+    index: Annotated[str | None, typer.Option(help="Column that numbers or names the rows, and is copied.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Dimension of the rows, if it is not the first.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for files that have to be converted.")] = None,
+) -> None:
+    """Predict labels or targets of the stimuli in a file, as they were given in training, and write them as CSV."""
+    try:
+        if not output.resolve().parent.is_dir():
+            raise SettingError(f"--output {output}: there is no folder {output.resolve().parent}; make it, or name another")
+        model = load_model(run)
+        table = _stimuli(model, file, inputs, index, {"rows": rows, "cache": cache, "notify": _note})
+        with progress_bar(file.name) as progress:
+            lost = _write(output, model, table, index_column(table.stimuli.source, index), progress)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except ValueError as error:
+        refuse(error)
+    if lost:
+        complain(
+            "Warning",
+            f"{lost} of {len(table)} stimuli have no fixed point, and their predictions are left empty; they may be far from "
+            "the stimuli of training",
+        )
+    console.print(f"Predictions for {len(table)} stimuli: {output}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _note(message: str) -> None:
+    complain("Note", message)
+
+
+def _stimuli(model: TrainedModel, file: Path, inputs: list[str] | None, index: str | None, options: dict[str, Any]) -> Table:
+    """Return the stimuli as they are in the file, of the columns or the array that the model was trained on."""
+    chosen = _inputs(model, file, options) if inputs is None else inputs[0] if len(inputs) == 1 else inputs
+    table = open_table(file, inputs=chosen, index=index, missing="mean", dtype=str(model.network.dtype), **options)
+    return replace(table, given=identity(table.n_inputs))  # the model standardises
+
+
+def _inputs(model: TrainedModel, file: Path, options: dict[str, Any]) -> str | list[str] | None:
+    """Return the columns or the array of a file that have the names of training; None where the file has no names to choose."""
+    arrays = array_names(file, options["rows"])
+    if len(arrays) > 1:
+        return model.inputs[0] if len(model.inputs) == 1 else None
+    columns = open_source(file, **options).columns
+    return list(model.inputs) if columns and model.inputs else None
+
+
+def _write(output: Path, model: TrainedModel, table: Table, index: int | None, progress: Progress) -> int:
+    """Write the predictions of all rows, a chunk at a time; return how many stimuli have no fixed point."""
+    lost = 0
+
+    def write(path: Path) -> None:
+        nonlocal lost
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([_index_title(table.stimuli.source, index), *_titles(model)])
+            for stop, keys, stimuli in _blocks(table, index):
+                response = model.respond(stimuli)
+                answers = to_numpy(model.answer.decode(response.outputs))
+                found = to_numpy(response.converged)
+                lost += int((~found).sum())
+                for key, answer, there in zip(keys, answers.reshape(len(answers), -1).tolist(), found, strict=True):
+                    writer.writerow([key, *(answer if there else ["" for _ in answer])])
+                progress(stop / len(table))
+
+    write_atomically(output, write)
+    return lost
+
+
+def _blocks(table: Table, index: int | None) -> Iterator[tuple[int, list[Any], Array]]:
+    """Yield where each chunk ends, the names of its rows, and its stimuli."""
+    source = table.stimuli.source
+    with table.reader() as read, source.reader() as read_all:
+        for start, stop in pairwise(table.bounds().tolist()):
+            rows = slice(start, stop)
+            keys = list(range(start, stop)) if index is None else _keys(source, index)(read_all(rows))
+            yield stop, keys, table.finish(*read(rows))[0]
+
+
+def _keys(source: Source, index: int) -> Callable[[Array], list[Any]]:
+    """Return a function that returns the names of rows from a column that numbers or names them."""
+    column = source.columns[index]
+
+    def keys(rows: Array) -> list[Any]:
+        values = to_numpy(rows)[:, index]
+        if column.is_text:
+            return ["" if np.isnan(value) else column.classes[int(value)] for value in values]
+        return ["" if np.isnan(value) else int(value) if float(value).is_integer() else float(value) for value in values]
+
+    return keys
+
+
+def _index_title(source: Source, index: int | None) -> str:
+    return "row" if index is None else source.columns[index].name or "row"
+
+
+def _titles(model: TrainedModel) -> list[str]:
+    """Return the names of the columns of predictions."""
+    if model.answer.names:
+        return list(model.answer.names)
+    return ["label"] if isinstance(model.answer, Labels) else [f"target_{k}" for k in range(model.network.n_outputs)]

@@ -1,0 +1,225 @@
+"""Trained models: a network with its parameters and all that it needs to answer stimuli as they were given in training."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from importlib.metadata import version
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from manifolds import Array
+from manifolds.arrays import to_numpy
+from manifolds.points import Point, all_finite, map_arrays
+from manifolds.summary import Summarised
+from riemannrnn.backend import Namespace, as_array, to_backend
+from riemannrnn.data import Standardisation
+from riemannrnn.equilibrium.options import SolverOptions
+from riemannrnn.equilibrium.solver import Solver
+from riemannrnn.equilibrium.solving import SOLVERS
+from riemannrnn.models.answers import ANSWERS, Answer
+from riemannrnn.models.architecture import ArchitectureError, described, network_of
+from riemannrnn.models.model import Model
+from riemannrnn.models.response import Response
+from riemannrnn.state_file import Kind, read_state, write_state
+
+MODEL_FILE = "model.npz"
+"""Name of the file of the model in a run folder."""
+
+
+class ModelFileError(ValueError):
+    """A model cannot be saved, or a file holds no model that can be used here."""
+
+
+MODEL = Kind("model", b"riemannrnn model 1\n", ModelFileError, at_end=True)
+"""The kind of file that a model is."""
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainedModel(Summarised):
+    """A network with its parameters, which answers stimuli as they were given in training.
+
+    Training goes on from it: `train(model.network, model, stimuli, labels)`, with stimuli after `model.standardisation`, if
+    there is one. The same rule goes on from `point`, without what it remembers; another rule starts from `weights`.
+
+    Parameters
+    ----------
+    network
+        The network.
+    weights
+        Its trained parameters, flat.
+    answer
+        What its outputs mean.
+    standardisation
+        What is applied to stimuli. None: they are taken as they are.
+    inputs
+        The names of the columns of the stimuli; none if they have no names.
+    solving
+        How fixed points are solved, with a solver by name.
+    provenance
+        How the model was made, in texts: versions, rule and manifold.
+    point
+        The point of the manifold that stands for the weights. None: it is found from the weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from riemannrnn import RateNetwork, train
+    >>> stimuli, labels = np.eye(3), np.array([2, 0, 1])
+    >>> network = RateNetwork(n_units=10, n_inputs=3, n_outputs=3, seed=0)
+    >>> history = train(network, network.initial_weights(), stimuli, labels, epochs=50, seed=0)
+    >>> history.model.predict(stimuli)
+    array([2, 0, 1])
+    """
+
+    network: Model
+    weights: Point
+    answer: Answer
+    standardisation: Standardisation | None = None
+    inputs: tuple[str, ...] = ()
+    solving: SolverOptions = field(default_factory=SolverOptions)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    point: Point = None
+
+    @property
+    def parameters(self) -> dict[str, Point]:
+        """The trained parameters by name: "layers.0.recurrent" is W of the lowest layer."""
+        return self.network.named(self.weights)
+
+    def predict(self, stimuli: Array) -> Array:
+        """Return labels or targets, as they were given in training.
+
+        Parameters
+        ----------
+        stimuli
+            Shape (batch, n_inputs), as they were given in training: they are standardised here, if they were there.
+
+        Returns
+        -------
+        Array
+            Labels of shape (batch,), or numbers of shape (batch, n_outputs).
+
+        Raises
+        ------
+        ValueError
+            For stimuli of another shape, or stimuli that are not finite.
+        FixedPointError
+            If a stimulus has no fixed point; `respond` marks such a stimulus instead.
+        """
+        return self.answer.decode(self.respond(stimuli).under("raise").outputs)
+
+    def respond(self, stimuli: Array) -> Response:
+        """Return the fixed points of all layers (`layers[-1].rates`) and the outputs; `converged` marks which were found.
+
+        Raises
+        ------
+        ValueError
+            As `predict` does.
+        """
+        stimuli = as_array("stimuli", stimuli, self.network.dtype, self.network.namespace)
+        if self.standardisation is not None:
+            width = self.standardisation.shift.size
+            if stimuli.ndim != 2 or stimuli.shape[1] != width:
+                raise ValueError(f"the stimuli have shape {tuple(stimuli.shape)}; this model takes (batch, {width})")
+            stimuli = self.standardisation(stimuli)
+        if not all_finite(stimuli):
+            raise ValueError("a stimulus holds NaN or infinity, and the model has nothing to put in its place; leave it out")
+        return self.network.respond(self.weights, self.network.prepare(stimuli), self.solving)
+
+    def stability(self, stimuli: Array) -> Array:
+        """Return the largest spectral abscissa of each stimulus over all layers, shape (batch,), negative where it is stable.
+
+        It is in units of 1/τ. Raises as `predict` does.
+        """
+        layers = self.respond(stimuli).under("raise").layers
+        return reduce(array_namespace(layers[-1].rates).maximum, (layer.stability() for layer in layers))
+
+    def save(self, path: Path | str) -> None:
+        """Write the model into one npz file, without pickle, with a checksum over every byte.
+
+        Raises
+        ------
+        ModelFileError
+            For an activation, connectivity or network of one's own that is not registered.
+        RunFolderError
+            If the file cannot be written; what stood there before is untouched.
+        """
+        kinds = {kind: name for name, kind in ANSWERS.items()}
+        try:
+            network = described(self.network)
+        except ArchitectureError as error:
+            raise ModelFileError(f"the model cannot be saved: {error}") from error
+        state = {
+            "network": network,
+            "weights": map_arrays(to_numpy, self.weights),
+            "point": None if self.point is None else map_arrays(to_numpy, self.point),
+            "answer": {"kind": kinds[type(self.answer)], **self.answer.tree()},
+            "standardisation": None if self.standardisation is None else self.standardisation.arrays(),
+            "inputs": self.inputs,
+            "solving": vars(self.solving),
+            "provenance": dict(self.provenance),
+        }
+        write_state(Path(path), MODEL, state)
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        facts: dict[str, object] = {"network": repr(self.network), "answer": repr(self.answer)}
+        if self.standardisation is not None:
+            facts["stimuli"] = "standardised"
+        return facts | {name: value for name, value in self.provenance.items() if name in ("rule", "manifold")}
+
+
+def load_model(path: Path | str, backend: str | Namespace = "numpy") -> TrainedModel:
+    """Return the model in a file, or in a run folder.
+
+    Parameters
+    ----------
+    path
+        A file that `TrainedModel.save` wrote, or the folder of a run.
+    backend
+        Where the weights are put, as for `RateNetwork`.
+
+    Raises
+    ------
+    ModelFileError
+        If the file cannot be read, is damaged or foreign, or holds a model that is not known here.
+    BackendError
+        If the backend is not there.
+    """
+    path = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
+    state = read_state(path, MODEL)
+    there = partial(to_backend, backend=backend)
+    try:
+        answer = {name: value for name, value in state["answer"].items() if name != "kind"}
+        return TrainedModel(
+            network_of(state["network"], backend),
+            map_arrays(there, state["weights"]),
+            ANSWERS[state["answer"]["kind"]].from_tree(answer),
+            state["standardisation"] and Standardisation.from_arrays(state["standardisation"]),
+            state["inputs"],
+            SolverOptions(**state["solving"]),
+            state["provenance"],
+            None if state["point"] is None else map_arrays(there, state["point"]),
+        )
+    except ArchitectureError as error:
+        raise ModelFileError(f"{path} cannot be used here: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"{path} cannot be understood ({type(error).__name__}: {error}): another version of riemannrnn wrote it; load it "
+            "with that version"
+        ) from error
+
+
+def named_solver(solver: str | Solver) -> str:
+    """Return the name of a solver that is known by a name, and "auto" for a solver with options of its own."""
+    name = solver if isinstance(solver, str) else solver.name
+    return name if isinstance(solver, str) or SOLVERS.get(name) == solver else "auto"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what makes a model."""
+    return {"riemannrnn": version("riemannrnn"), "numpy": np.__version__, "python": platform.python_version()}
