@@ -144,7 +144,7 @@ def unwritten(path: Path, error: Exception) -> RunFolderError:
 def _given(value: Any) -> Any:
     """Return nested tables without entries that TOML cannot hold or that say nothing."""
     if isinstance(value, Mapping):
-        return {key: _given(each) for key, each in value.items() if each is not None and each != ()}
+        return {key: _given(each) for key, each in value.items() if each is not None and not (type(each) is tuple and not each)}
     return [_given(each) for each in value] if isinstance(value, list | tuple) else value
 
 

@@ -88,7 +88,7 @@ METHODS = {
 }
 
 BAD_ARRAYS = {
-    "shape": (WIDE, r"of shape \(3, 4\): .* has shape \(3, 3\)\. Pass one matrix of that shape"),
+    "shape": (WIDE, r"of shape \(3, 4\): .* has shape \(3, 3\)\. Pass one array of that shape"),
     "vector": (np.zeros(N), r"of shape \(3,\)"),
     "dtype": (SINGLE, r"of dtype float32: points and vectors are .* of one dtype \(the point's: float64\)\. Convert it"),
     "integers": (ZERO.astype(int), r"of dtype int64"),
@@ -155,8 +155,8 @@ CASES = {
     ),
     "a mask that is no matrix": (lambda: mask([True, False]), InvalidArrayError, r"mask of shape \(2,\).*Pass a matrix"),
     "retraction": (lambda: resolvent(retraction="polar"), ValueError, "'polar' is unknown; choose one of .*geodesic.*additive"),
-    "no size": (lambda: PullbackManifold(Identity(), 0), ValueError, r"shape = \(0, 0\) is no shape of a matrix; pass two"),
-    "three sizes": (lambda: PullbackManifold(Identity(), (2, 2, 2)), ValueError, "no shape of a matrix"),
+    "no size": (lambda: PullbackManifold(Identity(), 0), ValueError, r"shape = \(0, 0\) is not a shape of weights"),
+    "no sizes": (lambda: PullbackManifold(Identity(), ()), ValueError, "is not a shape of weights"),
     "zero gain": (lambda: Resolvent(np.array([1.0, 0.0])), InvalidArrayError, "gain .* zero or not finite: .*Bound the gains"),
     "NaN gain": (lambda: Resolvent(np.array([1.0, np.nan])), InvalidArrayError, "gain .* zero or not finite"),
     "gains of another length": (

@@ -219,7 +219,7 @@ def test_training_and_pymanopt_are_recorded(tmp_path):
         np.testing.assert_array_equal(run[-1], history.weights.astype(np.float32))
         np.testing.assert_array_equal(run.losses[:-1], history.loss)
         rebuilt = run.cost()
-        np.testing.assert_array_equal(rebuilt.network.readout, network.readout)
+        np.testing.assert_array_equal(rebuilt.model.readout, network.readout)
         assert rebuilt(run[0]) == pytest.approx(FixedPointCost(network, data.stimuli, CrossEntropy(data.labels))(run[0]))
         assert len(run.cost(7).batch) == 7
     with PathRecorder(tmp_path / "pymanopt", RUN, resolution=0) as recorder:

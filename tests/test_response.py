@@ -98,9 +98,9 @@ def test_an_inexact_gradient_near_singular_points_takes_few_iterations(monkeypat
     """Some stimuli respond far more than others there. The gradient promises nine tenths of the exact decrease or more."""
     cost, W = make_cost(n=12, batch=60, tolerance=None, adjoint_solver=None)
     W *= 1.9 / np.abs(np.linalg.eigvals(W)).max()
-    cost = FixedPointCost(cost.network, cost.drive, cost.loss, on_failure="mask")
+    cost = FixedPointCost(cost.model, cost.batch, cost.loss, on_failure="mask")
     evaluation, damping = cost.at(W), 1e-3
-    sizes = np.linalg.norm(evaluation.tangent(np.ones_like(W)), axis=1)
+    sizes = np.linalg.norm(evaluation.tangents(np.ones_like(W))[0], axis=1)
     assert sizes.max() > 8 * np.median(sizes)
     calls, gradient = counted(monkeypatch), evaluation.gradient
     exact = ResponseMetric(evaluation, damping).sharp(gradient)

@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from manifolds import Identity, PullbackManifold
 from manifolds.linear_algebra import chain
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, runtime, solve_fixed_points
+from riemannrnn.models import Response
 from riemannrnn.rules import Descent
 from riemannrnn.runtime import on_a_busy_core, one_blas_thread, workers
 
@@ -124,9 +125,10 @@ def test_small_products_between_solutions_wake_no_blas_threads(monkeypatch, what
     """They would wait for the next product in a busy loop, and take half of the cores from what iterates fixed points."""
     weights, drive = problem(n=100, batch=512, radius=0.5)
     network, seen = RateNetwork(100, None, 10, seed=0), Watching.seen
-    for name in ("outputs", "pull_back_outputs"):
-        own = getattr(network, name)
-        monkeypatch.setattr(network, name, lambda array, own=own: seen.append(max(blas_threads())) or own(array))
+    for name in ("_outputs", "pull_back"):
+        own = getattr(Response, name)
+        watched = lambda *arguments, own=own: seen.append(max(blas_threads())) or own(*arguments)  # noqa: E731
+        monkeypatch.setattr(Response, name, watched)
     cost = FixedPointCost(network, drive, CrossEntropy(np.zeros(512, dtype=int)))
     rule = Descent(Watching(Identity(), 100))
     calls = {

@@ -36,7 +36,7 @@ class FixedPointCost(Summarised):
 
     Parameters
     ----------
-    model
+    network
         The network: a `RateNetwork`, or a `Stack` with the parameters that it trains in the place of W.
     stimuli
         Shape (m, n_inputs).
@@ -93,7 +93,7 @@ class FixedPointCost(Summarised):
 
     def __init__(
         self,
-        model: Model,
+        network: Model,
         stimuli: Array,
         loss: Loss,
         *,
@@ -107,10 +107,10 @@ class FixedPointCost(Summarised):
         observer: Callable[[Kind, Point, float], None] | None = None,
     ) -> None:
         self.options = SolverOptions(solver, adjoint_solver, tolerance, max_iterations, on_failure)
-        check_margin("stable", stable, model.slowest)
-        self.model, self.loss, self.observer = model, loss, observer
+        check_margin("stable", stable, network.slowest)
+        self.model, self.loss, self.observer = network, loss, observer
         self.evaluations = Evaluations()
-        self.batch = model.prepare(stimuli)
+        self.batch = network.prepare(stimuli)
         if self.batch.shape[0] == 0:
             raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
         self.stable = stable

@@ -30,6 +30,8 @@ class Evaluation:
         Whether each stimulus has fixed points that the cost accepts, shape (batch,).
     batch
         The stimuli as the model prepared them, shape (batch, inputs).
+    outputs
+        y = W_out r, shape (batch, n_outputs).
     included
         The share of each stimulus in the mean: without weights 1/m, and 0 for those left out by the policy "mask", shape
         (batch, 1).
@@ -44,6 +46,7 @@ class Evaluation:
         self.valid = everything or masked or not bool(xp.any(cost.loss.lost(self.found)))
         # Rates that are not finite would turn the products of the whole batch into NaN.
         self.response = response if everything else response.kept(self.found)
+        self.outputs = self.response.outputs
 
     @property
     def weights(self) -> Point:
@@ -59,11 +62,6 @@ class Evaluation:
     def layers(self) -> tuple[FixedPoints, ...]:
         """The fixed points of all layers, from the lowest, also for the stimuli left out."""
         return self._whole.layers
-
-    @property
-    def outputs(self) -> Array:
-        """y = W_out r, shape (batch, n_outputs)."""
-        return self.response.outputs
 
     @property
     def rates(self) -> Array:

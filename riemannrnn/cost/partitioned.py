@@ -35,7 +35,7 @@ class PartitionedCost(Summarised):
 
     Parameters
     ----------
-    model
+    network
         The network.
     stimuli
         A dask array of shape (m, n_inputs). Its chunks of rows are the partitions; their sizes have to be known.
@@ -67,7 +67,7 @@ class PartitionedCost(Summarised):
 
     def __init__(
         self,
-        model: Model,
+        network: Model,
         stimuli: Any,
         targets: Any,
         loss: Callable[[Array], Loss] = CrossEntropy,
@@ -77,10 +77,10 @@ class PartitionedCost(Summarised):
     ) -> None:
         if options.get("on_failure") == "mask":
             raise ValueError("on_failure = 'mask' needs all stimuli in one place; choose 'inf' or 'raise'")
-        self.model, self.evaluations = model, Evaluations()
+        self.model, self.evaluations = network, Evaluations()
         self._client = _last_client() if client is None else client
         self._sizes = _sizes(stimuli, targets)
-        scattered = self._client.scatter(model, broadcast=True, hash=False)
+        scattered = self._client.scatter(network, broadcast=True, hash=False)
         self.partitions = [
             self._client.submit(_cost_of_part, scattered, block, aims, loss, options, pure=False)
             for block, aims in zip(_blocks(self._client, stimuli, self._sizes), _blocks(self._client, targets, self._sizes))

@@ -23,8 +23,8 @@ def brief_iterations(problem: Problem) -> int:
     The time of an iteration is counted in multiplications, of which the calls of its functions take a fixed number and each
     entry of the state some. It depends on the shape of the batch alone.
     """
-    drive = problem.equation.drive
-    if not is_numpy_array(drive) or problem.max_iterations < TUNING.brief_budget:
+    drive, operator = problem.equation.drive, problem.equation.operator
+    if not is_numpy_array(drive) or operator.matrix_free or problem.max_iterations < TUNING.brief_budget:
         return 0
     rows, units = drive.shape
     iteration = TUNING.call_work + rows * units * (units + TUNING.entry_work)

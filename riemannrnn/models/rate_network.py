@@ -166,7 +166,10 @@ class RateNetwork(Model):
         return (RECURRENT,)
 
     def flat(self, parameters: Point) -> Point:
-        return parameters[RECURRENT] if isinstance(parameters, Mapping) else parameters
+        parameters = parameters[RECURRENT] if isinstance(parameters, Mapping) else parameters
+        for array in arrays_of(parameters):
+            check_backend("weights", array, self.namespace)
+        return parameters
 
     def named(self, parameters: Point) -> dict[str, Point]:
         return {RECURRENT: parameters}
@@ -239,10 +242,6 @@ class RateNetwork(Model):
     def outputs(self, rates: Array) -> Array:
         """Return the outputs W_out r, shape (batch, n_outputs)."""
         return rates if self.readout is None else rates @ self.readout.T
-
-    def pull_back_outputs(self, output_gradient: Array) -> Array:
-        """Return ∂L/∂r from ∂L/∂y, shape (batch, n)."""
-        return output_gradient if self.readout is None else output_gradient @ self.readout
 
     def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int) -> Array:
         # NumPy draws them whatever the backend, so that a seed means the same network everywhere.

@@ -245,6 +245,8 @@ class Stack(Model):
             raise ValueError(
                 f"the stack has {len(self.schema)} arrays, and {len(found)} were passed; pass {', '.join(self.schema)}"
             )
+        for array in found:
+            check_backend("parameters", array, self.namespace)
         for name, value in self.schema.named(parameters).items():
             shape = map_arrays(lambda array: tuple(array.shape), value)
             if shape != self._arrays[name]:
