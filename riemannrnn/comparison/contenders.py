@@ -11,7 +11,8 @@ from manifolds import Retraction
 from riemannrnn.comparison.line_search import BoundedLineSearcher
 from riemannrnn.comparison.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.cost.task import Task
-from riemannrnn.metrics.catalogue import CATALOGUE, Start
+from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.metrics.entry import Start
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.momentum import Momentum
 from riemannrnn.rules.paper import DeltaW3, DeltaW4

@@ -20,7 +20,7 @@ from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
 from riemannrnn.equilibrium.stability import survey_stability
-from riemannrnn.metrics.catalogue import Start
+from riemannrnn.metrics.entry import Start
 from riemannrnn.progress import Progress
 
 LEAST_TRIAL = 4

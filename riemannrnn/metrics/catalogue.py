@@ -5,9 +5,8 @@ The command line lists this text, and the table of metrics in the documentation 
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
-from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -17,7 +16,6 @@ from manifolds import (
     FixedRank,
     Identity,
     MonotoneManifold,
-    Point,
     PullbackManifold,
     Resolvent,
     Retraction,
@@ -35,9 +33,9 @@ from manifolds import (
     zero_diagonal,
 )
 from manifolds.linear_algebra import eigenvalues
-from manifolds.parameterization import parameterization_of
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.aggregated import aggregated_metric
+from riemannrnn.metrics.entry import ManifoldEntry, Placed, Start
 from riemannrnn.metrics.response import response_metric
 from riemannrnn.network import LowRank
 
@@ -59,108 +57,6 @@ DENSITY = 0.5
 
 INHIBITORY = 5
 """In the comparison one unit in so many is inhibitory under Dale's law."""
-
-
-class Placed(NamedTuple):
-    """A manifold of recurrent weights, and the weights where training starts on it."""
-
-    manifold: Any
-    weights: Array
-
-
-class Start(NamedTuple):
-    """A manifold, the point of it where a task starts, and the task as it is there."""
-
-    manifold: Any
-    point: Point
-    task: Task
-
-
-@dataclass(frozen=True)
-class ManifoldEntry:
-    """A manifold of recurrent weights, described and made by name.
-
-    Parameters
-    ----------
-    name
-        What it is called on the command line.
-    call
-        How it is made, in code.
-    formula
-        Its chart, or its Riemannian gradient.
-    use
-        What it is, and when to use it.
-    make
-        Makes it from the number of units and a retraction, where it depends on nothing else.
-    place
-        Makes it for recurrent weights, with a retraction, where it depends on them or starts elsewhere.
-    begin
-        Makes it for a task, with a retraction, where it depends on the stimuli or changes the network. A manifold that takes a
-        function of the user's has none of the three.
-    retractions
-        Those that are worth comparing.
-    second_order
-        Whether it has the Hessian that trust regions take.
-    """
-
-    name: str
-    call: str
-    formula: str
-    use: str
-    make: Callable[[int, Retraction], WeightManifold] | None = None
-    place: Callable[[Array, Retraction], Placed] | None = None
-    begin: Callable[[Task, Retraction], Start] | None = None
-    retractions: tuple[Retraction, ...] = ("geodesic",)
-    second_order: bool = True
-
-    def start(self, task: Task, retraction: Retraction) -> Start:
-        """Return the manifold under a retraction, and where the task starts on it.
-
-        Raises
-        ------
-        ValueError
-            If the manifold takes a function of the user's, or has another retraction.
-        """
-        if self.begin is not None:
-            started = self.begin(task, retraction)
-        else:
-            manifold, weights = self.placed(task.weights, retraction)
-            started = Start(
-                manifold, manifold.point_at(weights), task if weights is task.weights else replace(task, weights=weights)
-            )
-        self._check_retraction(started.manifold, retraction)
-        return started
-
-    def placed(self, weights: Array, retraction: Retraction | None = None) -> Placed:
-        """Return the manifold for recurrent weights, and the weights where training starts on it.
-
-        Parameters
-        ----------
-        weights
-            W, shape (n, n).
-        retraction
-            Default: the first of `retractions`.
-
-        Raises
-        ------
-        ValueError
-            If the manifold takes a function of the user's, depends on stimuli, or has another retraction.
-        """
-        chosen = retraction or self.retractions[0]
-        if self.place is not None:
-            return self.place(weights, chosen)
-        if self.make is not None:
-            return Placed(self.make(weights.shape[0], chosen), weights)
-        if self.begin is not None:
-            raise ValueError(
-                f"manifold {self.name!r} depends on the stimuli or the network, and cannot be the manifold of a layer"
-            )
-        raise ValueError(f"{self.call} takes a function of your own; make it, and use it with `FixedPointCost.problem`")
-
-    def _check_retraction(self, manifold: Any, retraction: Retraction) -> None:
-        kind = parameterization_of(manifold).retraction_kind
-        if kind != retraction:
-            raise ValueError(f"the retraction of manifold {self.name!r} is {kind!r}, and not {retraction!r}; choose {kind!r}")
 
 
 def _measured(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[Task, Retraction], Start]:

@@ -1,0 +1,111 @@
+"""What the catalogue knows of a manifold, and how the manifold is made for recurrent weights or for a task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from manifolds import Array, Point, Retraction, WeightManifold
+from manifolds.parameterization import parameterization_of
+from riemannrnn.cost.task import Task
+
+
+class Placed(NamedTuple):
+    """A manifold of recurrent weights, and the weights where training starts on it."""
+
+    manifold: Any
+    weights: Array
+
+
+class Start(NamedTuple):
+    """A manifold, the point of it where a task starts, and the task as it is there."""
+
+    manifold: Any
+    point: Point
+    task: Task
+
+
+@dataclass(frozen=True)
+class ManifoldEntry:
+    """A manifold of recurrent weights, described and made by name.
+
+    Parameters
+    ----------
+    name
+        What it is called on the command line.
+    call
+        How it is made, in code.
+    formula
+        Its chart, or its Riemannian gradient.
+    use
+        What it is, and when to use it.
+    make
+        Makes it from the number of units and a retraction, where it depends on nothing else.
+    place
+        Makes it for recurrent weights, with a retraction, where it depends on them or starts elsewhere.
+    begin
+        Makes it for a task, with a retraction, where it depends on the stimuli or changes the network. A manifold that takes a
+        function of the user's has none of the three.
+    retractions
+        Those that are worth comparing.
+    second_order
+        Whether it has the Hessian that trust regions take.
+    """
+
+    name: str
+    call: str
+    formula: str
+    use: str
+    make: Callable[[int, Retraction], WeightManifold] | None = None
+    place: Callable[[Array, Retraction], Placed] | None = None
+    begin: Callable[[Task, Retraction], Start] | None = None
+    retractions: tuple[Retraction, ...] = ("geodesic",)
+    second_order: bool = True
+
+    def start(self, task: Task, retraction: Retraction) -> Start:
+        """Return the manifold under a retraction, and where the task starts on it.
+
+        Raises
+        ------
+        ValueError
+            If the manifold takes a function of the user's, or has another retraction.
+        """
+        if self.begin is not None:
+            started = self.begin(task, retraction)
+        else:
+            manifold, weights = self.placed(task.weights, retraction)
+            started = Start(
+                manifold, manifold.point_at(weights), task if weights is task.weights else replace(task, weights=weights)
+            )
+        self._check_retraction(started.manifold, retraction)
+        return started
+
+    def placed(self, weights: Array, retraction: Retraction | None = None) -> Placed:
+        """Return the manifold for recurrent weights, and the weights where training starts on it.
+
+        Parameters
+        ----------
+        weights
+            W, shape (n, n).
+        retraction
+            Default: the first of `retractions`.
+
+        Raises
+        ------
+        ValueError
+            If the manifold takes a function of the user's, depends on stimuli, or has another retraction.
+        """
+        chosen = retraction or self.retractions[0]
+        if self.place is not None:
+            return self.place(weights, chosen)
+        if self.make is not None:
+            return Placed(self.make(weights.shape[0], chosen), weights)
+        if self.begin is not None:
+            raise ValueError(
+                f"manifold {self.name!r} depends on the stimuli or the network, and cannot be the manifold of a layer"
+            )
+        raise ValueError(f"{self.call} takes a function of your own; make it, and use it with `FixedPointCost.problem`")
+
+    def _check_retraction(self, manifold: Any, retraction: Retraction) -> None:
+        kind = parameterization_of(manifold).retraction_kind
+        if kind != retraction:
+            raise ValueError(f"the retraction of manifold {self.name!r} is {kind!r}, and not {retraction!r}; choose {kind!r}")
