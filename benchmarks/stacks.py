@@ -97,7 +97,7 @@ def certified_run(problem: Problem) -> Row:
         "seconds": clock.seconds * steps,
         "iterations": float(np.mean(history.iterations)),
         "last_iterations": float(np.mean(history.iterations[-LAST:])),
-        "radius": [radius(history.parameters[name]) for name in history.model.recurrent],
+        "radius": [radius(history.parameters[name]) for name in history.model.network.recurrent],
         "stopped": uninterrupted(history.stopped),
         **certificate(problem, history.parameters, np.concatenate([problem.training.stimuli, problem.test.stimuli])),
     }

@@ -88,12 +88,12 @@ assert classifier.parameters_["layers.1.recurrent"].shape == (20, 20)
     config.write_text(table, encoding="utf-8")
     training = prepare(read_config(config))
     assert training.promised
-    assert training.task.network.units == (30, 20, 15)
-    assert "layers.2.from.0" in training.task.network.schema
+    assert training.network.units == (30, 20, 15)
+    assert "layers.2.from.0" in training.network.schema
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     training.run(folder, resume=False, callback=lambda step, history: None)
-    assert {path.name for path in folder.glob("path*.h5")} == {path_file(name) for name in training.task.network.recurrent}
+    assert {path.name for path in folder.glob("path*.h5")} == {path_file(name) for name in training.network.recurrent}
     with read_run(folder, "layers.1.recurrent") as recorded:
         assert recorded[0].shape == (20, 20)
 

@@ -111,7 +111,7 @@ def test_on_strict_arrays(kind, dtype):
         ({"weights": [np.inf, 1.0, 1.0]}, "weight inf of stimulus 0"),
         ({"weights": [1.0, 1.0]}, r"the weights have shape \(2,\), but there are 3 stimuli"),
         ({"weights": np.ones((3, 1))}, r"the weights have shape \(3, 1\), but there are 3 stimuli"),
-        ({"weights": [0, 0, 0]}, "no stimulus has both an observed target and a weight above 0"),
+        ({"weights": [0, 0, 0]}, "no stimulus has both an observed target and a weight above zero"),
         ({"mean_weight": 0.0}, r"mean_weight = 0\.0 is not positive"),
         ({"mean_weight": np.nan}, "mean_weight = nan is not positive"),
     ],

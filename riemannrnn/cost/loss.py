@@ -121,8 +121,8 @@ def relative_weights(observed: Array, weights: Any = None, mean_weight: float | 
         mean_weight = float(xp.mean(total))
         if mean_weight == 0:
             raise ValueError(
-                "no stimulus has both an observed target and a weight above 0, so the mean over stimuli is not defined; pass "
-                "targets that are not all missing, and weights that are not all 0"
+                "no stimulus has both an observed target and a weight above zero, so the mean is not defined; pass "
+                "targets that are not all missing, and weights that are not all zero"
             )
     if mean_weight is not None and not mean_weight > 0:
         raise ValueError(f"mean_weight = {mean_weight} is not positive; pass the mean weight of the stimuli of the data set")

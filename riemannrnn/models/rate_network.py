@@ -167,6 +167,7 @@ class RateNetwork(Model):
 
     def flat(self, parameters: Point) -> Point:
         parameters = parameters[RECURRENT] if isinstance(parameters, Mapping) else parameters
+        parameters = map_arrays(lambda each: as_array("weights", each, self.dtype, self.namespace), parameters)
         for array in arrays_of(parameters):
             check_backend("weights", array, self.namespace)
         return parameters
