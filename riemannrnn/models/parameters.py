@@ -45,3 +45,9 @@ class NetworkParameters:
     layers: tuple[LayerParameters, ...]
     readout: Array | None = None
     readout_bias: Array | None = None
+
+
+def connections(parameters: LayerParameters, number: int) -> dict[int, Array]:
+    """Return V_lj of layer l = `number` by the number j of the layer below, without the read-in of stimuli."""
+    direct = {number - 1: parameters.inputs} if number > 0 and parameters.inputs is not None else {}
+    return {**direct, **parameters.skips}

@@ -17,7 +17,8 @@ from manifolds.points import Point, map_arrays
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints, solve_fixed_points
 from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
-from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.models.error_bounds import error_bounds
+from riemannrnn.models.parameters import LayerParameters, NetworkParameters, connections
 from riemannrnn.runtime import product, summed
 
 if TYPE_CHECKING:  # a model makes responses, which know it
@@ -88,6 +89,13 @@ class Response:
             return replace(layer, **dict(zip(("state", "gains", "inputs"), arrays, strict=True)))
 
         return replace(self, layers=tuple(map(zeroed, self.layers)))
+
+    def error_bounds(self) -> tuple[Array, ...]:
+        """Return a bound of the error of the rates of each layer, shapes (batch,); see `error_bounds.error_bounds`.
+
+        A stable layer may still amplify the residuals of the layers below it, which a residual of its own does not show.
+        """
+        return error_bounds(self.layers, self._bound.layers)
 
     @cached_property
     def outputs(self) -> Array:
@@ -200,7 +208,7 @@ class Response:
             solved.append(solve(number, received[number]))
             sources = [(self._bound.layers[number], solved[-1]), *([] if also is None else [also(number)])]
             for parameters, covector in sources:
-                for below, weights in _connections(parameters, number).items():
+                for below, weights in connections(parameters, number).items():
                     sent = covector @ weights
                     received[below] = sent if received[below] is None else received[below] + sent
         return tuple(received), tuple(reversed(solved))
@@ -212,9 +220,9 @@ class Response:
             terms = [] if along.recurrent is None else [implicit.change(along.recurrent).apply(layer.rates)]
             if number == 0 and along.inputs is not None:
                 terms.append(self.batch @ along.inputs.T)
-            terms += [self.layers[below].rates @ weights.T for below, weights in _connections(along, number).items()]
+            terms += [self.layers[below].rates @ weights.T for below, weights in connections(along, number).items()]
             bound = self._bound.layers[number]
-            terms += [changes[below][0] @ weights.T for below, weights in _connections(bound, number).items()]
+            terms += [changes[below][0] @ weights.T for below, weights in connections(bound, number).items()]
             drive = reduce(add, terms) if terms else array_namespace(layer.rates).zeros_like(layer.rates)
             drive = drive if along.bias is None else drive + along.bias
             rates_change = implicit.response(drive)
@@ -229,7 +237,7 @@ class Response:
 
         def layer(number: int) -> LayerParameters:
             adjoint, bound = adjoints[number], self._bound.layers[number]
-            sources = {below: rates[below] for below in _connections(bound, number)} if "input" in trained else {}
+            sources = {below: rates[below] for below in connections(bound, number)} if "input" in trained else {}
             inputs = {below: summed(_outer, adjoint, source) for below, source in sources.items()}
             if number == 0 and "input" in trained and batch is not None:
                 inputs[-1] = summed(_outer, adjoint, batch)
@@ -265,12 +273,6 @@ def _total(first: NetworkParameters, second: NetworkParameters) -> NetworkParame
 
     layers = tuple(map(layer, first.layers, second.layers))
     return NetworkParameters(layers, total(first.readout, second.readout), total(first.readout_bias, second.readout_bias))
-
-
-def _connections(parameters: LayerParameters, number: int) -> dict[int, Array]:
-    """Return V_lj by the number of the layer below, without the read-in of stimuli."""
-    direct = {number - 1: parameters.inputs} if number > 0 and parameters.inputs is not None else {}
-    return {**direct, **parameters.skips}
 
 
 def respond(
@@ -317,7 +319,7 @@ def respond(
 
 def _drive(parameters: LayerParameters, number: int, batch: Array, rates: Sequence[Array]) -> Array:
     """Return the drive of a layer, V s + b + Σ V_j r_j, shape (batch, n)."""
-    terms = [rates[below] @ weights.T for below, weights in _connections(parameters, number).items()]
+    terms = [rates[below] @ weights.T for below, weights in connections(parameters, number).items()]
     if number == 0:
         terms.append(batch if parameters.inputs is None else product(batch, parameters.inputs.T))
     drive = reduce(add, terms)
