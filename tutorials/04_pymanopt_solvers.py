@@ -1,6 +1,6 @@
 """
 Pymanopt's optimisers, and how to read what they report
-=====================================================
+=======================================================
 
 The loss of fixed points is a cost on a manifold, so that every optimiser of `pymanopt <https://pymanopt.org>`_ runs on it:
 steepest descent, conjugate gradients and trust regions. This tutorial runs the three on scikit-learn's handwritten digits,

@@ -3,12 +3,11 @@
 from manifolds import Array
 from riemannrnn.backend import as_array
 from riemannrnn.cost.cross_entropy import CrossEntropy
-from riemannrnn.cost.finite import check_finite
 from riemannrnn.cost.loss import Loss
 from riemannrnn.cost.own_loss import AutogradLoss
 from riemannrnn.cost.squared_error import SquaredError
 
-__all__ = ["AutogradLoss", "CrossEntropy", "Loss", "SquaredError", "check_finite", "resolve_loss"]
+__all__ = ["AutogradLoss", "CrossEntropy", "Loss", "SquaredError"]
 
 
 def resolve_loss(labels: Array | Loss, count: int, width: int) -> Loss:

@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from manifolds import Array, ManifoldError, OutsideManifoldError, Point
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.evaluation import Evaluation
-from riemannrnn.cost.losses import check_finite
+from riemannrnn.cost.finite import check_finite
 from riemannrnn.equilibrium.certificate import not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints

@@ -8,7 +8,8 @@ from array_api_compat import is_array_api_obj
 from manifolds import Array
 from manifolds.points import all_finite
 from riemannrnn.cost.cost import FixedPointCost
-from riemannrnn.cost.losses import Loss, check_finite
+from riemannrnn.cost.finite import check_finite
+from riemannrnn.cost.losses import Loss
 from riemannrnn.data import Stream, Table
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.models import Model
