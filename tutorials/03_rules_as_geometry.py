@@ -43,7 +43,8 @@ start = RateNetwork(N, seed=2).initial_weights(0.6)
 def make_cost(activation):
     """Return the cost of the task for a network of that activation."""
     network = RateNetwork(N, activation=activation)
-    return FixedPointCost(network, white, SquaredError(network.fixed_points(teacher, white).rates))
+    targets = network.fixed_points(teacher, white, tolerance=1e-13).rates
+    return FixedPointCost(network, white, SquaredError(targets), tolerance=1e-13)
 
 
 linear = make_cost("identity")
@@ -238,7 +239,7 @@ targets = nonlinear.loss
 contenders = {name: make_rule(name, N) for name in RULES} | {"gain": gain_rule}
 histories = {}
 for name, rule in contenders.items():
-    runs = [train(nonlinear.network, start, white, targets, rule, rate, epochs=40, guard=False) for rate in RATES]
+    runs = [train(nonlinear.model, start, white, targets, rule, rate, epochs=40, guard=False) for rate in RATES]
     histories[name] = min(runs, key=lambda run: run.loss[-1] if len(run.loss) == 40 else np.inf)
 final = {name: history.loss[-1] / history.loss[0] for name, history in histories.items()}
 print({name: f"{value:.1e}" for name, value in final.items()})
@@ -288,8 +289,8 @@ assert np.isclose(resolvent.norm(start, direction), resolvent.norm(ends["dW2"], 
 # %%
 # Momentum 0.9 should learn like a rate ten times larger. It does:
 
-slow, fast = (train(nonlinear.network, start, white, targets, "dW2", rate, epochs=40, guard=False) for rate in (0.03, 0.3))
-heavy = train(nonlinear.network, start, white, targets, "momentum", 0.03, epochs=40, guard=False)
+slow, fast = (train(nonlinear.model, start, white, targets, "dW2", rate, epochs=40, guard=False) for rate in (0.03, 0.3))
+heavy = train(nonlinear.model, start, white, targets, "momentum", 0.03, epochs=40, guard=False)
 for name, run in (("ΔW2 at 0.03", slow), ("with momentum", heavy), ("ΔW2 at 0.3", fast)):
     print(f"{name:14} loss {run.loss[-1] / run.loss[0]:.2f} of that at the start")
 assert heavy.loss[-1] < 0.4 * slow.loss[-1]
