@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,13 @@ class Model(Summarised, ABC):
     time_constants: tuple[Array | None, ...]
     trained: tuple[str, ...]
     fixed: Mapping[str, Array]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the name of the namespace in the place of the module, which does not pickle."""
+        return vars(self) | {"namespace": self.namespace.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"namespace": import_module(state["namespace"])})
 
     @property
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from math import inf
 from typing import Any
 
@@ -121,13 +120,6 @@ class RateNetwork(Model):
             "dtype": self.dtype,
             "backend": self.namespace.__name__.rpartition(".")[2],
         }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the name of the namespace in the place of the module, which does not pickle."""
-        return vars(self) | {"namespace": self.namespace.__name__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state | {"namespace": import_module(state["namespace"])})
 
     trained = ("recurrent",)
 

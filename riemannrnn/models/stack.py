@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from math import inf
 from typing import Any, final
 from zlib import crc32
@@ -154,13 +153,6 @@ class Stack(Model):
             "dtype": self.dtype,
             "backend": self.namespace.__name__.rpartition(".")[2],
         }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the name of the namespace in the place of the module, which does not pickle."""
-        return vars(self) | {"namespace": self.namespace.__name__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state | {"namespace": import_module(state["namespace"])})
 
     def arguments(self) -> dict[str, Any]:
         parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, strict=True)
