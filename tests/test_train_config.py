@@ -6,6 +6,7 @@ import pytest
 from test_cli import names, refused, run
 
 from riemannrnn.cli.config import PATHS, TABLES, Config, parse_config, read_config, write_config
+from riemannrnn.cli.training_run import prepare
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.rules.named import RULES
 from riemannrnn.settings import SettingError
@@ -126,3 +127,9 @@ def test_whole_numbers_are_numbers():
 @pytest.mark.parametrize("name", [*CATALOGUE])
 def test_every_manifold_has_its_name(name):
     assert parse_config({"train": {"manifold": name, "rule": RULES[4]}}).train.manifold == name
+
+
+def test_units_beside_layers_are_refused():
+    both = parse_config({"network": {"units": 20, "layers": [{"units": 10}]}})
+    with pytest.raises(SettingError, match=r"network\.units = 20: the layers have units of their own"):
+        prepare(both)

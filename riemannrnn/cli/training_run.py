@@ -103,6 +103,10 @@ def prepare(config: Config) -> Training:
     settings = config.train.resolved(_several(network))
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
     config = replace(config, network=network, data=sets.data, train=settings)
+    if network.layers and network.units != NetworkTable().units:
+        raise SettingError(
+            f"network.units = {network.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
+        )
     for units in [each.units for each in network.layers] or [network.units]:
         _check_size(units, network.dtype)
     made, weights = _network(network, sets.n_inputs, sets.n_outputs)
