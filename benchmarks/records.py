@@ -41,7 +41,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def merge(old: Sequence[Row], new: Sequence[Row], keys: Sequence[str]) -> list[Row]:
-    """Return the old rows, those of the settings that were measured anew replaced, and new settings at the end."""
+    """Return the old rows, with a row replaced if its setting was measured again, and the rows of new settings at the end."""
     settings: dict[tuple[Any, ...], list[Row]] = {}
     fresh: dict[tuple[Any, ...], list[Row]] = {}
     for rows, where in ((old, settings), (new, fresh)):

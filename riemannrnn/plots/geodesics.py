@@ -345,7 +345,6 @@ def _freeze(figure: Figure, moving: set[Artist]) -> None:
         artist.set_visible(False)
     canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
     canvas.draw()
-    for axes in figure.axes:
-        for artist in axes.get_children():
-            artist.set_visible(artist in moving)
+    for artist in [each for axes in figure.axes for each in axes.get_children()]:
+        artist.set_visible(artist in moving)
     figure.figimage(np.array(canvas.buffer_rgba()), zorder=-1)
