@@ -51,7 +51,7 @@ def several(point: Any) -> bool:
 
 
 def arrays_of(point: Point) -> tuple[Array, ...]:
-    """Return the arrays of a point: those of a sequence, or the one array that the point is."""
+    """Return the arrays of a point: the arrays of a sequence, or the array that the point is."""
     return tuple(point) if several(point) else (point,)
 
 
@@ -144,8 +144,8 @@ class Schema:
         for name in named:
             if name not in self.counts:
                 near = get_close_matches(name, self.counts, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"there is no parameter {name!r}{hint} The parameters are {', '.join(self.counts)}")
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ValueError(f"the parameter {name!r} is unknown; {hint}The parameters are {', '.join(self.counts)}")
         missing = [name for name in self.counts if name not in named]
         if missing:
             raise ValueError(f"the parameters {', '.join(missing)} are missing; pass all of {', '.join(self.counts)}")

@@ -26,7 +26,7 @@ def array_count(manifold: Any) -> int:
 class ProductManifold(Parameterization, Manifold):
     """The product of named manifolds, with the metric g_x(U, V) = Σ g_i(U_i, V_i).
 
-    Points and tangent vectors are flat sequences of arrays: those of the first factor, then those of the second, and so on. A
+    Points and tangent vectors are flat sequences of arrays: first the arrays of the first factor, and so on. A
     factor is any manifold of this package or of pymanopt, a product among them. With a single array a point is this array.
     Every scalar is a Python float, so that each optimiser of pymanopt runs in the dtype of the point.
 
@@ -184,7 +184,7 @@ class ProductManifold(Parameterization, Manifold):
         return self._vector("euclidean_to_riemannian_hessian", point, euclidean_gradient, euclidean_hessian, tangent_vector)
 
     def to_frame(self, point: Point, tangent_vector: Point) -> Point:
-        """Return coordinates in which the metric is Euclidean, those of the factors."""
+        """Return the coordinates of the factors, in which the metric is Euclidean."""
         return self._vector("to_frame", point, tangent_vector)
 
     def from_frame(self, point: Point, coordinates: Point) -> Point:
