@@ -43,13 +43,11 @@ def in_processes(contenders: Sequence[Contender], rules: Rules, workers: int) ->
         for future in as_completed(running):
             yield _result(future, running[future])
     except BaseException:  # such as Ctrl-C, here or where the rows are used: nobody waits for what still runs
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in set(active_children()) - before:
-            process.terminate()
-            process.join()
+            process.terminate()  # the pool alone joins its processes: a second thread could miss that one has ended
         raise
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
 
 
 def _entry(contender: Contender, rules: Rules, progress: Progress = ignore) -> Entry:
