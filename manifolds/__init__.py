@@ -1,4 +1,4 @@
-"""Riemannian geometry of weight space: charts, metrics and subspaces, their manifolds, and checks of all; knows no networks.
+"""Riemannian geometry of weight space: charts, metrics, subspaces, products, and numerical checks; independent of networks.
 
 `riemannrnn.metrics.catalogue` is the table of all manifolds by name.
 """

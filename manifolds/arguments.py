@@ -1,4 +1,4 @@
-"""The one check of the arrays that users pass: their kind, shape, dtype and, if wanted, entries."""
+"""Checks of the arrays that users pass: type, shape, dtype and, on request, finite entries."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from manifolds.points import all_finite
 
 
 def check_kind(name: str, array: Any) -> None:
-    """Refuse what is no array, and arrays with another arithmetic: masked arrays, whose mask would be lost, and matrices.
+    """Check that an argument is a plain array: not a list, a masked array or a `numpy.matrix`.
 
     Raises
     ------
@@ -21,24 +21,24 @@ def check_kind(name: str, array: Any) -> None:
     if isinstance(array, np.ma.MaskedArray | np.matrix) or not is_array_api_obj(array):
         raise InvalidArrayError(
             f"{name} of type {type(array).__name__}",
-            "manifolds compute with plain arrays, and would lose a mask",
-            "Convert it, for instance with numpy.asarray, after missing entries are filled in",
+            "manifolds compute with plain arrays, and the mask of a masked array would be lost",
+            "Fill in missing entries, then convert it, for instance with numpy.asarray",
         )
 
 
 def check_array(name: str, array: Any, shape: tuple[int, ...], owner: object, like: Array | None = None) -> None:
-    """Refuse an argument of another kind, shape or dtype than expected.
+    """Check the type, shape and dtype of an argument.
 
     Parameters
     ----------
     name
-        What the argument is called in messages.
+        Name of the argument in error messages.
     array
         The argument.
     shape
         The shape that it must have.
     owner
-        What expects that shape; named in messages.
+        The object that expects the shape; its name is in the message.
     like
         An array whose namespace and dtype it must have. Default: float32 or float64 of any namespace.
 
@@ -68,12 +68,12 @@ def check_array(name: str, array: Any, shape: tuple[int, ...], owner: object, li
 
 
 def check_finite(name: str, array: Array, reason: str = "no metric is defined there") -> None:
-    """Refuse an array that holds NaN or infinity.
+    """Check that no entry of an array is NaN or infinite.
 
     Raises
     ------
     InvalidArrayError
-        If it does.
+        If an entry is.
     """
     if not all_finite(array):
         raise InvalidArrayError(f"{name} holds NaN or infinity", reason, "Find the step that produced it")

@@ -1,4 +1,4 @@
-"""What every module needs of arrays, whichever array-API library they come from."""
+"""Functions of arrays that every module needs, for any library of the array API standard."""
 
 from math import inf
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ Array: TypeAlias = Any
 def inner(a: Array, b: Array) -> float:
     """Return the Frobenius inner product ⟨a, b⟩ = tr(aᵀ b) as a Python float.
 
-    Products that overflow or underflow in the dtype of the arrays are taken again, of the arrays over their largest entries.
+    Where the result overflows or underflows in the dtype, it is computed again with both arrays divided by their largest entry.
     """
     xp = array_namespace(a, b)
     a, b = xp.reshape(a, (-1,)), xp.reshape(b, (-1,))
@@ -45,7 +45,7 @@ def largest(a: Array) -> float:
 
 
 def least_square(a: Array) -> float:
-    """Return a sum of squares that is so large that those that underflow are below its rounding."""
+    """Return a lower limit for sums of squares: in a larger sum, squares that underflow are below the rounding error."""
     limits = array_namespace(a).finfo(a.dtype)
     return float(limits.smallest_normal) / float(limits.eps)
 
@@ -59,7 +59,7 @@ def identity_like(matrix: Array) -> Array:
 def add_to_diagonal(matrix: Array, number: float) -> Array:
     """Add a number to every entry of the diagonal of a square matrix, in place; return the matrix."""
     if is_numpy_array(matrix):
-        np.einsum("ii->i", matrix)[...] += number  # a view, in whatever order the entries lie; no pass over all of them
+        np.einsum("ii->i", matrix)[...] += number  # a view of the diagonal: no pass over the whole matrix
     else:
         matrix += number * identity_like(matrix)
     return matrix
@@ -81,11 +81,11 @@ def machine_epsilon(a: Array) -> float:
 
 
 def to_numpy(a: Array) -> Array:
-    """Return `a` as a NumPy array, off its device if need be; for diagnostics and results, never inside an iteration."""
-    return a.get() if hasattr(a, "get") else np.asarray(a)  # CuPy's arrays have it, and refuse to be converted in silence
+    """Return `a` as a NumPy array, copied from its device if needed; for diagnostics and results, not inside an iteration."""
+    return a.get() if hasattr(a, "get") else np.asarray(a)  # CuPy's arrays have `get`, and do not convert implicitly
 
 
 def is_single_or_double(array: Array) -> bool:
-    """Tell whether an array is of one of the dtypes that LAPACK knows, float32 and float64."""
+    """Tell whether an array is of float32 or float64, the real dtypes of LAPACK."""
     xp = array_namespace(array)
     return array.dtype in (xp.float32, xp.float64)

@@ -1,4 +1,4 @@
-"""A chart of one's own from two functions, differentiated by autograd."""
+"""A user-defined chart from two functions, differentiated by autograd."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from manifolds.points import PointCache, all_finite
 
 @contextmanager
 def vanishing_derivatives() -> Iterator[None]:
-    """Silence autograd where a derivative vanishes identically: of a linear function the second one rightly does."""
+    """Silence autograd's warning where a derivative is identically zero, as the second derivative of a linear function is."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Output seems independent of input")
         yield
@@ -39,14 +39,14 @@ class AutogradChart(Chart):
     Raises
     ------
     InvalidArrayError
-        From whatever needs a derivative, for points that are not NumPy's arrays.
+        From methods that need a derivative, for points that are not NumPy arrays.
     OutsideManifoldError
-        From whatever needs coordinates, for points where `forward` is not finite.
+        From methods that need coordinates, for points where `forward` is not finite.
 
     Notes
     -----
-    No edge is known: `exit_time` and `edge_distance` are infinite. A step that leads where `inverse` is not finite is refused
-    by the manifold all the same.
+    The edge is not known: `exit_time` and `edge_distance` are infinite. The manifold still raises an error for a step to a
+    point where `inverse` is not finite.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class AutogradChart(Chart):
 
     def _trace(self, point: Array) -> tuple[Array, Callable[[Array], Array], Callable[[Array], Array]]:
         _check_numpy(point)
-        with np.errstate(all="ignore"):  # found out below
+        with np.errstate(all="ignore"):  # the check below finds it
             pull_forward, coordinates = make_vjp(self._forward)(point)
         if not all_finite(coordinates):
             raise OutsideManifoldError(
                 "φ(W) holds NaN or infinity",
-                "a point of this chart is where φ, given as forward, is finite",
+                "the chart is defined where φ, given as forward, is finite",
                 "Start from a point inside, or correct forward",
             )
         pull_inverse, _ = make_vjp(self._inverse)(coordinates)
@@ -75,11 +75,11 @@ class AutogradChart(Chart):
         return self._at(point)[0]
 
     def inverse(self, coordinates: Array) -> Array:
-        with np.errstate(all="ignore"):  # the manifold refuses to arrive at infinity
+        with np.errstate(all="ignore"):  # the manifold checks that the end of a step is finite
             return self._inverse(coordinates)
 
     def differential(self, point: Array, vector: Array) -> Array:
-        self._at(point)  # refuses what is no point
+        self._at(point)  # raises if this is not a point
         return make_jvp_reversemode(self._forward)(point)(vector)
 
     def adjoint(self, point: Array, coordinates: Array) -> Array:
@@ -107,6 +107,6 @@ def _check_numpy(point: Array) -> None:
     if not is_numpy_array(point):
         raise InvalidArrayError(
             f"a point of type {type(point).__name__}",
-            "autograd differentiates functions of NumPy's arrays only",
+            "autograd differentiates functions of NumPy arrays only",
             "Convert the point, or derive a class from Chart with its own derivatives",
         )

@@ -1,4 +1,4 @@
-"""The pymanopt contract for an open set of matrices, with a generator of its own and checked arguments."""
+"""An open set of matrices as a pymanopt manifold, with its own random generator and checked arguments."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from manifolds.parameterization import Parameterization
 from manifolds.points import all_finite
 
 PARALLEL = 4
-"""Vectors span a plane if its squared area is so many machine epsilons of that of a square with their sides."""
+"""Vectors span a plane if its squared area is at least this many machine epsilons, relative to ‖U‖²‖V‖²."""
 
 
 class WeightManifold(Parameterization, Manifold):
@@ -26,11 +26,11 @@ class WeightManifold(Parameterization, Manifold):
     Parameters
     ----------
     name
-        What it is called in messages and tables.
+        Name in messages and tables.
     shape
         Shape of points, tangent vectors and gradients.
     retraction
-        What `retraction` does: "geodesic" is the exponential map, "additive" is W + V.
+        The retraction: "geodesic" is the exponential map, "additive" is W + V.
     seed
         Seed or generator for random points and vectors; the global NumPy state is never touched.
     like
@@ -43,18 +43,18 @@ class WeightManifold(Parameterization, Manifold):
     flat
         Whether all curvature is zero: the tangent vectors `chart.differential` of all points live in one Euclidean space.
     closed_logarithm
-        Whether `log` is in closed form, and not found by shooting, which takes seconds.
+        Whether `log` has a closed form. Otherwise it is found by shooting, which takes seconds.
     frame_logarithm
-        Whether there are `frame_log`, `frame_logs` and `frame_curvature`, which give these in the frame.
+        Whether `frame_log`, `frame_logs` and `frame_curvature` exist: the logarithms and the curvature in the frame.
     has_curvature
-        Whether there is `sectional_curvature`.
+        Whether `sectional_curvature` exists.
     thread_safe
-        Whether copies may be used in several threads at once; autograd, which has one global stack, may not.
+        Whether copies may be used in several threads at once. Manifolds that use autograd may not: it has one global stack.
 
     Raises
     ------
     InvalidArrayError
-        From every method, for an argument that is no array (a list), a masked array, or of the wrong shape or dtype.
+        From every method, for an argument that is not a plain array (a list, a masked array) or has the wrong shape or dtype.
     ValueError
         For a shape that is not one or more positive integers, or an unknown retraction.
     """
@@ -76,7 +76,7 @@ class WeightManifold(Parameterization, Manifold):
         validate: bool = False,
     ) -> None:
         if not shape or min(shape) < 1:
-            raise ValueError(f"shape = {shape} is not a shape of weights; pass positive integers, for a matrix two")
+            raise ValueError(f"shape = {shape} is not a shape of weights; pass positive integers, two of them for a matrix")
         if retraction not in get_args(Retraction):
             raise ValueError(f"retraction = {retraction!r} is unknown; choose one of {get_args(Retraction)}")
         super().__init__(name, prod(shape))
@@ -97,7 +97,7 @@ class WeightManifold(Parameterization, Manifold):
         return sqrt(max(self.shape))
 
     def point_at(self, weights: Array) -> Array:
-        """Return W; an error of the manifold says why, if it is no point."""
+        """Return W; raise an error of the manifold if W is not a point."""
         self.norm(weights, weights)
         return weights
 
@@ -133,27 +133,27 @@ class WeightManifold(Parameterization, Manifold):
         return vector / self.norm(point, vector)
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
-        """Return the geodesic t ↦ exp_W(t V); of many of its points each costs less, on some manifolds, than `exp` would."""
+        """Return the geodesic t ↦ exp_W(t V). On some manifolds many points of it cost less than as many calls of `exp`."""
         self.check(point, tangent_vector)
         return lambda time: self.exp(point, time * tangent_vector)
 
     def has_geodesics(self, point: Array) -> bool:
-        """Tell whether there are `exp`, `log`, `dist` and `parallel_transport` here; retraction and transport always are."""
+        """Tell whether `exp`, `log`, `dist` and `parallel_transport` exist at W. `retraction` and `transport` always exist."""
         self.check(point)
         return True
 
     def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
-        """Return P and Q of a two-sided metric, whose gradient is ♯∇ = P ∇ Q; None, where the metric is none."""
+        """Return P and Q of a two-sided metric, with gradient ♯∇ = P ∇ Q; None if the metric is not two-sided."""
         self.check(point)
         return None
 
     def pair_mean(self, point_a: Array, point_b: Array) -> Array:
-        """Return the middle of the geodesic between two points."""
+        """Return the midpoint of the geodesic between two points."""
         self.check(point_a, point_b)
         return self.exp(point_a, self.log(point_a, point_b) / 2)
 
     def normal(self, like: Array | None = None) -> Array:
-        """Return a matrix of independent standard normal entries, kind and dtype of `like`."""
+        """Return a matrix of independent standard normal entries, in the namespace and dtype of `like`."""
         if like is None:
             like = self._like
         else:
@@ -162,7 +162,7 @@ class WeightManifold(Parameterization, Manifold):
         return array_namespace(like).asarray(sample, dtype=like.dtype, device=device(like))
 
     def check(self, point: Array, *vectors: Array) -> None:
-        """Refuse arguments of the wrong kind, shape or dtype, and under `validate` those that are not finite.
+        """Check the type, shape and dtype of arguments, and under `validate` that they are finite.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class WeightManifold(Parameterization, Manifold):
                 check_finite(name, array)
 
     def arrived(self, point: Array) -> Array:
-        """Return `point`, the end of a step.
+        """Return `point`, the end of a step, after a check that it is finite.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class WeightManifold(Parameterization, Manifold):
         if not all_finite(point):
             raise OutsideManifoldError(
                 "the step ends in NaN or infinity",
-                "it left the manifold, or the step or the point was not finite",
+                "it left the manifold, or the step or the start was not finite",
                 "Shorten the step, and pass validate=True to find the argument that is not finite",
             )
         return point
@@ -194,7 +194,7 @@ class WeightManifold(Parameterization, Manifold):
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
         """Return the tangent vector `carried` after parallel transport along the geodesic exp_W(t V), 0 ≤ t ≤ 1.
 
-        `transport`, the one that pymanopt asks for, need not be parallel: it is what is cheap, and knows no path.
+        `transport`, which pymanopt calls, knows two points but no path. It is a cheap map and need not be parallel.
 
         Parameters
         ----------
@@ -210,39 +210,39 @@ class WeightManifold(Parameterization, Manifold):
         """
 
     def random_point(self) -> Array:
-        """Return a point of normal entries, of standard deviation 0.5/√n; where those need not be points, it is overridden."""
+        """Return a point of normal entries, with standard deviation 0.5/√n; overridden if such a matrix need not be a point."""
         return 0.5 / max(self.shape) ** 0.5 * self.normal()
 
     def exit_time(self, point: Array, tangent_vector: Array) -> float:
-        """Return the t > 0 at which the geodesic exp_W(t V) leaves the manifold; infinity, where no edge is known."""
+        """Return the t > 0 at which the geodesic exp_W(t V) leaves the manifold; infinity if no edge is known."""
         self.check(point, tangent_vector)
         return inf
 
     def moved(self, point: Array, tangent_vector: Array) -> Array:
-        """Return `exp`, or W + V where the retraction is "additive"; neither is shortened."""
+        """Return `exp`, or W + V if the retraction is "additive"; the step is never shortened."""
         if self.retraction_kind == "geodesic":
             return self.exp(point, tangent_vector)
         self.check(point, tangent_vector)
         return self.arrived(point + tangent_vector)
 
     def carried(self, point: Array, tangent_vector: Array, vector: Array) -> Array:
-        """Return the parallel transport along the geodesic, or the transport to W + V where the retraction is "additive"."""
+        """Return the parallel transport along the geodesic, or the transport to W + V if the retraction is "additive"."""
         if self.retraction_kind == "geodesic":
             return self.parallel_transport(point, tangent_vector, vector)
         return self.transport(point, self.moved(point, tangent_vector), vector)
 
     def retraction_exit_time(self, point: Array, tangent_vector: Array) -> float:
-        """Return the t > 0 at which the path t ↦ R_W(t V) of `retraction` meets the edge; infinity, where no edge is known."""
+        """Return the t > 0 at which the path t ↦ R_W(t V) of `retraction` meets the edge; infinity if no edge is known."""
         return self.exit_time(point, tangent_vector) if self.retraction_kind == "geodesic" else inf
 
     def edge_distance(self, point: Array) -> float:
-        """Return the distance to the nearest edge that a geodesic can reach; infinity, where none is known."""
+        """Return the distance to the nearest edge that a geodesic can reach; infinity if no edge is known."""
         self.check(point)
         return inf
 
 
 def described(shape: tuple[int, ...]) -> str:
-    """Return what points of a shape are called: vectors, matrices, or arrays."""
+    """Return the word for points of a shape: vectors, matrices or arrays."""
     names = {1: "vectors", 2: "matrices"}
     return f"{'×'.join(map(str, shape))} {names.get(len(shape), 'arrays')}"
 
@@ -258,6 +258,6 @@ def squared_area(first: float, second: float, mixed: float, like: Array) -> floa
     area = first * second - mixed**2
     if not area > PARALLEL * machine_epsilon(like) * first * second:
         raise InvalidArrayError(
-            f"‖U‖²‖V‖² − ⟨U, V⟩² = {area:.3g}", "parallel vectors span no plane to be curved", "Choose them in two directions"
+            f"‖U‖²‖V‖² − ⟨U, V⟩² = {area:.3g}", "parallel vectors span no plane", "Pass two vectors in different directions"
         )
     return area

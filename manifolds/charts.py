@@ -1,4 +1,4 @@
-"""Charts of weight space: a chart φ is all that a flat manifold needs, everything else is derived from it.
+"""Charts of weight space. A flat manifold needs only a chart φ; all of its geometry is derived from φ.
 
 Notation: W is a point, V a tangent vector, U a covector (a Euclidean gradient), Z a coordinate or a change of it.
 """
@@ -25,7 +25,7 @@ class Chart(Summarised, ABC):
     Attributes
     ----------
     thread_safe
-        Whether copies may be used in several threads at once; autograd, which has one global stack, may not.
+        Whether copies may be used in several threads at once. Charts that use autograd may not: it has one global stack.
     """
 
     thread_safe = False
@@ -69,7 +69,7 @@ class Chart(Summarised, ABC):
         """Return the derivative along V of W ↦ (Dφ_W*)⁻¹[U], with U held fixed; the Hessian needs it."""
 
     def sharp_factors(self, point: Array) -> tuple[Array, Array] | None:
-        """Return P and Q, where (Dφ_W)⁻¹ (Dφ_W*)⁻¹ is U ↦ P U Q; None, where it is not of that form."""
+        """Return P and Q, if (Dφ_W)⁻¹ (Dφ_W*)⁻¹ is U ↦ P U Q; None if it does not have that form."""
         return None
 
     def exponential(self, point: Array, vector: Array) -> Array:
@@ -81,19 +81,19 @@ class Chart(Summarised, ABC):
         return self.value(other) - self.value(point)
 
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        """Return the first t > 0 at which the path with velocity V at W meets the edge (infinity: never, the default)."""
+        """Return the first t > 0 at which the path with velocity V at W meets the edge. Default: infinity, for no edge."""
         return inf
 
     def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        """Return a cheap lower bound of `exit_time`; it need not be sharp. By default it is that itself."""
+        """Return a cheap lower bound of `exit_time`; it need not be sharp. Default: `exit_time` itself."""
         return self.exit_time(point, vector, retraction)
 
     def edge_distance(self, point: Array) -> float:
-        """Return the distance in coordinates from φ(W) to the nearest edge (infinity, the default: there is none)."""
+        """Return the distance in coordinates from φ(W) to the nearest edge. Default: infinity, for no edge."""
         return inf
 
     def origin(self, like: Array) -> Array:
-        """Return the coordinates around which random points are drawn, with the shape and kind of `like`: by default 0."""
+        """Return the coordinates around which random points are drawn, in the shape and dtype of `like`. Default: 0."""
         return array_namespace(like).zeros_like(like)
 
 
@@ -139,9 +139,9 @@ class Composition(Chart):
     Parameters
     ----------
     outer, inner
-        The charts. The edge of geodesics is that of `outer`; `inner` is taken to reach all points of `outer`. That of a line
-        that is straight in W, but bent in the coordinates of `inner`, is the nearer of that of `inner` and, to first order,
-        that of `outer`.
+        The charts. Geodesics have the edge of `outer`, if `inner` reaches all points of `outer`. A straight line in W is curved
+        in the coordinates of `inner`. It has the nearer of two edges: the edge of `inner`, and the edge of `outer` to first
+        order.
     """
 
     def __init__(self, outer: Chart, inner: Chart) -> None:

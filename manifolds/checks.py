@@ -1,4 +1,4 @@
-"""Numerical checks of a manifold, for tests, tutorials and users: each answers with a truth value and a reason."""
+"""Numerical checks of a manifold, for tests, tutorials and users; each returns a truth value and a reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +19,10 @@ from manifolds.slopes import CheckReport, CheckResult, check_equal, check_number
 from manifolds.weighted import Weighted
 
 MOST_ROUNDING = 100.0
-"""Rounding may be so many times larger than that of the quantities themselves."""
+"""Factor by which rounding errors may exceed the rounding of the quantities themselves."""
 
 MOST_HALVINGS = 20
-"""A vector that leads over an edge of which the chart does not know is halved so often at most."""
+"""Most halvings of a vector that crosses an edge that the chart does not know."""
 
 
 def check_gradient(
@@ -82,14 +82,13 @@ def check_retraction(manifold: WeightManifold, point: Array, vector: Array) -> C
 
 
 def check_parameterization(manifold: Parameterization, point: Point, vector: Point) -> list[CheckResult]:
-    """Check how points stand for weights: the velocity of W, the gradient and its change, by the slopes of what they predict.
+    """Check the velocity of W, the gradient and its change, by the slopes of the errors of what they predict.
 
     Parameters
     ----------
     manifold
         A manifold whose points are lists of arrays.
-    point, vector
-        A point and a tangent vector, along which the point may move by a whole step in a straight line.
+    A point and a tangent vector. The point may move along the whole vector in a straight line.
     """
     W, velocity = manifold.weights(point), manifold.velocity(point, vector)
     xp, epsilon = array_namespace(W), machine_epsilon(W)
@@ -116,28 +115,29 @@ def check_parameterization(manifold: Parameterization, point: Point, vector: Poi
 
 
 def check_manifold(manifold: WeightManifold | ProductManifold, point: Point | None = None) -> CheckReport:
-    """Check every formula of a manifold against the others and against finite steps, at a random point or a given one.
+    """Check the formulas of a manifold against each other and against finite differences, at a random point or a given one.
 
     Parameters
     ----------
     manifold
-        The manifold. Of a product every factor is checked, and how its points stand for weights.
+        The manifold. For a product, every factor and the map from points to weights are checked.
     point
         Where to check. Default: a random point.
 
     Returns
     -------
     CheckReport
-        True if every check passed; prints what failed and why. An error raised by a formula is a failed check.
+        True if every check passed; prints which checks failed and why. An error raised by a formula is a failed check.
 
     Raises
     ------
     TypeError
-        For a manifold whose points are no matrices of weights, such as `FixedRank`.
+        For a manifold whose points are not matrices of weights, such as `FixedRank`.
     """
     if not isinstance(manifold, WeightManifold | ProductManifold):
         raise TypeError(
-            f"{manifold} is neither a WeightManifold nor a product of some; its points cannot be checked as weights"
+            f"{manifold} is neither a WeightManifold nor a product of them, so its points are not weights to check; "
+            "pass one of the two"
         )
     W = manifold.random_point() if point is None else point
     if isinstance(manifold, ProductManifold):
@@ -155,7 +155,7 @@ def _groups(manifold: WeightManifold, W: Array) -> tuple[Callable[..., list[Chec
     """Return the groups of checks that apply at a point."""
     try:
         geodesic = manifold.has_geodesics(W)
-    except ManifoldError:  # no point of the manifold: the checks say so
+    except ManifoldError:  # not a point of the manifold; the checks report it
         geodesic = True
     if geodesic:
         return _chart_checks, _metric_checks, _cost_checks, _geodesic_checks, _transport_checks
@@ -172,7 +172,7 @@ def _check_product(manifold: ProductManifold, point: Point) -> CheckReport:
 
 
 def _check_factor(factor: Any, part: Point) -> CheckReport:
-    """Check a factor; a weight of its metric changes none of the formulas that are checked on the manifold itself."""
+    """Check a factor. The weight of a `Weighted` factor is ignored: it changes none of the formulas that are checked."""
     return check_manifold(factor.manifold if isinstance(factor, Weighted) else factor, part)
 
 
@@ -211,7 +211,7 @@ def check_chart(chart: Chart, point: Array, vector: Array, coordinates: Array) -
     point
         Where to check.
     vector
-        A tangent vector along which the point may move by a whole step.
+        A tangent vector. The point may move along the whole vector.
     coordinates
         A change of coordinates; any matrix.
     """
@@ -237,7 +237,7 @@ def _chart_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
         return []
     V = _short_vector(manifold, W)
     V = V * min(1.0, 0.3 * manifold.chart.exit_time(W, V, "additive"))
-    for _ in range(MOST_HALVINGS):  # a chart may have an edge that it does not know
+    for _ in range(MOST_HALVINGS):  # the chart may have an edge that it does not know
         if _has_coordinates(manifold.chart, W + V) and _has_coordinates(manifold.chart, W - V):
             break
         V = V / 2
@@ -306,7 +306,7 @@ def _speed_check(manifold: WeightManifold, W: Array, V: Array) -> CheckResult:
 
 
 def _transport_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
-    """Check the transport between points, and parallel transport along a geodesic, which may be another one."""
+    """Check the transport between points, and the parallel transport along a geodesic, which may be a different map."""
     tolerance = _tolerance(W)
     U, V = manifold.random_tangent_vector(W), _short_vector(manifold, W)
     other = manifold.exp(W, V)
@@ -323,7 +323,7 @@ def _transport_checks(manifold: WeightManifold, W: Array) -> list[CheckResult]:
 
 
 def _connection_check(manifold: WeightManifold, W: Array, V: Array) -> CheckResult:
-    """Check that parallel transport and Hessian have one connection: grad J(exp(t V)) = P(grad J + t Hess[V]) + O(t²).
+    """Check that parallel transport and Hessian use one connection: grad J(exp(t V)) = P(grad J + t Hess[V]) + O(t²).
 
     Source: Boumal (2023), section 10.3.
     """
@@ -338,6 +338,6 @@ def _connection_check(manifold: WeightManifold, W: Array, V: Array) -> CheckResu
         return frobenius_norm(manifold.euclidean_to_riemannian_gradient(point, xp.cos(point + shift)) - carried)
 
     size = frobenius_norm(start) + frobenius_norm(W)
-    # Where the chart is ill-conditioned more is lost to rounding; a step too short to matter shows how much, within reason.
+    # An ill-conditioned chart has a larger rounding error. A step that is too short to matter measures it, up to a limit.
     rounding = min(error(machine_epsilon(W)) / machine_epsilon(W), MOST_ROUNDING * size)
     return check_slope("parallel transport slope", error, 2, size + rounding, machine_epsilon(W))

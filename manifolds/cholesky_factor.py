@@ -1,4 +1,4 @@
-"""The positive definite symmetric part of I − W at a point, its Cholesky factor, and the rounding of points to the interior."""
+"""The positive definite symmetric part of I − W, its Cholesky factor, and a correction for points that rounding moves out."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,7 +48,7 @@ class CholeskyFactor:
 
 
 def raised(weights: Array, margin: float) -> Array:
-    """Return the matrix nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`."""
+    """Return the matrix nearest to W, in the Frobenius norm, for which all eigenvalues of S are at least `margin`."""
     xp = array_namespace(weights)
     eigenvalues, basis = xp.linalg.eigh(identity_like(weights) - symmetric_part(weights))
     missing = xp.clip(margin - eigenvalues, 0.0, None)
@@ -56,14 +56,14 @@ def raised(weights: Array, margin: float) -> Array:
 
 
 def rounded_inside(point: Array, factor_at: Callable[[Array], CholeskyFactor]) -> Array:
-    """Return W, with S raised where its smallest eigenvalue is below the rounding error of W.
+    """Return W, with S raised if its smallest eigenvalue is below the rounding error of W.
 
     Parameters
     ----------
     point
         W, shape (n, n).
     factor_at
-        Returns the Cholesky factor at a point, and may remember it.
+        Function that returns the Cholesky factor at a point, possibly from a cache.
     """
     identity, size = identity_like(point), float(array_namespace(point).linalg.matrix_norm(point, ord=1))
     rounding = point.shape[0] ** 0.5 * machine_epsilon(point) * (size + 1)

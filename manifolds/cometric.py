@@ -1,4 +1,4 @@
-"""A metric given by its inverse tensor ♯, with the derivatives from which all of its geometry follows.
+"""A metric given by its inverse tensor ♯; all of its geometry follows from ♯ and its derivatives.
 
 Notation: U, V are tangent vectors, P, Q covectors (Euclidean gradients); ♯_W P is a vector, ♭_W = ♯_W⁻¹.
 """
@@ -17,13 +17,13 @@ from manifolds.autograd_chart import vanishing_derivatives
 from manifolds.errors import ConvergenceError, SingularPointError
 
 Musical: TypeAlias = Callable[[Array, Array], Array]
-"""A function of a point and of a covector or vector there: ♯ or ♭."""
+"""A function of a point and of a covector or vector at the point: ♯ or ♭."""
 
 Derivative: TypeAlias = Callable[[Array, Array, Array], Array]
-"""A function of a point and of two covectors or vectors there: a derivative of ♯."""
+"""A function of a point and of two covectors or vectors at the point: a derivative of ♯."""
 
 MAX_ITERATIONS = 1000
-"""Conjugate gradients that have not converged by then do not."""
+"""Most iterations of conjugate gradients; a system that needs more does not converge."""
 
 
 def conjugate_gradient(
@@ -42,22 +42,22 @@ def conjugate_gradient(
     operator, right_side
         The operator and V.
     preconditioner
-        An approximate inverse of the operator, symmetric positive definite too. Default: none.
+        An approximate inverse of the operator, also symmetric and positive definite. Default: none.
     tolerance
-        Norm of the residual at most, relative to that of V; to rounding at least.
+        Largest norm of the residual, relative to the norm of V; at least the rounding error.
     symbol
-        What the operator is called in errors.
+        Symbol of the operator in error messages.
     enough
-        A relative residual that will do where rounding keeps it above the tolerance.
+        A relative residual that is accepted if rounding keeps the residual above the tolerance.
     most
-        Iterations, after which it has failed.
+        Largest number of iterations.
 
     Raises
     ------
     SingularPointError
         If the operator is not positive definite.
     ConvergenceError
-        After `most` products, or where one of them is not finite.
+        After `most` iterations, or if a product is not finite.
 
     References
     ----------
@@ -79,14 +79,14 @@ def conjugate_gradient(
         if not isfinite(curvature):
             raise ConvergenceError(
                 f"⟨P, {symbol}P⟩ = {curvature:.3g} after {iteration} iterations",
-                f"a vector or {symbol} of it is not finite, or too large for {right_side.dtype}",
+                f"a vector or its product with {symbol} is not finite or too large for {right_side.dtype}",
                 "Shorten the vector, or use float64",
             )
         if curvature <= 0:
             raise SingularPointError(
                 f"⟨P, {symbol}P⟩ = {curvature:.3g} for a P that is not zero",
                 "the metric is not positive definite there",
-                "Keep the point where it is, or correct sharp",
+                "Stay away from this point, or correct sharp",
             )
         solution += squared / curvature * direction
         residual = residual - squared / curvature * image
@@ -95,7 +95,7 @@ def conjugate_gradient(
         return solution
     raise ConvergenceError(
         f"relative residual {frobenius_norm(residual) / size:.1e} after {most} iterations",
-        f"conjugate gradients did not invert {symbol}, which may be ill-conditioned or not symmetric",
+        f"conjugate gradients did not invert {symbol}, which is ill-conditioned or not symmetric",
         "Pass flat, or correct sharp",
     )
 
@@ -148,7 +148,7 @@ class Cometric:
         with vanishing_derivatives():
             if self._derivative is None:
                 pull, _ = make_vjp(lambda W: self.sharp(W, covector_b))(point)
-            else:  # linear in V, so its adjoint is the same at every V
+            else:  # linear in V, so the adjoint is the same at every V
                 derivative = self._derivative
                 pull, _ = make_vjp(lambda V: derivative(point, covector_b, V))(anp.zeros_like(point))
             return pull(covector_a)
@@ -164,9 +164,9 @@ class Cometric:
         return (dual - turned) / 2
 
     def hessian(self, point: Array, covector: Array, change: Array, vector: Array) -> Array:
-        """Return ∇_V(♯P) for a field of covectors P whose derivative along V is `change`: Hess[V], if it is a gradient.
+        """Return ∇_V(♯P) for a field of covectors P with the derivative `change` along V. If P is a gradient, this is Hess[V].
 
-        It is ♯ DP[V] + D(♯P)[V] + Γ(V, ♯P), put together so as to apply ♯ twice.
+        It is ♯ DP[V] + D(♯P)[V] + Γ(V, ♯P), arranged so that ♯ is applied only twice.
         """
         along, field = self.flat(point, vector), self.sharp(point, covector)
         dual = self.sharp(point, change + self.gradient(point, along, covector) / 2)
@@ -185,10 +185,10 @@ class Cometric:
         Raises
         ------
         NotImplementedError
-            Where `sharp_gradient` takes the place of autograd, which the second derivatives are taken by.
+            If `sharp_gradient` replaces autograd, because the second derivatives need autograd.
         """
         if self._gradient is not None:
-            raise NotImplementedError("the curvature needs second derivatives of ♯ by autograd, which cannot see through it")
+            raise NotImplementedError("the curvature needs second derivatives of ♯ by autograd; leave out sharp_gradient")
         vector_a, vector_b = self.sharp(point, covector_a), self.sharp(point, covector_b)
 
         def second(a: Array, b: Array, along: Array) -> float:

@@ -1,4 +1,4 @@
-"""Convolutions that are stable by construction: local kernels whose matrix at every frequency is monotone."""
+"""Convolutions that are stable by construction: local kernels with a monotone matrix at every frequency."""
 
 from typing import final
 
@@ -31,10 +31,10 @@ class ConvolutionalMonotone(ProductManifold):
     E = diag(exp ε) has a scale for each channel. The symmetric part of E⁻¹ (I − W) is at least m > 0 at every point and on a
     grid of every size. Hence each stimulus of a network with slopes at most 1 has exactly one fixed point, and it is stable.
 
-    A and P have the support k × k, so that W has the support (2 k − 1) × (2 k − 1). Their arrays have a row for each output
-    channel, shape (C, C k k). `kernels` returns them with the shape (C, C, k, k). The metric is Euclidean in A, P and ε, over
-    s². The default s = 1 / C keeps steps of an optimiser such as Adam small: changes of equal sign add up over the inputs of a
-    channel. Different points may stand for the same W.
+    A and P have the support k × k, so W has the support (2 k − 1) × (2 k − 1). Their arrays have a row for each output
+    channel, shape (C, C k k). `kernels` returns them with the shape (C, C, k, k). The metric is Euclidean in A, P and ε,
+    divided by s². The default s = 1 / C keeps the steps of an optimiser such as Adam small: changes of equal sign add up
+    over the inputs of a channel. Different points may represent the same W.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class ConvolutionalMonotone(ProductManifold):
     support
         k, odd.
     margin
-        m, positive: the smallest eigenvalue that the symmetric part of E⁻¹ (I − W) can have.
+        m, positive: a lower bound of the eigenvalues of the symmetric part of E⁻¹ (I − W).
     scale
-        s: how fast kernels and scales change by steps of the same length. Default: 1 / C.
+        s: how fast kernels and scales change for steps of equal length. Default: 1 / C.
     seed, like, validate
         See `WeightManifold`.
 
@@ -108,14 +108,14 @@ class ConvolutionalMonotone(ProductManifold):
         return first + self.point_at(self._origin(first))[0], second, scales / self.channels**0.5
 
     def point_at(self, weights: Array) -> Point:
-        """Return the point (A, P, 0) for a convolution whose symmetric part couples no two positions, such as W = 0.
+        """Return the point (A, P, 0) for a convolution with a symmetric part that couples no two positions, such as W = 0.
 
-        A is then a Cholesky factor at the centre. Other convolutions need a spectral factor of support k, which seldom exists.
+        A is a Cholesky factor at the centre. Other convolutions need a spectral factor of support k, which seldom exists.
 
         Raises
         ------
         OutsideManifoldError
-            If the symmetric part couples positions, is above 1 − m, or the skew part has a larger support than k.
+            If the symmetric part couples positions or is above 1 − m, or if the skew part has a larger support than k.
         """
         xp, rows = array_namespace(weights), (self.channels, -1)
         weights = centred(weights, self._product_support) if weights.shape[2] > self._product_support[0] else weights
@@ -178,8 +178,8 @@ class ConvolutionalMonotone(ProductManifold):
     def certificate(self, point: Point, shape: Shape) -> float:
         """Return the smallest eigenvalue of the symmetric part of E⁻¹ (I − W) on a grid of H × W positions, in float64.
 
-        It is the smallest over the C × C matrices of all frequencies, and is computed from the weights themselves. By
-        construction it is at least m, up to the rounding of the weights.
+        It is the smallest eigenvalue over the C × C matrices of all frequencies, computed from the weights themselves. By
+        construction it is at least m, up to rounding of the weights.
         """
         xp = array_namespace(point[0])
         weights = xp.astype(self.weights(point), xp.float64)
@@ -210,7 +210,7 @@ class ConvolutionalMonotone(ProductManifold):
 
 
 def _of_rows(numbers: Array) -> Array:
-    """Return numbers of the output channels, shape (C, 1), in a shape that multiplies kernels."""
+    """Return numbers of the output channels, shape (C, 1), in a shape that broadcasts over kernels."""
     return numbers[:, :, None, None]
 
 

@@ -7,11 +7,11 @@ class ManifoldError(ValueError):
     Parameters
     ----------
     value
-        What was met, with its number.
+        What was found, with its value.
     reason
-        Why that is wrong.
+        Why it is wrong.
     remedy
-        What the caller can do about it.
+        What the caller can do.
     """
 
     def __init__(self, value: str, reason: str, remedy: str) -> None:
@@ -25,15 +25,15 @@ class ManifoldError(ValueError):
 
 
 class SingularPointError(ManifoldError):
-    """The point lies on the singular set of its chart or metric, or so near or far away that rounding leaves no digit there."""
+    """The point is on the singular set of its chart or metric, or too near or too far away for the working precision."""
 
 
 class OutsideManifoldError(ManifoldError):
-    """A step leads over the edge of the manifold, or a point lies beyond it."""
+    """A step crosses the edge of the manifold, or a point is outside."""
 
 
 class NoGeodesicError(ManifoldError):
-    """A geodesic or parallel transport was asked for, and the manifold does not know its geodesics, whatever their length."""
+    """A geodesic or parallel transport was requested from a manifold that has no formula for its geodesics."""
 
 
 class InvalidArrayError(ManifoldError):

@@ -1,4 +1,4 @@
-"""Matrices of fixed rank: pymanopt's manifold, kept from forming whole matrices."""
+"""Matrices of fixed rank: pymanopt's manifold, without whole matrices."""
 
 from typing import final
 
@@ -14,9 +14,9 @@ from manifolds.summary import Summarised
 class FixedRank(Summarised, FixedRankEmbedded):
     """pymanopt's `FixedRankEmbedded`, with the same points (u, s, vᵀ) and tangent vectors (U_p, M, V_p), for large matrices.
 
-    In pymanopt 2.2.1 `transport`, hence `ConjugateGradient`, forms an m×n matrix on its way, float32 becomes float64 in the
-    first step, and gradients are divided by differences of singular values, which may be equal. None of that happens here. It
-    has no Riemannian Hessian either, so that `TrustRegions` does not run on it. NumPy only.
+    In pymanopt 2.2.1 `transport`, and so `ConjugateGradient`, forms an m×n matrix. The first step turns float32 into float64.
+    Gradients are divided by differences of singular values, which may be equal. This class avoids all three. Like pymanopt's,
+    it has no Riemannian Hessian, so `TrustRegions` does not run on it. NumPy only.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class FixedRank(Summarised, FixedRankEmbedded):
         return {"matrices": f"{m}×{n}", "rank": k, "dimension": self.dim}
 
     def projection(self, point: Point, vector: Point) -> Point:
-        """Return the tangent vector nearest to a matrix, an array or a triple (U, S, V) that stands for U S Vᵀ."""
+        """Return the tangent vector nearest to a matrix, given as an array or as a triple (U, S, V) with the product U S Vᵀ."""
         u, _, vt = point
         if several(vector):
             left, core, right = vector
@@ -56,20 +56,20 @@ class FixedRank(Summarised, FixedRankEmbedded):
         return _tangent(point, vector @ vt.T, vector.T @ u)
 
     def euclidean_to_riemannian_gradient(self, point: Point, euclidean_gradient: Point) -> Point:
-        """Return the projection of ∇J from the derivatives of J in u, s and vᵀ, which are ∇J v diag(s) and the like."""
+        """Return the projection of ∇J, given the derivatives of J in u, s and vᵀ (for u this is ∇J v diag(s))."""
         self._check(point)
         _, s, _ = point
         du, _, dvt = euclidean_gradient
         return _tangent(point, du / s, dvt.T / s)
 
     def _check(self, point: Point) -> None:
-        """Refuse factors of other shapes, which would broadcast, or fail in NumPy's words."""
+        """Check the shapes of the factors; other shapes could broadcast."""
         (m, k), _, (n, _) = self._shapes
         if (found := [each.shape for each in point]) != (asked := [(m, k), (k,), (k, n)]):
             raise ValueError(f"the factors have shapes {found}; the points of {self} have {asked}: choose its sizes to fit")
 
     def retraction(self, point: Point, tangent_vector: Point) -> Point:
-        """Return the nearest matrix of the rank, in the dtype of the point."""
+        """Return the nearest matrix of rank k, in the dtype of the point."""
         moved = super().retraction(point, tangent_vector)
         return _FixedRankPoint(*(new.astype(old.dtype, copy=False) for new, old in zip(moved, point, strict=True)))
 
@@ -79,7 +79,7 @@ class FixedRank(Summarised, FixedRankEmbedded):
         return left, core.astype(left.dtype), right
 
     def to_tangent_space(self, point: Point, vector: Point) -> Point:
-        """Return a triple of the shapes of a tangent vector with what it lacks to be one removed."""
+        """Return the tangent vector nearest to a triple of the same shapes: the components that are not tangent are removed."""
         u, _, vt = point
         left, core, right = vector
         return _FixedRankTangentVector(left - u @ (u.T @ left), core, right - vt.T @ (vt @ right))
@@ -89,7 +89,7 @@ class FixedRank(Summarised, FixedRankEmbedded):
         return _FixedRankTangentVector(*(np.zeros(shape, point[0].dtype) for shape in self._shapes))
 
     def random_point(self) -> Point:
-        """Return a point whose factors are those of normal matrices, and its singular values uniform in (0, 1), descending."""
+        """Return a point with the factors of normal matrices and singular values uniform in (0, 1), descending."""
         u, vt = (np.linalg.qr(self._generator.standard_normal(self._shapes[side]))[0] for side in (0, 2))
         return _FixedRankPoint(u, np.sort(self._generator.random(self._k))[::-1], vt.T)
 

@@ -1,6 +1,6 @@
-"""Geodesics, parallel transport and logarithms by numerical integration, where there is no closed form.
+"""Geodesics, parallel transport and logarithms by numerical integration, for metrics without a closed form.
 
-NumPy and float64 only: SciPy integrates, and the rounding of float32 would hide what the step-size control looks at.
+NumPy and float64 only: SciPy integrates, and in float32 rounding would hide the errors that control the step size.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from manifolds.cometric import Cometric
 from manifolds.errors import ConvergenceError, ManifoldError, OutsideManifoldError
 
 DIFFERENCE_STEP = 1e-4
-"""Step of the differences that make a product with the Jacobian, relative to the velocity."""
+"""Step of the finite differences that approximate a product with the Jacobian, relative to the velocity."""
 
 JACOBIAN_TOLERANCE = 1e-8
-"""Accuracy of the geodesics whose differences these are: the product is then good to 1e-4, which Newton's method can use."""
+"""Accuracy of the geodesics for these differences. The product is then accurate to 1e-4, which suffices for Newton's method."""
 
 End: TypeAlias = Callable[[Array, float], Array]
-"""The end of a geodesic as a function of its initial velocity and of the relative accuracy wanted."""
+"""The end of a geodesic as a function of its initial velocity and of the relative accuracy."""
 
 MAX_EVALUATIONS = 10_000
-"""Evaluations of Hamilton's equations for one geodesic; a geodesic that needs more is hardly resolved."""
+"""Most evaluations of Hamilton's equations for one geodesic; a geodesic that needs more is hardly resolved."""
 
 MAX_NEWTON_STEPS = 30
-"""Newton's method needs about five where the points are not far apart."""
+"""Most Newton steps; about five suffice if the points are not far apart."""
 
 MAX_HALVINGS = 16
-"""Of a Newton step, until it comes nearer."""
+"""Most halvings of a Newton step that does not come nearer."""
 
 
 def integrate_geodesic(
@@ -39,7 +39,7 @@ def integrate_geodesic(
     """Integrate Hamilton's equations, and parallel transport along the solution, from t = 0 to 1.
 
     Ẇ = ♯_W P and Ṗ = −½ ∂_W⟨P, ♯_W P⟩ (Abraham and Marsden, *Foundations of Mechanics*, 1978, section 3.7), with
-    V̇ = −Γ_W(Ẇ, V) for what is carried. An evaluation costs a ♯ and its gradient; with something carried also a ♭, two
+    V̇ = −Γ_W(Ẇ, V) for a carried vector. An evaluation costs one ♯ and its gradient. A carried vector adds one ♭, two
     derivatives of ♯ and another gradient. The error control is of order 8, relative to the displacement.
 
     Parameters
@@ -51,7 +51,7 @@ def integrate_geodesic(
     carried
         A tangent vector V, or none.
     tolerance
-        Error allowed of an integration step, relative to the displacement, P and V.
+        Largest error of an integration step, relative to the displacement, P and V.
 
     Returns
     -------
@@ -74,16 +74,16 @@ def integrate_geodesic(
         evaluations += 1
         if evaluations > MAX_EVALUATIONS:
             raise ConvergenceError(
-                f"{evaluations - 1} evaluations of Hamilton's equations, and t = {time:.3g}",
+                f"{evaluations - 1} evaluations of Hamilton's equations reached t = {time:.3g}",
                 "the geodesic turns too often, or its metric is not smooth",
                 "Shorten the step",
             )
         try:
             return _hamilton(cometric, start, flat_state.reshape(state.shape)).reshape(-1)
-        except (ManifoldError, np.linalg.LinAlgError):  # beyond the edge: a shorter step may not be
+        except (ManifoldError, np.linalg.LinAlgError):  # beyond the edge; a shorter step may stay inside
             return np.full(flat_state.shape, np.nan)
 
-    with np.errstate(all="ignore"):  # steps that overflow are rejected
+    with np.errstate(all="ignore"):  # a step that overflows is rejected
         first = field(0.0, state.reshape(-1)).reshape(state.shape)
         reached = 0.0
         if np.all(np.isfinite(first)):
@@ -96,7 +96,7 @@ def integrate_geodesic(
                 method="DOP853",
                 rtol=tolerance,
                 atol=allowed,
-                first_step=1.0,  # most geodesics are short: one step does
+                first_step=1.0,  # most geodesics are short: one step suffices
             )
             if solution.success:
                 return tuple(solution.y[:, -1].reshape(state.shape))
@@ -119,22 +119,22 @@ def _hamilton(cometric: Cometric, start: Array, state: Array) -> Array:
 def shoot(end: End, target: Array, tolerance: float) -> Array:
     """Solve end(V) = target by Newton's method from V = 0.
 
-    The Jacobian is never formed: GMRES takes its products by differences of `end`, a handful for each Newton step, and a step
-    that does not come nearer, or leads out of the manifold, is halved.
+    The Jacobian is never formed: GMRES approximates its products by differences of `end`, a handful for each Newton step. A
+    step that does not come nearer, or that leaves the manifold, is halved.
 
     Parameters
     ----------
     end
         The map from an initial velocity V to the displacement at t = 1, with end(0) = 0; NumPy, float64.
     target
-        The displacement wanted.
+        The displacement to reach.
     tolerance
         Distance to the target, relative to its norm.
 
     Returns
     -------
     Array
-        V. Of several solutions any may be found, mostly the shortest.
+        V. If there are several solutions, any of them may be found; usually it is the shortest.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def shoot(end: End, target: Array, tolerance: float) -> Array:
         try:
             step = _newton_step(end, velocity, miss)
         except ManifoldError as error:
-            raise _missed(target, miss, "at a geodesic whose neighbours leave the manifold") from error
+            raise _missed(target, miss, "at a geodesic with neighbours that leave the manifold") from error
         velocity, miss = _come_nearer(end, target, velocity, step, frobenius_norm(miss), tolerance / 4)
         steps += 1
     return velocity
@@ -192,6 +192,6 @@ def _come_nearer(
 def _missed(target: Array, miss: Array, when: str) -> ConvergenceError:
     return ConvergenceError(
         f"relative miss {frobenius_norm(miss) / frobenius_norm(target):.1e} {when}",
-        "no geodesic from the one point to the other was found: they may lie too far apart, or none may exist",
-        "Take a point in between, and go by way of it",
+        "no geodesic between the two points was found: they may be too far apart, or no geodesic may exist",
+        "Take a point between them, and use two geodesics",
     )

@@ -1,4 +1,4 @@
-"""Geodesics in the frame of the symmetric space of monotone weights: by series where short, by singular values elsewhere."""
+"""Geodesics in the frame of the symmetric space of monotone weights: series for short steps, singular values otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from manifolds.linear_algebra import chain, inverse, power_series
 from manifolds.points import all_finite
 
 MOST_TERMS = 20
-"""Terms of a series: as many as double precision resolves for singular values up to 1."""
+"""Terms of a series: the number that double precision resolves for singular values up to 1."""
 
 
 def _hyperbolic_series(terms: int) -> tuple[list[float], list[float]]:
@@ -37,8 +37,8 @@ TANH, SECH = _hyperbolic_series(MOST_TERMS)
 class FrameStep:
     """The geodesic I ↦ (I + T) (I − T)⁻¹ in the frame at one time, by the singular vectors and values of X = U Σ Rᵀ.
 
-    With C = R cosh(Σ/2) − U sinh(Σ/2) it ends at B = I + 2 U sinh(Σ/2) C⁻¹, whose symmetric part is C⁻ᵀ C⁻¹. Columns of C are
-    scaled to unit length before C is inverted, and never contain 1 − tanh(Σ/2), so that nothing cancels or overflows.
+    With C = R cosh(Σ/2) − U sinh(Σ/2) it ends at B = I + 2 U sinh(Σ/2) C⁻¹, with symmetric part C⁻ᵀ C⁻¹. Before C is
+    inverted its columns are scaled to unit length. They never contain 1 − tanh(Σ/2): nothing cancels or overflows.
     """
 
     left: Array
@@ -47,7 +47,7 @@ class FrameStep:
 
     @classmethod
     def along(cls, change: Array) -> "FrameStep":
-        """Decompose X, by eigenvectors if it is symmetric: then U = ±R to the last bit."""
+        """Decompose X. For a symmetric X eigenvectors are used: then U = ±R to the last bit."""
         xp = array_namespace(change)
         if is_symmetric(change):
             rates, basis = xp.linalg.eigh(change)
@@ -88,7 +88,7 @@ class FrameStep:
 
 @dataclass(frozen=True)
 class ShortStep:
-    """The same geodesic at time one, in products of matrices, where all singular values of X are at most 1.
+    """The same geodesic at time 1 by matrix products, if all singular values of X are at most 1.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class ShortStep:
 
     @classmethod
     def along(cls, change: Array) -> "ShortStep | None":
-        """Return the step along X; None where it is too long."""
+        """Return the step along X, or None if it is too long."""
         gram = short_gram(change)
         return None if gram is None else cls(change, gram)
 
@@ -114,7 +114,7 @@ class ShortStep:
 
     @cached_property
     def resolvent(self) -> Array:
-        """(I − T)⁻¹. The singular values of T are below ½, so that the inverse is as accurate as a solution."""
+        """(I − T)⁻¹. The singular values of T are below ½, so the inverse is as accurate as a solve."""
         return inverse(identity_like(self.change) - self.half_tanh)
 
     def relative_change(self) -> Array:
@@ -130,7 +130,7 @@ class ShortStep:
 
 
 def short_gram(change: Array) -> Array | None:
-    """Return Xᵀ X if the singular values of X are at most 1, as its Frobenius norm tells; None elsewhere."""
+    """Return Xᵀ X if the Frobenius norm shows that the singular values of X are at most 1, otherwise None."""
     xp = array_namespace(change)
     if float(xp.max(xp.abs(change))) > 1:
         return None
@@ -144,9 +144,9 @@ def half_sech(gram: Array) -> Array:
 
 
 def as_symmetric_as(matrix: Array, *models: Array) -> Array:
-    """Return a matrix that is symmetric but for rounding where all the models are symmetric, and make it symmetric there.
+    """Symmetrise a matrix, in place, if all the models are symmetric; it is then symmetric up to rounding.
 
-    A long step in a direction where S grows would multiply a skew rounding error by the same factor.
+    A long step in a direction in which S grows would amplify a skew rounding error by the same factor.
     """
     return symmetric_part(matrix) if all(map(is_symmetric, models)) else matrix
 
@@ -157,14 +157,14 @@ def is_symmetric(matrix: Array) -> bool:
 
 
 def resolved(coefficients: Sequence[float], matrix: Array) -> Sequence[float]:
-    """Return the coefficients c₁, c₂, … of the powers of a matrix with ‖M‖ ≤ 1 that the dtype resolves."""
+    """Return the coefficients c₁, c₂, … that the dtype resolves, of the powers of a matrix with ‖M‖ ≤ 1."""
     size, epsilon = frobenius_norm(matrix), machine_epsilon(matrix)
     count = sum(abs(c) * size**power > epsilon / 8 for power, c in enumerate(coefficients, start=1))
     return coefficients[: max(count, 1)]
 
 
 def representable(array: Array) -> Array:
-    """Return the end of a step.
+    """Return the end of a step, after a check that it is finite.
 
     Raises
     ------
@@ -177,9 +177,9 @@ def representable(array: Array) -> Array:
 
 
 def _too_long() -> OutsideManifoldError:
-    """Return the error of a step whose end is not representable."""
+    """Return the error for a step with an end that is not representable."""
     return OutsideManifoldError(
         "a step that ends in NaN or infinity",
-        "the geodesic goes on for ever, but no floating-point number is so large",
+        "the geodesic continues for ever, but no floating-point number is so large",
         "Shorten the step, for instance with a smaller learning rate",
     )

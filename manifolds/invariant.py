@@ -20,7 +20,7 @@ from manifolds.pullback import EDGE_MARGIN, PullbackManifold
 from manifolds.resolvent import Resolvent
 
 HALVINGS = 30
-"""How often a retraction halves a step at most."""
+"""Most halvings of a step by a retraction."""
 
 Side: TypeAlias = Literal["left", "right"]
 """The multiplications of B under which a metric is invariant."""
@@ -51,14 +51,14 @@ def gain(gains: Array, retraction: Retraction = "geodesic", **options: Any) -> P
 
 @final
 class InvariantManifold(WeightManifold):
-    """The matrices W with I − W = B invertible, under a metric invariant under B ↦ C B (left) or B ↦ B C (right).
+    """The matrices W with B = I − W invertible, under a metric that is invariant under B ↦ C B (left) or B ↦ B C (right).
 
-    A complete manifold: the singular set det B = 0 and infinity are both infinitely far away, and every geodesic goes on for
-    ever. In floating point a geodesic comes to an end all the same: a step of length s may change the condition number of B
-    by the factor e²ˢ, and `exp` refuses to arrive where B is singular to working precision.
+    The manifold is complete: the singular set det B = 0 and infinity are infinitely far away, and every geodesic continues
+    for ever. In floating point a geodesic still ends: a step of length s may multiply the condition number of B by e²ˢ, and
+    `exp` raises an error if B at the end is singular to working precision.
 
-    Geodesics, parallel transport, Hessian and curvature are in closed form, of some tens of matrix products; a logarithm is
-    found by shooting with such geodesics. The right-invariant metric at W is the left-invariant one at Wᵀ, transposed.
+    Geodesics, parallel transport, Hessian and curvature have closed forms of some tens of matrix products. A logarithm is
+    found by shooting with these geodesics. The right-invariant metric at W is the transposed left-invariant metric at Wᵀ.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ class InvariantManifold(WeightManifold):
     ValueError
         For an unknown side.
     SingularPointError
-        Where B is singular to working precision.
+        If B is singular to working precision.
     OutsideManifoldError
-        From `exp` and `retraction`, for a step so long that B becomes so; from `log`, for points that no path joins.
+        From `exp` and `retraction`, for a step to a singular B; from `log`, for two points that no path connects.
     ConvergenceError
         From `log`, `dist` and `pair_mean`, if no geodesic between the points is found.
 
@@ -115,7 +115,7 @@ class InvariantManifold(WeightManifold):
         name = f"{side.capitalize()}-invariant manifold of {n}×{n} matrices, {retraction} retraction"
         super().__init__(name, (int(n), int(n)), retraction, seed=seed, like=like, validate=validate)
         self.side = side
-        self._resolvent = Resolvent()  # keeps B⁻¹ of the last points, and refuses singular ones
+        self._resolvent = Resolvent()  # caches B⁻¹ of the last points, and raises for singular B
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return g_W(U, V) = ⟨B⁻¹U, B⁻¹V⟩, or ⟨U B⁻¹, V B⁻¹⟩."""
@@ -147,21 +147,21 @@ class InvariantManifold(WeightManifold):
 
         Raises
         ------
-        OutsideManifoldError
-            If rounding has moved the determinant of the new B away from det(B) exp(tr X), so that the point may lie beyond the
+        If rounding has moved the determinant of the new B away from det(B) exp(tr X), so the point may be beyond the
+        singular set, or if the point is not finite.
             singular set, or if it is not finite.
         """
         self.check(point, tangent_vector)
         X = self.arrived(self.to_frame(point, tangent_vector))
-        with np.errstate(over="ignore", invalid="ignore"):  # found out below
+        with np.errstate(over="ignore", invalid="ignore"):  # the check below finds it
             arrival = point + self.from_frame(point, _displacement(X))
         self._refuse_rounded_off(point, self.arrived(arrival), X)
         return arrival
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the point reached by the chosen retraction, kept inside the manifold, so that no line search leaves it.
+        """Return the point reached by the chosen retraction, kept inside the manifold: a line search cannot leave it.
 
-        `exp`, of a step halved until rounding does not hide its end, or W + V shortened so as not to meet the singular set.
+        It is `exp` of a step that is halved until rounding no longer hides its end, or W + V shortened before the singular set.
         """
         if self.retraction_kind == "geodesic":
             for _ in range(HALVINGS):
@@ -180,13 +180,13 @@ class InvariantManifold(WeightManifold):
         return inf if self.retraction_kind == "geodesic" else self._resolvent.exit_time(point, tangent_vector, "additive")
 
     def log(self, point_a: Array, point_b: Array) -> Array:
-        """Return V with exp_W(V) = W′, by shooting in float64 on the CPU; of several the one that Newton's method finds."""
+        """Return V with exp_W(V) = W′, by shooting in float64 on the CPU; one solution, if there are several."""
         self.check(point_a, point_b)
         relative = to_numpy(self.to_frame(point_a, self.arrived(point_b) - point_a)).astype(np.float64)
         if np.linalg.slogdet(np.eye(len(relative)) + relative)[0] <= 0:
             raise OutsideManifoldError(
-                "det(I − W) changes its sign from one point to the other",
-                "the singular set lies between, so that no path on the manifold joins them",
+                "det(I − W) has opposite signs at the two points",
+                "the singular set lies between them, so no path on the manifold connects them",
                 "Compare points on one side of it",
             )
         with np.errstate(over="ignore", invalid="ignore"):  # a step that overflows is halved
@@ -195,36 +195,36 @@ class InvariantManifold(WeightManifold):
         return self.from_frame(point_a, as_given)
 
     def dist(self, point_a: Array, point_b: Array) -> float:
-        """Return the length of the geodesic that `log` finds: the distance, unless a shorter one was missed."""
+        """Return the length of the geodesic that `log` finds. It is the distance, unless a shorter geodesic exists."""
         return self.norm(point_a, self.log(point_a, point_b))
 
     def to_frame(self, point: Array, tangent_vector: Array) -> Array:
-        """Return X = −B⁻¹ V, on the right-invariant manifold the transpose of −V B⁻¹: in it the metric is Euclidean."""
+        """Return X = −B⁻¹ V (right-invariant: the transpose of −V B⁻¹), coordinates in which the metric is Euclidean."""
         self.check(point, tangent_vector)
         return -chain(self._turn(self._resolvent.value(point)), self._turn(tangent_vector))
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
-        """Return the tangent vector of given `to_frame`."""
+        """Return the tangent vector with these coordinates, the inverse of `to_frame`."""
         self.check(point, coordinates)
         return -self._turn(chain(self._turn(identity_like(point) - point), coordinates))
 
     def frame_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
-        """Return `to_frame` of the Riemannian gradient, −Bᵀ ∇, on the right-invariant manifold the transpose of −∇ Bᵀ."""
+        """Return `to_frame` of the Riemannian gradient, −Bᵀ ∇ (right-invariant: the transpose of −∇ Bᵀ)."""
         self.check(point, euclidean_gradient)
         return -chain(self._turn(identity_like(point) - point).T, self._turn(euclidean_gradient))
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
-        """Return B′ B⁻¹ U, or U B⁻¹ B′: the translation of the group, an isometry that knows no path; not parallel."""
+        """Return B′ B⁻¹ U, or U B⁻¹ B′: the group translation, an isometry that depends on no path. It is not parallel."""
         self.check(point_a, point_b, tangent_vector_a)
         return self.from_frame(point_b, self.to_frame(point_a, tangent_vector_a))
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
         """Return −B exp(Xᵀ) Y(1) exp(X − Xᵀ), where Ẏ = ½ ([X − Xᵀ, Y] + [Yᵀ, X]) from Y(0) = −B⁻¹U.
 
-        That is parallel transport in the frame that turns with the velocity of the geodesic: its coefficients are constant.
+        This is parallel transport in a frame that turns with the velocity of the geodesic: its coefficients are constant.
         """
         self.check(point, tangent_vector, carried)
-        self.exp(point, tangent_vector)  # refuses a step too long to be carried along
+        self.exp(point, tangent_vector)  # raises if the step is too long for the transport
         X, Y = self.to_frame(point, tangent_vector), self.to_frame(point, carried)
         parts = max(1, ceil(2 * frobenius_norm(X)))
         for _ in range(parts):
@@ -251,7 +251,7 @@ class InvariantManifold(WeightManifold):
         if float(sign) != float(new_sign) or not abs(change) < 0.1:
             raise OutsideManifoldError(
                 f"a step of length {frobenius_norm(X):.3g}",
-                "the geodesic stays on the manifold, but rounding leaves no digit of det(I − W) at its end",
+                "the geodesic stays on the manifold, but rounding leaves no correct digit of det(I − W) at its end",
                 "Shorten the step, or use float64",
             )
 

@@ -8,15 +8,15 @@ from manifolds.arrays import Array, machine_epsilon
 
 
 def why_not_invertible(name: str, matrix: Array) -> tuple[str, str]:
-    """Return what was found of a finite matrix M that was not inverted, and the cause, for an error message.
+    """Return what was found in a finite matrix M that could not be inverted, and the cause, for an error message.
 
     The condition number σ_max / σ_min is the product of σ_max and 1/σ_min. The larger factor is the cause: M is close to the
-    singular matrices, or its entries are large. Where the condition number is moderate, M⁻¹ is out of the range of the dtype.
+    singular matrices, or its entries are large. If the condition number is moderate, M⁻¹ is out of the range of the dtype.
 
     Parameters
     ----------
     name
-        What the message calls M.
+        Name of M in the message.
     matrix
         M, finite, shape (n, n).
     """
@@ -30,12 +30,12 @@ def why_not_invertible(name: str, matrix: Array) -> tuple[str, str]:
     condition = 1 / ratio if ratio > 0 else inf
     return (
         f"{name} has the condition number {condition:.3g}, with σ_min = {smallest:.3g} and σ_max = {largest:.3g}",
-        f"its entries are so large that rounding leaves no digit of its inverse: the bound is 1/ε = {1 / epsilon:.3g}",
+        f"its entries are so large that its inverse has no correct digit: the bound is 1/ε = {1 / epsilon:.3g}",
     )
 
 
 def _singular_values(matrix: Array) -> tuple[float, float]:
-    """Return σ_max and σ_min / σ_max; the matrix is scaled before, so that neither overflows needlessly."""
+    """Return σ_max and σ_min / σ_max. The matrix is scaled first to avoid overflow."""
     xp = array_namespace(matrix)
     size = float(xp.max(xp.abs(matrix)))
     if size == 0:

@@ -18,8 +18,8 @@ Shape = tuple[int, int]
 def spectrum(kernels: Array, shape: Shape) -> Array:
     """Return K̂(ω) = Σ_d K(d) exp(−i ω·d) at the frequencies of the real Fourier transform, shape (H, ⌊W/2⌋ + 1, o, i).
 
-    Offsets that agree on the grid add up. The cost is one product, H W/2 × k² × o i. For global kernels, as large as
-    the grid, Fourier transforms take its place.
+    Offsets that agree on the grid are added. The cost is one product, H W/2 × k² × o i. For global kernels, as large as
+    the grid, Fourier transforms are used instead.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ def spectrum(kernels: Array, shape: Shape) -> Array:
 
 
 def kernel_gradient(gradient: Array, like: Array, shape: Shape) -> Array:
-    """Return the gradient in kernels of their map, from Û r̂ᴴ, the products of its covectors and its inputs at each frequency.
+    """Return the gradient in the kernels of a map, given Û r̂ᴴ, the products of covectors and inputs at each frequency.
 
-    It is the adjoint of `spectrum` for the inner product (1 / H W) Σ_ω ⟨·, ·⟩ over all frequencies, and its inverse for kernels
-    as large as the grid.
+    It is the adjoint of `spectrum` for the inner product (1 / H W) Σ_ω ⟨·, ·⟩ over all frequencies. For kernels as large as
+    the grid it is the inverse of `spectrum`.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def kernel_gradient(gradient: Array, like: Array, shape: Shape) -> Array:
 
 
 def frequency_weights(like: Array, shape: Shape) -> Array:
-    """Return how often each frequency occurs in the full transform, over H W, shape (1, ⌊W/2⌋ + 1, 1, 1)."""
+    """Return the multiplicity of each frequency in the full transform divided by H W, shape (1, ⌊W/2⌋ + 1, 1, 1)."""
     xp, (height, width) = array_namespace(like), shape
     weights = xp.full((1, width // 2 + 1, 1, 1), 2 / (height * width), dtype=like.dtype, device=device(like))
     weights[:, 0, ...] /= 2
@@ -128,7 +128,7 @@ def centred(kernels: Array, support: Shape) -> Array:
 
 
 def padded(kernels: Array, support: Shape) -> Array:
-    """Return a kernel of a larger support with zeros around the entries."""
+    """Return a kernel with a larger support: the entries surrounded by zeros."""
     xp = array_namespace(kernels)
     result = xp.zeros((*kernels.shape[:2], *support), dtype=kernels.dtype, device=device(kernels))
     top, left = ((size - kept) // 2 for size, kept in zip(support, kernels.shape[2:], strict=True))
@@ -145,7 +145,7 @@ def identity_kernel(channels: int, support: Shape, like: Array) -> Array:
 
 
 def _window(row: int, column: int, height: int, width: int) -> tuple[slice, ...]:
-    """Return the offsets of a product to which an entry of the first kernel contributes, with all entries of the second."""
+    """Return the offsets of the product that an entry of the first kernel contributes to, with all entries of the second."""
     rows, columns = height - 1 - row, width - 1 - column
     return slice(None), slice(None), slice(rows, rows + height), slice(columns, columns + width)
 
@@ -157,7 +157,7 @@ def _waves(kernels: Array, shape: Shape) -> Array:
 
     def along(size: int, frequencies: int, taps: int) -> Array:
         frequency, tap = (xp.arange(count, device=device(kernels)) for count in (frequencies, taps))
-        turns = (frequency[:, None] * (tap - taps // 2)) % size  # of whole numbers, so that no digit is lost
+        turns = (frequency[:, None] * (tap - taps // 2)) % size  # integers, so no digit is lost
         return xp.exp(xp.astype(turns, xp.complex128) * (-2j * pi / size))
 
     (height, width), (_, columns) = kernels.shape[2:], half(shape)

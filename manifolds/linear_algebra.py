@@ -1,4 +1,4 @@
-"""Linear algebra of square matrices in matrix products, whose rows whoever calls may share among threads."""
+"""Linear algebra of square matrices by matrix products; a caller may share the rows of products among threads."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,33 +15,33 @@ from manifolds.arrays import Array, frobenius_norm, identity_like, machine_epsil
 from manifolds.points import all_finite
 
 Share: TypeAlias = Callable[[Callable[[slice], Array], Array], list[Array]]
-"""Returns what a function makes of parts of the rows of an array, given as slices, in order."""
+"""Calls a function for parts of the rows of an array, given as slices, and returns the results in order."""
 
 SMALL_BLOCK = 64
 """Matrices up to this size are inverted by LAPACK."""
 
 INVERSE_ERROR = 20.0
-"""An inverse by blocks is accepted if it inverts a vector to so many times n machine epsilons."""
+"""Largest error of an accepted block inverse, for one vector, in units of n machine epsilons."""
 
 PADE_DEGREE = 13
 PADE_RADIUS = 5.37
 """The Padé approximant of this degree gives the exponential to double precision up to this 1-norm."""
 
 SCHULZ_RADIUS, SCHULZ_ITERATIONS = 0.5, 6
-"""Newton–Schulz iterations start where ‖Mᵀ M − I‖ is below this radius, from where they need fewer iterations than this."""
+"""Newton–Schulz iterations start where ‖Mᵀ M − I‖ is below this radius; from there they need fewer than this many."""
 
 
 _share: ContextVar[Share | None] = ContextVar("share", default=None)
 
 
 def share_rows(share: Share) -> None:
-    """Have every `chain` of the calling thread share its rows in this way, from now on."""
+    """Let every later `chain` of the calling thread share its rows in this way."""
     _share.set(share)
 
 
 @contextmanager
 def sharing_rows(share: Share) -> Iterator[None]:
-    """Have every `chain` of the calling thread share its rows in this way while inside."""
+    """Let every `chain` of the calling thread share its rows in this way, within a `with` block."""
     token = _share.set(share)
     try:
         yield
@@ -50,9 +50,9 @@ def sharing_rows(share: Share) -> Iterator[None]:
 
 
 def chain(first: Array, *others: Array) -> Array:
-    """Return the product of matrices, from left to right: each row of the first goes its way through the others by itself.
+    """Return the product of matrices, from left to right. Each row of the first matrix is multiplied independently.
 
-    Its last bits may depend on how rows are shared.
+    The last bits may depend on how the rows are shared.
     """
     share = _share.get()
     if share is None:
@@ -65,7 +65,7 @@ def eigenvalues(matrix: Array) -> Array:
     """Return the eigenvalues of a square matrix, shape (n,), complex, in the namespace and on the device of the matrix."""
     xp = array_namespace(matrix)
     if hasattr(xp.linalg, "eigvals"):
-        with suppress(RuntimeError):  # CUDA before 12.6 has no routine for it
+        with suppress(RuntimeError):  # CUDA before 12.6 has no such routine
             return xp.linalg.eigvals(matrix)
     return xp.asarray(np.linalg.eigvals(to_numpy(matrix)) + 0j, device=device(matrix))
 
@@ -76,7 +76,7 @@ def direct_inverse(matrix: Array) -> Array:
     Raises
     ------
     numpy.linalg.LinAlgError
-        If a finite matrix is exactly singular, on every library: CuPy answers with NaN and infinity.
+        If a finite matrix is exactly singular, for every library (CuPy would return NaN and infinity).
     """
     result = array_namespace(matrix).linalg.inv(matrix)
     if not all_finite(result) and all_finite(matrix):
@@ -87,10 +87,10 @@ def direct_inverse(matrix: Array) -> Array:
 def inverse(matrix: Array) -> Array:
     """Return the inverse of a square matrix, shape (n, n).
 
-    By blocks, M = [[P, Q], [R, S]] through P⁻¹ and the Schur complement S − R P⁻¹ Q, so that the work is in matrix products:
-    several times faster than LAPACK's inverse, which is kept for small blocks. Blocks are not pivoted; where a leading one is
-    close to singular the result is found to be inaccurate, on a vector, and LAPACK does the whole. Other libraries invert
-    their arrays by their own routine.
+    The matrix is inverted by blocks, M = [[P, Q], [R, S]], through P⁻¹ and the Schur complement S − R P⁻¹ Q. Most of the work
+    is then in matrix products, several times faster than LAPACK's inverse, which inverts the small blocks. Blocks are not
+    pivoted. If a leading block is close to singular, a test vector shows that the result is inaccurate, and LAPACK inverts the
+    whole matrix. Arrays of other libraries are inverted by their own routine.
 
     Parameters
     ----------
@@ -110,18 +110,18 @@ def inverse(matrix: Array) -> Array:
     if n <= SMALL_BLOCK or not is_numpy_array(matrix) or not all_finite(matrix):
         return direct_inverse(matrix)
     try:
-        with np.errstate(all="ignore"):  # what overflows is found out below
+        with np.errstate(all="ignore"):  # the check below finds overflow
             result = inverse_by_blocks(matrix, chain)
             probe = _probe(matrix)
             error = np.max(np.abs(matrix @ (result @ probe) - probe)), np.max(np.abs((result @ (matrix @ probe)) - probe))
-    except np.linalg.LinAlgError:  # a block is singular, which the matrix need not be
+    except np.linalg.LinAlgError:  # a block is singular; the matrix need not be
         return direct_inverse(matrix)
-    accurate = all(float(each) <= INVERSE_ERROR * n * machine_epsilon(matrix) for each in error)  # NaN is not
+    accurate = all(float(each) <= INVERSE_ERROR * n * machine_epsilon(matrix) for each in error)  # False for NaN
     return result if accurate else direct_inverse(matrix)
 
 
 def condition(matrix: Array, inverted: Array) -> float:
-    """Return ‖M‖₁ ‖M⁻¹‖₁, infinite where it overflows; the norms of M / s and s M⁻¹ do not, s the largest entry of M."""
+    """Return ‖M‖₁ ‖M⁻¹‖₁, infinite on overflow; the norms of M / s and s M⁻¹, s the largest entry of M, do not overflow."""
     xp = array_namespace(matrix, inverted)
     size = float(xp.max(xp.abs(matrix)))
     if not 0 < size < inf:
@@ -131,9 +131,9 @@ def condition(matrix: Array, inverted: Array) -> float:
 
 
 def solve(matrix: Array, right_hand_side: Array, inverted: Array | None = None) -> Array:
-    """Return M⁻¹ B for a square M and a B of as many columns: by M⁻¹, if it is known or LAPACK's solution takes longer.
+    """Return M⁻¹ B for a square M and a B of the same shape. M⁻¹ is used if it is known or if it is faster than LAPACK's solve.
 
-    Where the residual of a vector is larger than elimination would leave it, that of the whole is taken out once (Higham,
+    If a vector has a larger residual than elimination would leave, the solution gets one step of iterative refinement (Higham,
     *Accuracy and Stability of Numerical Algorithms*, 2002, ch. 12).
 
     Raises
@@ -146,7 +146,7 @@ def solve(matrix: Array, right_hand_side: Array, inverted: Array | None = None) 
     inverted = inverse(matrix) if inverted is None else inverted
     solution, probe = chain(inverted, right_hand_side), _probe(matrix)
     image = solution @ probe
-    with np.errstate(over="ignore", invalid="ignore"):  # norms of huge matrices are infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # the norm of a huge matrix is infinite
         error = frobenius_norm(matrix @ image - right_hand_side @ probe)
         bound = machine_epsilon(matrix) * frobenius_norm(matrix) * frobenius_norm(image)
     if error > bound:
@@ -160,9 +160,9 @@ def inverse_by_blocks(
     smallest: int = SMALL_BLOCK,
     out: Array | None = None,
 ) -> Array:
-    """Return the inverse of a NumPy matrix or of each of a stack, shape (..., n, n), as `inverse` does, but unchecked.
+    """Return the inverse of a NumPy matrix, or of each matrix of a stack, shape (..., n, n), by blocks and without a check.
 
-    Blocks up to the size `smallest` are left to LAPACK.
+    Blocks up to the size `smallest` are inverted by LAPACK.
     """
     n = matrices.shape[-1]
     result = np.empty_like(matrices) if out is None else out
@@ -186,7 +186,7 @@ def inverse_by_blocks(
 def exponential_minus_identity(matrix: Array) -> Array:
     """Return exp(M) − I of a finite square matrix, accurate for small M too: Padé approximant [13/13], scaling and squaring.
 
-    With exp(M) = (p − q)⁻¹ (p + q), p and q the even and odd parts, exp(M) − I = (p − q)⁻¹ 2q; and E ↦ 2 E + E² squares I + E.
+    With p and q the even and odd parts, exp(M) = (p − q)⁻¹ (p + q) and exp(M) − I = (p − q)⁻¹ 2q. E ↦ 2 E + E² squares I + E.
 
     References
     ----------
@@ -212,7 +212,7 @@ def exponential_minus_identity(matrix: Array) -> Array:
 
 
 def exponential_series(matrix: Array) -> Array:
-    """Return exp(M) − I of a square matrix with ‖M‖ ≤ 1 or so, by the terms of the power series that the dtype resolves."""
+    """Return exp(M) − I of a square matrix with ‖M‖ up to about 1, by the terms of the power series that the dtype resolves."""
     size, terms = frobenius_norm(matrix), 3
     while size**terms / factorial(terms + 1) > machine_epsilon(matrix) / 4:
         terms += 3
@@ -222,7 +222,7 @@ def exponential_series(matrix: Array) -> Array:
 def power_series(matrix: Array, coefficients: Sequence[float]) -> Array:
     """Return the sum of c₁ M, c₂ M², … of a square matrix, given c₁, c₂, and so on.
 
-    Powers are summed three at a time, which takes a product for each three and two more (Paterson and Stockmeyer, SIAM J.
+    Powers are summed in groups of three, with one product for each group and two more (Paterson and Stockmeyer, SIAM J.
     Comput. 2(1), 1973).
     """
     powers = [matrix]
@@ -238,7 +238,7 @@ def power_series(matrix: Array, coefficients: Sequence[float]) -> Array:
 def orthogonal_factor(matrix: Array) -> Array:
     """Return the orthogonal Q of the polar decomposition M = Q H, H symmetric and positive definite.
 
-    Near an orthogonal matrix by Newton–Schulz iterations, M ← M (3 I − Mᵀ M) / 2, elsewhere by singular values (Higham,
+    Near an orthogonal matrix Newton–Schulz iterations M ← M (3 I − Mᵀ M) / 2 are used, otherwise singular values (Higham,
     *Functions of Matrices*, 2008, section 8.3).
     """
     orthogonal, excess = matrix, inf
@@ -264,7 +264,7 @@ def cholesky(matrix: Array) -> Array | None:
     if is_numpy_array(matrix):
         return factor
     size, error = (float(xp.linalg.matrix_norm(each, ord=1)) for each in (matrix, factor @ factor.T - matrix))
-    return factor if error <= matrix.shape[0] * machine_epsilon(matrix) * size else None  # CuPy does not say that it fails
+    return factor if error <= matrix.shape[0] * machine_epsilon(matrix) * size else None  # CuPy does not report a failure
 
 
 def triangular_inverse(matrix: Array) -> Array:
@@ -286,11 +286,11 @@ def triangular_inverse(matrix: Array) -> Array:
 
 
 def _probe(matrix: Array) -> Array:
-    """Return a column to try a matrix on: of as good as random entries, since rows may sum alike."""
+    """Return a test column for a matrix. Its entries are quasi-random, because the sums of rows may be equal."""
     xp = array_namespace(matrix)
     return xp.cos(xp.arange(matrix.shape[0], dtype=matrix.dtype, device=device(matrix)) ** 2)[:, None]
 
 
 def _next_pade(k: int) -> float:
-    """Return the coefficient of the power k + 1 over that of k."""
+    """Return the coefficient of power k + 1 divided by the coefficient of power k."""
     return (PADE_DEGREE - k) / ((k + 1) * (2 * PADE_DEGREE - k))

@@ -1,4 +1,4 @@
-"""A metric of one's own: give ♯, and perhaps ♭; the rest of its geometry is derived."""
+"""A user-defined metric: given ♯, and optionally ♭, the rest of its geometry is derived."""
 
 from typing import final
 
@@ -17,8 +17,8 @@ from manifolds.geodesics import integrate_geodesic, shoot
 class MetricManifold(WeightManifold):
     """Weight space under the metric g_W(U, V) = ⟨♭_W U, V⟩ of a given ♯ = ♭⁻¹, the map from covectors to vectors.
 
-    Metric, gradient, additive retraction and `transport` take arrays of any namespace that `sharp` and `flat` take. All else
-    needs NumPy: autograd differentiates `sharp`, and SciPy integrates geodesics (in float64, whatever the point's dtype).
+    Metric, gradient, additive retraction and `transport` work for every array namespace that `sharp` and `flat` work for.
+    The rest needs NumPy: autograd differentiates `sharp`, and SciPy integrates geodesics (in float64 for every dtype).
 
     Parameters
     ----------
@@ -27,16 +27,16 @@ class MetricManifold(WeightManifold):
     n
         Number of rows and columns, or the shape of a rectangular point.
     retraction
-        "geodesic" integrates Hamilton's equations; "additive" is W + V and costs nothing.
+        "geodesic" integrates Hamilton's equations; "additive" is W + V, at no cost.
     flat
         The inverse (W, V) ↦ ♭_W V. Default: conjugate gradients, one product with ♯ an iteration.
     sharp_derivative
-        (W, P, V) ↦ D_W(♯_W P)[V], where a formula is faster than autograd on `sharp`. Written with `autograd.numpy` too, for
-        its adjoint in V (Hamilton's equations) and its derivative in W (the curvature) are autograd's.
+        (W, P, V) ↦ D_W(♯_W P)[V], if a formula is faster than autograd on `sharp`. It must use `autograd.numpy` too: autograd
+        computes its adjoint in V (Hamilton's equations) and its derivative in W (the curvature).
     sharp_gradient
-        (W, P, Q) ↦ ∂_W⟨P, ♯_W Q⟩, that adjoint itself, where autograd cannot see through `sharp`. Then there is no curvature.
+        (W, P, Q) ↦ ∂_W⟨P, ♯_W Q⟩, this adjoint itself, if autograd cannot differentiate `sharp`. There is then no curvature.
     accuracy
-        Relative accuracy of these functions, where it is less than that of rounding: geodesics are integrated to no more.
+        Relative accuracy of these functions, if it is worse than rounding. Geodesics are integrated to this accuracy.
     seed, like, validate
         See `WeightManifold`.
 
@@ -60,7 +60,7 @@ class MetricManifold(WeightManifold):
     OutsideManifoldError
         From `exp`, `retraction` and `parallel_transport`, if the geodesic ends before t = 1.
     ConvergenceError
-        From `log`, `dist` and `pair_mean`, if no geodesic between the points is found, and from whatever does not converge.
+        From `log`, `dist` and `pair_mean`, if no geodesic between the points is found; from iterations that do not converge.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class MetricManifold(WeightManifold):
         return self.arrived(point + tangent_vector)
 
     def log(self, point_a: Array, point_b: Array) -> Array:
-        """Return V with exp_W(V) = W′, by shooting; of several the one that Newton's method finds."""
+        """Return V with exp_W(V) = W′, by shooting; one solution, if there are several."""
         self._check_numpy(point_a, point_b)
         start = point_a.astype(np.float64)
 
@@ -137,7 +137,7 @@ class MetricManifold(WeightManifold):
         return velocity.astype(point_a.dtype)
 
     def dist(self, point_a: Array, point_b: Array) -> float:
-        """Return the length of the geodesic that `log` finds: the distance, unless a shorter one was missed."""
+        """Return the length of the geodesic that `log` finds. It is the distance, unless a shorter geodesic exists."""
         return self.norm(point_a, self.log(point_a, point_b))
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
@@ -153,8 +153,8 @@ class MetricManifold(WeightManifold):
     def sectional_curvature(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return K = ⟨R(U, V)V, U⟩ / (‖U‖²‖V‖² − ⟨U, V⟩²) of the plane of U and V, at the cost of some tens of ♯.
 
-        Zero: flat. Negative: geodesics of that plane diverge, and learning forgets where it started from. Parallel vectors are
-        refused by `InvalidArrayError`.
+        Zero means flat. Negative curvature means that geodesics in that plane diverge, so learning forgets its start. For
+        parallel vectors `InvalidArrayError` is raised.
         """
         self._check_numpy(point, tangent_vector_a, tangent_vector_b)
         a, b = (self._cometric.flat(point, vector) for vector in (tangent_vector_a, tangent_vector_b))
@@ -166,7 +166,7 @@ class MetricManifold(WeightManifold):
         return integrate_geodesic(self._cometric, point, covector, *carried, tolerance=tolerance)
 
     def _resolution(self, point: Array) -> float:
-        """Return the accuracy of integration that leaves little but the rounding of the points, or the error of the metric."""
+        """Return an integration accuracy just above the rounding of the points, or the accuracy of the metric, if worse."""
         return max(500 * machine_epsilon(point), self._accuracy)
 
     def _check_numpy(self, point: Array, *vectors: Array) -> None:

@@ -27,18 +27,19 @@ class MonotoneManifold(WeightManifold):
 
         g_W(U, V) = tr(S⁻¹ U S⁻¹ Vᵀ),    grad = S ∇ S.
 
-    Its isometries are the congruences B ↦ Q B Qᵀ, the shifts of B by a skew matrix, transposition, and the inversion B ↦ B⁻¹:
-    gradient descent in W and in A = (I − W)⁻¹ follow the same path. The space is O(n, n) / (O(n) × O(n)). It is complete and of
-    non-positive curvature: the edge is infinitely far away, no step of any length leaves, and any two points are joined by
-    exactly one geodesic. The retraction is the exponential map, the transport is parallel along that geodesic.
+    Its isometries are the congruences B ↦ Q B Qᵀ, the shifts of B by a skew matrix, transposition, and the inversion B ↦ B⁻¹.
+    So gradient descent in W and gradient descent in A = (I − W)⁻¹ follow the same path. The space is
+    O(n, n) / (O(n) × O(n)). It is complete and has non-positive curvature: the edge is infinitely far away, no step of any
+    length leaves the space, and exactly one geodesic connects any two points. The retraction is the exponential map. The
+    transport is parallel along the geodesic.
 
     Everything is computed in the frame of the Cholesky factor, S = L Lᵀ. With the singular values of the change of B in the
     frame, X = −L⁻¹ V L⁻ᵀ = U Σ Rᵀ, and T = U tanh(Σ/2) Rᵀ,
 
         exp_W(V) = W − 2 L T (I − T)⁻¹ Lᵀ,    dist = ‖Σ‖.
 
-    Where all singular values are at most 1 or so, a step is a few products and one solve; elsewhere it is a singular value
-    decomposition. Steps between near points are carried by products too.
+    If all singular values are at most about 1, a step takes a few products and one solve; otherwise it takes a singular value
+    decomposition. Transport between near points also needs only products.
 
     Parameters
     ----------
@@ -83,12 +84,12 @@ class MonotoneManifold(WeightManifold):
         super().__init__(f"Monotone manifold of {n}×{n} matrices", (n, n), seed=seed, like=like, validate=validate)
         self._at = PointCache(CholeskyFactor)
         self._short = PointCache(self._short_step)  # of a step and of the transport along it
-        self._frame = PointCache(self._coordinates)  # a step is measured, taken and carried: its coordinates are wanted often
+        self._frame = PointCache(self._coordinates)  # a step is measured, taken and transported with the same coordinates
 
     def nearest(self, weights: Array, margin: float = 0.05) -> Array:
         """Return the point nearest to W, in the Frobenius norm, where all eigenvalues of S are at least `margin`.
 
-        The eigenvalues of S below the margin are raised to it; K stays (Higham, Linear Algebra and its Applications 103, 1988).
+        Eigenvalues of S below the margin are raised to it, and K is unchanged (Higham, Linear Algebra Appl. 103, 1988).
 
         Raises
         ------
@@ -100,7 +101,7 @@ class MonotoneManifold(WeightManifold):
         return raised(weights, margin)
 
     def random_point(self) -> Array:
-        """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√n."""
+        """Return exp₀(Z), where the entries of Z are normal with standard deviation 0.5/√n."""
         sample = 0.5 / self.shape[0] ** 0.5 * self.normal()
         return self.exp(array_namespace(sample).zeros_like(sample), sample)
 
@@ -118,20 +119,20 @@ class MonotoneManifold(WeightManifold):
     def to_frame(self, point: Array, tangent_vector: Array) -> Array:
         """Return L⁻¹ V L⁻ᵀ, coordinates in which the metric at W is Euclidean, shape (n, n).
 
-        Momentum and moments of gradients may live in this frame, which moves along with the point.
+        Momentum and the moments of gradients may be kept in this frame, which moves along with the point.
         """
         self.check(point, tangent_vector)
         return array_namespace(point).asarray(self._frame((point, tangent_vector)), copy=True)
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
-        """Return the tangent vector of given `to_frame`: L Z Lᵀ."""
+        """Return the tangent vector with these coordinates, L Z Lᵀ."""
         self.check(point, coordinates)
         tangent_vector = _congruence(self._at(point).value, coordinates)
         self._frame.remember((point, tangent_vector), array_namespace(point).asarray(coordinates, copy=True))
         return tangent_vector
 
     def frame_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
-        """Return `to_frame` of the Riemannian gradient, Lᵀ ∇ L, which takes products alone."""
+        """Return `to_frame` of the Riemannian gradient, Lᵀ ∇ L, which takes only products."""
         self.check(point, euclidean_gradient)
         return _congruence(self._at(point).value.T, euclidean_gradient)
 
@@ -156,7 +157,7 @@ class MonotoneManifold(WeightManifold):
     def exp(self, point: Array, tangent_vector: Array) -> Array:
         """Return the W′ with B′ = L (I + T) (I − T)⁻¹ Lᵀ + K.
 
-        Where S′ would be singular in the dtype of the point, it is raised by the rounding error of W′, to stay inside.
+        If S′ would be singular in the dtype of the point, it is raised by the rounding error of W′, and W′ stays inside.
 
         Raises
         ------
@@ -170,14 +171,14 @@ class MonotoneManifold(WeightManifold):
         return rounded_inside(point - _congruence(self._at(point).value, step.relative_change()), self._at)
 
     def geodesic(self, point: Array, tangent_vector: Array) -> Callable[[float], Array]:
-        """Return t ↦ exp_W(t V), from one singular value decomposition for all points; each raises as `exp` does."""
+        """Return t ↦ exp_W(t V), from one singular value decomposition for all t; each call raises the errors of `exp`."""
         change = self._change(point, tangent_vector)
         direction = FrameStep.along(change)
         L, start = self._at(point).value, array_namespace(point).asarray(point, copy=True)
 
         def at(time: float) -> Array:
             step = direction.at(time)
-            with np.errstate(all="ignore"):  # overflow is found by the check of the end
+            with np.errstate(all="ignore"):  # the check of the end finds overflow
                 moved = _congruence(L, as_symmetric_as(step.relative_change(), change))
                 if float(array_namespace(start).max(step.sizes)) <= 1:
                     end = start - moved
@@ -229,7 +230,7 @@ class MonotoneManifold(WeightManifold):
         return _congruence(self._at(point_b).value, moved)
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
-        """Return the tangent vector `carried` after parallel transport along exp_W(t V), 0 ≤ t ≤ 1, with Ξ its `to_frame`.
+        """Return the tangent vector `carried` after parallel transport along exp_W(t V), 0 ≤ t ≤ 1; Ξ is its `to_frame`.
 
         This is L M Ξ N Lᵀ, where M = (I − T)⁻¹ U sech(Σ/2) Uᵀ and N = R sech(Σ/2) Rᵀ (I − T)⁻¹.
 
@@ -244,7 +245,7 @@ class MonotoneManifold(WeightManifold):
             return _congruence(L, short.carried(coordinates))
         change = self._change(point, tangent_vector)
         step = FrameStep.along(change)
-        with np.errstate(all="ignore"):  # overflow is found by the check of the result
+        with np.errstate(all="ignore"):  # the check of the result finds overflow
             turned = chain(step.left.T, coordinates, step.right)
             moved = chain(step.transposed().inverse_denominator().T, turned, step.inverse_denominator())
             return representable(_congruence(L, as_symmetric_as(moved, change, coordinates)))
@@ -254,7 +255,7 @@ class MonotoneManifold(WeightManifold):
         return self.frame_curvature(self.to_frame(point, tangent_vector_a), self.to_frame(point, tangent_vector_b))
 
     def frame_curvature(self, X: Array, Y: Array) -> float:
-        """Return −⅛ (‖X Yᵀ − Y Xᵀ‖² + ‖Xᵀ Y − Yᵀ X‖²) / (‖X‖²‖Y‖² − ⟨X, Y⟩²), X and Y the vectors in the frame.
+        """Return −⅛ (‖X Yᵀ − Y Xᵀ‖² + ‖Xᵀ Y − Yᵀ X‖²) / (‖X‖²‖Y‖² − ⟨X, Y⟩²), for vectors X and Y in the frame.
 
         It is between −½ and 0. In O(n, n), X is half of the symmetric matrix with the blocks X and Xᵀ, and the curvature is
         R(X, Y) Y = −[[X, Y], Y] (Helgason, section V.3).

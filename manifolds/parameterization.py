@@ -1,4 +1,4 @@
-"""How the points of a manifold stand for recurrent weights; on most manifolds a point is the weights themselves."""
+"""The map from points of a manifold to recurrent weights; on most manifolds a point is the weights themselves."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ from manifolds.summary import Summarised
 
 
 class Parameterization(Summarised):
-    """The map from points to weights W, with its derivatives; here the identity, for subclasses to override.
+    """The map from points to weights W, with its derivatives. This class is the identity map; subclasses override it.
 
-    Costs and rules see points and vectors of the manifold, solvers of fixed points see W.
+    Costs and rules work with points and vectors of the manifold; solvers of fixed points work with W.
 
     Attributes
     ----------
     stable_by_construction
-        Whether at every point each stimulus has exactly one fixed point, a stable one, if all slopes are in [0, 1].
+        Whether each stimulus has exactly one fixed point, and a stable one, at every point if all slopes are in [0, 1].
     retraction_kind
-        What its retraction is: "geodesic", the exponential map, or "additive", the straight line.
+        The kind of the retraction: "geodesic" (the exponential map) or "additive" (the straight line).
     has_frame
-        Whether there are `to_frame`, `from_frame` and `frame_gradient`: orthonormal coordinates of tangent vectors that keep
-        their meaning from point to point.
+        Whether `to_frame`, `from_frame` and `frame_gradient` exist: orthonormal coordinates of tangent vectors, with the same
+        meaning at every point.
     weights_layout
-        The number of arrays of W. None: as many as a point has.
+        The number of arrays of W. None: the number of arrays of a point.
     separate
-        Whether a point has independent parts, whose steps are limited one by one: there is `shortened`.
+        Whether a point has independent parts with separate limits for their steps; `shortened` then exists.
     """
 
     stable_by_construction = False
@@ -35,11 +35,11 @@ class Parameterization(Summarised):
     separate = False
 
     def promises(self, names: tuple[str, ...]) -> bool:
-        """Tell whether the parts of W with these names are stable by construction; a manifold without parts looks at W."""
+        """Tell whether the parts of W with these names are stable by construction; a manifold without parts ignores names."""
         return self.stable_by_construction
 
     def point_at(self, weights: Array) -> Point:
-        """Return a point that stands for W, refusing weights for which there is none."""
+        """Return a point that represents W; raise an error if there is none."""
         return weights
 
     def weights(self, point: Point) -> Array:
@@ -47,14 +47,14 @@ class Parameterization(Summarised):
         return point
 
     def moved(self, point: Point, tangent_vector: Point) -> Point:
-        """Return the end of a step along the path of the retraction; by default of the straight line.
+        """Return the end of a step along the path of the retraction. Default: the straight line.
 
-        Where the path meets an edge of a manifold an error says so. `retraction` shortens the step instead.
+        If the path meets an edge of the manifold, an error is raised. `retraction` shortens the step instead.
         """
         return point + tangent_vector
 
     def carried(self, point: Point, tangent_vector: Point, vector: Point) -> Point:
-        """Return a tangent vector carried along the path of `moved` to its end, as momentum is; by default itself."""
+        """Return a tangent vector, such as a momentum, carried along the path of `moved` to its end. Default: unchanged."""
         return vector
 
     def velocity(self, point: Point, tangent_vector: Point) -> Array:
@@ -66,12 +66,12 @@ class Parameterization(Summarised):
         return gradient
 
     def pull_back_hessian(self, point: Point, gradient: Array, hessian: Array, tangent_vector: Point) -> Point:
-        """Return the change of `pull_back` along a tangent vector, given those of W.
+        """Return the change of `pull_back` along a tangent vector, given the gradient with respect to W and its change.
 
         Parameters
         ----------
         point, tangent_vector
-            Where, and in which direction.
+            The point and the direction.
         gradient, hessian
             The Euclidean gradient with respect to W, and its change along `velocity`, with the shape of W.
         """
@@ -79,7 +79,7 @@ class Parameterization(Summarised):
 
 
 class Embedded(Parameterization):
-    """The points of a manifold of pymanopt, which are the weights. Its retraction stands for geodesics.
+    """The points of a pymanopt manifold, which are the weights. Its retraction is used in place of geodesics.
 
     Parameters
     ----------
@@ -101,5 +101,5 @@ class Embedded(Parameterization):
 
 
 def parameterization_of(manifold: Any) -> Parameterization:
-    """Return how the points of a manifold stand for weights: the manifold itself, or `Embedded` for one of pymanopt."""
+    """Return the map from points to weights: the manifold itself, or `Embedded` for a manifold of pymanopt."""
     return manifold if isinstance(manifold, Parameterization) else Embedded(manifold)

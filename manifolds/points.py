@@ -1,4 +1,4 @@
-"""Points and vectors as flat sequences of arrays: a schema of names, arithmetic, and work that is done once per point.
+"""Points and vectors as flat sequences of arrays: named parts, arithmetic, and a cache of work per point.
 
 A point of most manifolds is one array. A point of a product, and parameters of several arrays, are a flat tuple or list.
 """
@@ -15,13 +15,13 @@ from manifolds.arrays import Array
 from manifolds.summary import Summarised
 
 Point: TypeAlias = Any
-"""A point or a vector: an array, or a flat sequence of arrays; vectors of several arrays have the arithmetic of `Vector`."""
+"""A point or a vector: an array, or a flat sequence of arrays. Vectors of several arrays are of the class `Vector`."""
 
 Work = TypeVar("Work")
 
 
 class Vector(_ProductTangentVector):
-    """A tangent vector of several arrays, a flat list with arithmetic. Scalars act on it as Python floats.
+    """A tangent vector of several arrays, as a flat list with arithmetic. Scalars are converted to Python floats.
 
     Python floats never change the dtype of an array, but NumPy's scalars do: `np.float64(2) * array` has dtype float64 for an
     array of dtype float32.
@@ -46,28 +46,28 @@ class Vector(_ProductTangentVector):
 
 
 def several(point: Any) -> bool:
-    """Tell whether a point is a sequence of arrays. One array, and nested lists of numbers, are one array."""
+    """Tell whether a point is a sequence of arrays. An array and a nested list of numbers each count as one array."""
     return isinstance(point, tuple | list) and all(map(is_array_api_obj, point))
 
 
 def arrays_of(point: Point) -> tuple[Array, ...]:
-    """Return the arrays of a point: the arrays of a sequence, or the array that the point is."""
+    """Return the arrays of a point: the arrays of a sequence, or the point itself if it is one array."""
     return tuple(point) if several(point) else (point,)
 
 
 def joined(arrays: Any) -> Point:
-    """Return the point with these arrays: the array itself, if there is one only, and a tuple otherwise."""
+    """Return the point with these arrays: the array itself if there is only one, otherwise a tuple."""
     arrays = tuple(arrays)
     return arrays[0] if len(arrays) == 1 else arrays
 
 
 def map_arrays(function: Callable[..., Any], *points: Point) -> Point:
-    """Return what a function makes of the arrays of points: a tuple of the results where there are several."""
+    """Apply a function to the arrays of points; return a tuple of the results if there are several arrays."""
     return tuple(map(function, *points)) if several(points[0]) else function(*points)
 
 
 def vector_of(arrays: Any) -> Point:
-    """Return the tangent vector with these arrays: the array itself, if there is one only, and a `Vector` otherwise."""
+    """Return the tangent vector with these arrays: the array itself if there is only one, otherwise a `Vector`."""
     arrays = list(arrays)
     return arrays[0] if len(arrays) == 1 else Vector(arrays)
 
@@ -78,13 +78,13 @@ def all_finite(point: Point) -> bool:
 
 
 def copied(point: Point) -> Point:
-    """Return a copy of an array, or of each of several."""
+    """Return a copy of an array, or of each array of a sequence."""
     return map_arrays(lambda array: array_namespace(array).asarray(array, copy=True), point)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """Names of the parts of a flat point, and how many arrays each part has.
+    """The names of the parts of a flat point, and the number of arrays of each part.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class Schema:
         return sum(self.counts.values())
 
     def __getitem__(self, name: str) -> slice:
-        """Return where the arrays of a part stand in a flat point."""
+        """Return the slice of a part in a flat point."""
         names = list(self.counts)
         first = sum(self.counts[before] for before in names[: names.index(name)])
         return slice(first, first + self.counts[name])
@@ -159,17 +159,17 @@ class Schema:
 
 
 class PointCache(Summarised, Generic[Work]):
-    """Work that is done once per point, however often and from wherever it is asked for.
+    """A cache of the work for each point: it is done once, for all callers.
 
-    Points are compared entry by entry with a private copy, so a caller who changes an array in place gets fresh work. The
-    comparison costs O(n²) where the work costs O(n³).
+    Points are compared entry by entry with a private copy, so a change of an array in place leads to new work. The comparison
+    costs O(n²); the work costs O(n³).
 
     Parameters
     ----------
     prepare
-        Function of a point that does the work.
+        The function that does the work for a point.
     size
-        Number of points remembered. Two suffice for whatever relates a point to another (distance, transport).
+        Number of points remembered. Two suffice for functions of two points (distance, transport).
     """
 
     def __init__(self, prepare: Callable[[Point], Work], size: int = 2) -> None:
@@ -178,8 +178,8 @@ class PointCache(Summarised, Generic[Work]):
         self._entries: list[tuple[Point, Work]] = []
 
     def __call__(self, point: Point) -> Work:
-        """Return the work for `point`, remembered or done now."""
-        entries = self._entries  # replaced and never changed, so that threads may share a manifold
+        """Return the work for `point`, from the cache or computed now."""
+        entries = self._entries  # replaced, never changed in place: threads may share a manifold
         arrays = arrays_of(point)
         for index, (known, work) in enumerate(entries):
             there = arrays_of(known)
@@ -187,16 +187,16 @@ class PointCache(Summarised, Generic[Work]):
                 self._entries = [entries[index], *entries[:index], *entries[index + 1 :]]
                 return work
         copy = copied(point)
-        work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
+        work = self._prepare(copy)  # of the copy: changes of `point` in place do not reach the work
         self._entries = [(copy, work), *self._entries[: self._size - 1]]
         return work
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is remembered, which can be computed again: a copy starts empty."""
+        """Leave out the cache: a copy starts with an empty one."""
         return vars(self) | {"_entries": []}
 
     def remember(self, point: Point, work: Work) -> None:
-        """Take over work that was done elsewhere."""
+        """Store work that was done elsewhere."""
         self._entries = [(copied(point), work), *self._entries[: self._size - 1]]
 
 

@@ -1,4 +1,4 @@
-"""Products of manifolds: named factors over one flat sequence of arrays, and a factor with a metric of another size."""
+"""Products of manifolds: named factors with one flat sequence of arrays."""
 
 import sys
 from collections import Counter
@@ -14,7 +14,7 @@ from manifolds.parameterization import Parameterization, parameterization_of
 from manifolds.points import Point, Schema, arrays_of, joined, vector_of
 
 SMALLEST_SQUARE = sys.float_info.min / sys.float_info.epsilon
-"""Squares that underflow are below the rounding of a sum of squares that is larger than this."""
+"""In a sum of squares larger than this, squares that underflow are below the rounding error."""
 
 
 def array_count(manifold: Any) -> int:
@@ -26,9 +26,9 @@ def array_count(manifold: Any) -> int:
 class ProductManifold(Parameterization, Manifold):
     """The product of named manifolds, with the metric g_x(U, V) = Σ g_i(U_i, V_i).
 
-    Points and tangent vectors are flat sequences of arrays: first the arrays of the first factor, and so on. A
-    factor is any manifold of this package or of pymanopt, a product among them. With a single array a point is this array.
-    Every scalar is a Python float, so that each optimiser of pymanopt runs in the dtype of the point.
+    Points and tangent vectors are flat sequences of arrays: first the arrays of the first factor, and so on. A factor is any
+    manifold of this package or of pymanopt, including a product. If there is only one array, the point is this array. Every
+    scalar is a Python float, so each optimiser of pymanopt keeps the dtype of the point.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class ProductManifold(Parameterization, Manifold):
     Attributes
     ----------
     factors
-        As above.
+        As passed.
     schema
-        Where the arrays of each factor stand in a point.
+        The position of the arrays of each factor in a point.
     weights_schema
-        Where the arrays of each factor stand in the weights, of which a factor may have fewer than a point has.
+        The position of the arrays of each factor in the weights. A factor may have fewer arrays of weights than of a point.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class ProductManifold(Parameterization, Manifold):
         return self.schema.named(point)
 
     def promises(self, names: tuple[str, ...]) -> bool:
-        """Tell whether the factors of these names are stable by construction."""
+        """Tell whether the factors with these names are stable by construction."""
         maps = dict(zip(self.factors, self._maps, strict=True))
         return all(name in maps and maps[name].promises(()) for name in names)
 
@@ -110,7 +110,7 @@ class ProductManifold(Parameterization, Manifold):
         return float(sum(map(float, self._each("inner_product", point, tangent_vector_a, tangent_vector_b))))
 
     def norm(self, point: Point, tangent_vector: Point) -> float:
-        """Return √g_x(V, V); where the square overflows or underflows, from the norms of the factors."""
+        """Return √g_x(V, V); if the square overflows or underflows, it is computed from the norms of the factors."""
         squared = self.inner_product(point, tangent_vector, tangent_vector)
         return sqrt(squared) if SMALLEST_SQUARE < squared < inf else hypot(*self.norms(point, tangent_vector))
 
@@ -119,7 +119,7 @@ class ProductManifold(Parameterization, Manifold):
         return [float(each) for each in self._each("norm", point, tangent_vector)]
 
     def shortened(self, point: Point, tangent_vector: Point, longest: float) -> Point:
-        """Return the tangent vector with the part of each factor that is longer than `longest` shortened to this length."""
+        """Return the tangent vector with the part of each factor shortened to the length `longest`, if it is longer."""
         shares = [longest / norm if norm > longest else 1.0 for norm in self.norms(point, tangent_vector)]
         parts = zip(shares, map(arrays_of, self.schema.parts(tangent_vector)), strict=True)
         return vector_of(array if share == 1 else share * array for share, part in parts for array in part)
@@ -137,7 +137,7 @@ class ProductManifold(Parameterization, Manifold):
         return self._point("retraction", point, tangent_vector)
 
     def pair_mean(self, point_a: Point, point_b: Point) -> Point:
-        """Return the middles of the geodesics of the factors."""
+        """Return the midpoints of the geodesics of the factors."""
         return self._point("pair_mean", point_a, point_b)
 
     def random_point(self) -> Point:
@@ -180,7 +180,7 @@ class ProductManifold(Parameterization, Manifold):
     def euclidean_to_riemannian_hessian(
         self, point: Point, euclidean_gradient: Point, euclidean_hessian: Point, tangent_vector: Point
     ) -> Point:
-        """Return the Riemannian Hessians of the factors along a vector, given the Euclidean Hessian of the whole along it."""
+        """Return the Riemannian Hessians of the factors along a vector, given the Euclidean Hessian of the cost along it."""
         return self._vector("euclidean_to_riemannian_hessian", point, euclidean_gradient, euclidean_hessian, tangent_vector)
 
     def to_frame(self, point: Point, tangent_vector: Point) -> Point:
@@ -196,7 +196,7 @@ class ProductManifold(Parameterization, Manifold):
         return self._vector("frame_gradient", point, gradient)
 
     def point_at(self, weights: Point) -> Point:
-        """Return the points of the factors that stand for weights."""
+        """Return the points of the factors that represent weights."""
         parts = zip(self._maps, self.weights_schema.parts(weights), strict=True)
         return joined(array for each, part in parts for array in arrays_of(each.point_at(part)))
 
@@ -217,7 +217,7 @@ class ProductManifold(Parameterization, Manifold):
         return joined(self._mapped("velocity", point, tangent_vector))
 
     def pull_back(self, point: Point, gradient: Point) -> Point:
-        """Return the Euclidean gradient with respect to the points of the factors, given the gradient in the weights."""
+        """Return the Euclidean gradient with respect to the point, given the gradient with respect to the weights."""
         parts = zip(self._maps, self.schema.parts(point), self.weights_schema.parts(gradient), strict=True)
         return vector_of(array for each, at, part in parts for array in arrays_of(each.pull_back(at, part)))
 
@@ -233,7 +233,7 @@ class ProductManifold(Parameterization, Manifold):
         )
 
     def _each(self, method: str, *arguments: Point) -> list[Any]:
-        """Return what a method of each factor makes of its parts of points and vectors."""
+        """Call a method of each factor with its parts of points and vectors; return the results."""
         for argument in arguments:
             if len(arrays_of(argument)) != len(self.schema):
                 raise InvalidArrayError(
@@ -245,7 +245,7 @@ class ProductManifold(Parameterization, Manifold):
         return [getattr(factor, method)(*part) for factor, *part in parts]
 
     def _mapped(self, method: str, *arguments: Point) -> list[Any]:
-        """Return the arrays of what a method of the parameterization of each factor makes of its parts."""
+        """Call a method of each factor's parameterization with its parts; return the arrays of the results."""
         parts = zip(self._maps, *map(self.schema.parts, arguments), strict=True)
         return [array for each, *part in parts for array in arrays_of(getattr(each, method)(*part))]
 
@@ -257,6 +257,6 @@ class ProductManifold(Parameterization, Manifold):
 
 
 def _in_dtype_of(point: Point, vector: Point) -> Point:
-    """Return a vector in the dtype of a point; some manifolds of pymanopt make float64 whatever the point."""
+    """Return a vector in the dtype of a point; some manifolds of pymanopt always return float64."""
     arrays = zip(arrays_of(point), arrays_of(vector), strict=True)
     return vector_of(array_namespace(part).astype(part, at.dtype, copy=False) for at, part in arrays)

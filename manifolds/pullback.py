@@ -1,4 +1,4 @@
-"""Flat manifolds: the whole of their geometry in closed form, through a chart (DESIGN: pullback metrics)."""
+"""Flat manifolds: all of their geometry in closed form, through a chart (pullback metrics)."""
 
 from typing import final
 
@@ -10,14 +10,14 @@ from manifolds.charts import Chart, Retraction
 from manifolds.errors import OutsideManifoldError
 
 EDGE_MARGIN = 0.9
-"""The retraction goes at most this fraction of the way to the edge."""
+"""Largest fraction of the way to the edge that the retraction goes."""
 
 
 @final
 class PullbackManifold(WeightManifold):
     """Weight space under the metric g_W(U, V) = ⟨Dφ_W[U], Dφ_W[V]⟩ of a chart φ.
 
-    The metric is flat: geodesics are straight lines in the coordinates φ(W), and parallel transport leaves coordinates alone.
+    The metric is flat: geodesics are straight lines in the coordinates φ(W), and parallel transport keeps coordinates.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class PullbackManifold(WeightManifold):
         return inner(a, b)
 
     def euclidean_to_riemannian_gradient(self, point: Array, euclidean_gradient: Array) -> Array:
-        """Return grad = Dφ⁻¹ Dφ⁻* ∇; in the resolvent chart B Bᵀ ∇ Bᵀ B, which takes no inverse."""
+        """Return grad = Dφ⁻¹ Dφ⁻* ∇; in the resolvent chart this is B Bᵀ ∇ Bᵀ B, without an inverse."""
         self.check(point, euclidean_gradient)
         return self.chart.inverse_differential(point, self.chart.inverse_adjoint(point, euclidean_gradient))
 
@@ -109,8 +109,8 @@ class PullbackManifold(WeightManifold):
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
         """Return the point reached by the chosen retraction, kept inside the manifold.
 
-        A step that would meet the edge is shortened to `EDGE_MARGIN` of the way to it, so that a line search that knows
-        nothing of edges never crosses one. Near the zero vector nothing is shortened.
+        A step that would meet the edge is shortened to `EDGE_MARGIN` of the way to it, so a line search never crosses the edge.
+        Steps near the zero vector are not shortened.
         """
         self.check(point, tangent_vector)
         if self.chart.exit_time_bound(point, tangent_vector, self.retraction_kind) * EDGE_MARGIN < 1:
@@ -136,7 +136,7 @@ class PullbackManifold(WeightManifold):
         return self.chart.differential(point, tangent_vector)
 
     def from_frame(self, point: Array, coordinates: Array) -> Array:
-        """Return the tangent vector of given `to_frame`."""
+        """Return the tangent vector with these coordinates, the inverse of `to_frame`."""
         self.check(point, coordinates)
         return self.chart.inverse_differential(point, coordinates)
 
@@ -146,7 +146,7 @@ class PullbackManifold(WeightManifold):
         return self.chart.inverse_adjoint(point, euclidean_gradient)
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
-        """Return the parallel transport Dφ(W′)⁻¹ Dφ(W) V, the same along every path since the metric is flat."""
+        """Return the parallel transport Dφ(W′)⁻¹ Dφ(W) V. It is the same along every path, because the metric is flat."""
         self.check(point_a, point_b, tangent_vector_a)
         return self.chart.inverse_differential(point_b, self.chart.differential(point_a, tangent_vector_a))
 
@@ -154,10 +154,10 @@ class PullbackManifold(WeightManifold):
         return self.transport(point, self.exp(point, tangent_vector), carried)
 
     def random_point(self) -> Array:
-        """Return a point with normal coordinates about the origin of the chart, of standard deviation min(1, d)/(2√n).
+        """Return a point with normal coordinates about the origin of the chart, with standard deviation min(1, d)/(2√n).
 
-        d is the distance of the origin from the edge. The spectral norm of the deviation is then about d or less, so that the
-        chart is seldom ill-conditioned at the point.
+        d is the distance of the origin from the edge. The spectral norm of the deviation is then at most about d, and the chart
+        is seldom ill-conditioned at the point.
         """
         sample = self.normal()
         origin = self.chart.origin(sample)

@@ -1,4 +1,4 @@
-"""Checks beyond short steps: that a chart keeps its promise of the edge, and the geometry of subspaces without geodesics."""
+"""Checks of long steps, which show edges that a chart does not report, and checks of subspaces without geodesics."""
 
 from array_api_compat import array_namespace
 
@@ -10,19 +10,19 @@ from manifolds.pullback import PullbackManifold
 from manifolds.slopes import CheckResult, check_equal, check_slope
 
 LONG = (1.0, 2.0, 4.0)
-"""Steps along which coordinates change by so much each, on average; all within the exit time that the chart gives."""
+"""Average changes of a coordinate over the steps of the check; all steps are within the exit time of the chart."""
 
 WITHIN = 0.9
-"""Fraction of the exit time that a step may take."""
+"""Largest fraction of the exit time for a step."""
 
 VISIBLE = 0.01
-"""Coordinates tell something as long as rounding of the point changes them by less than this, relative to their norm."""
+"""Coordinates are informative while rounding of the point changes them by less than this, relative to their norm."""
 
 
 def check_reach(manifold: PullbackManifold, point: Array, direction: Array) -> list[CheckResult]:
-    """Check that long geodesics exist until the exit time, and end where their coordinates say: φ(exp_W(t V)) = φ(W) + t Dφ[V].
+    """Check that long geodesics exist until the exit time, and that φ(exp_W(t V)) = φ(W) + t Dφ[V] at their ends.
 
-    A chart that is not onto all coordinates has an edge. If it gives no exit time there, its geodesics leave the manifold.
+    A chart that does not reach all coordinates has an edge. If it gives no exit time there, its geodesics leave the manifold.
     """
     vector = direction / manifold.norm(point, direction)
     limit = WITHIN * manifold.exit_time(point, vector)
@@ -38,7 +38,7 @@ def check_reach(manifold: PullbackManifold, point: Array, direction: Array) -> l
 
 
 def _broken_promise(manifold: PullbackManifold, point: Array, step: Array) -> str:
-    """Return what is wrong with the end of a geodesic, or nothing."""
+    """Return a description of the fault at the end of a geodesic, or an empty string."""
     chart = manifold.chart
     try:
         end = manifold.exp(point, step)
@@ -47,7 +47,7 @@ def _broken_promise(manifold: PullbackManifold, point: Array, step: Array) -> st
     expected = chart.value(point) + chart.differential(point, step)
     try:
         found, nearby = chart.value(end), chart.value(end * (1 - 4 * machine_epsilon(point)))
-    except ManifoldError:  # rounding has moved the end onto the edge: nothing is visible there
+    except ManifoldError:  # rounding has moved the end onto the edge, where coordinates do not exist
         return ""
     size = frobenius_norm(expected)
     rounding = 100 * frobenius_norm(nearby - found) + 1e4 * machine_epsilon(point) * size
@@ -59,7 +59,7 @@ def _broken_promise(manifold: PullbackManifold, point: Array, step: Array) -> st
 def submanifold_checks(manifold: WeightManifold, point: Array) -> list[CheckResult]:
     """Check a manifold whose geodesics have no closed form: retraction, transport and the connection of its Hessian.
 
-    The Levi-Civita connection is the one whose Hessians are symmetric and that agrees with the metric, which is
+    The Levi-Civita connection is the only connection with symmetric Hessians that agrees with the metric, which means
 
         d/dt ⟨grad J₁, grad J₂⟩ = ⟨Hess J₁[V], grad J₂⟩ + ⟨grad J₁, Hess J₂[V]⟩.
 
@@ -110,5 +110,5 @@ def _refuses_geodesics(manifold: WeightManifold, point: Array, vector: Array) ->
     try:
         manifold.exp(point, vector)
     except NoGeodesicError:
-        return CheckResult("no geodesics", True, "the subspace is not totally geodesic, and exp refuses")
-    return CheckResult("no geodesics", False, "exp answers, but the subspace is not totally geodesic")
+        return CheckResult("no geodesics", True, "the subspace is not totally geodesic, and exp raises an error")
+    return CheckResult("no geodesics", False, "exp returns a point, but the subspace is not totally geodesic")

@@ -16,16 +16,16 @@ from manifolds.linear_algebra import chain, condition, direct_inverse, eigenvalu
 from manifolds.points import PointCache, all_finite, copied
 
 CERTAIN_SIZE, CERTAIN_ROUNDING = 0.9, 0.01
-"""‖S G‖ and relative error of S below which the bound of a geodesic's exit time is certain."""
+"""‖S G‖ and the relative error of S, below which the bound of a geodesic's exit time is certain."""
 
 
 @final
 class Resolvent(Chart):
     """The chart of the paper, φ(W) = (I − W)⁻¹ = A; with gains g, φ(W) = (G − G W G)⁻¹, G = diag g.
 
-    With L = I − W G and R = I − G W (both B = I − W without gains), Dφ_W[V] = L⁻¹ V R⁻¹, so grad = L Lᵀ ∇ Rᵀ R takes no
+    With L = I − W G and R = I − G W (both are B = I − W without gains), Dφ_W[V] = L⁻¹ V R⁻¹. So grad = L Lᵀ ∇ Rᵀ R takes no
     inverse, and exp_W(V) = W + L S with S = (L + V G)⁻¹ V takes one solve. The singular set det(I − W G) = 0 is infinitely
-    far away; the edge that a geodesic can reach is where A becomes singular, that is W → ∞.
+    far away. The edge that a geodesic can reach is W → ∞, where A becomes singular.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Resolvent(Chart):
     Raises
     ------
     SingularPointError
-        From whatever needs (I − G W)⁻¹, where that matrix is singular to working precision.
+        From methods that need (I − G W)⁻¹, if this matrix is singular to working precision.
     InvalidArrayError
         For a gain that is zero or not finite, or points that are not square or do not fit the gains.
 
@@ -57,7 +57,7 @@ class Resolvent(Chart):
             )
         self._gain = None if gain is None else copied(gain)
         self._at = PointCache(partial(_ResolventPoint, gain=self._gain))
-        self._step = PointCache(partial(_relative_step, self._at, self._gain), size=1)  # a step is bounded, then taken
+        self._step = PointCache(partial(_relative_step, self._at, self._gain), size=1)  # used by the bound, then by the step
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
@@ -112,11 +112,11 @@ class Resolvent(Chart):
         return point + chain(self._at(point).left, step)
 
     def difference(self, point: Array, other: Array) -> Array:
-        # A′ − A = L′⁻¹ (W′ − W) R⁻¹: the second resolvent identity, free of the cancellation in A′ − A.
+        # A′ − A = L′⁻¹ (W′ − W) R⁻¹: the second resolvent identity, without the cancellation in A′ − A.
         return chain(self._at(other).left_inverse, other - point, self._at(point).right_inverse)
 
     def exit_time(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        # Both paths leave where I + t V R⁻¹ G (geodesic) or I − t V R⁻¹ G (straight line) is singular.
+        # The geodesic ends where I + t V R⁻¹ G is singular, the straight line where I − t V R⁻¹ G is singular.
         velocity = self._relative_velocity(point, vector)
         if not all_finite(velocity):
             raise InvalidArrayError(
@@ -133,13 +133,13 @@ class Resolvent(Chart):
         if retraction == "additive":
             size = frobenius_norm(self._relative_velocity(point, vector))
             return 1 / size if size > 0 else inf
-        # For each eigenvalue κ of V R⁻¹ G, S G has μ = κ / (1 + κ), and a path leaves at −1/κ = 1 − 1/μ: after 2, if |μ| < 1.
+        # An eigenvalue κ of V R⁻¹ G gives μ = κ / (1 + κ) of S G. A path ends at −1/κ = 1 − 1/μ, which is above 2 if |μ| < 1.
         try:
             step, rounding = self._step((point, vector))
         except np.linalg.LinAlgError:
             return 0.0
         size = frobenius_norm(_gained(step, self._gain))
-        if not (size < CERTAIN_SIZE and rounding < CERTAIN_ROUNDING):  # else rounding may hide an edge, or a singular L
+        if not (size < CERTAIN_SIZE and rounding < CERTAIN_ROUNDING):  # otherwise rounding may hide an edge or a singular L
             return 0.0
         return 1 + 1 / size if size > 0 else inf
 
@@ -154,7 +154,7 @@ class Resolvent(Chart):
         return identity if self._gain is None else identity / self._gain
 
     def _no_step(self, point: Array, vector: Array) -> OutsideManifoldError:
-        """Return why L + V G, whose determinant is zero at the edge of the manifold, cannot be inverted."""
+        """Return the error for a step to the edge of the manifold, where det(L + V G) = 0."""
         with np.errstate(over="ignore", invalid="ignore"):
             matrix = self._at(point).left + _gained(vector, self._gain)
         found, remedy = "I − W G + V G holds NaN or infinity", "Shorten the step"
@@ -166,12 +166,12 @@ class Resolvent(Chart):
     def _relative_velocity(self, point: Array, vector: Array) -> Array:
         """Return V R⁻¹ G."""
         inverted = self._at(point).right_inverse
-        with np.errstate(over="ignore", invalid="ignore"):  # found out by who asks
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller checks the result
             return _gained(chain(vector, inverted), self._gain)
 
 
 class _ResolventPoint:
-    """L = I − W G, R = I − G W and their inverses at one point, each formed when first needed."""
+    """L = I − W G, R = I − G W and their inverses at one point, each computed when first needed."""
 
     def __init__(self, point: Array, gain: Array | None) -> None:
         if point.shape[0] != point.shape[1] or (gain is not None and gain.shape != point.shape[:1]):
@@ -179,7 +179,7 @@ class _ResolventPoint:
         if gain is not None and gain.dtype != point.dtype:
             raise InvalidArrayError(
                 f"gains of dtype {gain.dtype} at a point of dtype {point.dtype}",
-                "dtypes are never mixed",
+                "their dtypes must be equal",
                 "Convert one of them",
             )
         identity = identity_like(point)
@@ -198,7 +198,7 @@ class _ResolventPoint:
 
     @cached_property
     def left_inverse(self) -> Array:
-        # L = G⁻¹ R G, so its inverse costs no second factorisation.
+        # L = G⁻¹ R G, so its inverse needs no second factorisation.
         if self._gain is None:
             return self.right_inverse
         return self.right_inverse * self._gain / self._gain[:, None]
@@ -212,12 +212,12 @@ def _inverse(matrix: Array) -> Array:
     except np.linalg.LinAlgError:
         raise SingularPointError(
             *why_not_invertible("I − G W", matrix),
-            "Start from smaller weights whose spectrum keeps away from 1, or use a chart that is regular there",
+            "Start from smaller weights with eigenvalues away from 1, or use a chart that is regular there",
         ) from None
 
 
 def _inverse_and_rounding(matrix: Array) -> tuple[Array, float]:
-    """Return M⁻¹ and its relative error by rounding, the condition in the 1-norm times machine epsilon.
+    """Return M⁻¹ and its relative rounding error, the condition number in the 1-norm times machine epsilon.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def _inverse_and_rounding(matrix: Array) -> tuple[Array, float]:
 
 
 def _relative_step(at: PointCache[_ResolventPoint], gain: Array | None, start: tuple[Array, Array]) -> tuple[Array, float]:
-    """Return S = (L + V G)⁻¹ V, given W and V, and its relative error by rounding; raises as `_inverse_and_rounding` does."""
+    """Return S = (L + V G)⁻¹ V, given W and V, and its relative rounding error; raises as `_inverse_and_rounding` does."""
     point, vector = start
     with np.errstate(over="ignore", invalid="ignore"):
         matrix = at(point).left + _gained(vector, gain)
@@ -248,6 +248,6 @@ def _gained(matrix: Array, gain: Array | None) -> Array:
 def _misfit(shape: tuple[int, ...], gain: Array | None) -> InvalidArrayError:
     return InvalidArrayError(
         f"a point of shape {shape} with gains of shape {None if gain is None else tuple(gain.shape)}",
-        "I − G W needs a square point and one gain a row",
-        "Make them fit",
+        "I − G W needs a square point and one gain for each row",
+        "Pass gains that fit the point",
     )

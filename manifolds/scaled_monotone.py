@@ -1,4 +1,4 @@
-"""Stable weights of a larger kind: the rows of I − W for monotone weights, each scaled by a positive number."""
+"""A larger set of stable weights: I − W has the rows of monotone weights, each scaled by a positive number."""
 
 from typing import final
 
@@ -15,19 +15,19 @@ from manifolds.pullback import PullbackManifold
 
 @final
 class ScaledMonotoneManifold(ProductManifold):
-    """Points (M, ε) of monotone weights and scales, which stand for the W with I − W = E (I − M), E = diag(exp(c ε)).
+    """Points (M, ε) of monotone weights and scales, which represent the W with I − W = E (I − M), E = diag(exp(c ε)).
 
-    At each point every stimulus of a network with slopes at most 1 has exactly one fixed point, and it is stable: G⁻¹ − W is
-    diagonally Lyapunov stable, with E⁻¹, and so −I + G W is Hurwitz for all gains in [0, 1]. Unlike monotone weights, W may
-    amplify strongly, as a feedforward chain does. The metric is that of the product of `MonotoneManifold` and the Euclidean
-    space of ε; it is complete. Different points may stand for the same W.
+    At each point every stimulus of a network with slopes at most 1 has exactly one fixed point, and it is stable. For G⁻¹ − W
+    is diagonally Lyapunov stable, with E⁻¹, and so −I + G W is Hurwitz for all gains in [0, 1]. Unlike monotone weights, W may
+    amplify strongly, as a feedforward chain does. The metric is the product metric of `MonotoneManifold` and the Euclidean
+    space of ε; it is complete. Different points may represent the same W.
 
     Parameters
     ----------
     n
         Number of rows and columns of W.
     growth
-        c: how much faster the logarithms of the scales change than entries of M, by steps of the same length.
+        c: the logarithms of the scales change c times as much as entries of M, for steps of equal length.
     seed, like, validate
         See `WeightManifold`.
 
@@ -59,7 +59,7 @@ class ScaledMonotoneManifold(ProductManifold):
         validate: bool = False,
     ) -> None:
         if not growth > 0:
-            raise ValueError(f"growth = {growth} is not positive; 1 is the usual, larger lets the scales change faster")
+            raise ValueError(f"growth = {growth} is not positive; pass 1, or more to let the scales change faster")
         generator = np.random.default_rng(seed)
         self.growth = growth
         self.monotone = MonotoneManifold(n, seed=generator, like=like, validate=validate)

@@ -1,4 +1,4 @@
-"""The chart of Dale's law: every unit excites all others or inhibits all others, and learning never changes which."""
+"""The chart of Dale's law: each unit excites all others or inhibits all others, and learning never changes the signs."""
 
 from math import inf
 from typing import final
@@ -15,7 +15,7 @@ from manifolds.points import copied
 
 @final
 class SignedLog(Chart):
-    """The elementwise chart φ(W) = log(s W), defined where the weights W_ij of unit j have its sign s_j.
+    """The elementwise chart φ(W) = log(s W), defined if the outgoing weights W_ij of each unit j have its sign s_j.
 
     Columns keep their signs on every path of the metric, and geodesics are exponentiated gradient steps,
     W ↦ W ∘ exp(V / W), whose gradient is W ∘ W ∘ ∇. Both edges, zero and infinity, are infinitely far away.
@@ -23,12 +23,12 @@ class SignedLog(Chart):
     Parameters
     ----------
     signs
-        s, shape (columns,), each 1 (excitatory) or −1 (inhibitory), in the array namespace and dtype of the points.
+        s, shape (columns,), 1 (excitatory) or −1 (inhibitory), in the array namespace and dtype of the points.
 
     Raises
     ------
     OutsideManifoldError
-        From whatever takes a point, if a weight is zero or of the wrong sign.
+        From methods that take a point, if a weight is zero or has the wrong sign.
     InvalidArrayError
         For signs that are not ±1 or do not fit the point in shape or dtype.
 
@@ -81,16 +81,16 @@ class SignedLog(Chart):
 
     def exponential(self, point: Array, vector: Array) -> Array:
         xp = array_namespace(point)
-        with np.errstate(over="ignore", under="ignore"):  # the manifold refuses to arrive at infinity
+        with np.errstate(over="ignore", under="ignore"):  # the manifold checks that the end of a step is finite
             size = abs(point) * xp.exp(self.differential(point, vector))
         smallest = xp.full_like(size, xp.finfo(size.dtype).smallest_normal)
-        return self._signs * xp.maximum(size, smallest)  # zero is as far away, and has no sign
+        return self._signs * xp.maximum(size, smallest)  # zero is infinitely far away, and has no sign
 
     def difference(self, point: Array, other: Array) -> Array:
         xp = array_namespace(point)
         with np.errstate(over="ignore", under="ignore"):
             quotient = self._checked(other) / self._checked(point)
-        # Of near points the logarithm of the quotient is the exact one; that of far ones may be no number.
+        # For near points the logarithm of the quotient is accurate; for far points the quotient may overflow or underflow.
         normal = (quotient > xp.finfo(quotient.dtype).smallest_normal) & xp.isfinite(quotient)
         near = xp.log(xp.where(normal, quotient, 1.0))
         return xp.where(normal, near, xp.log(xp.abs(other)) - xp.log(xp.abs(point)))
@@ -104,19 +104,19 @@ class SignedLog(Chart):
 
     def origin(self, like: Array) -> Array:
         xp = array_namespace(like)
-        return xp.full_like(like, -float(np.log(like.shape[1])))  # weights of size 1/n keep the drive of a unit of order one
+        return xp.full_like(like, -float(np.log(like.shape[1])))  # with weights of size 1/n the drive of a unit is of order one
 
     def _checked(self, point: Array) -> Array:
         if point.shape[1:] != self._signs.shape:
             raise InvalidArrayError(
                 f"{self._signs.shape[0]} signs at a point of shape {tuple(point.shape)}",
-                "each column has one",
-                "Make them fit",
+                "each column has one sign",
+                "Pass signs that fit the point",
             )
         if point.dtype != self._signs.dtype:
             raise InvalidArrayError(
                 f"signs of dtype {self._signs.dtype} at a point of dtype {point.dtype}",
-                "dtypes are never mixed",
+                "their dtypes must be equal",
                 "Convert one of them",
             )
         smallest = float(array_namespace(point).min(self._signs * point))

@@ -1,4 +1,4 @@
-"""The checks of which all others are made: an error's order in the step, arrays that agree, numbers that agree."""
+"""The elementary checks: the order of an error in the step, and the agreement of arrays and of numbers."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from manifolds.arrays import Array, frobenius_norm
 from manifolds.summary import Summarised
 
 SLOPE_TOLERANCE = 0.2
-"""A slope may fall short of the expected power by so much."""
+"""Tolerance below the expected slope."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CheckResult:
 
 @dataclass(frozen=True, repr=False)
 class CheckReport(Summarised):
-    """Outcome of all checks of a manifold: true if every one passed; prints a line a check."""
+    """Outcome of all checks of a manifold: true if every check passed; prints one line for each."""
 
     subject: str
     results: tuple[CheckResult, ...]
@@ -56,21 +56,21 @@ class CheckReport(Summarised):
 def check_slope(name: str, error: Callable[[float], float], expected: float, scale: float, epsilon: float) -> CheckResult:
     """Check that error(t) vanishes like t to the power `expected`.
 
-    The slope of log error against log t is fitted over the smallest decade of t on which the error stands clear of rounding,
-    so the range is found rather than fixed and the same check serves float32 and float64.
+    The slope of log error against log t is fitted over the smallest decade of t with errors clearly above rounding. The range
+    is found rather than fixed, so the same check serves float32 and float64.
 
     Parameters
     ----------
     name
         Name of the result.
     error
-        The error as a function of the step t; it is taken at t and −t and the larger counts, lest two orders cancel at some t.
+        The error as a function of the step t. The larger of its values at t and −t counts, because orders may cancel at one.
     expected
-        The power wanted, 2 for first-order and 3 for second-order agreement. A steeper slope passes too.
+        The expected power, 2 for first-order and 3 for second-order agreement. A steeper slope passes too.
     scale
-        Size of the quantities whose difference the error is; rounding is `epsilon` times this.
+        Size of the quantities that the error is a difference of; its rounding error is `epsilon` times this.
     epsilon
-        Machine epsilon of the dtype that the error was computed in.
+        Machine epsilon of the dtype in which the error was computed.
     """
     steps = np.logspace(-8, 0, 41)
     errors = np.array([np.maximum(error(float(step)), error(-float(step))) for step in steps])
@@ -87,7 +87,7 @@ def check_slope(name: str, error: Callable[[float], float], expected: float, sca
 
 
 def check_equal(name: str, actual: Array, expected: Array, tolerance: float) -> CheckResult:
-    """Check that two arrays agree to `tolerance` relative to the norm of the expected one (absolutely, where that is zero)."""
+    """Check that two arrays agree to `tolerance`, relative to the norm of the expected array (absolute if that is zero)."""
     size = frobenius_norm(expected)
     error = frobenius_norm(actual - expected) / (size if size > 0 else 1.0)
     return CheckResult(name, error <= tolerance, f"relative error {error:.1e}, allowed {tolerance:.1e}")

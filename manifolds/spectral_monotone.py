@@ -15,16 +15,16 @@ from manifolds.points import PointCache, all_finite
 
 @final
 class SpectralMonotone(WeightManifold):
-    """Global kernels of the convolutions W that are monotone: `MonotoneManifold` on the weights that commute with shifts.
+    """Global kernels of convolutions W that are monotone: `MonotoneManifold` on the weights that commute with shifts.
 
     A point is a kernel of shape (C, C, H, W), the parameters of a convolution whose support is the grid. The Fourier transform
     makes W block-diagonal, a C × C matrix Ŵ(ω) for each frequency. With B̂ = I − Ŵ, Ŝ its Hermitian part, and n = H W C,
 
         g_W(U, V) = Σ_ω tr(Ŝ⁻¹ Û Ŝ⁻¹ V̂ᴴ),    grad^ = Ŝ ∇^ Ŝ / H W.
 
-    This is the metric of `MonotoneManifold` on the n × n matrices. Shifts of the grid are isometries of it, so that the weights
-    which they leave alone are totally geodesic: the larger manifold has the same geodesics, distances and transports. They cost
-    O(H W C³), and no n × n matrix is formed. A step makes kernels global even where they were local.
+    This is the metric of `MonotoneManifold` on the n × n matrices. Shifts of the grid are isometries of it, so the weights
+    that commute with shifts are totally geodesic: the larger manifold has the same geodesics, distances and transports. They
+    cost O(H W C³), and no n × n matrix is formed. A step makes local kernels global.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class SpectralMonotone(WeightManifold):
     Raises
     ------
     OutsideManifoldError
-        At a point where Ŝ is not positive definite at some frequency, and for a step beyond the largest number.
+        If Ŝ of a point is not positive definite at some frequency, and for a step beyond the largest floating-point number.
     InvalidArrayError
         For a step that holds NaN or infinity.
 
@@ -79,7 +79,7 @@ class SpectralMonotone(WeightManifold):
         return sqrt(self._positions * self.shape[0])
 
     def random_point(self) -> Array:
-        """Return exp₀(Z), where the entries of Z are normal, of standard deviation 0.5/√(H W C)."""
+        """Return exp₀(Z), where the entries of Z are normal with standard deviation 0.5/√(H W C)."""
         sample = 0.5 / self.typical_dist * self.normal()
         return self.exp(array_namespace(sample).zeros_like(sample), sample)
 
@@ -133,7 +133,7 @@ class SpectralMonotone(WeightManifold):
     def exp(self, point: Array, tangent_vector: Array) -> Array:
         """Return the W′ with B̂′ = L (I + T) (I − T)⁻¹ Lᴴ + K̂, where T = U tanh(Σ/2) Rᴴ for −L⁻¹ V̂ L⁻ᴴ = U Σ Rᴴ.
 
-        Where Ŝ′ would be singular in the dtype of the point, it is raised by the rounding error of W′, to stay inside.
+        If Ŝ′ would be singular in the dtype of the point, it is raised by the rounding error of W′, and W′ stays inside.
         """
         self.check(point, tangent_vector)
         step = self._along((point, tangent_vector))
@@ -177,10 +177,10 @@ class SpectralMonotone(WeightManifold):
     def _distance(self, point_a: Array, point_b: Array) -> tuple[Array, Array, Array]:
         """Return U, Σ and Rᴴ of the logarithm, as a change of B̂ in the frame."""
         factor, xp = self._at(point_a), array_namespace(point_a)
-        self._at(point_b)  # it raises where W′ is not a point
+        self._at(point_b)  # it raises if W′ is not a point
         image = _framed(factor.root, self._complement(point_b) - factor.skew)
         identity = _identity_like(image)
-        # (Z − I) (Z + I)⁻¹: a division from the right, by a solve of the transposed system.
+        # (Z − I) (Z + I)⁻¹: a division from the right, as a solve of the transposed system.
         ratio = _adjoint(xp.linalg.solve(_adjoint(image + identity), _adjoint(image - identity)))
         left, sizes, right = xp.linalg.svd(ratio, full_matrices=False)
         return left, 2 * xp.atanh(sizes), right
@@ -196,7 +196,7 @@ class SpectralMonotone(WeightManifold):
         if not positive:
             raise OutsideManifoldError(
                 f"the smallest eigenvalue of the symmetric part of I − W is {self.certificate(point):.3g}",
-                "it is not positive, so that W is not a monotone convolution",
+                "it is not positive, so W is not a monotone convolution",
                 "Start at W = 0 or at random_point(), and take steps with exp",
             )
         return _Factor(root, symmetric, (complement - _adjoint(complement)) / 2)
@@ -239,7 +239,7 @@ class _Factor(NamedTuple):
 class _Step(NamedTuple):
     """A change U Σ Rᴴ of B̂ in the frame, with T = U tanh(Σ/2) Rᴴ.
 
-    With N = (Uᴴ R − I) cosh(Σ/2) + exp(−Σ/2), (I − T)⁻¹ = R cosh(Σ/2) N⁻¹ Uᴴ. No digit of 1 − tanh(Σ/2) is lost.
+    With N = (Uᴴ R − I) cosh(Σ/2) + exp(−Σ/2), (I − T)⁻¹ = R cosh(Σ/2) N⁻¹ Uᴴ. This avoids the cancellation in 1 − tanh(Σ/2).
     """
 
     left: Array

@@ -30,7 +30,7 @@ class SpectralResolvent(Chart):
     Raises
     ------
     SingularPointError
-        From whatever needs (I − Ŵ)⁻¹, where that matrix is singular to working precision at some frequency.
+        From methods that need (I − Ŵ)⁻¹, if this matrix is singular to working precision at some frequency.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class SpectralResolvent(Chart):
         return -both / self._size
 
     def exponential(self, point: Array, vector: Array) -> Array:
-        """Return the kernel of W + B̂ (B̂ + V̂)⁻¹ V̂, which is I − (I + V̂ Â)⁻¹ B̂ without its cancellation."""
+        """Return the kernel of W + B̂ (B̂ + V̂)⁻¹ V̂, which equals I − (I + V̂ Â)⁻¹ B̂ but has no cancellation."""
         xp, values = array_namespace(point), spectrum(vector, self.grid)
         complement = self._at(point).complement
         return point + self._kernels(complement @ xp.linalg.solve(complement + values, values))
@@ -103,14 +103,14 @@ class SpectralResolvent(Chart):
         return 1 / fastest if fastest > epsilon * float(xp.max(sizes)) else inf
 
     def exit_time_bound(self, point: Array, vector: Array, retraction: Retraction) -> float:
-        """Return 1 over the largest norm of V̂ Â of all frequencies."""
+        """Return 1 over the largest norm of V̂ Â at any frequency."""
         values = spectrum(vector, self.grid) @ self._at(point).inverse
         xp = array_namespace(point)
         largest = float(xp.max(xp.linalg.matrix_norm(values)))
         return 1 / largest if largest > 0 else inf
 
     def edge_distance(self, point: Array) -> float:
-        """Return the smallest σ_min(Â) of a frequency, times √2 where −ω is another frequency, which changes along with ω."""
+        """Return the smallest σ_min(Â) over frequencies; times √2 if −ω is another frequency, because it changes with ω."""
         xp, inverse = array_namespace(point), self._at(point).inverse
         sizes = xp.linalg.svdvals(inverse)[..., -1]
         rows = xp.arange(self.grid[0], device=device(point))

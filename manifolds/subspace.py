@@ -1,4 +1,4 @@
-"""Constrained weights: a linear subspace of a manifold of matrices, under the metric that it inherits."""
+"""Constrained weights: a linear subspace of a manifold of matrices, with the induced metric."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,12 +21,12 @@ from manifolds.errors import (
 from manifolds.subspaces import Subspace
 
 ROUNDING = 1e3
-"""A matrix lies in the subspace if it is so many machine epsilons near, relative to its norm and that of I."""
+"""Largest distance of a matrix from its subspace, in machine epsilons, relative to its norm and the norm of I."""
 
 GOAL, MOST_ITERATIONS = 100, 2000
-"""Conjugate gradients go on until the residual is so many machine epsilons, relative to the vector, or so many iterations.
+"""Conjugate gradients stop at a residual of this many machine epsilons, relative to the vector, or after this many iterations.
 
-Where rounding keeps it from getting there, half of the digits are enough.
+If rounding keeps the residual above this, half of the digits are enough.
 """
 
 
@@ -39,25 +39,26 @@ class SubspaceManifold(WeightManifold):
 
         P_W V = V − ♯N,    where N = Q N solves Q ♯ Q N = Q V,
 
-    and grad = P_W ♯∇ = ♯(∇ − N). Conjugate gradients solve for N, one ♯ an iteration; in the Euclidean metric none. Where the
-    metric is two-sided, ♯U = P U Q, that is two products, and the diagonal of ♯ preconditions them.
-    To the Riemannian Hessian of the surrounding manifold the part N of the gradient contributes nothing that is tangent except
-    the curvature of the subspace, so P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
+    and grad = P_W ♯∇ = ♯(∇ − N). Conjugate gradients solve for N with one ♯ an iteration. The Euclidean metric needs no
+    iteration. If the metric is two-sided, ♯U = P U Q, one ♯ is two products, and the diagonal of ♯ is the preconditioner.
+    The part N of the gradient adds to the Riemannian Hessian of the surrounding manifold only one tangent term, the curvature
+    of the subspace. So P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
 
-    Where the subspace is totally geodesic its geodesics are those around it: every subspace in the Euclidean metric; circulant,
-    block-diagonal and symmetric weights in the resolvent metric too. So are, on `MonotoneManifold`, the subspaces fixed by
-    isometries: `symmetric` by transposition, block-diagonal masks, `circulant` and `equivariant` weights by congruences. There
-    ♯ maps the subspace to itself, grad = S (P∇) S, nothing is solved for, and every point is stable by construction.
-    Sparsity, a zero diagonal and fixed signs are not fixed by isometries. Elsewhere (a sparsity mask in the resolvent metric)
-    `exp`, `log`, `dist` and `parallel_transport` raise; pymanopt's solvers need none of them. The projection of a step that
-    stays in a surrounding manifold with edges may lie outside it; the next call at that point says so.
+    If the subspace is totally geodesic, its geodesics are geodesics of the surrounding manifold. In the Euclidean metric this
+    holds for every subspace. In the resolvent metric it holds for circulant, block-diagonal and symmetric weights. On
+    `MonotoneManifold` it holds for the subspaces fixed by isometries: `symmetric` (by transposition), block-diagonal masks,
+    `circulant` and `equivariant` weights (by congruences). There ♯ maps the subspace to itself, grad = S (P∇) S, nothing is
+    solved for, and every point is stable by construction. Isometries do not fix sparsity, a zero diagonal or fixed signs. For
+    other subspaces (a sparsity mask in the resolvent metric) `exp`, `log`, `dist` and `parallel_transport` raise an error;
+    pymanopt's solvers need none of them. If the surrounding manifold has edges, the projection of a step that stays inside may
+    be outside. The next call at that point then raises an error.
 
     Parameters
     ----------
     manifold
-        The surrounding manifold; its seed and array kind are taken over.
+        The surrounding manifold; its seed, namespace and dtype are used.
     subspace
-        The subspace: `mask`, `symmetric`, `tied` and others of `manifolds.subspaces`, or one of your own.
+        The subspace: `mask`, `symmetric`, `tied` and others of `manifolds.subspaces`, or your own.
 
     Raises
     ------
@@ -68,7 +69,7 @@ class SubspaceManifold(WeightManifold):
     NoGeodesicError
         From `exp`, `log`, `dist` and `parallel_transport` where the subspace is not totally geodesic.
     ConvergenceError
-        Where ♯ is so ill-conditioned that conjugate gradients fail.
+        If ♯ is too ill-conditioned for conjugate gradients.
 
     References
     ----------
@@ -87,7 +88,7 @@ class SubspaceManifold(WeightManifold):
         if subspace.dimension < 1:
             raise InvalidArrayError(
                 f"{subspace.name}: dimension {subspace.dimension}",
-                "the subspace is a single point, from which no step leads anywhere",
+                "the subspace is a single point, so no step is possible",
                 "Leave at least one weight free",
             )
         name = f"Subspace ({subspace.name}) of the {manifold}"
@@ -107,7 +108,7 @@ class SubspaceManifold(WeightManifold):
         return self.subspace.dimension
 
     def check(self, point: Array, *vectors: Array) -> None:
-        """Refuse what the surrounding manifold refuses, and points outside the subspace."""
+        """Check the arguments as the surrounding manifold does, and that the point is in the subspace."""
         self.manifold.check(point, *vectors)
         self._inside(
             point, OutsideManifoldError, "the point lies outside the subspace", "Project it first, with subspace.project"
@@ -116,7 +117,7 @@ class SubspaceManifold(WeightManifold):
     def has_geodesics(self, point: Array) -> bool:
         """Tell whether the subspace is totally geodesic at W: its second fundamental form, ⟨♭Hess(N, 0)[V], V⟩, is zero.
 
-        N and V are random, N outside the subspace, V inside; Hess is the Riemannian Hessian around it of J(W) = ⟨N, W⟩.
+        N and V are random; N is orthogonal to the subspace, and V is in it. Hess is the Riemannian Hessian of J(W) = ⟨N, W⟩.
         """
         self.check(point)
         V, N = self.random_tangent_vector(point), self._beside(self.normal(point))
@@ -155,26 +156,26 @@ class SubspaceManifold(WeightManifold):
         return self._split(ambient, *self._sharp(point))[0]
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
-        """Return the exponential map of the surrounding manifold, where that stays in the subspace."""
+        """Return the exponential map of the surrounding manifold, if it stays in the subspace."""
         self.check(point, tangent_vector)
         return self._geodesic(self.manifold.exp(point, tangent_vector))
 
     def retraction(self, point: Array, tangent_vector: Array) -> Array:
-        """Return P of the retraction of the surrounding manifold, to which it agrees where the subspace is totally geodesic."""
+        """Return P of the retraction of the surrounding manifold; the two are equal if the subspace is totally geodesic."""
         self.check(point, tangent_vector)
         return self.subspace.project(self.manifold.retraction(point, tangent_vector))
 
     def moved(self, point: Array, tangent_vector: Array) -> Array:
-        """Return P of the end of the step in the surrounding manifold: `exp` itself, where the subspace is totally geodesic."""
+        """Return P of the end of the step in the surrounding manifold; this is `exp` if the subspace is totally geodesic."""
         self.check(point, tangent_vector)
         return self.subspace.project(self.manifold.moved(point, tangent_vector))
 
     def carried(self, point: Array, tangent_vector: Array, vector: Array) -> Array:
-        """Return the transport to the end of the step: parallel, where the subspace is totally geodesic."""
+        """Return the transport to the end of the step; it is parallel if the subspace is totally geodesic."""
         return self.transport(point, self.moved(point, tangent_vector), vector)
 
     def log(self, point_a: Array, point_b: Array) -> Array:
-        """Return the logarithm of the surrounding manifold, where that is tangent to the subspace."""
+        """Return the logarithm of the surrounding manifold, if it is tangent to the subspace."""
         self.check(point_a)
         self.check(point_b)
         return self._geodesic(self.manifold.log(point_a, point_b))
@@ -184,7 +185,7 @@ class SubspaceManifold(WeightManifold):
         return self.norm(point_a, self.log(point_a, point_b))
 
     def transport(self, point_a: Array, point_b: Array, tangent_vector_a: Array) -> Array:
-        """Return P_W′ of the transport in the surrounding manifold: itself, where the subspace is totally geodesic."""
+        """Return P_W′ of the transport in the surrounding manifold; the two are equal if the subspace is totally geodesic."""
         self.check(point_a, tangent_vector_a)
         return self.projection(point_b, self.manifold.transport(point_a, point_b, tangent_vector_a))
 
@@ -209,10 +210,10 @@ class SubspaceManifold(WeightManifold):
         return self.manifold.edge_distance(point)
 
     def _raised(self, point: Array, gradient: Array) -> tuple[Array, Array]:
-        """Return grad and the ∇ − N whose image under ♯ it is.
+        """Return grad and the covector ∇ − N with ♯(∇ − N) = grad.
 
-        What ∇ has beside the subspace is another N, and is taken out first: where ♯ maps the subspace to itself, nothing is
-        left to solve for, and elsewhere less.
+        The component of ∇ orthogonal to the subspace is removed first. If ♯ maps the subspace to itself, nothing is left to
+        solve for; otherwise less is left.
         """
         within = self.subspace.project(gradient)
         sharp, diagonal = self._sharp(point)
@@ -223,7 +224,7 @@ class SubspaceManifold(WeightManifold):
         return tangent, within - normal
 
     def _rounding(self, point: Array, covector: Array) -> float:
-        """Return the rounding error of ♯∇ = P ∇ Q, ε ‖P‖ ‖∇‖ ‖Q‖; zero where P and Q are not known."""
+        """Return the rounding error of ♯∇ = P ∇ Q, ε ‖P‖ ‖∇‖ ‖Q‖; zero if P and Q are not known."""
         factors = self.manifold.sharp_factors(point) or ()
         return machine_epsilon(point) * prod(map(frobenius_norm, (covector, *factors))) if factors else 0.0
 
@@ -251,7 +252,7 @@ class SubspaceManifold(WeightManifold):
         return self.subspace.project(vector - sharp(normal)), normal
 
     def _sharp(self, point: Array) -> tuple[Callable[[Array], Array], Array | float]:
-        """Return ♯ and the diagonal of its matrix, all ones where nothing is known of it."""
+        """Return ♯ and the diagonal of its matrix, all ones if it is not known."""
         factors = self.manifold.sharp_factors(point)
         if factors is None:
             return partial(self.manifold.euclidean_to_riemannian_gradient, point), 1.0
@@ -268,7 +269,7 @@ class SubspaceManifold(WeightManifold):
             matrix,
             NoGeodesicError,
             "geodesics leave the subspace, which is not totally geodesic, and its own have no closed form",
-            "Use retraction and transport, or a metric of which the subspace is totally geodesic",
+            "Use retraction and transport, or a metric in which the subspace is totally geodesic",
         )
         return self.subspace.project(matrix)
 

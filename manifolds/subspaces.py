@@ -21,16 +21,16 @@ class Subspace:
     Parameters
     ----------
     name
-        What it is called in messages.
+        Name in messages.
     project
         The orthogonal projection onto it in the Frobenius inner product, from matrices to matrices of the same shape; linear,
         symmetric and idempotent.
     dimension
         Number of free parameters, the trace of the projection.
     fixed_by_isometries
-        Whether it is the set of matrices that a group of maps M ↦ Q M Qᵀ and M ↦ Q Mᵀ Qᵀ leaves fixed, Q orthogonal. These are
-        isometries of `MonotoneManifold`, so that the subspace is totally geodesic there. The projection is the mean over the
-        group, and maps monotone weights to monotone ones.
+        Whether it is the set of matrices that a group of maps M ↦ Q M Qᵀ and M ↦ Q Mᵀ Qᵀ leaves fixed, Q orthogonal. These maps
+        are isometries of `MonotoneManifold`, so the subspace is totally geodesic there. The projection is the mean over the
+        group, and maps monotone weights to monotone weights.
     """
 
     name: str
@@ -45,7 +45,7 @@ def mask(present: Array) -> Subspace:
     Raises
     ------
     InvalidArrayError
-        For what is no matrix.
+        For a mask that is not a matrix.
     """
     kept = np.array(present, dtype=bool)
     if kept.ndim != 2:
@@ -65,12 +65,12 @@ def symmetric(n: int) -> Subspace:
 
 
 def tied(labels: Array) -> Subspace:
-    """Return the matrices whose entries of equal label are equal, and zero where the label is negative.
+    """Return the matrices with equal entries where labels are equal, and zeros where the label is negative.
 
     Parameters
     ----------
     labels
-        Integers, in the shape of the matrices; a NumPy array or what converts to one.
+        Integers, in the shape of the matrices: a NumPy array, or nested lists.
 
     Raises
     ------
@@ -85,9 +85,9 @@ def tied(labels: Array) -> Subspace:
     flat = labels.reshape(-1)
     used = flat >= 0
     names, groups, sizes = np.unique(flat[used], return_inverse=True, return_counts=True)
-    group_of = np.full(flat.size, names.size)  # one past the last group: a zero
+    group_of = np.full(flat.size, names.size)  # the index after the last group stands for zero
     group_of[used] = groups
-    members = np.full((names.size, sizes.max(initial=0)), flat.size)  # one past the last entry: a zero
+    members = np.full((names.size, sizes.max(initial=0)), flat.size)  # the index after the last entry stands for zero
     place = np.concatenate([np.arange(size) for size in sizes]) if names.size else np.empty(0, int)
     members[np.repeat(np.arange(names.size), sizes), place] = np.flatnonzero(used)[np.argsort(groups, kind="stable")]
     placed = _Placed(members.reshape(-1), group_of, sizes)
@@ -95,12 +95,12 @@ def tied(labels: Array) -> Subspace:
 
 
 def toeplitz(n: int) -> Subspace:
-    """Return the n×n matrices whose entries depend on i − j alone: convolutions."""
+    """Return the n×n matrices with entries that depend only on i − j: convolutions."""
     return tied(np.subtract.outer(np.arange(n), np.arange(n)) + n - 1)
 
 
 def circulant(n: int) -> Subspace:
-    """Return the n×n matrices whose entries depend on i − j modulo n: circular convolutions."""
+    """Return the n×n matrices with entries that depend only on i − j modulo n: circular convolutions."""
     return replace(tied(np.subtract.outer(np.arange(n), np.arange(n)) % n), fixed_by_isometries=True)
 
 
@@ -115,14 +115,14 @@ def equivariant(*permutations: Sequence[int]) -> Subspace:
     Raises
     ------
     InvalidArrayError
-        Without a permutation, and for lists that are not permutations of the same n units.
+        Without a permutation, or if the lists are not permutations of the same n units.
     """
     orders = [np.asarray(permutation) for permutation in permutations]
     size = orders[0].size if orders else 0
     if not orders or any(sorted(order.reshape(-1).tolist()) != list(range(size)) for order in orders):
         raise InvalidArrayError(
             f"{len(orders)} permutations of lengths {[order.size for order in orders]}",
-            "each has to contain the numbers 0 to n − 1 once",
+            "each must contain the numbers 0 to n − 1 once",
             "Pass at least one permutation, all of the same units",
         )
     entries = np.arange(size**2).reshape(size, size)
@@ -135,12 +135,12 @@ def equivariant(*permutations: Sequence[int]) -> Subspace:
 
 def _masked(placed: "_Placed", matrix: Array) -> Array:
     xp, (here,) = array_namespace(matrix), placed(matrix)
-    # Ten times faster than `where` for a random mask; the sum makes 0 of −0.
+    # Ten times faster than `where` for a random mask; adding 0 turns −0 into 0.
     return matrix * xp.astype(here, matrix.dtype) + 0.0
 
 
 def _is_block_diagonal(kept: Array) -> bool:
-    """Tell whether a mask keeps all weights within groups of units and none between them: Q = diag(±1), one sign a group."""
+    """Tell whether a mask keeps all weights within groups of units and none between groups: Q = diag(±1), one sign a group."""
     if kept.shape[0] != kept.shape[1] or not kept.diagonal().all():
         return False
     groups = connected_components(coo_array(kept), directed=False)[1]
@@ -155,7 +155,7 @@ def _tied_means(placed: "_Placed", matrix: Array) -> Array:
 
 
 class _Placed:
-    """Constant arrays, copied to the device where they are used when first used there."""
+    """Constant arrays, copied to a device when first used there."""
 
     def __init__(self, *arrays: Array) -> None:
         self._arrays = arrays
@@ -163,7 +163,7 @@ class _Placed:
         self._place: tuple[Any, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the copies on a device: a copy of this object makes its own."""
+        """Leave out the copies on devices: a copy of this object makes new ones."""
         return {"_arrays": self._arrays, "_copies": self._arrays, "_place": None}
 
     def __call__(self, like: Array) -> tuple[Array, ...]:
@@ -175,7 +175,7 @@ class _Placed:
 
 
 def _take(values: Array, index: Array) -> Array:
-    """Return entries of `values`, by their place in row-major order; the place past the last one holds a zero."""
+    """Return entries of `values` by their index in row-major order; the index after the last entry gives zero."""
     xp = array_namespace(values)
     padded = xp.concat([xp.reshape(values, (-1,)), xp.zeros(1, dtype=values.dtype, device=device(values))])
     return xp.take(padded, index)

@@ -1,15 +1,15 @@
-"""How objects print: in one to three lines, and as a small table in a notebook."""
+"""How objects print: one to three lines of text, or a small table in a notebook."""
 
 from collections.abc import Iterable
 from html import escape
 from textwrap import wrap
 
 WIDTH, LINES = 120, 3
-"""Characters in a line, and lines, of what is printed."""
+"""Largest number of characters in a line, and of lines, of the printed text."""
 
 
 class Summarised:
-    """An object that prints its type and a few facts, and never the arrays that it holds.
+    """An object that prints its type and a few facts, and never its arrays.
 
     A subclass overrides `summary`.
     """

@@ -1,4 +1,4 @@
-"""A manifold with a metric of another size: how fast it learns beside other factors of a product."""
+"""A manifold with a scaled metric, which sets how fast it learns beside other factors of a product."""
 
 from math import inf
 from typing import Any
@@ -10,20 +10,20 @@ from manifolds.points import Point, arrays_of, vector_of
 
 
 def _of_manifold(name: str) -> Any:
-    """Return a method that calls the method of this name of `self.manifold`: a weight does not change it."""
+    """Return a method that calls the method with this name of `self.manifold`: the weight does not change the result."""
     return lambda self, *arguments: getattr(self.manifold, name)(*arguments)
 
 
 def _of_map(name: str) -> Any:
-    """Return a method that calls the method of this name of the parameterization of `self.manifold`."""
+    """Return a method that calls the method with this name of the parameterization of `self.manifold`."""
     return lambda self, *arguments: getattr(parameterization_of(self.manifold), name)(*arguments)
 
 
 class Weighted(Parameterization, Manifold):
-    """A manifold with the metric g / s²: its gradient is s² times as long, and its frame gradient s times.
+    """A manifold with the metric g / s²: its gradient is s² times as long, and its frame gradient s times as long.
 
-    As a factor of a product it learns faster for s > 1: s is its learning rate relative to the other factors under Adam, and
-    s² under gradient rules and the optimisers of pymanopt. Geodesics, logarithms and transports are those of the manifold.
+    As a factor of a product it learns faster for s > 1. Relative to the other factors its learning rate is s under Adam, and
+    s² under gradient rules and pymanopt's optimisers. Geodesics, logarithms and transports are those in the original metric.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Weighted(Parameterization, Manifold):
 
     @property
     def typical_dist(self) -> float:
-        """Return the typical distance of the manifold over s."""
+        """Return the typical distance of the manifold divided by s."""
         return float(self.manifold.typical_dist) / self.scale
 
     def inner_product(self, point: Point, tangent_vector_a: Point, tangent_vector_b: Point) -> float:
@@ -74,7 +74,7 @@ class Weighted(Parameterization, Manifold):
         return float(self.manifold.norm(point, tangent_vector)) / self.scale
 
     def dist(self, point_a: Point, point_b: Point) -> float:
-        """Return the distance on the manifold over s."""
+        """Return the distance on the manifold divided by s."""
         return float(self.manifold.dist(point_a, point_b)) / self.scale
 
     def random_tangent_vector(self, point: Point) -> Point:
@@ -93,7 +93,7 @@ class Weighted(Parameterization, Manifold):
         return self.scale**2 * hessian(point, euclidean_gradient, euclidean_hessian, tangent_vector)
 
     def to_frame(self, point: Point, tangent_vector: Point) -> Point:
-        """Return the coordinates in the frame of the manifold over s."""
+        """Return the coordinates in the frame of the manifold divided by s."""
         return self._of_vector(1 / self.scale, self.manifold.to_frame(point, tangent_vector))
 
     def from_frame(self, point: Point, coordinates: Point) -> Point:

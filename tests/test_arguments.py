@@ -14,7 +14,7 @@ DOUBLES = [case for case in CASES if case.dtype is np.float64]
 
 WRONG = {
     "list": (lambda array: array.tolist(), "of type list: manifolds compute with plain arrays.*asarray"),
-    "masked": (lambda array: np.ma.masked_array(array, array > 0), "of type MaskedArray: .*lose a mask.*filled in"),
+    "masked": (lambda array: np.ma.masked_array(array, array > 0), "of type MaskedArray: .*mask .* would be lost.*Fill in"),
     "matrix": (lambda array: array.view(np.matrix), "of type matrix: manifolds compute with plain arrays"),
     "number": (lambda array: 1.0, "of type float: manifolds compute with plain arrays"),
     "nothing": (lambda array: None, "of type NoneType: manifolds compute with plain arrays"),

@@ -151,7 +151,7 @@ CASES = {
     "signs of another dtype": (
         lambda: PullbackManifold(SignedLog(np.ones(N)), N).exp(SINGLE + 1, SINGLE),
         InvalidArrayError,
-        "signs of dtype float64 at a point of dtype float32: dtypes are never mixed",
+        "signs of dtype float64 at a point of dtype float32: their dtypes must be equal",
     ),
     "a mask that is no matrix": (lambda: mask([True, False]), InvalidArrayError, r"mask of shape \(2,\).*Pass a matrix"),
     "retraction": (lambda: resolvent(retraction="polar"), ValueError, "'polar' is unknown; choose one of .*geodesic.*additive"),
@@ -162,7 +162,7 @@ CASES = {
     "gains of another length": (
         lambda: resolvent(np.ones(1)).norm(ZERO, EYE),
         InvalidArrayError,
-        r"point of shape \(3, 3\) with gains of shape \(1,\): .* one gain a row",
+        r"point of shape \(3, 3\) with gains of shape \(1,\): .* one gain for each row",
     ),
     "gains of another dtype": (
         lambda: resolvent(np.ones(N)).norm(SINGLE, SINGLE),

@@ -12,7 +12,7 @@ from riemannrnn.metrics.kronecker import response_factor
 DTYPES = [np.float64, np.float32]
 TURN = np.array([[0.6, 0.8], [-0.8, 0.6]])
 SINGULAR = r"σ_min\(I − G W\) = \S+: the point lies on the singular set det\(I − G W\) = 0 to working precision\."
-LARGE = r"I − G W has the condition number \S+, with σ_min = \S+ and σ_max = \S+: its entries are so large that rounding leaves"
+LARGE = r"I − G W has the condition number \S+, with σ_min = \S+ and σ_max = \S+: its entries are so large"
 POINTS = {
     "singular": (np.eye(2), SINGULAR),
     "singular, turned": (np.eye(2) - TURN @ np.diag([1.0, 0.0]) @ TURN.T, SINGULAR),

@@ -172,7 +172,7 @@ def test_both_edges_are_infinitely_far_away(manifold):
 
 def test_what_rounding_takes_over_the_edge_is_refused(manifold, W):
     direction = np.diag([1.0, -1.0, 0.0, 0.0])  # B = diag(eˢ, e⁻ˢ, 1, 1) is regular, I − W in floating point is not
-    with pytest.raises(OutsideManifoldError, match=r"a step of length 70\.7: .*rounding leaves no digit of det.*Shorten"):
+    with pytest.raises(OutsideManifoldError, match=r"a step of length 70\.7: .*no correct digit of det.*Shorten"):
         manifold.exp(np.zeros((N, N)), 50 * direction)
     with pytest.raises(OutsideManifoldError, match="NaN or infinity"):
         manifold.exp(W, -1e4 * np.eye(N) @ complement(W))
@@ -192,7 +192,7 @@ def test_a_retraction_halves_a_step_whose_end_rounding_hides(manifold):
 
 def test_no_path_leads_across_the_singular_set(manifold):
     other = np.diag([2.0, 0.0, 0.0, 0.0])
-    with pytest.raises(OutsideManifoldError, match=r"det\(I − W\) changes its sign .*Compare points on one side"):
+    with pytest.raises(OutsideManifoldError, match=r"det\(I − W\) has opposite signs .*Compare points on one side"):
         manifold.log(np.zeros((N, N)), other)
     with pytest.raises(OutsideManifoldError, match="NaN or infinity"):
         manifold.log(np.zeros((N, N)), np.full((N, N), np.inf))

@@ -209,7 +209,7 @@ def test_points_that_no_path_joins_leave_the_efficiency_open():
     data = measured(points, "left-invariant").squeeze()
     assert np.isnan(data["efficiency"])
     assert np.isfinite(data["step_length"][[0, 2]]).all()
-    assert "det(I − W) changes its sign from one point to the other" in data.attrs["notes"]
+    assert "det(I − W) has opposite signs at the two points" in data.attrs["notes"]
 
 
 def test_curvature_is_zero_where_the_metric_is_flat_and_that_of_the_manifold_elsewhere():

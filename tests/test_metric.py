@@ -212,13 +212,13 @@ def test_a_geodesic_that_runs_to_infinity_is_refused():
 
 def test_a_geodesic_too_wild_is_refused():
     manifold = MetricManifold(lambda W, P: (1.1 + anp.sin(1e4 * anp.sum(W))) * P, 2)
-    with pytest.raises(ConvergenceError, match=r"10000 evaluations of Hamilton's equations, and t = 0\.\d+: .*Shorten"):
+    with pytest.raises(ConvergenceError, match=r"10000 evaluations of Hamilton's equations reached t = 0\.\d+: .*Shorten"):
         manifold.exp(np.zeros((2, 2)), np.eye(2))
 
 
 def test_points_that_no_geodesic_joins(monkeypatch):
     monkeypatch.setattr(geodesics, "MAX_HALVINGS", 3)  # for speed
-    with pytest.raises(ConvergenceError, match=r"relative miss .*: no geodesic .*Take a point in between"):
+    with pytest.raises(ConvergenceError, match=r"relative miss .*: no geodesic .*Take a point between them"):
         half_line().log(np.eye(1), -np.eye(1))
 
 
