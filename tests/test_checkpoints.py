@@ -160,7 +160,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, damage):
     paths[0].write_bytes(damage(paths[0].read_bytes()))
     with (
         pytest.warns(RuntimeWarning, match="passed over"),
-        pytest.raises(CheckpointError, match="holds no checkpoint that is whole; start the run anew"),
+        pytest.raises(CheckpointError, match="holds no intact checkpoint; start the run again in an empty folder"),
     ):
         last_checkpoint(tmp_path)
 
@@ -168,7 +168,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, damage):
 def test_folders_without_checkpoints(tmp_path):
     (tmp_path / ".checkpoint-00000007.npz.partial.sum").write_bytes(b"what a killed run was writing")
     refuse_used(tmp_path)
-    with pytest.raises(CheckpointError, match="holds no checkpoint that is whole"):
+    with pytest.raises(CheckpointError, match="holds no intact checkpoint"):
         last_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="cannot be read: No such file or directory"):
         read_checkpoint(tmp_path / file_name(1))

@@ -144,9 +144,9 @@ def test_a_run_that_lost_its_fixed_points_is_lost_again(tmp_path, options):
 
 
 def test_another_run_cannot_be_resumed(tmp_path):
-    with pytest.raises(CheckpointError, match="there is no folder to resume from; pass checkpoints=FOLDER"):
+    with pytest.raises(CheckpointError, match="needs a folder to resume from; pass checkpoints=FOLDER"):
         run(resume=True)
-    with pytest.raises(CheckpointError, match="holds no checkpoint that is whole"):
+    with pytest.raises(CheckpointError, match="holds no intact checkpoint"):
         run(resume=True, checkpoints=tmp_path)
     run(checkpoints=tmp_path)
     with pytest.raises(CheckpointError, match="another run: batch_size was 30, now 60; resume with"):

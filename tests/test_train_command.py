@@ -246,7 +246,7 @@ def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, folder):
     assert result.exit_code == 2
     assert (
         result.stderr.splitlines()[-1]
-        == f"Error: {damaged / 'checkpoints'} holds no checkpoint that is whole; start the run anew"
+        == f"Error: {damaged / 'checkpoints'} holds no intact checkpoint; start the run again in an empty folder"
     )
     assert (damaged / "weights.npz").read_bytes() == before
 

@@ -274,7 +274,7 @@ def test_a_table_is_its_stimuli_and_labels():
 def test_tables_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match="the stimuli are a table, which holds its targets; pass no labels beside it"):
         trained(table(), CLASSES)
-    with pytest.raises(ValueError, match="there are no labels for the stimuli; pass labels or a loss, or a table with targets"):
+    with pytest.raises(ValueError, match="the stimuli have no labels; pass labels or a loss, or a table with targets"):
         trained(STIMULI)
     with pytest.raises(DatasetError, match="the table has no targets; name them with target="):
         trained(open_table(STIMULI))

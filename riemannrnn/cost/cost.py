@@ -1,4 +1,4 @@
-"""The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with derivatives and honest counts."""
+"""The fixed-point cost J(W) = mean over stimuli of L(W_out r(W)), with its derivatives and counts of evaluations."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -31,13 +31,13 @@ Kind: TypeAlias = Literal["cost", "gradient", "hessian"]
 class FixedPointCost(Summarised):
     """J(W) = (1/m) Σ L(W_out r), where r = f(W r + x) for each of m stimuli.
 
-    What the cost, its gradient and its Hessian share at a point is computed once. J(W) does not depend on what was evaluated
-    before: the fixed points start from f(x) at every W, or from the same `initial_rates`.
+    Quantities that the cost, its gradient and its Hessian share at a point are computed once. J(W) does not depend on earlier
+    evaluations: the fixed points start from f(x) at every W, or from the same `initial_rates`.
 
     Parameters
     ----------
     network
-        The network: a `RateNetwork`, or a `Stack` with the parameters that it trains in the place of W.
+        The network: a `RateNetwork`, or a `Stack`; for a `Stack`, W stands for the parameters that it trains.
     stimuli
         Shape (m, n_inputs).
     loss
@@ -45,36 +45,36 @@ class FixedPointCost(Summarised):
     solver, tolerance, max_iterations
         As for `solve_fixed_points`.
     adjoint_solver
-        The solver of adjoints and tangents, if another: `Neumann(k)` makes the derivatives inexact.
+        The solver of adjoints and tangents, if it differs. `Neumann(k)` makes the derivatives inexact.
     on_failure
-        What J is where a stimulus has no fixed point: "inf" makes it +∞, which every line search backs away from; "mask" leaves
-        the stimulus out of the mean; "raise" raises.
+        The value of J if a stimulus has no fixed point. "inf" makes J = +∞, and every line search then takes a shorter step;
+        "mask" removes the stimulus from the mean; "raise" raises an error.
     initial_rates
-        Where the fixed points start, shape (m, n), of several layers a sequence of such arrays, for a loop that knows rates
-        close to them. A stimulus that fails from there is solved again from f(x). Default: f(x).
+        The start of the fixed points, shape (m, n), for a loop that knows rates close to them; for several layers a sequence of
+        such arrays. A stimulus that fails from there is solved again from f(x). Default: f(x).
     stable
-        A margin in [0, 1), in units of 1/τ: where the spectral abscissa of −I + G W is not below minus this margin, a stimulus
-        counts as one without a fixed point (`certificate.not_stable`). None: stability is not looked at.
+        A margin in [0, 1), in units of 1/τ. If the spectral abscissa of −I + G W is not below minus this margin, the stimulus
+        counts as having no fixed point (`certificate.not_stable`). None: stability is not checked.
     observer
-        Called after each new evaluation with its kind, the weights and the value of J there; for recording.
+        Called after each new evaluation with its kind, the weights and the value of J, for recording.
 
     Attributes
     ----------
     evaluations
         The counts so far.
     batch
-        The stimuli as the model prepared them: of a network with a fixed read-in the drive of the units, shape (m, n).
+        The stimuli as the model prepared them; for a network with a fixed read-in the drive of the units, shape (m, n).
     options
         The `SolverOptions`.
     tolerance
         The tolerance of fixed points and linear systems.
     stable
-        As above.
+        As passed.
 
     Raises
     ------
     ValueError
-        For an unknown policy, a margin outside [0, 1), no stimuli, or some that do not fit the network.
+        For an unknown policy, a margin outside [0, 1), no stimuli, or stimuli that do not fit the network.
 
     Examples
     --------
@@ -112,7 +112,7 @@ class FixedPointCost(Summarised):
         self.evaluations = Evaluations()
         self.batch = network.prepare(stimuli)
         if self.batch.shape[0] == 0:
-            raise ValueError("there are no stimuli: a mean over none is no cost; pass at least one row")
+            raise ValueError("the batch has no stimuli: the mean over none is not defined; pass at least one row")
         self.stable = stable
         self._initial_rates = None if initial_rates is None else arrays_of(initial_rates)
         self._at = PointCache(self._evaluate)
@@ -124,7 +124,7 @@ class FixedPointCost(Summarised):
 
     @property
     def solving(self) -> SolverOptions:
-        """How fixed points, adjoints and tangents are solved for, with the tolerance."""
+        """The options for solving fixed points, adjoints and tangents, including the tolerance."""
         return replace(self.options, tolerance=self.tolerance)
 
     def summary(self) -> dict[str, object]:
@@ -132,28 +132,28 @@ class FixedPointCost(Summarised):
         return {"stimuli": self.batch.shape[0], "loss": repr(self.loss), "network": repr(self.model)}
 
     def __call__(self, weights: Point) -> float:
-        """Return J(W), a Python float; +∞ where the policy says so, never NaN."""
+        """Return J(W), a Python float; +∞ under the policy "inf" if a fixed point is missing, never NaN."""
         return self.at(weights).cost
 
     def gradient(self, weights: Point) -> Point:
-        """Return the Euclidean gradient ∇J, with the shape of W, or of each parameter; by name, if the parameters are.
+        """Return the Euclidean gradient ∇J, with the shape of W or of each parameter; by name if the parameters are named.
 
         Raises
         ------
         FixedPointError
-            Where J is infinite, or an adjoint cannot be solved.
+            If J is infinite, or an adjoint cannot be solved.
         """
         return self._as_given(weights, copied(self.at(weights).gradient))
 
     def hessian(self, weights: Point, vector: Point) -> Point:
         """Return the Euclidean Hessian along V, D∇J[V], with the shape of the gradient; raises as `gradient` does.
 
-        V is a change of W as the manifold embeds it: a matrix, or what `Connectivity.change` takes.
+        V is a change of W as the manifold embeds it: a matrix, or an argument of `Connectivity.change`.
         """
         return self._as_given(weights, self.at(weights).hessian(self.model.flat(vector)))
 
     def at(self, weights: Point) -> Evaluation:
-        """Return everything about the point: fixed points, outputs, and their derivatives, computed when they are asked for."""
+        """Return the evaluation at a point: fixed points, outputs and their derivatives, each computed on first use."""
         return self._at(self.model.flat(weights))
 
     def take(
@@ -163,9 +163,9 @@ class FixedPointCost(Summarised):
         max_iterations: int | None = None,
         on_failure: OnFailure | None = None,
     ) -> "FixedPointCost":
-        """Return the cost of some of the stimuli, for mini-batches, started from given rates as for `initial_rates`.
+        """Return the cost of some of the stimuli, for mini-batches. Given rates are used as `initial_rates`.
 
-        `max_iterations` is a limit of its own, if that is less, and `on_failure` a policy of its own.
+        `max_iterations` applies if it is below the limit of this cost. `on_failure` replaces the policy of this cost.
         """
         part = copy(self)
         part.loss, part.batch = self.loss.take(rows), take_rows(self.batch, rows)
@@ -180,17 +180,17 @@ class FixedPointCost(Summarised):
     def problem(self, manifold: Manifold) -> pymanopt.Problem:
         """Return the problem of minimising J on a manifold, for any optimiser of pymanopt.
 
-        Points of the manifold stand for weights as its `Parameterization` says; on any other manifold they are the weights.
+        The manifold's `Parameterization` maps points to weights. On other manifolds the points are the weights.
 
         Raises
         ------
         ValueError
-            For a manifold whose points are stable by construction, if the activation has a slope outside [0, 1].
+            For a manifold with points that are stable by construction, if the activation has a slope outside [0, 1].
         """
         return problem_on(manifold, self)
 
     def _evaluate(self, weights: Point) -> Evaluation:
-        if not all_finite(weights):  # a run that diverged ends with a reason, where a call with bad arguments is an error
+        if not all_finite(weights):  # a diverged run ends with this reason; a call with bad arguments fails elsewhere
             raise FixedPointError("the weights hold NaN or infinity: the step before was too long. Shorten it.")
         policy: OnFailure = "raise" if self.options.on_failure == "raise" else "mask"
         with held(self.batch):
@@ -203,7 +203,7 @@ class FixedPointCost(Summarised):
         return evaluation
 
     def _respond(self, weights: Point) -> Response:
-        """Return the response; from given rates, what fails there is tried from f(x) before it counts as lost."""
+        """Return the response. Stimuli that fail from given rates are solved again from f(x) before they count as lost."""
         solving = self.solving
         warm = self.model.respond(weights, self.batch, solving, self._initial_rates)
         if self._initial_rates is None:
@@ -214,7 +214,7 @@ class FixedPointCost(Summarised):
         return warm.completed(self.model.respond(weights, take_rows(self.batch, left), solving))
 
     def _found(self, response: Response) -> Array:
-        """Return for each stimulus whether it has a fixed point, one that is stable by the margin if there is one."""
+        """Return whether each stimulus has a fixed point; if there is a margin, one that is stable by the margin."""
         converged = response.converged
         if self.stable is None:
             return converged
@@ -228,11 +228,11 @@ class FixedPointCost(Summarised):
         return converged
 
     def _as_given(self, given: Point, flat: Point) -> Point:
-        """Return a flat gradient in the form in which the parameters were given: by name, or flat."""
+        """Return a flat gradient in the form of the given parameters: by name, or flat."""
         return self.model.named(flat) if isinstance(given, Mapping) else flat
 
     def count(self, kind: Kind, evaluation: Evaluation) -> None:
-        """Count an evaluation, and tell the observer of it."""
+        """Count an evaluation, and call the observer."""
         setattr(self.evaluations, kind, getattr(self.evaluations, kind) + 1)
         if self.observer is not None:
             self.observer(kind, evaluation.weights, evaluation.cost)

@@ -1,20 +1,20 @@
-"""What a cost has computed so far."""
+"""Counts of the evaluations of a cost."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Evaluations:
-    """What a cost has computed so far; a value that was remembered is not counted again.
+    """The number of evaluations of a cost so far; a cached value is not counted again.
 
     Attributes
     ----------
     cost, gradient, hessian
         Numbers of evaluations of J, of ∇J, and of products with its Hessian.
     iterations
-        Fixed-point iterations: for each evaluation of J, those of the slowest stimulus.
+        Fixed-point iterations. Each evaluation of J adds the iterations of its slowest stimulus.
     stability_seconds
-        Seconds spent on finding out whether fixed points are stable, where `stable` asks for it.
+        Seconds spent on checking the stability of fixed points, if `stable` is set.
     """
 
     cost: int = 0

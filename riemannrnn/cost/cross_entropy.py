@@ -1,4 +1,4 @@
-"""Cross-entropy of labels, some of which may be missing."""
+"""Cross-entropy of labels; some labels may be missing."""
 
 from typing import Any, final
 
@@ -16,9 +16,9 @@ MISSING = -1
 class CrossEntropy(Loss):
     """L(y) = −log softmax(y)_label, in nats.
 
-    The label −1 is missing: the stimulus leaves the loss, its derivatives and the mean over stimuli. −1 also marks a missing
-    class in the codes of pandas and in the semi-supervised estimators of scikit-learn. NaN cannot mark it, because labels are
-    integers.
+    The label −1 is missing: the stimulus does not count in the loss, its derivatives and the mean over stimuli. −1 also marks a
+    missing class in the codes of pandas and in the semi-supervised estimators of scikit-learn. NaN cannot mark it, because
+    labels are integers.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class CrossEntropy(Loss):
     Raises
     ------
     ValueError
-        For labels that are not integers of shape (batch,), labels −1 and 1 only, labels that are all missing, or invalid
-        weights. For outputs that a label does not point to, or (`BackendError`) outputs of another backend.
+        For labels that are not integers of shape (batch,), only the labels −1 and 1, labels that are all missing, or invalid
+        weights. For a label that is not the index of an output, or (`BackendError`) outputs of another backend.
     """
 
     def __init__(self, labels: Array, weights: Any = None, mean_weight: float | None = None) -> None:
@@ -72,7 +72,7 @@ class CrossEntropy(Loss):
         return probabilities * (vectors - array_namespace(outputs).vecdot(probabilities, vectors)[:, None])
 
     def correct(self, outputs: Array) -> Array:
-        """Return whether the label names the largest output, shape (batch,), False where the label is missing."""
+        """Return whether the largest output is at the label, shape (batch,); False if the label is missing."""
         return array_namespace(outputs).argmax(outputs, axis=1) == self.labels
 
     def check(self, stimuli: int, width: int) -> None:
@@ -96,7 +96,7 @@ class CrossEntropy(Loss):
     @property
     def _labelled(self) -> Array:
         xp = array_namespace(self.labels)
-        return xp.astype(self.labels, xp.int64) != MISSING  # −1 is not a number of an unsigned dtype
+        return xp.astype(self.labels, xp.int64) != MISSING  # an unsigned dtype cannot represent −1
 
     def _labelled_rows(self, rows: Array) -> Array:
         """Return the rows, with zeros where the label is missing."""
@@ -107,12 +107,12 @@ class CrossEntropy(Loss):
         xp = array_namespace(outputs)
         check_backend("labels", self.labels, xp)
         self.check(*outputs.shape)
-        labels = xp.astype(self.labels, xp.int64)  # numbers of eight bits would number outputs beyond 255 from 0 again
+        labels = xp.astype(self.labels, xp.int64)  # comparisons with labels of eight bits would wrap around at output 255
         return labels[:, None] == xp.arange(outputs.shape[1], dtype=xp.int64, device=device(outputs))[None, :]
 
 
 def _check_not_signs(labels: Array) -> None:
-    """Refuse labels −1 and 1 only: two classes with these names would become one class and missing labels."""
+    """Check that the labels are not −1 and 1 only: these two classes would become one class and missing labels."""
     xp, missing = array_namespace(labels), labels == MISSING
     if bool(xp.any(missing)) and bool(xp.all(missing | (labels == 1))) and not bool(xp.all(missing)):
         raise ValueError(

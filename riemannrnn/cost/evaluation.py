@@ -1,4 +1,4 @@
-"""Everything about a cost at one point, each part computed once and when it is asked for."""
+"""A cost at one point, with each part computed once, on first use."""
 
 from functools import cached_property
 from math import inf, isnan
@@ -12,15 +12,15 @@ from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.models import Response
 from riemannrnn.runtime import held
 
-if TYPE_CHECKING:  # a cost makes evaluations, which know it
+if TYPE_CHECKING:  # `cost` imports this module
     from riemannrnn.cost.cost import FixedPointCost
 
 
 class Evaluation:
-    """A cost at one point: what learning rules and derivatives need of it, each computed once and when asked for.
+    """A cost at one point: the quantities that learning rules and derivatives need, each computed once, on first use.
 
-    `rates`, `gains`, `inputs`, `recurrent`, `errors`, `adjoint` and `implicit` are those of the highest layer, for rules and
-    metrics of networks with a single one.
+    `rates`, `gains`, `inputs`, `recurrent`, `errors`, `adjoint` and `implicit` belong to the highest layer. Rules and metrics
+    for networks with a single layer use them.
 
     Attributes
     ----------
@@ -33,8 +33,8 @@ class Evaluation:
     outputs
         y = W_out r, shape (batch, n_outputs).
     included
-        The share of each stimulus in the mean: without weights 1/m, and 0 for those left out by the policy "mask", shape
-        (batch, 1).
+        The share of each stimulus in the mean, shape (batch, 1): without weights it is 1/m, and 0 for stimuli left out by the
+        policy "mask".
     """
 
     def __init__(self, cost: "FixedPointCost", response: Response, found: Array | None = None) -> None:
@@ -44,23 +44,23 @@ class Evaluation:
         self.included = cost.loss.shares(self.found, self.batch.dtype)[:, None]
         masked = cost.options.on_failure == "mask" and bool(xp.any(self.included > 0))
         self.valid = everything or masked or not bool(xp.any(cost.loss.lost(self.found)))
-        # Rates that are not finite would turn the products of the whole batch into NaN.
+        # Rates that are not finite would turn products of the whole batch into NaN.
         self.response = response if everything else response.kept(self.found)
         self.outputs = self.response.outputs
 
     @property
     def weights(self) -> Point:
-        """The parameters, flat: W, or the parameters of the connectivity, where they alone are trained."""
+        """The parameters, flat: W, or the parameters of the connectivity if only these are trained."""
         return self.response.parameters
 
     @property
     def fixed_points(self) -> FixedPoints:
-        """The fixed points of the highest layer, also for the stimuli left out; `converged` tells of all layers."""
+        """The fixed points of the highest layer, including stimuli left out; `converged` is True if all layers converged."""
         return self._whole.fixed_points
 
     @property
     def layers(self) -> tuple[FixedPoints, ...]:
-        """The fixed points of all layers, from the lowest, also for the stimuli left out."""
+        """The fixed points of all layers, from the lowest, including stimuli left out."""
         return self._whole.layers
 
     @property
@@ -80,7 +80,7 @@ class Evaluation:
 
     @cached_property
     def averaging(self) -> Array:
-        """Shares that add up to 1, for means over the stimuli; of weighted stimuli in a mini-batch `included` may not."""
+        """Shares that add up to 1, for means over the stimuli; `included` may not, for weighted stimuli in a mini-batch."""
         total = float(array_namespace(self.batch).sum(self.included))
         return self.included if self._cost.loss.relative_weights is None or not total else self.included / total
 
@@ -101,7 +101,7 @@ class Evaluation:
 
     @cached_property
     def errors(self) -> Array:
-        """ℓ = ∂J/∂r, that is (1/m) ∂L/∂r, a row a stimulus, shape (batch, n)."""
+        """ℓ = ∂J/∂r, that is (1/m) ∂L/∂r, one row for each stimulus, shape (batch, n)."""
         if not self.valid:
             raise self.no_gradient()
         return self.response.pull_back(self._output_gradient) * self.included
@@ -113,7 +113,7 @@ class Evaluation:
 
     @cached_property
     def gradient(self) -> Point:
-        """The gradient in the parameters, flat; ∇J = Σ u rᵀ, with the shape of W, where W alone is trained."""
+        """The gradient with respect to the parameters, flat; if only W is trained ∇J = Σ u rᵀ, with the shape of W."""
         with held(self.batch):
             gradient = self.response.gradient(self._adjoints[1], self._output_errors)
         self._cost.count("gradient", self)
@@ -145,18 +145,18 @@ class Evaluation:
         Raises
         ------
         FixedPointError
-            Where J is infinite.
+            If J is infinite.
         """
         if not self.valid:
             raise self.no_gradient()
         return self.response.implicit[-1]
 
     def no_gradient(self) -> FixedPointError:
-        """Return the error of an infinite cost."""
+        """Return the error for an infinite cost."""
         failed, margin = int(array_namespace(self.batch).count_nonzero(~self.found)), self._cost.stable
         what = "fixed point" if margin is None else f"fixed point that is stable by {margin:g}"
         return FixedPointError(
-            f"there is no gradient here: {failed} of {self.batch.shape[0]} stimuli have no {what} and J is infinite. "
+            f"the gradient does not exist: {failed} of {self.batch.shape[0]} stimuli have no {what} and J is infinite. "
             "Start from smaller weights, shorten the step, or pass on_failure='mask'.",
             self.fixed_points,
         )
@@ -167,10 +167,10 @@ class Evaluation:
 
     @cached_property
     def _output_errors(self) -> Array:
-        """The gradient of J in the outputs, shape (batch, n_outputs)."""
+        """The gradient of J with respect to the outputs, shape (batch, n_outputs)."""
         return self._output_gradient * self.included
 
     @cached_property
     def _adjoints(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """ℓ and its adjoint of each layer."""
+        """ℓ and its adjoint for each layer."""
         return self.response.adjoints(self.errors)

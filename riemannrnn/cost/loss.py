@@ -15,9 +15,9 @@ class Loss(Summarised, ABC):
     """L(y) of the outputs y of each stimulus, shape (batch, k). The cost is the weighted mean of L over stimuli.
 
     A stimulus has a weight w ≥ 0, which is 0 if none of its targets is observed. With m stimuli in the data set and their mean
-    weight w̄, the cost is J = (1/m) Σ ωᵢ Lᵢ with the relative weights ωᵢ = wᵢ / w̄. So a weight of 2 counts as two equal rows,
-    and a stimulus without targets counts as a row that is not there. w̄ is the mean over the whole data set also in a
-    mini-batch, so that the expected cost of a random mini-batch is the cost of the data set.
+    weight w̄, the cost is J = (1/m) Σ ωᵢ Lᵢ with the relative weights ωᵢ = wᵢ / w̄. A weight of 2 counts as two equal rows, and
+    a stimulus without targets counts as an absent row. In a mini-batch, too, w̄ is the mean over the whole data set. The
+    expected cost of a random mini-batch is then the cost of the data set.
 
     Attributes
     ----------
@@ -44,9 +44,9 @@ class Loss(Summarised, ABC):
         """Return the loss of some of the stimuli, by their indices, with the same relative weights."""
 
     def correct(self, outputs: Array) -> Array | None:
-        """Return whether each output is the right class, shape (batch,), False where the class is unknown.
+        """Return whether the largest output is the right class, shape (batch,); False if the class is unknown.
 
-        None, the default, means that the loss has no classes, and that accuracy is not defined.
+        None, the default, means that the loss has no classes and accuracy is not defined.
         """
         return None
 
@@ -63,9 +63,9 @@ class Loss(Summarised, ABC):
     def shares(self, found: Array, dtype: Any) -> Array:
         """Return the share of each stimulus in the mean, shape (batch,): the cost is the sum of shares times L.
 
-        If all b stimuli of the batch are found, the share is ωᵢ / b. The stimuli that are found take over the weight of those
-        that are not: with weights vᵢ = ωᵢ of the stimuli that are found, and 0 of the others, the share is
-        (vᵢ / b) (Σ ω / Σ v). For the whole data set this is the weighted mean over the stimuli that are found.
+        If all b stimuli of the batch are found, the share is ωᵢ / b. Otherwise the stimuli that are found also get the weight
+        of the others: with weights vᵢ = ωᵢ for stimuli that are found, and vᵢ = 0 for the others, the share is (vᵢ / b) (Σ ω /
+        Σ v). For the whole data set this is the weighted mean over the stimuli that are found.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class Loss(Summarised, ABC):
         return xp.astype(kept * (float(xp.sum(weights)) / rest / found.shape[0] if rest else 0.0), dtype)
 
     def lost(self, found: Array) -> Array:
-        """Return which stimuli have a weight but are not found, shape (batch,). The cost does not need the others."""
+        """Return which stimuli have a weight but are not found, shape (batch,). The cost does not need stimuli of weight 0."""
         return ~found if self.relative_weights is None else ~found & (self.relative_weights > 0)
 
     def _part(self, rows: Array, **arrays: Array) -> Self:
@@ -101,7 +101,7 @@ def relative_weights(observed: Array, weights: Any = None, mean_weight: float | 
     Parameters
     ----------
     observed
-        R, how many times a stimulus counts: the number of its repeats with an observed target, shape (batch,).
+        R, the multiplicity of a stimulus: the number of its repeats with an observed target, shape (batch,).
     weights
         w ≥ 0, shape (batch,). None: all are 1.
     mean_weight
@@ -110,8 +110,8 @@ def relative_weights(observed: Array, weights: Any = None, mean_weight: float | 
     Raises
     ------
     ValueError
-        For weights that are negative or not finite, or of another number. For stimuli whose weights are all 0. For a mean
-        that is not positive.
+        For weights that are negative, not finite, all 0, or of another number than the stimuli. For a mean that is not
+        positive.
     """
     xp = array_namespace(observed)
     total = xp.astype(observed, xp.float64)
@@ -131,7 +131,7 @@ def relative_weights(observed: Array, weights: Any = None, mean_weight: float | 
 
 
 def observed_entries(targets: Array) -> Array:
-    """Return which targets are observed, which are all but NaN. Integers are always observed."""
+    """Return which targets are observed: all except NaN. Integers are always observed."""
     xp = array_namespace(targets)
     return ~xp.isnan(targets) if xp.isdtype(targets.dtype, "real floating") else xp.ones_like(targets, dtype=xp.bool)
 

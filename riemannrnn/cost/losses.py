@@ -1,4 +1,4 @@
-"""Losses of the outputs of a network, one number a stimulus, with first and second derivatives."""
+"""Losses of the outputs of a network, one number for each stimulus, with first and second derivatives."""
 
 from manifolds import Array
 from riemannrnn.backend import as_array
@@ -11,12 +11,12 @@ __all__ = ["AutogradLoss", "CrossEntropy", "Loss", "SquaredError"]
 
 
 def resolve_loss(labels: Array | Loss, count: int, width: int) -> Loss:
-    """Return the loss of this many stimuli with outputs of this width: cross-entropy for labels.
+    """Return the loss for this number of stimuli and of outputs: a given loss, or cross-entropy for labels.
 
     Raises
     ------
     ValueError
-        For labels or targets that do not fit them.
+        For labels or targets that do not fit these numbers.
     """
     labels = labels if isinstance(labels, Loss) else as_array("labels", labels)
     if not isinstance(labels, Loss) and labels.shape != (count,):

@@ -1,4 +1,4 @@
-"""A loss of one's own, differentiated by autograd."""
+"""A user-defined loss, differentiated by autograd."""
 
 from collections.abc import Callable
 from math import prod
@@ -16,19 +16,19 @@ from riemannrnn.cost.loss import Loss, observed_entries, relative_weights
 
 @final
 class AutogradLoss(Loss):
-    """A loss of one's own, differentiated by autograd.
+    """A user-defined loss, differentiated by autograd.
 
-    A stimulus whose targets are all NaN has no target. It is not passed to the function, and it leaves the mean over stimuli.
-    Where only some of the targets of a stimulus are NaN, the function has to leave them out before it computes with them, as
-    in `outputs - anp.where(anp.isnan(targets), outputs, targets)`. The other order gives the right value but gradients that
-    are NaN.
+    If all targets of a stimulus are NaN, the stimulus has no target. It is not passed to the function, and it does not count in
+    the mean over stimuli. If only some targets of a stimulus are NaN, the function must replace them before it computes with
+    them, as in `outputs - anp.where(anp.isnan(targets), outputs, targets)`. In the other order the value is right but the
+    gradients are NaN.
 
     Parameters
     ----------
     function
-        (outputs, targets) ↦ L of shape (batch,), each stimulus on its own, written with `autograd.numpy`.
+        (outputs, targets) ↦ L of shape (batch,), independently for each stimulus, written with `autograd.numpy`.
     targets
-        Whatever belongs to the stimuli, first axis batch.
+        Data of the stimuli, with the batch as first axis.
     weights
         w ≥ 0 for each stimulus, shape (batch,). A weight of 2 counts as two equal rows. Default: all are 1.
     mean_weight
@@ -39,7 +39,8 @@ class AutogradLoss(Loss):
     ------
     ValueError
         For targets without an axis, targets that are all missing, or invalid weights. For a function that does not return one
-        number a stimulus, or that returns NaN because of a missing target. (`BackendError`) For outputs that are not NumPy's.
+        number for each stimulus, or returns NaN because of a missing target. (`BackendError`) For outputs that are not NumPy
+        arrays.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class AutogradLoss(Loss):
         self._function = function
         self.targets = as_array("targets", targets)
         if self.targets.ndim == 0:
-            raise ValueError("the targets are one number; pass an array whose first axis is the stimuli")
+            raise ValueError("the targets are one number; pass an array with one entry or row for each stimulus")
         self.relative_weights = relative_weights(_with_targets(_missing_numbers(self.targets)), weights, mean_weight)
 
     def summary(self) -> dict[str, object]:
@@ -63,7 +64,7 @@ class AutogradLoss(Loss):
 
     def gradient(self, outputs: Array) -> Array:
         gradient = self._of_observed(lambda some, targets: self._slope(targets)(some), outputs.shape, outputs)
-        return gradient.astype(outputs.dtype, copy=False)  # targets may be wider
+        return gradient.astype(outputs.dtype, copy=False)  # targets of a wider dtype would widen it
 
     def hessian(self, outputs: Array, vectors: Array) -> Array:
         def product(some: Array, targets: Array, directions: Array) -> Array:
@@ -91,7 +92,7 @@ class AutogradLoss(Loss):
         return slope
 
     def _of_observed(self, function: Callable[..., Array], shape: tuple[int, ...], outputs: Array, *more: Array) -> Array:
-        """Return the result of a function of the stimuli with targets, and zeros for the other stimuli."""
+        """Return the result of a function for the stimuli with targets, and zeros for the other stimuli."""
         check_numpy("AutogradLoss", outputs)
         self.check(*outputs.shape)
         missing = _missing_numbers(self.targets)
@@ -112,12 +113,12 @@ def _missing_numbers(targets: Array) -> Array:
 
 
 def _with_targets(missing: Array) -> Array:
-    """Return which stimuli have a target, shape (batch,). A function may need no numbers at all."""
+    """Return which stimuli have a target, shape (batch,). Targets without any numbers are not missing."""
     return ~missing.all(axis=1) if missing.shape[1] else np.ones(len(missing), bool)
 
 
 def _refuse_nan(result: Array, partly_missing: Array) -> None:
-    """Raise an error if a loss or its derivative is NaN for a stimulus of which some targets are missing."""
+    """Raise an error if a loss or its derivative is NaN for a stimulus with some missing targets."""
     if not partly_missing.any():
         return
     bad = np.isnan(result).reshape(len(result), -1).any(axis=1) & partly_missing

@@ -1,4 +1,4 @@
-"""The fixed-point cost of more stimuli than one machine holds: a sum over the partitions of a dask array."""
+"""The fixed-point cost of data larger than one machine's memory: a sum over the partitions of a dask array."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -22,32 +22,32 @@ from riemannrnn.models import Model
 from riemannrnn.runtime import one_core
 
 GROUP = 8
-"""Terms that a worker adds up at a time, so that no worker and not the client holds the terms of all partitions."""
+"""Number of terms that a worker adds at a time; neither a worker nor the client holds the terms of all partitions."""
 
 
 class PartitionedCost(Summarised):
     """J(W) = Σᵢ (mᵢ/m) Jᵢ(W), where Jᵢ is the `FixedPointCost` of the mᵢ stimuli of partition i of a dask array.
 
-    The partitions are held by the workers of dask.distributed, which may copy a small one to a worker without work. J, ∇J and
-    products with the Hessian are computed there, one core for
-    each partition, and are added up there. For each W the client sends W once to each worker, and it receives one number or one
-    array of the shape of W. Every optimiser of pymanopt runs on `problem`, as for a `FixedPointCost`.
+    The workers of dask.distributed hold the partitions; they may copy a small one to an idle worker. They compute J, ∇J and
+    products with the Hessian, with one core for each partition, and add them up. For each W the client sends W once to each
+    worker, and it receives one number or one array with the shape of W. `problem` works with every optimiser of pymanopt, as
+    for a `FixedPointCost`.
 
     Parameters
     ----------
     network
         The network.
     stimuli
-        A dask array of shape (m, n_inputs). Its chunks of rows are the partitions; their sizes have to be known.
+        A dask array of shape (m, n_inputs). Its chunks of rows are the partitions; their sizes must be known.
     targets
-        What `loss` takes, a row for each stimulus: an array, or a dask array, which is divided as the stimuli are.
+        The argument of `loss`, one row for each stimulus: an array, or a dask array, which is divided as the stimuli are.
     loss
-        Makes the loss of a partition from its targets.
+        Function that makes the loss of a partition from its targets.
     client
         A `distributed.Client`. Default: the client that was made last.
     options
-        Options of `FixedPointCost`, but for `initial_rates`, `observer`, and the policy "mask": J would no longer be the mean
-        over the same stimuli in all partitions.
+        Options of `FixedPointCost`, except `initial_rates`, `observer` and the policy "mask": with "mask", J would be a mean
+        over different stimuli in each partition.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class PartitionedCost(Summarised):
     Raises
     ------
     ValueError
-        For stimuli that are not a dask array of two dimensions with known chunks, targets of another number, or the policy
+        For stimuli that are not a dask array of two dimensions with known chunks, another number of targets, or the policy
         "mask".
     """
 
@@ -92,7 +92,7 @@ class PartitionedCost(Summarised):
         return {"stimuli": sum(self._sizes), "partitions": len(self._sizes), "network": repr(self.model)}
 
     def __call__(self, weights: Point) -> float:
-        """Return J(W), a Python float; +∞ where a stimulus has no fixed point, never NaN."""
+        """Return J(W), a Python float; +∞ if a stimulus has no fixed point, never NaN."""
         return self.at(weights).cost
 
     def gradient(self, weights: Point) -> Point:
@@ -101,7 +101,7 @@ class PartitionedCost(Summarised):
         Raises
         ------
         FixedPointError
-            Where J is infinite, or an adjoint cannot be solved.
+            If J is infinite, or an adjoint cannot be solved.
         """
         return copied(self.at(weights).gradient)
 
@@ -110,7 +110,7 @@ class PartitionedCost(Summarised):
         return self.at(weights).hessian(vector)
 
     def at(self, weights: Point) -> "PartitionedEvaluation":
-        """Return everything about the point W, each part computed when it is asked for."""
+        """Return the evaluation at the point W, with each part computed on first use."""
         return self._at(weights)
 
     def problem(self, manifold: Manifold) -> pymanopt.Problem:
@@ -145,7 +145,7 @@ class PartitionedEvaluation:
         """∇J."""
         if not isfinite(self.cost):
             raise FixedPointError(
-                "there is no gradient here: a stimulus of some partition has no fixed point and J is infinite. Start from "
+                "the gradient does not exist: a stimulus of some partition has no fixed point and J is infinite. Start from "
                 "smaller weights, or shorten the step."
             )
         gradient = self._sum([self._submit(_gradient, part, share) for part, share in self._pairs()])
@@ -154,7 +154,7 @@ class PartitionedEvaluation:
 
     def hessian(self, vector: Point) -> Point:
         """Return D∇J[V], with the shape of W."""
-        _ = self.gradient  # each partition keeps what it has computed for it; and here is the error where there is none
+        _ = self.gradient  # each partition keeps what it has computed; without a gradient this raises
         sent = self._client.scatter(vector, broadcast=True, hash=False)
         product = self._sum([self._submit(_hessian, part, share, sent) for part, share in self._pairs()])
         self._evaluations.hessian += 1
@@ -167,7 +167,7 @@ class PartitionedEvaluation:
         return self._client.submit(function, part, self._weights, share, *more, pure=False)
 
     def _sum(self, terms: list[Any]) -> Point:
-        """Return a sum that workers form in groups, always in the same order."""
+        """Return a sum that workers compute in groups, always in the same order."""
         while len(terms) > 1:
             groups = [terms[first : first + GROUP] for first in range(0, len(terms), GROUP)]
             terms = [self._client.submit(_add, group, pure=False) for group in groups]
@@ -181,7 +181,7 @@ def _cost_of_part(
 
 
 def _value(part: FixedPointCost, weights: Point, share: float) -> tuple[float, int]:
-    """Return the share of J that a partition adds, and the iterations that it took."""
+    """Return the share of J of a partition, and its number of iterations."""
     before = part.evaluations.iterations
     with one_core():
         value = part(weights)

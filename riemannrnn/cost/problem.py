@@ -23,7 +23,7 @@ class Minimisable(Protocol):
         """Return ∇J."""
 
     def at(self, weights: Point) -> Any:
-        """Return everything about a point: `gradient`, and `hessian` along a vector."""
+        """Return the evaluation at a point, with `gradient`, and `hessian` along a vector."""
 
 
 def problem_on(manifold: Manifold, cost: Minimisable) -> pymanopt.Problem:
@@ -32,9 +32,9 @@ def problem_on(manifold: Manifold, cost: Minimisable) -> pymanopt.Problem:
     Raises
     ------
     ValueError
-        For a manifold whose points are stable by construction, if an activation has a slope outside [0, 1].
+        For a manifold with points that are stable by construction, if an activation has a slope outside [0, 1].
     """
-    # pymanopt embeds tangent vectors of its own manifolds itself, before it asks for a Hessian.
+    # pymanopt embeds tangent vectors of its own manifolds before it calls the Hessian.
     plain = manifold if isinstance(manifold, Parameterization) else Parameterization()
     parameterization = for_model(plain, cost.model)
     decorate = pymanopt.function.numpy(manifold)
@@ -59,12 +59,12 @@ def problem_on(manifold: Manifold, cost: Minimisable) -> pymanopt.Problem:
 
 
 def for_model(parameterization: Parameterization, model: Model) -> Parameterization:
-    """Return a parameterization that fits a model.
+    """Return a parameterization, after a check that it fits a model.
 
     Raises
     ------
     ValueError
-        For one that promises stability, if an activation of the model has a slope outside [0, 1].
+        For a parameterization that guarantees stability, if an activation of the model has a slope outside [0, 1].
     """
     if parameterization.promises(model.recurrent):
         for activation in model.activations:

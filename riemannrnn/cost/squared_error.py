@@ -1,4 +1,4 @@
-"""Squared error, with targets that may be missing, repeated, or known for some of the outputs only."""
+"""Squared error; targets may be missing, repeated, or known for some of the outputs only."""
 
 from typing import Any, final
 
@@ -16,13 +16,13 @@ from riemannrnn.cost.loss import Loss, observed_entries, relative_weights
 class SquaredError(Loss):
     """L(y) = ½ ‖y − t‖² over the observed targets t.
 
-    A target that is NaN is missing. It leaves L and its derivatives exactly. A stimulus without any target leaves the mean over
-    stimuli too: the cost equals the cost of the problem without those targets.
+    A NaN target is missing: it does not count in L or its derivatives. A stimulus without any target does not count in the
+    mean over stimuli either. The cost equals the cost of the problem without those targets.
 
-    **Repeats.** A stimulus may have several target vectors, in different numbers. They can be rows of their own, with the
-    stimulus repeated. Or they have an axis of their own, padded with NaN: then L(y) = (1/R) Σ ½ ‖y − t_r‖² over the R repeats
-    with an observed target, and the stimulus has the weight of R rows. Both have the same cost, but the second finds the fixed
-    point of a stimulus once.
+    **Repeats.** Stimuli may have several target vectors each, in different numbers. The targets can be separate rows, with the
+    stimulus repeated. Or they can have an axis of repeats, padded with NaN. Then L(y) = (1/R) Σ ½ ‖y − t_r‖² over the R repeats
+    with an observed target, and the stimulus has the weight of R rows. Both have the same cost, but the second form solves the
+    fixed point of a stimulus only once.
 
     Parameters
     ----------
@@ -31,17 +31,17 @@ class SquaredError(Loss):
     weights
         w ≥ 0 for each stimulus, shape (batch,). A weight of 2 counts as two equal rows. Default: all are 1.
     units
-        The outputs that the columns of the targets belong to: their indices, or a mask over all outputs. The other outputs have
-        no targets. Default: all outputs, in their order.
+        The outputs that the columns of the targets belong to: their indices, or a mask over all outputs. The other outputs
+        have no targets. Default: all outputs, in order.
     mean_weight
         The mean of w R over the data set, if these stimuli are only a part of it; R is 1 for a stimulus with targets and 0 for
-        one without. Default: the mean over these stimuli.
+        a stimulus without targets. Default: the mean over these stimuli.
 
     Raises
     ------
     ValueError
-        For targets of another number of axes, invalid weights or units, or targets that are all missing. For outputs of another
-        shape, dtype or (`BackendError`) backend than the targets.
+        For targets of another number of axes, invalid weights or units, or targets that are all missing. For outputs with
+        another shape, dtype or (`BackendError`) backend than the targets.
     """
 
     def __init__(self, targets: Array, weights: Any = None, units: Any = None, mean_weight: float | None = None) -> None:
@@ -101,7 +101,7 @@ class SquaredError(Loss):
         return xp.where(observed, difference, 0.0), _divisor(observed, outputs)
 
     def _targets(self, outputs: Array) -> Array:
-        """Return the targets of all outputs, NaN where there is none, shape (batch, repeats, k)."""
+        """Return the targets of all outputs, NaN for outputs without targets, shape (batch, repeats, k)."""
         targets = _by_repeat(self._fitting(outputs))
         return targets if self.units is None else _spread(targets, self.units, outputs.shape[1])
 
@@ -140,7 +140,7 @@ def _indices(units: Any) -> tuple[Array, int | None]:
 
 
 def _spread(targets: Array, units: Array, width: int) -> Array:
-    """Return targets of all units from targets of some, with NaN for the others, shape (batch, repeats, width)."""
+    """Return targets of all units from targets of some units, with NaN for the others, shape (batch, repeats, width)."""
     xp = array_namespace(targets)
     source = np.full(width, len(units))
     source[units] = np.arange(len(units))

@@ -1,4 +1,4 @@
-"""What a comparison learns, and from where."""
+"""The task of a comparison: the network, the start and the data."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,24 +13,24 @@ from riemannrnn.equilibrium.options import OnFailure
 
 @dataclass(frozen=True, repr=False)
 class Task(Summarised):
-    """What all contenders learn, and from where.
+    """The network, the start and the data that are the same for all contenders.
 
     Attributes
     ----------
     network
-        The network: a `RateNetwork`, or a `Stack` to be trained.
+        The network: a `RateNetwork`, or a `Stack` to train.
     weights
-        W to start from; of a stack its trained parameters, flat.
+        W at the start; for a stack its trained parameters, flat.
     training, validation, test
-        The data: what is learned, what learning rates are chosen on, and what accuracy is reported on.
+        The data for training, for choosing learning rates, and for reporting accuracy.
     tolerance
-        Residual asked of fixed points; None: the default of the dtype.
+        Tolerance of fixed points; None: the default of the dtype.
     max_iterations
-        Fixed-point iterations at most.
+        Largest number of fixed-point iterations.
     stable
-        The margin by which fixed points have to be stable, as for `FixedPointCost`; None asks for no stability.
+        The stability margin of fixed points, as for `FixedPointCost`; None: stability is not checked.
     inner_iterations
-        Iterations at most of the linear system that a metric solves for one gradient.
+        Most iterations of the linear system that a metric solves for one gradient.
     """
 
     network: Any
@@ -49,9 +49,9 @@ class Task(Summarised):
         return {"data": self.training.name} | sizes | {"network": repr(self.network)}
 
     def cost(self, data: Dataset, on_failure: OnFailure = "inf") -> FixedPointCost:
-        """Return the cross-entropy on one of the splits; by default +∞ where a stimulus has no fixed point, or an unstable one.
+        """Return the cross-entropy on one of the splits; by default +∞ if a stimulus has no stable fixed point.
 
-        Under another policy, as metrics take it, stability is not looked at.
+        Under another policy, which metrics use, stability is not checked.
         """
         return FixedPointCost(
             self.network,

@@ -18,20 +18,20 @@ from riemannrnn.metrics.kronecker import KroneckerFactors
 from riemannrnn.metrics.response import PointMetric, manifold_of
 
 Moments: TypeAlias = list[list[Array]]
-"""The means of gᵢᵃ gⱼᵇ over stimuli at [a][b], a and b from 0 to 2, of shapes that broadcast to (n, n)."""
+"""The means of gᵢᵃ gⱼᵇ over stimuli at [a][b], a and b from 0 to 2, with shapes that broadcast to (n, n)."""
 
 
 def gain_moments(gains: Array, included: Array) -> Moments:
-    """Return the moments of gains of shape (batch, n), `included` holding the weight of each stimulus, shape (batch, 1)."""
+    """Return the moments of gains of shape (batch, n); `included` is the weight of each stimulus, shape (batch, 1)."""
     powers = (array_namespace(included).ones_like(included), gains, gains * gains)
     return [[left.T @ (included * right) for right in powers] for left in powers]
 
 
 def aggregated_sharp(weights: Array, moments: Moments, covector: Array) -> Array:
-    """Return ♯P = (1/m) Σ (I − W G)(I − G Wᵀ) P (I − Wᵀ G)(I − G W) in six products of n × n matrices, whatever the batch.
+    """Return ♯P = (1/m) Σ (I − W G)(I − G Wᵀ) P (I − Wᵀ G)(I − G W) in six n × n matrix products, for any batch size.
 
-    G stands between entries of fixed matrices, as gᵢ on the left and gⱼ on the right, so that the mean over stimuli of
-    Gᵖ (I − G Wᵀ) P (I − Wᵀ G) G^q is a sum of entrywise products of P, Wᵀ P, P Wᵀ and Wᵀ P Wᵀ with moments of the gains.
+    The gains are factors gᵢ of rows and gⱼ of columns between fixed matrices. The mean over stimuli of Gᵖ (I − G Wᵀ) P (I − Wᵀ
+    G) G^q is therefore a sum of entrywise products of P, Wᵀ P, P Wᵀ and Wᵀ P Wᵀ with moments of the gains.
     """
     W, on_left = weights, weights.T @ covector
     inside = ((covector, covector @ W.T), (on_left, on_left @ W.T))
@@ -44,14 +44,14 @@ def aggregated_sharp(weights: Array, moments: Moments, covector: Array) -> Array
 
 @final
 class AggregatedMetric(PointMetric):
-    """The metric whose ♯ is the mean over stimuli of those of ΔW3, L Lᵀ · Rᵀ R with L = I − W G and R = I − G W.
+    """The metric with ♯ = the mean over stimuli of the ♯ of ΔW3, L Lᵀ · Rᵀ R with L = I − W G and R = I − G W.
 
-    ΔW3 applies to the gradient of each stimulus its own ♯; this metric applies the mean of them to the gradient of the batch. A
-    mean of symmetric positive definite operators is one, so that −♯∇J always descends, as ΔW3 need not. Where all stimuli have
-    the same gains, as in a linear network, the two are the same.
+    ΔW3 applies a different ♯ to the gradient of each stimulus. This metric applies the mean ♯ to the gradient of the batch. The
+    mean is symmetric and positive definite, so −♯∇J always descends; ΔW3 may not. If all stimuli have the same gains, as in a
+    linear network, the two are equal.
 
-    Three products of the batch and six of matrices for ♯; ♭ inverts it by conjugate gradients, preconditioned by ♯ at the mean
-    gains. ΔW4 has no such metric: its left factor holds G⁻¹, infinite where a unit is silent or saturated.
+    ♯ costs three products with the batch and six matrix products. ♭ inverts ♯ by conjugate gradients, preconditioned by ♯ at
+    the mean gains. ΔW4 has no such metric: its left factor contains G⁻¹, which is infinite if a unit is silent or saturated.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class AggregatedMetric(PointMetric):
     Raises
     ------
     FixedPointError
-        Where the cost is infinite, or a tangent or adjoint cannot be solved.
+        If the cost is infinite, or a tangent or adjoint cannot be solved.
     SingularPointError
-        From `flat`, where I − W G is singular for all stimuli.
+        From `flat`, if I − W G is singular for all stimuli.
     """
 
     def __init__(self, evaluation: Evaluation) -> None:
@@ -100,7 +100,7 @@ class AggregatedMetric(PointMetric):
         return explicit + self._implicit.state_gradient(self._implicit.curvature * through_gains)
 
     def _dependence(self, covector: Array) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-        """Return ♯P as a function of W at fixed gains, and of the gains at fixed W."""
+        """Return ♯P as a function of W at fixed gains, and as a function of the gains at fixed W."""
         return (
             lambda weights: aggregated_sharp(weights, self.moments, covector),
             lambda gains: aggregated_sharp(self._weights, gain_moments(gains, self._included), covector),
@@ -108,23 +108,23 @@ class AggregatedMetric(PointMetric):
 
 
 def aggregated_metric(cost: FixedPointCost, retraction: Retraction = "additive", **options: Any) -> MetricManifold:
-    """Return weight space under the `AggregatedMetric` of the stimuli of a cost, whose fixed points it shares.
+    """Return weight space under the `AggregatedMetric` of the stimuli of a cost; the fixed points are shared with the cost.
 
-    Every method but `sectional_curvature` is there; metric, gradient and additive retraction for arrays of any namespace.
+    All methods except `sectional_curvature` exist. Metric, gradient and additive retraction work in any array namespace.
 
     Parameters
     ----------
     cost
-        Where the network, the stimuli, the solvers and the tolerance are from. Points that the metric alone visits count as
-        evaluations of J.
+        The cost that provides the network, the stimuli, the solvers and the tolerance. Points that only the metric visits count
+        as evaluations of J.
     retraction
-        "additive" is W + V; "geodesic" integrates, in float64, which the cost must then be too.
+        "additive" is W + V; "geodesic" integrates numerically in float64, so the cost must be in float64 too.
     options
         As for `MetricManifold`.
 
     Raises
     ------
     OutsideManifoldError
-        From the manifold's methods, where a stimulus has no fixed point.
+        From the manifold's methods, if a stimulus has no fixed point.
     """
     return manifold_of(cost, AggregatedMetric, retraction, **options)

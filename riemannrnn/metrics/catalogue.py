@@ -1,6 +1,6 @@
-"""The manifolds of the toolkit by name: what each is, when to use it, and how it is made for a task.
+"""The manifolds by name: a description of each, when to use it, and how it is made for a task.
 
-The command line lists this text, and the table of metrics in the documentation is made from it.
+The command line prints these texts, and the table of metrics in the documentation is made from them.
 """
 
 from collections.abc import Callable
@@ -46,21 +46,21 @@ DAMPING = 0.1
 """λ of the response metric of the comparison."""
 
 ENOUGH = inf
-"""Relative residual that is accepted of a gradient under the response metric once its inner iterations are used up: any, as
-every iterate descends."""
+"""Accepted relative residual of a gradient under the response metric after its inner iterations are used up. Any residual is
+accepted, because every iterate descends."""
 
 GROWTH = 3.0
-"""Growth of the scales of scaled monotone weights, chosen by accuracy on MNIST: see the benchmarks."""
+"""Growth of the scales of scaled monotone weights, chosen by the accuracy on MNIST; see the benchmarks."""
 
 DENSITY = 0.5
 """Share of the weights that the mask of the comparison keeps."""
 
 INHIBITORY = 5
-"""In the comparison one unit in so many is inhibitory under Dale's law."""
+"""In the comparison one unit in this many is inhibitory under Dale's law."""
 
 
 def _measured(make: Callable[[Task, Retraction], WeightManifold]) -> Callable[[Task, Retraction], Start]:
-    """Return the beginning of a manifold whose metric depends on the task, and of which the weights of the task are a point."""
+    """Return the start for a manifold with a metric that depends on the task, with the task's weights as point."""
 
     def begin(task: Task, retraction: Retraction) -> Start:
         manifold = make(task, retraction)
@@ -83,7 +83,7 @@ def _scaled(weights: Array, retraction: Retraction) -> Placed:
 
 
 def _signed(weights: Array, retraction: Retraction) -> Placed:
-    """Dale's law from the sizes of the weights, with signs by column, scaled back to the spectral radius that they had."""
+    """Dale's law from the absolute weights, with signs by column, scaled back to the original spectral radius."""
     xp, W = array_namespace(weights), weights
     signs = np.where(np.arange(W.shape[0]) % INHIBITORY == INHIBITORY - 1, -1.0, 1.0)
     signs = xp.asarray(signs, dtype=W.dtype, device=device(W))
@@ -103,7 +103,7 @@ def _resolvent(n: int) -> WeightManifold:
 def _constrained(
     make: Callable[[int], Subspace], around: Callable[[int], WeightManifold]
 ) -> Callable[[Array, Retraction], Placed]:
-    """Return the function that makes a subspace of a manifold, with its start at the projection of the weights."""
+    """Return the function that makes a subspace of a manifold and projects the weights onto it for the start."""
 
     def place(weights: Array, retraction: Retraction) -> Placed:
         n = weights.shape[0]
@@ -133,7 +133,7 @@ EVERY_MANIFOLD = (
         "euclidean",
         "Identity()",
         "φ = W",
-        "Euclidean descent, the paper's ΔW1: the base line. Its loss surface is full of singularities, where I − G W "
+        "Euclidean descent, the paper's ΔW1: the baseline. Its loss surface is full of singularities, where I − G W "
         "loses rank.",
         lambda n, retraction: PullbackManifold(Identity(), n, retraction),
         retractions=("additive",),
@@ -143,7 +143,7 @@ EVERY_MANIFOLD = (
         "Resolvent()",
         "φ = (I − W)⁻¹ = A",
         "The paper's metric: a good first choice. The singularities are infinitely far away; the edge that a geodesic can "
-        "reach is where A is singular, W → ∞. A geodesic step is ΔW2, in a linear network an additive one is ΔW3.",
+        "reach is W → ∞, where A is singular. A geodesic step is ΔW2; in a linear network an additive step is ΔW3.",
         lambda n, retraction: PullbackManifold(Resolvent(), n, retraction),
         retractions=("geodesic", "additive"),
     ),
@@ -151,29 +151,29 @@ EVERY_MANIFOLD = (
         "gain",
         "gain(g)",
         "grad J = L Lᵀ ∇J Rᵀ R, L = I − W G, R = I − G W",
-        "The resolvent of units of gain g, also `Resolvent(g)`: where gains differ much from 1 and from unit to unit. For one "
-        "stimulus of gains g it is ΔW3. The comparison takes the mean gains at the start.",
+        "The resolvent of units with gain g, also `Resolvent(g)`: for gains that differ much from 1 and between units. For one "
+        "stimulus with gains g it is ΔW3. The comparison uses the mean gains at the start.",
         begin=_measured(_mean_gains),
     ),
     ManifoldEntry(
         "left-invariant",
         "left_invariant(n)",
         "grad J = B Bᵀ ∇J, B = I − W",
-        "Neither the singular set nor infinity can be reached, whatever the step: for long steps. Curved, in closed form.",
+        "No step reaches the singular set or infinity: for long steps. Curved, in closed form.",
         left_invariant,
     ),
     ManifoldEntry(
         "right-invariant",
         "right_invariant(n)",
         "grad J = ∇J Bᵀ B",
-        "Its mirror image: the correlations of rates are taken out, not those of adjoints.",
+        "The mirror image of left-invariant: it removes the correlations of rates instead of those of adjoints.",
         right_invariant,
     ),
     ManifoldEntry(
         "monotone",
         "MonotoneManifold(n)",
         "grad J = S ∇J S, S the symmetric part of I − W",
-        "Every stimulus has exactly one fixed point, a stable one, wherever learning goes. Descent in W and in (I − W)⁻¹ are "
+        "At every point each stimulus has exactly one fixed point, a stable one. Descent in W and descent in (I − W)⁻¹ are "
         "the same. Complete, in closed form: the first choice for line searches.",
         lambda n, retraction: MonotoneManifold(n),
     ),
@@ -181,15 +181,15 @@ EVERY_MANIFOLD = (
         "scaled-monotone",
         "ScaledMonotoneManifold(n)",
         "points [M, ε], I − W = diag(exp ε) (I − M)",
-        "The same promise for more weights, strong feedforward amplification among them: the default of training.",
+        "The same guarantee for more weights, including strong feedforward amplification: the default of training.",
         place=_scaled,
     ),
     ManifoldEntry(
         "response",
         "response_metric(cost, damping)",
         "g(V, V) = mean over stimuli of ‖δr[V]‖² + λ ‖V‖²",
-        "Gauss–Newton: a step is as long as the rates change. The resolvent for white stimuli to a linear network; where "
-        "stimuli are correlated it needs many times fewer steps, each dearer. `KFAC()` is its rule for "
+        "Gauss–Newton: the length of a step is the change of the rates. For white stimuli and a linear network it is the "
+        "resolvent metric. Correlated stimuli need many times fewer, but dearer, steps than there. `KFAC()` is its rule for "
         "mini-batches.",
         begin=_measured(
             lambda task, retraction: response_metric(
@@ -202,8 +202,8 @@ EVERY_MANIFOLD = (
         "aggregated",
         "aggregated_metric(cost)",
         "♯ = mean over stimuli of L Lᵀ · Rᵀ R",
-        "The mean of the metrics under which ΔW3 takes each stimulus: unlike ΔW3 it always descends; `check_descent` tells "
-        "where ΔW3 and ΔW4 do.",
+        "The mean of the metrics that ΔW3 uses for each stimulus. Unlike ΔW3 it always descends; `check_descent` tells "
+        "where ΔW3 and ΔW4 descend.",
         begin=_measured(lambda task, retraction: aggregated_metric(task.cost(task.training, "mask"))),
         retractions=("additive",),
     ),
@@ -211,7 +211,7 @@ EVERY_MANIFOLD = (
         "low-rank",
         "FixedRank(n, n, k)",
         "points (u, s, vᵀ) of W = u diag(s) vᵀ",
-        "Large networks: a network with `connectivity=LowRank(k)` never forms W. The comparison takes rank 10. No trust "
+        "Large networks: a network with `connectivity=LowRank(k)` never forms W. The comparison uses rank 10. No trust "
         "regions.",
         begin=_low_rank,
         second_order=False,
@@ -220,15 +220,15 @@ EVERY_MANIFOLD = (
         "dale",
         "SignedLog(signs)",
         "φ = log(s W)",
-        "Dale's law: no unit changes from excitation to inhibition, exactly; geodesics are exponentiated gradient. The "
-        "comparison starts from the sizes of the weights, one unit in five inhibitory.",
+        "Dale's law: no unit changes between excitation and inhibition, exactly; geodesics are exponentiated gradient. The "
+        "comparison starts from the absolute weights, with one unit in five inhibitory.",
         place=_signed,
     ),
     ManifoldEntry(
         "sparse",
         "SubspaceManifold(…, mask(present))",
         "induced by the resolvent",
-        "Absent synapses stay absent, blocks stay blocks. The comparison keeps half of the weights, at random.",
+        "Absent synapses stay absent, blocks stay blocks. The comparison keeps a random half of the weights.",
         place=_constrained(_sparse, _resolvent),
         retractions=("additive",),
     ),
@@ -244,24 +244,24 @@ EVERY_MANIFOLD = (
         "symmetric",
         "SubspaceManifold(…, symmetric(n))",
         "grad J = S P(∇J) S, P the projection onto symmetric matrices",
-        "Networks with an energy, and no oscillation. Stable by construction.",
+        "Networks with an energy, and no oscillations. Stable by construction.",
         place=_constrained(symmetric, MonotoneManifold),
     ),
     ManifoldEntry(
         "circulant",
         "SubspaceManifold(…, circulant(n))",
         "grad J = S P(∇J) S, P the mean along circular diagonals",
-        "Ring networks, the same synapses around every unit: n parameters. Stable by construction. Likewise `equivariant`.",
+        "Ring networks with the same synapses around every unit: n parameters. Stable by construction. Similar: `equivariant`.",
         place=_constrained(circulant, MonotoneManifold),
     ),
-    ManifoldEntry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
+    ManifoldEntry("", "AutogradChart(forward, inverse)", "yours", "Your own chart, in two functions, as below."),
     ManifoldEntry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
-    ManifoldEntry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "A metric of your own, in one function, as below."),
+    ManifoldEntry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "Your own metric, in one function, as below."),
 )
-"""All manifolds of the documentation's table; a manifold without a name takes a function of the user."""
+"""All manifolds in the documentation's table; a manifold without a name needs a function of the user."""
 
 CATALOGUE = {entry.name: entry for entry in EVERY_MANIFOLD if entry.name}
-"""The manifolds that are known by name."""
+"""The manifolds with a name."""
 
 
 def metrics_table() -> str:

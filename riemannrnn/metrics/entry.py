@@ -1,4 +1,4 @@
-"""What the catalogue knows of a manifold, and how the manifold is made for recurrent weights or for a task."""
+"""An entry of the catalogue: the description of a manifold, and how it is made for recurrent weights or for a task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from riemannrnn.cost.task import Task
 
 
 class Placed(NamedTuple):
-    """A manifold of recurrent weights, and the weights where training starts on it."""
+    """A manifold of recurrent weights, and the weights at the start of training on it."""
 
     manifold: Any
     weights: Array
 
 
 class Start(NamedTuple):
-    """A manifold, the point of it where a task starts, and the task as it is there."""
+    """A manifold, the start of a task on it, and the task in this form."""
 
     manifold: Any
     point: Point
@@ -31,24 +31,24 @@ class ManifoldEntry:
     Parameters
     ----------
     name
-        What it is called on the command line.
+        Name on the command line.
     call
-        How it is made, in code.
+        The code that makes it.
     formula
         Its chart, or its Riemannian gradient.
     use
-        What it is, and when to use it.
+        A description, and when to use it.
     make
-        Makes it from the number of units and a retraction, where it depends on nothing else.
+        Makes it from the number of units and a retraction, if it depends on nothing else.
     place
-        Makes it for recurrent weights, with a retraction, where it depends on them or starts elsewhere.
+        Makes it from recurrent weights and a retraction, if it depends on the weights or starts at other weights.
     begin
-        Makes it for a task, with a retraction, where it depends on the stimuli or changes the network. A manifold that takes a
-        function of the user's has none of the three.
+        Makes it from a task and a retraction, if it depends on the stimuli or changes the network. A manifold that needs a
+        function of the user has none of the three.
     retractions
-        Those that are worth comparing.
+        The retractions that a comparison includes.
     second_order
-        Whether it has the Hessian that trust regions take.
+        Whether it has a Hessian for trust regions.
     """
 
     name: str
@@ -62,12 +62,12 @@ class ManifoldEntry:
     second_order: bool = True
 
     def start(self, task: Task, retraction: Retraction) -> Start:
-        """Return the manifold under a retraction, and where the task starts on it.
+        """Return the manifold with a retraction, and the start of the task on it.
 
         Raises
         ------
         ValueError
-            If the manifold takes a function of the user's, or has another retraction.
+            If the manifold needs a function of the user, or has another retraction.
         """
         if self.begin is not None:
             started = self.begin(task, retraction)
@@ -80,7 +80,7 @@ class ManifoldEntry:
         return started
 
     def placed(self, weights: Array, retraction: Retraction | None = None) -> Placed:
-        """Return the manifold for recurrent weights, and the weights where training starts on it.
+        """Return the manifold for recurrent weights, and the weights at the start of training on it.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class ManifoldEntry:
         Raises
         ------
         ValueError
-            If the manifold takes a function of the user's, depends on stimuli, or has another retraction.
+            If the manifold needs a function of the user, depends on stimuli, or has another retraction.
         """
         chosen = retraction or self.retractions[0]
         if self.place is not None:

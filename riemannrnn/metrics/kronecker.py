@@ -1,4 +1,4 @@
-"""The Kronecker approximation of the response metric: L ⊗ C + λ from running averages of gains and rates, for mini-batches."""
+"""The Kronecker approximation of the response metric, L ⊗ C + λ, from running averages of gains and rates over mini-batches."""
 
 from typing import NamedTuple, final
 
@@ -14,7 +14,7 @@ from riemannrnn.cost.evaluation import Evaluation
 
 @final
 class KroneckerFactors:
-    """The operator V ↦ L V C + λV and its inverse, by the eigenvectors of both factors: λ is exact, not shared among them.
+    """The operator V ↦ L V C + λV and its inverse, by the eigenvectors of both factors. λ is exact, not split between them.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class KroneckerFactors:
 
     References
     ----------
-    Martens and Grosse, ICML 2015, section 6.3, who share λ among the factors to save the eigenvectors, and appendix B.
+    Martens and Grosse, ICML 2015, section 6.3 (which splits λ between the factors to save the eigenvectors) and appendix B.
     """
 
     def __init__(self, left: Array, right: Array, damping: float) -> None:
@@ -53,15 +53,15 @@ class KroneckerFactors:
 
 
 def response_factor(weights: Array, mean_gains: Array) -> Array:
-    """Return L = J̄ᵀ J̄, J̄ = (I − Ḡ W)⁻¹ Ḡ the response of the rates to the drive at the mean gains Ḡ, shape (n, n).
+    """Return L = J̄ᵀ J̄, where J̄ = (I − Ḡ W)⁻¹ Ḡ is the response of the rates to the drive at the mean gains Ḡ, shape (n, n).
 
-    The factor nearest to the truth is the mean of JᵀJ over stimuli, which needs an inverse for each; with the mean gains
-    instead, conjugate gradients took at most a fifth more iterations, and with adjoints of random errors, K-FAC's way, more.
+    The most accurate factor is the mean of JᵀJ over stimuli, which needs an inverse for each stimulus. With the mean gains
+    conjugate gradients took at most a fifth more iterations. With adjoints of random errors, as in K-FAC, they took more.
 
     Raises
     ------
     SingularPointError
-        Where I − Ḡ W is singular.
+        If I − Ḡ W is singular.
     """
     matrix = identity_like(weights) - mean_gains[:, None] * weights
     try:
@@ -75,7 +75,7 @@ def response_factor(weights: Array, mean_gains: Array) -> Array:
 
 
 class ResponseStatistics(NamedTuple):
-    """What the Kronecker factors need to know of stimuli; weights enter only later, so that averages do not lag behind them.
+    """Statistics of stimuli for the Kronecker factors. The weights enter later, so averages do not use old weights.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class ResponseStatistics(NamedTuple):
     second_moments
         RᵀR / m, shape (n, n).
     batches
-        How many mini-batches are averaged.
+        Number of mini-batches in the averages.
     """
 
     gains: Array
@@ -98,7 +98,7 @@ class ResponseStatistics(NamedTuple):
         return cls(xp.sum(shares * evaluation.gains, axis=0), (shares * evaluation.rates).T @ evaluation.rates)
 
     def updated(self, batch: "ResponseStatistics", decay: float) -> "ResponseStatistics":
-        """Return the running average with another batch, of weight 1/k at the k-th and never less than 1 − `decay`."""
+        """Return the running average with another batch. The k-th batch has weight 1/k, but at least 1 − `decay`."""
         kept = min(1 - 1 / (self.batches + 1), decay)
         return ResponseStatistics(
             kept * self.gains + (1 - kept) * batch.gains,
@@ -107,7 +107,7 @@ class ResponseStatistics(NamedTuple):
         )
 
     def factors(self, weights: Array, damping: float) -> KroneckerFactors:
-        """Return the factors at W, λ being the mean eigenvalue tr L tr C / n² times a relative `damping`."""
+        """Return the factors at W. λ is the mean eigenvalue tr L tr C / n² times a relative `damping`."""
         left, right = response_factor(weights, self.gains), self.second_moments
         trace = array_namespace(left).linalg.trace
         return KroneckerFactors(left, right, damping * float(trace(left)) * float(trace(right)) / left.shape[0] ** 2)
@@ -122,6 +122,6 @@ def _refuse_singular(what: str, eigenvalues: Array) -> None:
     if not smallest > eigenvalues.shape[0] * machine_epsilon(eigenvalues) * largest:
         raise SingularPointError(
             f"eigenvalues of the {what} from {smallest:.1e} to {largest:.1e}",
-            "some changes of the weights change no rate, and have no length",
+            "some changes of the weights change no rate, and have length zero",
             "Pass a positive damping, or add stimuli",
         )

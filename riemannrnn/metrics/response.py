@@ -1,6 +1,6 @@
-"""The response metric: Gauss–Newton on the rates, exact, and as a manifold; and what metrics of a network have in common.
+"""The response metric: Gauss–Newton on the rates, exact, and as a manifold; and the base of all metrics of a network.
 
-Notation as in `riemannrnn.equilibrium.implicit`: δr[V] is the change of the rates along V, u an adjoint, G the gains.
+Notation as in `riemannrnn.equilibrium.implicit`: δr[V] is the change of the rates along V, u is an adjoint, G the gains.
 """
 
 from abc import ABC, abstractmethod
@@ -28,18 +28,18 @@ from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.metrics.kronecker import KroneckerFactors, ResponseStatistics, response_factor
 
 INEXACT = 0.1
-"""Relative residual at which an inexact ♯ ends. Measured on 200 digits: this takes 5 to 45 iterations, and the quadratic model
-falls by 97 to 100 % of its fall with 50 iterations."""
+"""Relative residual at which an inexact ♯ ends. Measured on 200 digits: this takes 5 to 45 iterations. The quadratic model
+then falls by 97 to 100 % of its fall with 50 iterations."""
 
 INNER = 1e-5
-"""Residual of tangents and adjoints inside ♯, in units of its own relative residual, if that is above the cost's tolerance."""
+"""Residual of tangents and adjoints inside ♯, as a fraction of the relative residual of ♯, if above the cost's tolerance."""
 
 REMEMBERED = 4
-"""Covectors whose ♯, and vectors whose ♭, are remembered at a point: a Hessian asks for four, some of them twice."""
+"""Number of cached results of ♯ and of ♭ at a point: a Hessian needs four, some of them twice."""
 
 
 class PointMetric(ABC):
-    """A metric at one point W, made from the fixed points of a batch there."""
+    """A metric at one point W, computed from the fixed points of a batch."""
 
     @abstractmethod
     def flat(self, vector: Array) -> Array:
@@ -51,45 +51,46 @@ class PointMetric(ABC):
 
     @abstractmethod
     def sharp_derivative(self, covector: Array, along: Array) -> Array:
-        """Return D_W(♯P)[V] along V, the fixed points moving with W."""
+        """Return D_W(♯P)[V] along V; the fixed points move with W."""
 
     @abstractmethod
     def sharp_gradient(self, covector_a: Array, covector_b: Array) -> Array:
-        """Return ∂_W⟨P, ♯Q⟩, the fixed points moving with W."""
+        """Return ∂_W⟨P, ♯Q⟩; the fixed points move with W."""
 
 
 @final
 class ResponseMetric(PointMetric):
     """g_W(U, V) = (1/m) Σ ⟨δr[U], δr[V]⟩ + λ⟨U, V⟩ over the m stimuli of a batch, at the point of an evaluation.
 
-    A step is as long as the change of the rates that it causes. In a linear network ♭V is AᵀA V RᵀR/m + λV, A = (I − W)⁻¹: with
-    white stimuli and λ = 0 that is the resolvent metric up to scale; with correlated ones ♯ also undoes their correlation.
+    The length of a step is the change of the rates that it causes. In a linear network ♭V = AᵀA V RᵀR/m + λV, A = (I − W)⁻¹.
+    With white stimuli and λ = 0 this is the resolvent metric up to scale. With correlated stimuli ♯ also removes their
+    correlation.
 
-    ♭ costs a tangent and an adjoint of the whole batch, ♯ as much an iteration of conjugate gradients, which are preconditioned
-    by the Kronecker product of `KroneckerFactors` at the mean gains: one iteration in a linear network.
+    ♭ costs a tangent and an adjoint of the whole batch. ♯ costs the same for each iteration of conjugate gradients. The
+    preconditioner is the Kronecker product of `KroneckerFactors` at the mean gains; a linear network then needs one iteration.
 
     Parameters
     ----------
     evaluation
         A cost at W. Tangents, adjoints and ♯ are as accurate as its tolerance.
     damping
-        λ, in the units of ♭, whose mean eigenvalue without it is about tr(AᵀA) tr(RᵀR/m) / n². Zero needs as many
+        λ, in the units of ♭. The mean eigenvalue of ♭ without it is about tr(AᵀA) tr(RᵀR/m) / n². λ = 0 needs as many
         independent rates as units, and no unit that is silent for all stimuli.
     max_iterations
-        Iterations of conjugate gradients at most, for one ♯.
+        Most iterations of conjugate gradients for one ♯.
     enough
-        Relative residual of ♯ that is accepted once the iterations are used up. Conjugate gradients end before that at this
-        residual, or at `INEXACT` if it is smaller. The vector is then an inexact natural gradient: it still descends, as every
-        iterate of conjugate gradients does. Zero: as accurate as the tolerance.
+        Accepted relative residual of ♯ when the iterations are used up. Conjugate gradients stop earlier at this residual, or
+        at `INEXACT` if it is smaller. The vector is then an inexact natural gradient. It still descends, because every iterate
+        of conjugate gradients descends. 0: as accurate as the tolerance.
 
     Raises
     ------
     ValueError
         For a damping that is negative or NaN.
     FixedPointError
-        Where the cost is infinite, or a tangent or adjoint cannot be solved.
+        If the cost is infinite, or a tangent or adjoint cannot be solved.
     SingularPointError
-        From `sharp` and the derivatives, where the metric is singular to working precision.
+        From `sharp` and the derivatives, if the metric is singular to working precision.
 
     References
     ----------
@@ -128,14 +129,14 @@ class ResponseMetric(PointMetric):
 
     @cached_property
     def factors(self) -> KroneckerFactors:
-        """The Kronecker approximation: that of `ResponseMetric` if all stimuli had the mean gains."""
+        """The Kronecker approximation: the `ResponseMetric` if all stimuli had the mean gains."""
         statistics = ResponseStatistics.of(self._evaluation)
         return KroneckerFactors(
             response_factor(self._evaluation.weights, statistics.gains), statistics.second_moments, self.damping
         )
 
     def flat_derivative(self, vector: Array, along: Array) -> Array:
-        """Return D_W(♭U)[V] at a vector U, along V: what `Implicit.hessian` does for the errors δr[U] / m.
+        """Return D_W(♭U)[V] at a vector U, along V. This is `Implicit.hessian` for the errors δr[U] / m.
 
         Along V, δr[U] changes by e + (I − G W)⁻¹ G (V δr[U] + U δr[V] + W e), with e = δG (W δr[U] + U r).
         """
@@ -158,7 +159,7 @@ class ResponseMetric(PointMetric):
         for vector, other in ((vector_a, vector_b), (vector_b, vector_a)):
             response, _ = self._responses(vector)
             opposite, adjoint = self._responses(other)
-            # ⟨opposite, δ response⟩, where response = G (W response + V r): each of G, W and r moves with W.
+            # ⟨opposite, δ response⟩, where response = G (W response + V r): G, W and r all move with W.
             through_gains = self._evaluation.included * opposite + transpose.apply(adjoint)
             inputs_covectors = inputs_covectors + through_gains * implicit.inputs_change(vector, response)
             rates_covectors = rates_covectors + implicit.change(vector).transpose.apply(adjoint)
@@ -174,12 +175,12 @@ class ResponseMetric(PointMetric):
         return -self.flat_gradient(self.sharp(covector_a), self.sharp(covector_b))
 
     def _flat(self, vector: Array, implicit: Implicit) -> Array:
-        """Return ♭V as accurately as the linear systems are solved, which is not remembered."""
+        """Return ♭V as accurately as the linear systems are solved; the result is not cached."""
         response = implicit.tangent(vector)
         return implicit.gradient(implicit.adjoint(self._evaluation.included * response)) + self.damping * vector
 
     def _respond(self, vector: Array) -> tuple[Array, Array]:
-        """Return δr[V], and the adjoint of its share δr[V] / m in the mean."""
+        """Return δr[V], and the adjoint of δr[V] / m, its share in the mean."""
         response = self._implicit.tangent(vector)
         return response, self._implicit.adjoint(self._evaluation.included * response)
 
@@ -213,21 +214,21 @@ def response_metric(
     enough: float = 0.0,
     **options: Any,
 ) -> MetricManifold:
-    """Return weight space under the `ResponseMetric` of the stimuli of a cost, whose fixed points it shares.
+    """Return weight space under the `ResponseMetric` of the stimuli of a cost; the fixed points are shared with the cost.
 
-    Every method but `sectional_curvature` is there. A gradient costs one ♯, and a product with the Riemannian Hessian up to
-    five. Geodesics are integrated, at some tens of ♯, each at a point of its own: only small networks can afford `exp`, and
-    `log` and `dist` still less. They are in float64, which the cost must then be too, and as accurate as its tolerance.
+    All methods except `sectional_curvature` exist. A gradient costs one ♯, and a product with the Riemannian Hessian up to
+    five. Geodesics are integrated numerically, with some tens of ♯, each at a different point. Only small networks can afford
+    `exp`; `log` and `dist` cost more. They need a cost in float64, and are as accurate as its tolerance.
 
     Parameters
     ----------
     cost
-        Where the network, the stimuli, the solvers and the tolerance are from. Points that the metric alone visits count as
-        evaluations of J.
+        The cost that provides the network, the stimuli, the solvers and the tolerance. Points that only the metric visits count
+        as evaluations of J.
     damping
         λ, as for `ResponseMetric`.
     retraction
-        "additive" is W + V; "geodesic" integrates.
+        "additive" is W + V; "geodesic" integrates numerically.
     max_iterations, enough
         As for `ResponseMetric`.
     options
@@ -236,9 +237,9 @@ def response_metric(
     Raises
     ------
     OutsideManifoldError
-        From the manifold's methods, where a stimulus has no fixed point.
+        From the manifold's methods, if a stimulus has no fixed point.
     SingularPointError
-        From them, where the metric is singular to working precision.
+        From the manifold's methods, if the metric is singular to working precision.
     """
     return manifold_of(
         cost, lambda evaluation: ResponseMetric(evaluation, damping, max_iterations, enough), retraction, **options
@@ -248,7 +249,7 @@ def response_metric(
 def manifold_of(
     cost: FixedPointCost, metric: Callable[[Evaluation], PointMetric], retraction: Retraction, **options: Any
 ) -> MetricManifold:
-    """Return weight space under a metric that the fixed points of a cost make, computed once for each point."""
+    """Return weight space under a metric that is computed from the fixed points of a cost, once for each point."""
 
     def prepare(weights: Array) -> PointMetric:
         return metric(cost.at(weights))
@@ -259,8 +260,8 @@ def manifold_of(
         def call(point: Array, *arguments: Array) -> Array:
             try:
                 return getattr(at(point), method)(*arguments)
-            except FixedPointError as error:  # of the manifold it is an edge, which integration of geodesics then shuns
-                reason = str(error).rpartition(". ")[0]  # without the remedy, which is another here
+            except FixedPointError as error:  # for the manifold this is an edge, which the integration of geodesics avoids
+                reason = str(error).rpartition(". ")[0]  # without its remedy: the remedy is a different one here
                 raise OutsideManifoldError("the metric is not defined here", reason, "Shorten the step") from error
 
         return call

@@ -15,24 +15,24 @@ from riemannrnn.rules.rule import Memory
 @final
 @dataclass(frozen=True)
 class Adam(Descent):
-    """Adam with its moments in a frame that moves with the point, in which the metric is Euclidean: W ← exp_W(V).
+    """Adam with its moments in a frame that moves with the point and makes the metric Euclidean: W ← exp_W(V).
 
     With Z the frame coordinates of grad J: m ← β₁ m + (1 − β₁) Z, v ← β₂ v + (1 − β₂) Z², and V has the coordinates
-    −η m̂ / (√v̂ + ε), where m̂ and v̂ are divided by 1 − β₁ᵗ and 1 − β₂ᵗ. On a flat manifold these are coordinates of the chart.
+    −η m̂ / (√v̂ + ε), where m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ). On a flat manifold these are coordinates of the chart.
 
     Parameters
     ----------
     manifold
-        As for `Descent`, with a frame.
+        A manifold with a frame; otherwise as for `Descent`.
     decays
         β₁ and β₂.
     epsilon
-        ε, relative to gradients of the loss: below it a coordinate learns more slowly.
+        ε, relative to gradients of the loss. Coordinates with smaller gradients learn more slowly.
 
     Raises
     ------
     ValueError
-        For decays outside [0, 1), an epsilon that is not positive, or a manifold without frame.
+        For decays outside [0, 1), an epsilon that is not positive, or a manifold without a frame.
 
     References
     ----------
@@ -74,10 +74,10 @@ class Adam(Descent):
         return self.manifold.from_frame(point, vector_of(steps)), (count, means, squares)
 
     def shortened(self, point: Point, velocity: Point, longest: float) -> Point:
-        """Return the step with the part of each factor of a product shortened on its own.
+        """Return the step with the part of each factor of a product shortened separately.
 
-        The moments normalise each coordinate, so that the length of a part grows with the number of its coordinates alone. A
-        common limit would leave little of the small parts.
+        The moments normalise each coordinate, so the length of a part depends only on its number of coordinates. A common limit
+        would shorten small parts too much.
         """
         if self.parameterization.separate:
             return self.manifold.shortened(point, velocity, longest)

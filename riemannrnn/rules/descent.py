@@ -11,13 +11,13 @@ from riemannrnn.rules.rule import Memory, Rule
 
 @dataclass(frozen=True)
 class Descent(Rule):
-    """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J where the manifold's retraction is "additive".
+    """Gradient descent under a metric: W ← exp_W(−η grad J), or W ← W − η grad J if the manifold's retraction is "additive".
 
     Parameters
     ----------
     manifold
-        The metric and the retraction: a `WeightManifold`, `ScaledMonotoneManifold`, or any manifold of pymanopt, whose
-        retraction stands for geodesics.
+        The metric and the retraction: a `WeightManifold`, a `ScaledMonotoneManifold`, or any manifold of pymanopt, with its
+        retraction in place of geodesics.
     """
 
     manifold: Any

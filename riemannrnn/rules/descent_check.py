@@ -1,4 +1,4 @@
-"""Whether ΔW3 or ΔW4 descends."""
+"""A check whether ΔW3 or ΔW4 is a descent direction."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -14,14 +14,14 @@ PerStimulus: TypeAlias = Literal["dW3", "dW4"]
 
 @dataclass(frozen=True)
 class DescentCheck:
-    """Whether a rule steps downhill: true if it does, and prints as a sentence.
+    """The result of `check_descent`: true if the rule descends; prints as a sentence.
 
     Attributes
     ----------
     rule
         "dW3" or "dW4".
     cosine
-        Of the angle between its step and −∇J, in the Euclidean inner product.
+        Cosine of the angle between its step and −∇J, in the Euclidean inner product.
     """
 
     rule: str
@@ -41,7 +41,7 @@ class DescentCheck:
 
 
 def check_descent(evaluation: Evaluation, rule: PerStimulus = "dW3") -> DescentCheck:
-    """Return whether ΔW3 or ΔW4, a sum of natural gradients each under the metric of its stimulus, descends at a point.
+    """Return whether ΔW3 or ΔW4 descends at a point. Both sum natural gradients, each under the metric of its stimulus.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def check_descent(evaluation: Evaluation, rule: PerStimulus = "dW3") -> DescentC
     ValueError
         For another rule.
     FixedPointError
-        Where there is no gradient.
+        If the gradient does not exist.
 
     Examples
     --------
@@ -74,9 +74,9 @@ def check_descent(evaluation: Evaluation, rule: PerStimulus = "dW3") -> DescentC
 
 
 def descent_cosine(step: Array, gradient: Array) -> float:
-    """Return the cosine between a step and −∇J in the Euclidean inner product; positive: the step descends.
+    """Return the cosine between a step and −∇J in the Euclidean inner product; the step descends if it is positive.
 
-    ΔW3 and ΔW4 sum natural gradients under a different metric for each stimulus, so that the sum need not be one.
+    ΔW3 and ΔW4 sum natural gradients under a different metric for each stimulus; the sum need not be a descent direction.
     """
     xp = array_namespace(step, gradient)
     norm = xp.linalg.vector_norm

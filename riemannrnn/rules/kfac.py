@@ -16,14 +16,14 @@ from riemannrnn.rules.rule import Memory, Rule
 class KFAC(Rule):
     """Gradient descent under the Kronecker approximation of the response metric: W ← W − η V with L V C + λV = ∇J.
 
-    Costs an inverse and two sets of eigenvectors of n × n matrices a step, beside the gradient.
+    In addition to the gradient, a step costs an inverse and two sets of eigenvectors of n × n matrices.
 
     Parameters
     ----------
     damping
-        λ relative to the mean eigenvalue of L ⊗ C, so that it means the same whatever the scale of rates and gains.
+        λ relative to the mean eigenvalue of L ⊗ C; its meaning does not depend on the scale of rates and gains.
     decay
-        Largest share of the past in the running averages of gains and rates; between 0, which forgets, and 1, which does not.
+        Largest weight of the past in the running averages of gains and rates: between 0 (no memory) and 1 (full memory).
 
     Raises
     ------
@@ -42,15 +42,15 @@ class KFAC(Rule):
         if not (self.damping > 0 and 0 <= self.decay <= 1):
             raise ValueError(f"damping = {self.damping}, decay = {self.decay}; choose a positive one, and one between 0 and 1")
         for name in ("damping", "decay"):
-            object.__setattr__(self, name, float(getattr(self, name)))  # a number of NumPy would widen float32
+            object.__setattr__(self, name, float(getattr(self, name)))  # a NumPy scalar would widen float32
 
     def direction(self, evaluation: Evaluation, memory: Memory = None) -> tuple[Array, Memory]:
-        """Return −V and the statistics to remember."""
+        """Return −V and the statistics for the next step."""
         statistics = ResponseStatistics.of(evaluation)
         if memory is not None:
             statistics = ResponseStatistics(*memory).updated(statistics, self.decay)
         gradient = evaluation.gradient
-        if not bool(array_namespace(gradient).any(gradient)):  # of silent stimuli, say, whose factors are 0, too
+        if not bool(array_namespace(gradient).any(gradient)):  # for example for silent stimuli, with factors that are also 0
             return gradient, statistics
         return -statistics.factors(evaluation.weights, self.damping).solve(gradient), statistics
 

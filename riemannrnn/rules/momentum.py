@@ -12,22 +12,22 @@ from riemannrnn.rules.rule import Memory
 @final
 @dataclass(frozen=True)
 class Momentum(Descent):
-    """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport along the step before.
+    """Momentum on a manifold: V ← β P(V) − η grad J, W ← exp_W(V), with P the parallel transport along the previous step.
 
-    After a straight step, and on manifolds without parallel transport, P is the manifold's vector transport. On a
-    `MetricManifold` parallel transport is integrated, and takes much longer than a step itself.
+    For a straight step, and on manifolds without parallel transport, P is the manifold's vector transport. On a
+    `MetricManifold` parallel transport is integrated numerically and takes much longer than a step.
 
     Parameters
     ----------
     manifold
         As for `Descent`.
     momentum
-        β, from 0 to below 1.
+        β, in [0, 1).
 
     Raises
     ------
     ValueError
-        For a momentum outside that range.
+        For a momentum outside this range.
     """
 
     momentum: float = 0.9
@@ -35,7 +35,7 @@ class Momentum(Descent):
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum = {self.momentum} is not in [0, 1); 0.9 is usual")
-        object.__setattr__(self, "momentum", float(self.momentum))  # a number of NumPy would widen float32
+        object.__setattr__(self, "momentum", float(self.momentum))  # a NumPy scalar would widen float32
 
     def velocity(
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None

@@ -1,4 +1,4 @@
-"""Each learning rule by name."""
+"""The learning rules by name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,17 +21,17 @@ def _resolvent(n: int) -> WeightManifold:
 
 
 OWN_METRIC: dict[str, Callable[[], Rule]] = {"dW3": DeltaW3, "dW4": DeltaW4, "kfac": KFAC}
-"""The rules known by name that have a metric of their own."""
+"""The named rules with their own metric."""
 
 RULES_WITH_MANIFOLD = ("descent", "momentum", "adam")
-"""The rules known by name that take a manifold."""
+"""The named rules that use a given manifold."""
 
 RULES: tuple[str, ...] = ("dW1", "dW2", *OWN_METRIC, *RULES_WITH_MANIFOLD)
-"""The rules known by name."""
+"""The names of all rules."""
 
 
 def rule_with_manifold(name: str) -> str:
-    """Return the name of a rule that takes a manifold, and so trains networks of any number of parameters.
+    """Return the name of a rule that uses a given manifold, and can therefore train any number of parameters.
 
     Raises
     ------
@@ -56,13 +56,12 @@ def make_rule(name: "str | Rule", n: int, manifold: Any = None) -> Rule:
     n
         Number of units.
     manifold
-        The metric of "descent", "momentum" and "adam"; default: the resolvent metric. No other rule takes
-        one.
+        The metric of "descent", "momentum" and "adam". Default: the resolvent metric. Other rules have their own metric.
 
     Raises
     ------
     ValueError
-        For an unknown name, a manifold given to a rule that has its own, or one given by name.
+        For an unknown name, a manifold for a rule with its own metric, or a manifold given by name.
     """
     if isinstance(manifold, str):
         raise ValueError(f"manifold = {manifold!r} is a name; pass a manifold, such as PullbackManifold(Resolvent(), {n})")

@@ -1,6 +1,6 @@
-"""The learning rules of the paper: their formulas, and ΔW3 and ΔW4, which have a metric for each stimulus.
+"""The learning rules of the paper: their formulas, and ΔW3 and ΔW4, which use one metric for each stimulus.
 
-The formulas of Zhu & Rosenbaum (2024) stand here under their own names. Rows are stimuli: R rates, G gains, E = ∂L/∂r.
+The formulas of Zhu & Rosenbaum (2024) have their own names here. Rows are stimuli: R rates, G gains, E = ∂L/∂r.
 """
 
 from functools import partial
@@ -25,9 +25,9 @@ def delta_w3(weights: Array, rates: Array, gains: Array, errors: Array, recurren
     weights
         W, shape (n, n).
     rates, gains, errors
-        r, g and ℓ, shape (batch, n); ℓ holds the factor 1/m of the mean.
+        r, g and ℓ, shape (batch, n); ℓ contains the factor 1/m of the mean.
     recurrent
-        R Wᵀ where it is known (at a fixed point it is z − x), which saves a product.
+        R Wᵀ if it is known (at a fixed point it is z − x); this saves a product.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def delta_w4(weights: Array, rates: Array, gains: Array, errors: Array) -> Array
 
 @final
 class DeltaW3(Rule):
-    """ΔW3: each stimulus' natural gradient under its own gain metric, summed. In a linear network W − η grad J (resolvent)."""
+    """ΔW3: sum of the stimuli's natural gradients under their gain metrics. In a linear network W − η grad J (resolvent)."""
 
     def velocity(
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None
@@ -64,7 +64,7 @@ class DeltaW3(Rule):
 
 @final
 class DeltaW4(Rule):
-    """ΔW4: as ΔW3, with fewer gains; the same in a linear network."""
+    """ΔW4: ΔW3 with fewer gains; the two are equal in a linear network."""
 
     def velocity(
         self, point: Point, evaluation: Evaluation, learning_rate: float, memory: Memory = None

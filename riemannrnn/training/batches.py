@@ -1,4 +1,4 @@
-"""Mini-batches: all stimuli once an epoch, each epoch in an order of its own."""
+"""Mini-batches: each epoch takes all stimuli once, in a new random order."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class Batches:
         return array_namespace(batch).asarray(generator.permutation(batch.shape[0]), device=device(batch))
 
     def first(self, order: Array) -> Array:
-        """Return the rows of `cost` in the order in which the first epoch takes them."""
+        """Return the rows of `cost` in the order of the first epoch."""
         return order
 
     def of(self, step: int, order: Array, on_failure: OnFailure | None = None) -> FixedPointCost:
@@ -58,7 +58,7 @@ class Batches:
         """Do nothing: no file is open."""
 
     def _place(self, step: int) -> int:
-        """Return where the stimuli of a step begin in their order."""
+        """Return the position of the first stimulus of a step in the order of its epoch."""
         return step * self.size % (self.per_epoch * self.size)
 
 
@@ -75,6 +75,6 @@ class HeldOut:
     cost: FixedPointCost
 
     def measure(self, weights: Point) -> tuple[float, float | None]:
-        """Return the loss, and the share of right classes; None without classes, or where the loss is infinite."""
+        """Return the loss, and the share of right classes; None without classes, or if the loss is infinite."""
         evaluation = self.cost.at(weights)
         return evaluation.cost, accuracy(evaluation, self.cost.loss) if evaluation.valid else None

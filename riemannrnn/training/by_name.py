@@ -1,4 +1,4 @@
-"""The rule of a name on the manifold of a name, and where training starts there."""
+"""Rules and manifolds given by name, and the start of training on them."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,16 +15,16 @@ from riemannrnn.training.reproducible import reproducible
 
 @reproducible
 def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
-    """Return a task as it starts on a manifold known by name, and the rule of that name there.
+    """Return the task as it starts on a named manifold, and the named rule on this manifold.
 
-    Of a network that trains more than one matrix of recurrent weights, the manifold is that of all recurrent weights.
+    If a network trains more than one matrix of recurrent weights, all recurrent weights are on manifolds of this name.
 
     Raises
     ------
     ValueError
-        For a rule that does not go with the manifold, or an unknown one.
+        For a rule that cannot use the manifold, or an unknown name.
     ManifoldError
-        For a task whose weights are no point of the manifold.
+        For a task with weights that are not a point of the manifold.
     """
     if not task.network.one_matrix:
         with_manifold = rule_with_manifold(rule)
@@ -38,12 +38,12 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
 
 
 def matched(model: Model, parameters: Point, manifold: Any) -> ProductManifold:
-    """Return the manifold of all trained parameters of a model, with its factors in their order.
+    """Return the manifold of all trained parameters of a model, with its factors in the order of the parameters.
 
     Raises
     ------
     ValueError
-        For a manifold that is no product, or whose factors have other names than the trained parameters.
+        For a manifold that is not a product, or with factor names that differ from the names of the trained parameters.
     """
     names = list(model.named(parameters))
     factors = manifold.factors if isinstance(manifold, ProductManifold) else {}
@@ -60,7 +60,7 @@ def matched(model: Model, parameters: Point, manifold: Any) -> ProductManifold:
 
 
 def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductManifold, Point]:
-    """Return the manifold of all trained parameters of a model, and the parameters where training starts on it.
+    """Return the manifold of all trained parameters of a model, and the parameters at the start of training on it.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
     parameters
         Its trained parameters, flat.
     manifold
-        The manifold of all recurrent weights, by its name in `CATALOGUE`. All other parameters live in Euclidean spaces.
+        The manifold of all recurrent weights, by its name in `CATALOGUE`. All other parameters are in Euclidean spaces.
 
     Raises
     ------
     ValueError
-        For a manifold that depends on stimuli, or recurrent weights that are not a matrix.
+        For a manifold that depends on stimuli, or if the recurrent weights are not one matrix.
     """
     factors: dict[str, Any] = {}
     starts: dict[str, Point] = {}

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run is made of in one file, with a checksum, written atomically."""
+"""Checkpoints: the whole state of a run in one file, with a checksum, written atomically."""
 
 import hashlib
 import warnings
@@ -13,30 +13,30 @@ from manifolds.arrays import to_numpy
 from riemannrnn.state_file import Kind, read_state, write_state
 
 FORMAT = b"riemannrnn checkpoint 1\n"
-"""What each file begins with; the SHA-256 of all that follows it stands on the next line."""
+"""The first line of each file; the next line is the SHA-256 of the rest."""
 
 KEPT = 3
-"""So many checkpoints stay in a folder: one that is damaged leaves others."""
+"""Number of checkpoints that are kept in a folder: if one is damaged, others remain."""
 
 PATTERN = "checkpoint-*.npz.sum"
 
 FOREIGN = "another version of riemannrnn wrote it. Resume with that version, or start the run again in an empty folder"
-"""Why an entry of a checkpoint that is whole is missing or cannot be read, and what to do."""
+"""Why an entry of an intact checkpoint is missing or unreadable, and what to do."""
 
 Value = TypeVar("Value")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, foreign, or not there."""
+    """A checkpoint is damaged, foreign or missing."""
 
 
 KIND = Kind("checkpoint", FORMAT, CheckpointError)
-"""The kind of file that a checkpoint is."""
+"""The file type of checkpoints."""
 
 
 @final
 class Checkpoint(dict[str, Any]):
-    """The entries of a checkpoint, with the file that they come from.
+    """The entries of a checkpoint, with the path of its file.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Checkpoint(dict[str, Any]):
     Raises
     ------
     CheckpointError
-        For an entry that is missing.
+        For a missing entry.
     """
 
     def __init__(self, path: Path, entries: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ class Checkpoint(dict[str, Any]):
         raise CheckpointError(f"{self.path} has no entry {name!r}: {FOREIGN}")
 
     def read(self, name: str, convert: Callable[[Any], Value]) -> Value:
-        """Return what a function makes of an entry.
+        """Return an entry, converted by a function.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class Checkpoint(dict[str, Any]):
 
 
 def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
-    """Write the state after a step into a new file of a folder, and remove the oldest files but a few.
+    """Write the state after a step into a new file of a folder, and remove old files except the last few.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     TypeError
         For anything else.
     RunFolderError
-        If the disk is full or the folder is read-only; what stood there before is untouched.
+        If the disk is full or the folder is read-only; the previous file is unchanged.
     """
     path = folder / PATTERN.replace("*", f"{step:08d}")
     write_state(path, KIND, state)
@@ -107,13 +107,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If it cannot be read, or its checksum is not that of its content.
+        If the file cannot be read, or its checksum does not match its content.
     """
     return Checkpoint(path, read_state(path, KIND))
 
 
 def last_checkpoint(folder: Path) -> Checkpoint:
-    """Return the state of the newest checkpoint of a folder that is whole; each damaged one is named in a warning.
+    """Return the state of the newest intact checkpoint of a folder; a warning names each damaged checkpoint.
 
     Raises
     ------
@@ -125,11 +125,11 @@ def last_checkpoint(folder: Path) -> Checkpoint:
             return read_checkpoint(path)
         except CheckpointError as error:
             warnings.warn(f"{error}; it is passed over", RuntimeWarning, stacklevel=2)
-    raise CheckpointError(f"{folder} holds no checkpoint that is whole; start the run anew")
+    raise CheckpointError(f"{folder} holds no intact checkpoint; start the run again in an empty folder")
 
 
 def recorded_cores(folder: Path) -> int | None:
-    """Return on how many cores the run of a folder began; None where no checkpoint can be read, or an old one does not say."""
+    """Return the number of cores at the start of a folder's run; None if no checkpoint can be read or an old one lacks it."""
     for path in sorted(folder.glob(PATTERN), reverse=True):
         with suppress(CheckpointError):
             return read_checkpoint(path).get("cores")
@@ -137,12 +137,12 @@ def recorded_cores(folder: Path) -> int | None:
 
 
 def refuse_used(folder: Path) -> None:
-    """Refuse to begin a run in a folder with the checkpoints of another, from which it might be resumed.
+    """Check that a folder holds no checkpoints of another run, which could be resumed by mistake.
 
     Raises
     ------
     CheckpointError
-        If there is one.
+        If it holds one.
     """
     used = next(folder.glob(PATTERN), None)
     if used is not None:
@@ -150,7 +150,7 @@ def refuse_used(folder: Path) -> None:
 
 
 def fingerprint(*arrays: Any) -> str:
-    """Return how the SHA-256 of the shapes, dtypes and contents of arrays begins, by which data are known again."""
+    """Return the beginning of the SHA-256 of the shapes, dtypes and contents of arrays, which identifies the data."""
     digest = hashlib.sha256()
     for each in map(to_numpy, arrays):
         digest.update(f"{each.shape} {each.dtype.str}".encode())

@@ -1,4 +1,4 @@
-"""The stability guard: a step is taken only as far as its stimuli keep stable fixed points."""
+"""The stability guard: it shortens a step until its stimuli keep stable fixed points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,28 +24,28 @@ Layers: TypeAlias = Sequence[FixedPoints]
 """The fixed points of each layer of a network, from the lowest."""
 
 JUMP = 3.0
-"""A fixed point jumps if it misses its linear prediction by so many times the distance that was predicted, or more."""
+"""A fixed point jumps if it misses its linear prediction by at least this many times the predicted distance."""
 
 NOISE = 0.1
-"""Misses below this share of the norm of the rates do not count as jumps: they are curvature of the response."""
+"""Smaller misses, relative to the norm of the rates, do not count as jumps: they are curvature of the response."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step that may be taken.
+    """A possible step.
 
     Attributes
     ----------
     point, velocity
-        Where it ends, and the tangent vector along which it goes.
+        The end of the step, and its tangent vector.
     share
-        What part of the step asked for it is; 0: none, the point is the start.
+        The fraction of the requested step. 0: no step, and the point is the start.
     abscissa
-        Largest spectral abscissa of the batch at its end: a bound of it, or an estimate, exact where it is about the margin.
+        Largest spectral abscissa of the batch at the end: a bound, or an estimate that is exact near the margin.
     jumps
-        Number of stimuli whose fixed point a longer step would have made jump.
+        Number of stimuli with a fixed point that would jump after a longer step.
     reason
-        Why it was shortened; empty if it was not.
+        Why the step was shortened; empty if it was not.
     """
 
     point: Point
@@ -57,15 +57,15 @@ class Step:
 
 
 SMALLEST_SCALE = 2.0**-30
-"""Of weights, where a stable start is looked for."""
+"""Smallest scale of the weights in the search for a stable start."""
 
 
 class UnstableStartError(ValueError):
-    """The weights to start from have fixed points that are not stable enough for the guard."""
+    """At the weights at the start, fixed points are not stable enough for the guard."""
 
 
 class _LostError(Exception):
-    """Some stimuli, given by their rows, would have no fixed point that is stable enough, or would jump to another."""
+    """Some stimuli, given by their rows, would lose a stable fixed point, or their fixed point would jump."""
 
     def __init__(self, reason: str, rows: Array, jumps: int = 0) -> None:
         super().__init__(reason)
@@ -75,24 +75,24 @@ class _LostError(Exception):
 @final
 @dataclass(frozen=True)
 class StabilityGuard:
-    """Accepts a step if the stimuli of its batch have fixed points at its end, stable ones with a margin; else halves it.
+    """Accepts a step if the stimuli of its batch have stable fixed points, with a margin, at its end; otherwise halves it.
 
-    A step that makes a fixed point jump is halved, too: the gradient says nothing about the other fixed point, and training may
-    end in a state that no longer responds. A step over the edge of the manifold is halved as well. If the last halving still
-    fails, the step is not taken.
+    A step that makes a fixed point jump is also halved: the gradient does not describe the other fixed point, and training
+    could end in a state that no longer responds to the stimuli. A step over the edge of the manifold is halved as well. If the
+    last halving still fails, the step is not taken.
 
-    Stability is first certified by one symmetric eigenvalue problem, `abscissa_bound`; where that does not suffice, all stimuli
-    are surveyed. Shorter steps are tried on those that a longer one lost, before the others.
+    Stability is first certified by one symmetric eigenvalue problem, `abscissa_bound`. If this does not suffice, all stimuli
+    are surveyed. A shorter step is first tried on the stimuli that the longer step lost.
 
     Parameters
     ----------
     margin
-        The spectral abscissa of −I + G W has to stay below minus this, in units of 1/τ. A stimulus that begins nearer to 0 than
-        that, since no step before has looked at it, may come no nearer.
+        The spectral abscissa of −I + G W has to stay below minus this margin, in units of 1/τ. A stimulus that is already above
+        it, because no earlier step contained it, must not come nearer to 0.
     halvings
-        How often a step is halved at most; after that it is not taken.
+        Most halvings of a step; after these it is not taken.
     iterations
-        Fixed points that take more are too near to be lost, and count as lost.
+        Most iterations for a fixed point. A fixed point that needs more is close to vanishing, and counts as lost.
 
     Raises
     ------
@@ -112,21 +112,21 @@ class StabilityGuard:
             )
 
     def accept(self, rule: Rule, cost: FixedPointCost, evaluation: Evaluation, point: Point, velocity: Point) -> Step:
-        """Return the longest of the halved steps that keeps the fixed points of the batch, stable and without a jump.
+        """Return the longest of the halved steps that keeps the fixed points of the batch stable and without a jump.
 
         Parameters
         ----------
         rule
-            The rule, which knows the path.
+            The rule, which defines the path.
         cost, evaluation
-            The cost of the batch, and what is known at the point.
+            The cost of the batch, and its evaluation at the point.
         point, velocity
-            Where the step begins, and its tangent vector.
+            The start of the step, and its tangent vector.
 
         Raises
         ------
         ManifoldError
-            If a step of every length fails, for another reason than the edge of the manifold.
+            If a step of every length fails for a reason other than the edge of the manifold.
         """
         everyone = array_namespace(cost.batch).nonzero(evaluation.fixed_points.converged)[0]
         reason, suspects, jumps, predicted = "", None, 0, None
@@ -136,7 +136,7 @@ class StabilityGuard:
             try:
                 end = rule.move(point, step)
                 weights = rule.parameterization.weights(end)
-                if suspects is not None:  # while one of them is lost, the others need not be looked at
+                if suspects is not None:  # while a suspect is lost, the other stimuli need not be checked
                     self._arrive(cost, evaluation, weights, suspects)
                 layers, abscissa = self._arrive(cost, evaluation, weights, everyone)
                 if predicted is None:
@@ -146,7 +146,7 @@ class StabilityGuard:
                 reason = reason or str(error)
             except ManifoldError as error:
                 if halving == self.halvings:
-                    raise  # no length helps: the fault is not that of the step
+                    raise  # no length helps: the length of the step is not the fault
                 reason = reason or str(error)
             except _LostError as error:
                 suspects, reason, jumps = error.rows, reason or str(error), max(jumps, error.jumps)
@@ -155,8 +155,8 @@ class StabilityGuard:
         return Step(point, rule.zero(point), 0.0, nan, jumps, reason)
 
     def _arrive(self, cost: FixedPointCost, evaluation: Evaluation, weights: Point, rows: Array) -> tuple[Layers, float]:
-        """Return the fixed points of some of the stimuli, by their rows, and their largest abscissa as `unstable` tells it."""
-        # Several stable states may be there: those count that an evaluation finds by itself, as the next one will.
+        """Return the fixed points of some of the stimuli, by their rows, and the largest abscissa as computed by `unstable`."""
+        # There may be several stable states. The guard checks the state that an evaluation finds, as the next evaluation will.
         part = cost.take(rows, max_iterations=self.iterations, on_failure="raise")
         xp = array_namespace(cost.batch)
         try:
@@ -176,9 +176,9 @@ class StabilityGuard:
         return layers, worst
 
     def unstable(self, layers: Layers) -> tuple[float, Array]:
-        """Return a bound or an estimate of the largest spectral abscissa, and the rows of stimuli not stable by the margin.
+        """Return a bound or estimate of the largest spectral abscissa, and the rows of stimuli not stable by the margin.
 
-        The eigenvalues of a network are those of its layers together.
+        The eigenvalues of a network are the eigenvalues of all its layers.
         """
         worst, rows = zip(
             *(not_stable(layer.operator, layer.gains, self.margin, layer.time_constants) for layer in layers), strict=True
@@ -194,7 +194,7 @@ def _abscissas(layers: Layers, rows: Array) -> Array:
 
 
 def _refuse_jumps(evaluation: Evaluation, arrived: Layers, predicted: Sequence[Array], rows: Array) -> None:
-    """Refuse fixed points, given by their rows, that are far from where the linear response δr to the step predicts."""
+    """Raise an error for fixed points, given by their rows, that are far from the prediction of the linear response δr."""
 
     def jumped(layer: FixedPoints, before: FixedPoints, response: Array) -> Array:
         rates, change = take_rows(before.rates, rows), take_rows(response, rows)
@@ -239,7 +239,7 @@ def stable_start(network: Any, weights: Point, stimuli: Array, margin: float = 0
     if good(1.0):
         return weights
     low, high = 0.5, 1.0
-    while not good(low):  # at zero every network is stable
+    while not good(low):  # with zero weights every network is stable
         low, high = low / 2, low
         if low < SMALLEST_SCALE:
             raise UnstableStartError(f"not even weights {SMALLEST_SCALE:.1e} times as large are stable; choose smaller ones")

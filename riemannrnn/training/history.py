@@ -1,4 +1,4 @@
-"""What a training run did, step by step."""
+"""The history of a training run, step by step."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,73 +20,73 @@ from riemannrnn.training.range_test import RangeTest
 
 
 class Recorder(ABC):
-    """Records W along learning, such as `riemannrnn.analysis.PathRecorder`."""
+    """Records W during learning, such as `riemannrnn.analysis.PathRecorder`."""
 
     @abstractmethod
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
-        """Look at W after this number of steps, and the loss there."""
+        """Record W after this number of steps, and the loss at W."""
 
     def state(self) -> Mapping[str, Any] | None:
-        """Return the state for a checkpoint: numbers, strings, None and arrays, none of which changes later. Default: None."""
+        """Return the state for a checkpoint: numbers, strings, None and arrays, which must not change later. Default: None."""
         return None
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:  # noqa: B027  # a recorder without a state has nothing to do
-        """Continue from a state that `state` returned; None where nothing was recorded. Default: do nothing."""
+    def restore(self, state: Mapping[str, Any] | None) -> None:  # noqa: B027  # a recorder without a state does nothing
+        """Continue from a state that `state` returned; None if nothing was recorded. Default: do nothing."""
 
 
 @dataclass(repr=False)
 class History(Summarised):
-    """What a training run did; the lists have an entry a step, and NaN where nothing was measured.
+    """The history of a training run. The lists have one entry for each step, NaN if nothing was measured.
 
     Attributes
     ----------
     weights
-        The last W at which every stimulus of its batch had a fixed point, but for those left out; of a `Stack` all trained
+        The last W at which every stimulus of its batch, except those left out, had a fixed point; for a `Stack` all trained
         parameters, flat.
     point
-        The point of the manifold that stands for it; on most manifolds W itself.
+        The point of the manifold that represents these weights; on most manifolds W itself.
     memory
-        What the rule remembers there; `train` goes on with it.
+        The memory of the rule at the end; `train` continues with it.
     rule
-        The rule, in words.
+        The name of the rule.
     learning_rate
         η, before the schedule: as given, or as chosen by the range test. NaN if the run ended before it was chosen.
     range_test
-        What the range test tried, and why it chose the rate; None if a rate was given.
+        The rates that the range test tried, and the reason for its choice; None if a rate was given.
     loss
         Mean loss of each mini-batch, before its step.
     accuracy
-        Share of the stimuli of each mini-batch whose largest output is that of their label; empty for other losses.
+        Share of the stimuli of each mini-batch with the largest output at their label; empty for other losses.
     iterations
         Fixed-point iterations of the slowest stimulus of each mini-batch.
     step_length
         Length of each step in the metric of its rule.
     abscissa
-        Largest spectral abscissa of −I + G W over the mini-batch after the step, where the guard looked: a bound of it, or an
-        estimate, which is exact where it is about the margin.
+        Largest spectral abscissa of −I + G W over the mini-batch after the step, if the guard checked it: a bound, or an
+        estimate that is exact near the margin.
     shortened
-        What part of the step was taken: 1 for the whole of it, less where the guard shortened it, 0 where it took none.
+        Fraction of each step that was taken: 1 for the whole step, less if the guard shortened it, 0 if no step was taken.
     jumps
-        Stimuli whose fixed point a longer step would have moved far beyond its linear prediction, where the guard looked; NaN
-        elsewhere.
+        Number of stimuli with a fixed point that a longer step would have moved far beyond its linear prediction, if the guard
+        checked it; otherwise NaN.
     left_out
-        Stimuli of each mini-batch that were left out under a guard, since they have no fixed point.
+        Number of stimuli of each mini-batch that were left out under a guard because they have no fixed point.
     test_loss, test_accuracy
-        On the held-out data after each step, at the period asked for.
+        Measured on the held-out data after each step at the requested period.
     guard_reasons
-        A sentence for each time that the guard acted.
+        A sentence for each action of the guard.
     stopped
-        A sentence: why the run ended.
+        A sentence that says why the run ended.
     converged
-        Whether that means convergence.
+        Whether the reason means convergence.
     loss_fell
-        Whether the training loss fell; False only where this was looked at, at the end of a run that did not fail.
+        Whether the training loss fell. False only if it was checked, at the end of a run that did not fail.
     failed
-        Whether that was the loss of a fixed point, or a step that left the manifold.
+        Whether the run lost a fixed point, or a step left the manifold.
     interrupted
         Whether Ctrl-C ended it.
     untrained
-        The model at the start, before anything is learned. None: a history that no run of `train` made.
+        The model before training. None: the history does not come from `train`.
     """
 
     weights: Point
@@ -115,12 +115,12 @@ class History(Summarised):
 
     @property
     def model(self) -> TrainedModel:
-        """The model at the end, which predicts labels or targets as they were given, and which `save` writes into a file.
+        """The trained model. It predicts labels or targets in the form in which they were given; `save` writes it to a file.
 
         Raises
         ------
         ValueError
-            For a history that no run of `train` made.
+            For a history that does not come from `train`.
         """
         if self.untrained is None:
             raise ValueError("this history has no network, because no run of train made it; use the history that train returns")
@@ -150,11 +150,11 @@ class History(Summarised):
 
     @property
     def guard_actions(self) -> int:
-        """How often the guard shortened a step, or left stimuli out."""
+        """Number of times that the guard shortened a step or left stimuli out."""
         return len(self.guard_reasons)
 
     def to_dataset(self) -> xr.Dataset:
-        """Return the lists over the number of the step, from 1, with why the run ended as attributes."""
+        """Return the lists over the number of the step, from 1; the attributes say why the run ended."""
         steps = np.arange(1, len(self.loss) + 1)
         data = {name: ("step", _padded(values, steps.size)) for name, values in self.records().items() if values}
         dataset = xr.Dataset(data, coords={"step": steps}, attrs={"stopped": self.stopped, "converged": int(self.converged)})
@@ -163,15 +163,15 @@ class History(Summarised):
             trials = self.range_test.trials
             tried = ("tried_rate", np.array([trial.loss for trial in trials], float))
             dataset = dataset.assign(range_test_loss=tried).assign_coords(tried_rate=[float(trial.rate) for trial in trials])
-        dataset.attrs["guard_reasons"] = "\n".join(self.guard_reasons)  # NetCDF turns lists of none and of one into others
-        nats = {"loss": "nat", "test_loss": "nat"} if self.accuracy else {}  # other losses have units of their own
+        dataset.attrs["guard_reasons"] = "\n".join(self.guard_reasons)  # NetCDF changes lists of zero or one entries
+        nats = {"loss": "nat", "test_loss": "nat"} if self.accuracy else {}  # other losses have other units
         for name, unit in (nats | {"abscissa": "1/τ"}).items():
             if name in dataset:
                 dataset[name].attrs["units"] = unit
         return dataset
 
     def records(self) -> dict[str, list[Any]]:
-        """Return the lists that have an entry a step, by name."""
+        """Return the lists with one entry for each step, by name."""
         lists = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: values for name, values in lists.items() if isinstance(values, list) and name not in NOT_A_STEP}
 
@@ -180,14 +180,14 @@ NOT_A_STEP = ("point", "memory", "guard_reasons")
 
 
 def _padded(values: list[Any], count: int) -> Array:
-    """Return the values as an array, NaN behind them: a run may end between the parts of a step."""
+    """Return the values as an array, padded with NaN: a run may end between the parts of a step."""
     return np.array(values[:count] + [nan] * (count - len(values)))
 
 
 def accuracy(evaluation: Evaluation, loss: Loss) -> float | None:
-    """Return the share of stimuli with the right class, of those that count; None for a loss without classes.
+    """Return the share of counted stimuli with the right class; None for a loss without classes.
 
-    It is NaN where no stimulus counts.
+    It is NaN if no stimulus counts.
     """
     right = loss.correct(evaluation.outputs)
     if right is None:

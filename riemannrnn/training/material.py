@@ -1,4 +1,4 @@
-"""What a run learns from: arrays or a table become stimuli, a loss, and the meaning of the outputs."""
+"""The data of a run: arrays or a table become stimuli, a loss, and the meaning of the outputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,18 +20,18 @@ from riemannrnn.models import Answer, Labels, Model, Numbers
 
 @dataclass(frozen=True)
 class Material:
-    """What a network learns from, or is tested on.
+    """The data on which a network is trained or tested.
 
     Attributes
     ----------
     stimuli
-        Shape (n_stimuli, n_inputs), standardised if that was asked for.
+        Shape (n_stimuli, n_inputs), standardised if this was requested.
     loss
         The loss of all stimuli.
     answer
-        What the outputs mean.
+        The meaning of the outputs.
     standardisation
-        What was applied to the stimuli.
+        The standardisation that was applied to the stimuli.
     inputs
         The names of the columns of the stimuli.
     """
@@ -46,30 +46,30 @@ class Material:
 def material(
     name: str, network: Model, stimuli: Array | Table, labels: Array | Loss | None, learned: Material | None = None
 ) -> Material:
-    """Return what a network learns from, or is tested on.
+    """Return the data on which a network is trained or tested.
 
     Parameters
     ----------
     name
-        What messages call the stimuli.
+        Name of the stimuli in messages.
     network
         The network.
     stimuli, labels
         Arrays as `train` takes them, or a table and None.
     learned
-        What the network learns from, if this is what it is tested on: targets are scaled alike.
+        The training data, if these are test data: targets are scaled in the same way.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, labels beside a table, or a table without targets or of another dtype.
+        For shapes that do not fit, labels together with a table, or a table without targets or with another dtype.
     """
     if isinstance(stimuli, Table):
         if labels is not None:
             raise ValueError(f"the {name} are a table, which holds its targets; pass no labels beside it")
         return _of_table(name, network, stimuli, learned)
     if labels is None:
-        raise ValueError(f"there are no labels for the {name}; pass labels or a loss, or a table with targets")
+        raise ValueError(f"the {name} have no labels; pass labels or a loss, or a table with targets")
     stimuli = as_array(name, stimuli, network.dtype, network.namespace)
     loss = resolve_loss(labels, stimuli.shape[0], network.n_outputs)
     known = isinstance(loss, CrossEntropy)
@@ -77,14 +77,14 @@ def material(
 
 
 def answer_of(table: Table) -> Answer:
-    """Return what the outputs of a network mean that learns a table: its labels, or its targets in their units.
+    """Return the meaning of the outputs of a network that learns a table: its labels, or its targets in their units.
 
-    The scales of numbers are taken from the rows of the table, without the targets that were not observed.
+    The scales of numeric targets are computed from the rows of the table, without missing targets.
 
     Raises
     ------
     DatasetError
-        For a table without targets, or a column of targets without a number.
+        For a table without targets, or a target column without any number.
     """
     if table.targets is None:
         raise DatasetError(f"{table.stimuli.source.name}: the table has no targets; name them with target=")
@@ -117,7 +117,7 @@ def _target_names(table: Table) -> tuple[str, ...]:
 
 
 def target_blocks(table: Table) -> Iterator[NDArray[np.float64]]:
-    """Yield the targets of all rows as numbers, NaN where they are missing, a chunk at a time; stimuli are not read.
+    """Yield the targets of all rows as numbers, NaN if missing, one chunk at a time. The stimuli are not read.
 
     Raises
     ------
@@ -137,17 +137,17 @@ def target_blocks(table: Table) -> Iterator[NDArray[np.float64]]:
 
 
 def identity(width: int) -> Standardisation:
-    """Return the standardisation that changes no stimuli of this width."""
+    """Return the standardisation that leaves stimuli with this many inputs unchanged."""
     return Standardisation(np.zeros(width), np.ones(width), np.full(width, np.nan))
 
 
 def check_table(name: str, network: Model, table: Table, answer: Answer) -> None:
-    """Check that a table has the dtype of a network, and the labels or targets that its outputs mean.
+    """Check that a table has the dtype of a network, and the labels or targets that the network's outputs mean.
 
     Raises
     ------
     DatasetError
-        If it has not.
+        If it does not.
     """
     source = table.stimuli.source.name
     if table.dtype != str(network.dtype):
@@ -174,7 +174,7 @@ def _of_table(name: str, network: Model, table: Table, learned: Material | None)
 
 
 def loss_targets(answer: Answer, targets: Any) -> Any:
-    """Return the targets of rows of a table as a loss takes them: labels with −1 where they are missing, or scaled numbers."""
+    """Return the targets of rows of a table for a loss: labels with −1 if they are missing, or scaled numbers."""
     if isinstance(answer, Numbers):
         return answer.encode(targets)
     labels = to_numpy(targets)
@@ -182,7 +182,7 @@ def loss_targets(answer: Answer, targets: Any) -> Any:
 
 
 def _fits(answer: Answer, table: Table) -> bool:
-    """Tell whether a table has these labels, or numbers of these names."""
+    """Tell whether a table has these labels, or numeric targets with these names."""
     if table.classes is not None:
         return isinstance(answer, Labels) and np.array_equal(answer.values, _labels(table, table.classes).values)
     return isinstance(answer, Numbers) and table.targets is not None and answer.names == _target_names(table)

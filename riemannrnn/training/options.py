@@ -1,4 +1,4 @@
-"""The options of training: one record, read by `train`, by configuration files, by the estimators and when a run is resumed."""
+"""The options of training: one record for `train`, configuration files, the estimators and resumed runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ from riemannrnn.training.guard import StabilityGuard
 Schedule = Callable[[float], float]
 
 ADAM_RATE = 0.05
-"""Learning rate without a rule: of Adam on `ScaledMonotoneManifold`."""
+"""Default learning rate without a rule: for Adam on `ScaledMonotoneManifold`."""
 
 LONGEST_STEP = 0.35
-"""Longest step without a rule, in the metric."""
+"""Default longest step without a rule, in the metric."""
 
 RATE_OF_SEVERAL, LONGEST_OF_SEVERAL = 0.01, 1.0
-"""Learning rate and longest step of each parameter without a rule, where more is trained than one matrix."""
+"""Default learning rate and longest step of each parameter without a rule, if more than one matrix is trained."""
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": lambda done: 1.0,
@@ -33,9 +33,9 @@ SCHEDULES: dict[str, Schedule] = {
     "linear": lambda done: 1 - done,
     "tail": lambda done: min(1.0, 10 * (1 - done)),
 }
-"""The factors of the learning rate, as functions of the share of the run that is done.
+"""The factors of the learning rate, as functions of the completed share of the run.
 
-"tail" falls in the last tenth, so that a run does not end with one long step.
+"tail" falls in the last tenth, so the run does not end with a long step.
 """
 
 
@@ -50,11 +50,11 @@ def _describe_schedule(schedule: Schedule) -> str:
 
 @dataclass(frozen=True)
 class NetworkOptions(Options):
-    """The options of the network that files and estimators train."""
+    """The options of the network that configuration files and estimators train."""
 
     n_units: int = option(100, "Number of recurrent units.", least=1, flag="units")
     activation: str = option("tanh", "Activation of the units.", choices=ACTIVATIONS)
-    radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
+    radius: float = option(0.5, "Approximate spectral radius of the weights at the start.", least=0, below=inf)
     layers: tuple[int, ...] | None = option(
         None,
         "The layers of a stack, from the lowest: their numbers of units, or in a file tables [[network.layers]]. Default: one "
@@ -63,83 +63,83 @@ class NetworkOptions(Options):
     )
     trained: tuple[str, ...] | None = option(
         None,
-        'The parameters that are trained: "recurrent" weights, "input" weights (read-ins and skip connections), "bias" and '
-        '"readout". The others are random and stay as they are. Default: with several layers all, otherwise the recurrent '
-        "weights alone, which is the setting of the paper.",
+        'The trained parameters: "recurrent" weights, "input" weights (read-ins and skip connections), "bias" and "readout". '
+        "The others are random and fixed. Default: all with several layers, otherwise only the recurrent weights, as in the "
+        "paper.",
         choices=PARTS,
     )
 
 
 @dataclass(frozen=True)
 class TrainingOptions(Options):
-    """The options of `train`, apart from the data, the solver, and the objects that watch the run."""
+    """The options of `train`, except the data, the solver, and the objects that observe the run."""
 
     rule: str | Rule | None = option(
         None,
         'The learning rule: "dW1" to "dW4", "kfac", "descent", "momentum", "adam", or a `Rule`. Default: '
-        '"descent" on a manifold that is given; without one Adam on `ScaledMonotoneManifold`.',
+        '"descent" if a manifold is given, otherwise Adam on `ScaledMonotoneManifold`.',
         choices=RULES,
         flag=True,
         describe=_describe_rule,
     )
     learning_rate: float | None = option(
         None,
-        "η, for the mean over the mini-batch. Default: 0.05 without a rule and a manifold; else the rate of the history to go "
-        "on from, or a range test finds one on the first batches; `History.range_test` holds what it tried.",
+        "Learning rate η, for the mean over the mini-batch. Default: 0.05 without a rule and a manifold. Otherwise the rate "
+        "of the given history, or a range test on the first batches finds one; `History.range_test` holds what it tried.",
         least=0,
         below=inf,
         flag=True,
     )
     batch_size: int | None = option(
         None,
-        "Stimuli a step. Default: all. The last batch of an epoch holds the rest, if the batch size does not divide the number "
-        "of stimuli.",
+        "Number of stimuli in each step. Default: all. If it does not divide the number of stimuli, the last batch of an epoch "
+        "is smaller.",
         least=1,
     )
-    epochs: int = option(1, "Passes through the stimuli, each in an order of its own.", least=0, flag=True)
+    epochs: int = option(1, "Passes through the stimuli, each in a new random order.", least=0, flag=True)
     seed: int | np.random.Generator | None = option(
-        None, "Seed of the orders of the stimuli.", least=0, resumed=False, flag=True
+        None, "Seed of the random orders of the stimuli.", least=0, resumed=False, flag=True
     )
     manifold: str | Manifold | None = option(
         None,
-        "The manifold of a rule that has no metric of its own: a manifold, or a name in `riemannrnn compare --list`. On a "
-        "manifold with a constraint, training starts from weights that obey it. Default: the resolvent metric.",
+        "The manifold of a rule without its own metric: a manifold, or a name in `riemannrnn compare --list`. On a "
+        "manifold with a constraint, training starts from weights that satisfy it. Default: the resolvent metric.",
         choices=CATALOGUE,
         flag=True,
     )
     schedule: str | Schedule | None = option(
         None,
-        '"constant", "cosine", "linear", "tail" (constant, and falling in the last tenth of the run), or a function from the '
-        'share of the run that is done to a factor of the learning rate. Default: "cosine" without a rule and a manifold; '
-        '"tail" where a range test finds the rate; else "constant".',
+        '"constant", "cosine", "linear", "tail" (constant, then falling in the last tenth of the run), or a function from the '
+        'completed share of the run to a factor of the learning rate. Default: "cosine" without a rule and a manifold; '
+        '"tail" if a range test finds the rate; otherwise "constant".',
         choices=SCHEDULES,
         describe=_describe_schedule,
     )
     longest_step: float | None = option(
         None,
         "Longer steps are shortened to this length in the metric of the rule. Default: 0.35 without a rule and a manifold, "
-        "else infinity.",
+        "otherwise infinity.",
         least=0,
     )
     decay: float = option(
         0.0,
-        "λ: W is drawn to its start, by λ/2 times the squared distance in the metric, apart from the moments of Adam. It needs "
-        "a manifold with a logarithm. Where the logarithm is found by shooting (`MetricManifold`), a step takes seconds.",
+        "λ: pulls W towards its start, by λ/2 times the squared distance in the metric, separately from the moments of Adam. "
+        "The manifold must have a logarithm. If the logarithm is found by shooting (`MetricManifold`), a step takes seconds.",
         least=0,
         below=inf,
     )
     guard: bool | StabilityGuard | None = option(
         None,
-        "Whether steps are shortened so that the fixed points of their batch stay and stay stable: True, False, or a "
-        "`StabilityGuard`. Default: where the manifold does not promise that.",
+        "Whether steps are shortened so that the fixed points of their batch stay stable: True, False, or a "
+        "`StabilityGuard`. Default: True if the manifold does not guarantee this.",
     )
     evaluate_every: int | None = option(
         None,
-        "The held-out stimuli are evaluated each time after this many steps, and at the end. Default: after each epoch.",
+        "The held-out stimuli are evaluated after every this many steps, and at the end. Default: after each epoch.",
         least=1,
         resumed=False,
     )
-    checkpoint_every: int = option(50, "A checkpoint is written each time after this many steps.", least=1, resumed=False)
+    checkpoint_every: int = option(50, "A checkpoint is written after every this many steps.", least=1, resumed=False)
 
     @property
     def usual(self) -> bool:
@@ -148,16 +148,16 @@ class TrainingOptions(Options):
 
     @property
     def factor(self) -> Schedule:
-        """The function from the share of the run that is done to the factor of the learning rate."""
+        """The function from the completed share of the run to the factor of the learning rate."""
         return self.schedule if callable(self.schedule) else SCHEDULES[self.schedule or "constant"]
 
     def resolved(self, several: bool = False) -> Self:
         """Return the options with the defaults that depend on the rule and the manifold.
 
-        `several` tells whether more is trained than one matrix of recurrent weights.
+        `several` tells whether more than one matrix of recurrent weights is trained.
 
-        The manifold is then given by name, unless it was an object, and is None for rules that take none. The learning rate is
-        None where a range test finds it.
+        The manifold is then a name, unless it was an object, and it is None for rules with their own metric. The learning rate
+        is None if a range test finds it.
         """
         chosen = (USUAL_OF_SEVERAL if several else USUAL) if self.usual else OTHERWISE
         if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
@@ -173,7 +173,7 @@ USUAL = TrainingOptions(
 """The defaults without a rule and a manifold."""
 
 USUAL_OF_SEVERAL = replace(USUAL, manifold="monotone", learning_rate=RATE_OF_SEVERAL, longest_step=LONGEST_OF_SEVERAL)
-"""The defaults without a rule and a manifold, where read-ins, biases or readout are trained, too."""
+"""The defaults without a rule and a manifold, if read-ins, biases or the readout are also trained."""
 
 OTHERWISE = TrainingOptions(rule="descent", schedule="constant", longest_step=inf)
 """The defaults with a rule or a manifold."""

@@ -1,4 +1,4 @@
-"""Why a run ended and whether it lowered its loss: the sentences, and the warning if it did not."""
+"""Why a run ended and whether its loss fell: the sentences, and the warning if it did not fall."""
 
 import warnings
 from math import inf
@@ -15,13 +15,13 @@ START = "Start from `riemannrnn.training.stable_start(network, weights, stimuli)
 
 HIDDEN = "In training, of the mini-batch: the manifold promises a fixed point, and rounding hides it; lower learning_rate."
 LOST = "In training, of the mini-batch: lower learning_rate, or let a guard shorten steps."
-"""Remedies of a run that lost a fixed point."""
+"""Remedies for a run that lost a fixed point."""
 
 REMEDY = "Pass another learning_rate, or none, so that a range test finds one; or train for longer, or on another manifold."
-"""What helps a run whose loss has not fallen."""
+"""Remedies for a run with a loss that has not fallen."""
 
 SAMPLE = 1000
-"""Stimuli on which the start and the end of a run are compared, at most."""
+"""Largest number of stimuli on which the start and the end of a run are compared."""
 
 
 class LossNotFallenWarning(UserWarning):
@@ -29,14 +29,14 @@ class LossNotFallenWarning(UserWarning):
 
 
 def fallen_by_epochs(losses: list[float], per_epoch: int) -> bool:
-    """Tell whether the mean loss of the last epoch is below the mean loss of the first: both hold the same stimuli."""
+    """Tell whether the mean loss of the last epoch is below the mean loss of the first epoch; both contain all stimuli."""
     if len(losses) < 2 * per_epoch or len(losses) % per_epoch:
         return False
-    return sum(losses[-per_epoch:]) < sum(losses[:per_epoch])  # not where one of them is NaN
+    return sum(losses[-per_epoch:]) < sum(losses[:per_epoch])  # False if a loss is NaN
 
 
 def look_back(history: History, cost: FixedPointCost, order: Array, start: Point, warn: bool) -> None:
-    """Add a sentence to `history.stopped` if the run did not lower the training loss, and warn if that is asked for."""
+    """Add a sentence to `history.stopped` if the training loss did not fall; if `warn` is set, also warn."""
     sentence = not_fallen(cost, order, start, history.weights)
     if sentence:
         history.loss_fell = False
@@ -46,14 +46,14 @@ def look_back(history: History, cost: FixedPointCost, order: Array, start: Point
 
 
 def not_fallen(cost: FixedPointCost, order: Array, start: Point, end: Point) -> str:
-    """Return a sentence if the loss at the end weights is not below the loss at the start weights, else nothing.
+    """Return a sentence if the loss at the end is not below the loss at the start, otherwise an empty string.
 
     Parameters
     ----------
     cost
         The cost of all stimuli.
     order
-        Stimuli by their rows; the first `SAMPLE` of them are compared, without those that have no fixed point at the start.
+        Stimuli by their rows. The first `SAMPLE` of them are compared, except stimuli without a fixed point at the start.
     start, end
         Weights.
     """

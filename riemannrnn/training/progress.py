@@ -1,4 +1,4 @@
-"""Progress of training, on the standard error of terminals and in notebooks."""
+"""A progress bar for training, on the standard error of terminals and in notebooks."""
 
 import sys
 import time
@@ -14,21 +14,21 @@ from riemannrnn.training.history import History
 Show = Callable[[int, History], None]
 
 PERIOD = 0.1
-"""Seconds between two updates of a bar, at least."""
+"""Shortest time between two updates of a bar, in seconds."""
 
 
 @contextmanager
 def shown(progress: bool | None, steps: int, done: int = 0) -> Iterator[tuple[Show, ...]]:
-    """Show a bar while training runs, and yield the callbacks that move it: one, or none if no bar is shown.
+    """Show a bar while training runs, and yield the callbacks that update it: one, or none if no bar is shown.
 
-    The bar is drawn by the callback. No thread draws it, so the bar cannot disturb the threads of training.
+    The callback draws the bar. No extra thread disturbs the threads of training.
 
     Parameters
     ----------
     progress
-        Whether to show the bar; None: if the standard error is a terminal, or in a notebook.
+        Whether to show the bar. None: show it if the standard error is a terminal, or in a notebook.
     steps, done
-        Steps of the run, and how many were done before.
+        Number of steps of the run, and number of steps already done.
     """
     console = Console(stderr=True)
     interactive = console.is_jupyter or (sys.stderr is not None and sys.stderr.isatty())
@@ -51,7 +51,7 @@ def shown(progress: bool | None, steps: int, done: int = 0) -> Iterator[tuple[Sh
 
 
 def state(history: History) -> str:
-    """Return the state of a run in a line: loss, accuracy, and the spectral abscissa where a guard looked at it."""
+    """Return the state of a run in a line: loss, accuracy, and the spectral abscissa if a guard computed it."""
     parts = [f"loss {history.loss[-1]:.3f}"]
     if history.accuracy:
         parts.append(f"accuracy {100 * history.accuracy[-1]:.0f} %")

@@ -1,8 +1,8 @@
 """A learning rate for any rule on any manifold: a short trial of each rate of a geometric ladder, on the first batches.
 
-A rate such as 0.1 is large under one metric and small under another. The unit of the ladder is therefore taken from the
-network: at rate 1 the linear response of the rates to the first step, δr, is as large as the rates r themselves. The unit does
-not change with the scale of the metric or of the loss.
+A rate such as 0.1 is large under one metric and small under another. The unit of the ladder is therefore computed from the
+network: at rate 1 the linear response of the rates to the first step, δr, is as large as the rates r themselves. The unit
+does not depend on the scale of the metric or of the loss.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ FACTOR = 10**0.5
 """Ratio of neighbouring rates of the ladder."""
 
 LOWEST = 0.03
-"""First rate that is tried, in units of the ladder."""
+"""First rate of the ladder, in its units."""
 
 RUNGS = 12
-"""Rates tried at most, in each direction."""
+"""Largest number of rates that are tried in each direction."""
 
 SHARE = 40
 """A trial takes one step for this many steps of the run."""
@@ -37,18 +37,18 @@ SHORTEST, LONGEST = 4, 10
 """Steps of a trial."""
 
 NEAREST, FARTHEST = 2.0, 10.0
-"""The chosen rate is lower than the rate of the lowest loss by a factor between these."""
+"""The chosen rate is the rate with the lowest loss divided by a factor between these."""
 
 TRAVEL = 2
-"""Between them, the run travels this many times as far as a trial of the rate of the lowest loss."""
+"""Between these bounds, the run travels this many times as far as a trial of the rate with the lowest loss."""
 
 NO_GRADIENT = 0.1
-"""Rate of a run whose first step is zero, where no rate can be better than another."""
+"""Rate of a run with a first step of zero length, for which all rates are equal."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a rate did: the loss after its steps, or the reason for which it ended before (loss: infinity)."""
+    """The result of a rate: the loss after its steps, or the reason why the trial ended early (with infinite loss)."""
 
     rate: float
     loss: float
@@ -57,22 +57,22 @@ class Trial:
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What the search for a learning rate tried, and what it chose.
+    """The rates that the search for a learning rate tried, and its choice.
 
     Attributes
     ----------
     rate
         The chosen rate.
     loss
-        Mean loss of the stimuli of the first batches at the start.
+        Mean loss of the stimuli of the first batches before the trials.
     trials
-        Each rate that was tried, with the loss of the same stimuli after the steps.
+        Each rate that was tried, with the loss of the same stimuli after the trial.
     steps
         Steps of each trial.
     reason
-        A sentence: why this rate was chosen.
+        A sentence that says why this rate was chosen.
     evaluations
-        Evaluations and iterations that the search took.
+        Evaluations and iterations of the search.
     """
 
     rate: float
@@ -88,14 +88,14 @@ class RangeTest:
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> Self:
-        """Return what `as_tree` was made from."""
+        """Return the object from the result of `as_tree`."""
         trials = tuple(Trial(**trial) for trial in tree["trials"])
         return cls(**{**tree, "trials": trials, "evaluations": Evaluations(**tree["evaluations"])})
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Where every trial starts, and the batches that every trial learns from.
+    """The start of every trial, and the batches of every trial.
 
     Parameters
     ----------
@@ -116,11 +116,11 @@ class Trials:
     memory: Memory
 
     def loss(self, point: Point) -> float:
-        """Return J of the sample at a point; infinity where a stimulus has no fixed point."""
+        """Return J of the sample at a point; infinity if a stimulus has no fixed point."""
         return self.sample(self.stepper.rule.parameterization.weights(point))
 
     def run(self, rate: float) -> Trial:
-        """Take the steps at a rate. A rate fails if a step loses a fixed point, or the guard shortens a step."""
+        """Take the steps at a rate. The rate fails if a step loses a fixed point, or if the guard shortens a step."""
         rule, point, memory = self.stepper.rule, self.point, self.memory
         try:
             for number, part in enumerate(self.parts, 1):
@@ -148,9 +148,9 @@ def find_rate(
 ) -> RangeTest:
     """Find a learning rate by trials of the rates of a geometric ladder, each from the same start on the same batches.
 
-    The ladder is climbed while the loss after a trial falls. The rate of the lowest loss is near the edge of what the start
-    bears. A run is longer than a trial and comes to other places, so the chosen rate is lower by 2 to 10 times: by S / 2K for S
-    steps of the run and K of a trial, so that the run still travels twice as far as the trial.
+    The rates are increased while the loss after a trial falls. The rate with the lowest loss is near the largest rate that
+    is stable at the start. A run is longer than a trial and reaches other weights, so the chosen rate is 2 to 10 times
+    lower. With S steps in the run and K in a trial the factor is S / 2K: the run then travels twice as far as the trial.
 
     Parameters
     ----------
@@ -165,16 +165,16 @@ def find_rate(
     steps
         Steps of the run.
     point, memory
-        The start, and what the rule remembers there.
+        The start, and the memory of the rule there.
     travel
-        How many steps at the whole rate the run is as long as; default: as many as it has, by a constant schedule.
+        The length of the run in steps at the full rate. Default: its number of steps, for a constant schedule.
 
     Raises
     ------
     FixedPointError
         If the first batch has no fixed points at the start, or no linear response.
     ManifoldError
-        If the rule cannot make a step from there.
+        If the rule cannot take a step from the start.
     """
     before = replace(cost.evaluations)
     trials = _trials(stepper, cost, order, size, steps, point, memory)
@@ -189,7 +189,7 @@ def find_rate(
 def _trials(
     stepper: Stepper, cost: FixedPointCost, order: Array, size: int, steps: int, point: Point, memory: Memory
 ) -> Trials:
-    """Return the trials on the first batches, without the stimuli that have no fixed point at the start."""
+    """Return the trials on the first batches, without stimuli that have no fixed point at the start."""
     length = min(max(steps // SHARE, SHORTEST), LONGEST, steps)
     rows = order[: length * size]
     start = cost.take(rows, on_failure="mask").at(stepper.rule.parameterization.weights(point))
@@ -202,7 +202,7 @@ def _trials(
 
 
 def _unit(rule: Rule, evaluation: Evaluation, point: Point, memory: Memory) -> float:
-    """Return the rate at which ‖δr‖ = ‖r‖ for the first step; infinity where the step is zero."""
+    """Return the rate at which ‖δr‖ = ‖r‖ for the first step; infinity if the step is zero."""
     velocity, _ = rule.velocity(point, evaluation, 1.0, memory)
     norm = array_namespace(evaluation.batch).linalg.vector_norm
     changes = evaluation.tangents(rule.parameterization.velocity(point, velocity))
@@ -212,7 +212,7 @@ def _unit(rule: Rule, evaluation: Evaluation, point: Point, memory: Memory) -> f
 
 
 def _climb(trials: Trials, loss: float, unit: float) -> list[Trial]:
-    """Try rates from `LOWEST` upwards while the loss falls; downwards from there if the first rate is too high."""
+    """Try rates upwards from `LOWEST` while the loss falls, or downwards if the first rate is too high."""
     tried = [trials.run(LOWEST * unit)]
     if tried[0].loss < loss:
         best = tried[0].loss
@@ -230,7 +230,7 @@ def _climb(trials: Trials, loss: float, unit: float) -> list[Trial]:
 
 
 def _choose(tried: list[Trial], loss: float, lengths: float) -> tuple[float, str]:
-    """Return the rate for a run that is this many times as long as a trial, and why."""
+    """Return the rate for a run that is `lengths` times as long as a trial, and the reason."""
     if not tried:
         return NO_GRADIENT, "The first step is zero: no rate is better than another."
     best = min(tried, key=lambda trial: (trial.loss, trial.rate))

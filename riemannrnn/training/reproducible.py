@@ -1,4 +1,4 @@
-"""What makes a training run the same to the bit: BLAS on one thread, the same parts of batches, and a folder of its own."""
+"""Runs that are reproducible to the bit: one BLAS thread, fixed parts of batches, and a locked folder."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,16 +15,17 @@ Result = TypeVar("Result")
 
 
 def reproducible(train: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Have a function with the keyword arguments `checkpoints` and `resume` give the same bits, whatever else runs.
+    """Let a function with the keyword arguments `checkpoints` and `resume` give the same bits, whatever else runs.
 
-    BLAS has one thread from the beginning to the end. With several its results round differently, and how many it has would
-    depend on what other threads do. Batches are divided into as many parts as at the start of the run, on any number of cores:
-    the products of parts round differently, too. No other process or thread uses the folder of the checkpoints meanwhile.
+    BLAS uses one thread throughout. With several threads it rounds differently, and their number would depend on other
+    threads of the process. Batches are divided into the same parts as at the start of the run, on any number of cores,
+    because products of other parts also round differently. No other process or thread can use the folder of the checkpoints
+    at the same time.
 
     Raises
     ------
     RunInUseError
-        From the function that is returned, where another run uses the folder.
+        From the returned function, if another run uses the folder.
     """
 
     @wraps(train)

@@ -1,4 +1,4 @@
-"""The loop of training: a mini-batch, a step, a look at it."""
+"""The loop of training: mini-batches, steps and measurements."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -30,33 +30,33 @@ from riemannrnn.training.stopping import Criterion, Verdict
 from riemannrnn.training.streamed import StreamedBatches, StreamedHeldOut
 
 BACK_UPS = 10
-"""A step is halved this often at most, if the next mini-batch has no fixed points after it."""
+"""Most halvings of a step if the next mini-batch has no fixed points after it."""
 
 
 @dataclass
 class Run:
-    """A training run: what was asked for, what watches it, and its state.
+    """A training run: its options, its observers and its state.
 
     Parameters
     ----------
     options
         The options of training, resolved.
     rule, guard
-        The objects that the options stand for.
+        The objects that the options describe.
     cost
-        The cost of all stimuli; of a stream, of the first batches.
+        The cost of all stimuli; for a stream, the cost of the first batches.
     held_out
         The held-out stimuli.
     batches
         The cost of the batch of each step.
     state
-        What changes from step to step.
+        The state that changes from step to step.
     stop, callbacks, record, checkpoints
         As for `train`.
     data
-        A fingerprint of what is learned.
+        A fingerprint of the training data.
     from_weights
-        Whether the run begins at weights, not at the end of a history.
+        Whether the run starts from weights, not from a history.
     """
 
     options: TrainingOptions
@@ -83,9 +83,9 @@ class Run:
         self._boundary: Mapping[str, Any] | None = None
 
     def go(self, finished: str) -> History:
-        """Run to the end, or to what stops it; `finished` is why a run ends that nothing stopped."""
+        """Run until the last step or an early stop. `finished` is the message if nothing stopped the run early."""
         history = self.history
-        # BLAS threads spin between products, and would take a core from the threads that iterate the fixed points.
+        # BLAS threads spin between products, and would block a core for the threads that iterate the fixed points.
         with one_blas_thread() if is_numpy_array(self.cost.batch) else nullcontext():
             try:
                 history.stopped = self._loop() or finished
@@ -100,9 +100,9 @@ class Run:
         return history
 
     def restore(self) -> None:
-        """Take up the state of the last checkpoint."""
+        """Restore the state of the last checkpoint."""
         if self.checkpoints is None:
-            raise CheckpointError("there is no folder to resume from; pass checkpoints=FOLDER")
+            raise CheckpointError("resume = True needs a folder to resume from; pass checkpoints=FOLDER")
         checkpoint = last_checkpoint(self.checkpoints)
         refuse_another(checkpoint, self._described)
         self.state.restore(checkpoint, self.rule, self.cost.batch)
@@ -111,11 +111,11 @@ class Run:
         self._keep(self.state.point if self.state.last is None else self.state.last.point)
 
     def _loop(self) -> str:
-        """Take the steps; return why they ended before the last, or nothing."""
-        verdict = self._verdict() if self.state.step > 0 else None  # a run that had ended does not go on when it is resumed
+        """Take the steps; return why they ended before the last step, or an empty string."""
+        verdict = self._verdict() if self.state.step > 0 else None  # a resumed run that had already ended does not continue
         while verdict is None and self.state.step < self.steps:
-            self._boundary = self._snapshot()  # a step that is interrupted is taken again
-            masked = self.guard is not None and self.state.last is not None  # then those without a fixed point are left out
+            self._boundary = self._snapshot()  # an interrupted step is taken again
+            masked = self.guard is not None and self.state.last is not None  # then stimuli without a fixed point are left out
             if self.batches.begins_epoch(self.state.step):
                 self.state.order = self.batches.draw(self.state.generator)
             part = self.batches.of(self.state.step, self.state.order, "mask" if masked else None)
@@ -125,7 +125,7 @@ class Run:
             self._begin(evaluation, part.loss)
             if self.state.step == 0:
                 self._refuse_unstable_start(evaluation)
-                self._write(self._boundary)  # a folder that takes no files shows before there is work to lose
+                self._write(self._boundary)  # an unwritable folder fails here, before there is work to lose
                 self._find_rate()
             self._take_step(part, evaluation)
             self.state.step += 1
@@ -148,7 +148,7 @@ class Run:
         return verdict
 
     def _evaluated(self, part: FixedPointCost) -> Evaluation:
-        """Return the cost of the batch at the point."""
+        """Return the evaluation of the cost of the batch at the current point."""
         try:
             return part.at(self.rule.parameterization.weights(self.state.point))
         except FixedPointError as error:
@@ -157,7 +157,7 @@ class Run:
             raise
 
     def _back_up(self, part: FixedPointCost, last: Last) -> None:
-        """Halve the step before until the stimuli have fixed points, those that had one where it began."""
+        """Halve the previous step until the stimuli that had fixed points at its start have them again."""
         xp = array_namespace(part.batch)
 
         def found(point: Point) -> Array:
@@ -182,14 +182,14 @@ class Run:
             )
 
     def _halve(self, last: Last) -> Last:
-        """Put a step of half the length in the place of the last one, and return it."""
+        """Replace the last step by a step of half its length, and return it."""
         halved = replace(last, velocity=0.5 * last.velocity)
         self.state.point = self.rule.move(last.point, halved.velocity)
         self.state.memory = self.rule.carry(last.point, halved.velocity, last.memory)
         self.state.last = halved
         self.history.step_length[-1] *= 0.5
         self.history.shortened[-1] *= 0.5
-        self.history.abscissa[-1] = self.history.jumps[-1] = nan  # the values of the longer step
+        self.history.abscissa[-1] = self.history.jumps[-1] = nan  # the old values belong to the longer step
         return halved
 
     def _begin(self, evaluation: Evaluation, loss: Loss) -> None:
@@ -206,7 +206,7 @@ class Run:
 
     def _take_step(self, part: FixedPointCost, evaluation: Evaluation) -> None:
         if self.guard is not None and self.state.last is not None and not evaluation.valid:
-            zero = self.rule.zero(self.state.point)  # all stimuli are left out: there is nothing to learn from
+            zero = self.rule.zero(self.state.point)  # all stimuli are left out, and the gradient is not defined
             self.state.last = Last(self.state.point, zero, self.state.memory)
             self._tell(Step(self.state.point, zero, 0.0), 0.0)
             return
@@ -220,7 +220,7 @@ class Run:
         self._tell(step, length)
 
     def _tell(self, step: Step, length: float) -> None:
-        """Put a step into the history, of which so long a one was asked for."""
+        """Add a step to the history, with the length that the rule requested."""
         self.history.step_length.append(step.share * length)
         self.history.shortened.append(step.share)
         self.history.abscissa.append(step.abscissa)
@@ -243,17 +243,17 @@ class Run:
             self.history.learning_rate = self.history.range_test.rate
 
     def _travel(self) -> float:
-        """Return how many steps at the whole rate the run is as long as: the sum of its schedule."""
+        """Return the length of the run in steps at the full rate: the sum of its schedule."""
         return sum(float(self.options.factor(step / self.steps)) for step in range(self.steps))
 
     def _look_back(self) -> None:
-        """Say so if the run did not lower the training loss."""
+        """Report if the run did not lower the training loss."""
         history, per_epoch = self.history, self.batches.per_epoch
         if not (history.failed or history.converged or self.state.step == 0 or fallen_by_epochs(history.loss, per_epoch)):
             look_back(history, self.cost, self.batches.first(self.state.order), self.start, warn=self.from_weights)
 
     def _refuse_unstable_start(self, evaluation: Evaluation) -> None:
-        """Refuse to begin where the guard could accept no step."""
+        """Raise an error if the start is so unstable that the guard could accept no step."""
         if self.guard is None:
             return
         worst, unstable = self.guard.unstable(evaluation.layers)
@@ -264,7 +264,7 @@ class Run:
             )
 
     def _look(self) -> None:
-        """Make room for the held-out data, and evaluate them at their period and at the end."""
+        """Add entries for the held-out data, and evaluate them at their period and at the end."""
         self.history.test_loss.append(nan)
         self.history.test_accuracy.append(nan)
         every = self.options.evaluate_every or self.batches.per_epoch
@@ -279,7 +279,7 @@ class Run:
             self.history.test_accuracy[-1] = right
 
     def _lost(self) -> bool:
-        """Tell whether the last step, at which no guard looked, lost a fixed point of its batch; the run has failed then."""
+        """Tell whether the last step, which no guard checked, lost a fixed point of its batch; the run has then failed."""
         if self.guard is not None or self.state.last is None:
             return False
         try:
@@ -290,7 +290,7 @@ class Run:
         return self.history.failed
 
     def _fail(self, when: str, error: Exception) -> None:
-        """Say why the run ended before its end."""
+        """Record why the run ended early."""
         self.history.failed, self.history.converged, self.history.stopped = True, False, f"{when}: {error}"
         if isinstance(error, FixedPointError):
             self.history.stopped += f" {HIDDEN if self.rule.parameterization.promises(self.cost.model.recurrent) else LOST}"
@@ -299,19 +299,19 @@ class Run:
         self.history.weights, self.history.point = self.rule.parameterization.weights(point), point
 
     def _arrive(self) -> None:
-        """Make the point that was reached the result."""
+        """Make the current point the result."""
         self._keep(self.state.point)
         self.history.memory = self.state.memory
         if self.record is not None:
             self.record.record(self.state.step, self._recorded(self.history.weights))
 
     def _recorded(self, weights: Point) -> Any:
-        """Return what a recorder looks at: W, or where more is trained all parameters by name."""
+        """Return the argument of a recorder: W, or all parameters by name if more is trained."""
         model = self.cost.model
         return weights if model.one_matrix else model.named(weights)
 
     def _description(self) -> dict[str, Any]:
-        """Return what has to be the same where a run is resumed, by name."""
+        """Return the values that must be the same when a run is resumed, by name."""
         facts = {
             "stimuli": self.batches.count,
             "activation": ", ".join(each.name for each in self.cost.model.activations),
@@ -321,7 +321,7 @@ class Run:
         return {**self.options.described(), **self.cost.options.described(), **facts}
 
     def _snapshot(self) -> dict[str, Any]:
-        """Return the state between two steps, with what is not the state of the loop itself."""
+        """Return the state between two steps, including the state outside the loop."""
         record = None if self.record is None or self.checkpoints is None else self.record.state()
         return {**self.state.snapshot(), "run": self._described, "cores": parts(), "record": record}
 

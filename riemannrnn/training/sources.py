@@ -1,4 +1,4 @@
-"""Where a run takes its batches from: arrays in memory, or a stream from disk."""
+"""The source of a run's batches: arrays in memory, or a stream from disk."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +20,7 @@ from riemannrnn.training.options import TrainingOptions
 from riemannrnn.training.streamed import Rows, StreamedBatches, StreamedHeldOut, stream_material
 
 Tested = tuple[Array, Array | Loss] | Table
-"""Stimuli and labels, or a table, that are held out."""
+"""Held-out data: stimuli and labels, or a table."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class InMemory:
     Parameters
     ----------
     material
-        What is learned.
+        The training data.
     """
 
     material: Material
@@ -41,11 +41,11 @@ class InMemory:
         return int(self.material.stimuli.shape[0])
 
     def sized(self, given: TrainingOptions) -> TrainingOptions:
-        """Return the options, whose batch size is free."""
+        """Return the options unchanged: any batch size is allowed."""
         return given
 
     def known_again(self, network: Model) -> str:
-        """Return a fingerprint of the stimuli, their labels, and the weights that stay as they are."""
+        """Return a fingerprint of the stimuli, their labels, and the weights that are not trained."""
         arrays = self.material.stimuli, *network.fixed.values(), *vars(self.material.loss).values()
         return fingerprint(*filter(is_array_api_obj, arrays))
 
@@ -54,7 +54,7 @@ class InMemory:
         return Batches(cost, size or self.count)
 
     def held_out(self, network: Model, tested: Tested, options: SolverOptions) -> HeldOut | StreamedHeldOut:
-        """Return the held-out stimuli, whose targets are scaled like the targets that are learned."""
+        """Return the held-out stimuli, with targets scaled as in training."""
         stimuli, labels = (tested, None) if isinstance(tested, Table) else tested
         name = "held-out stimuli"
         return HeldOut(cost_of(name, network, material(name, network, stimuli, labels, self.material), options))
@@ -62,12 +62,12 @@ class InMemory:
 
 @dataclass(frozen=True)
 class FromStream(InMemory):
-    """Stimuli that are read from disk, a batch at a time.
+    """Stimuli that are read from disk, one batch at a time.
 
     Parameters
     ----------
     material
-        The first batches, as an example of what is learned.
+        The first batches, as an example of the training data.
     stream
         The stream.
     rows
@@ -87,7 +87,7 @@ class FromStream(InMemory):
         Raises
         ------
         ValueError
-            For another batch size.
+            If another batch size was given.
         """
         size = self.stream.batch_size
         if given.batch_size not in (None, size):
@@ -102,7 +102,7 @@ class FromStream(InMemory):
         return StreamedBatches(self.stream, self.rows, cost)
 
     def held_out(self, network: Model, tested: Tested, options: SolverOptions) -> HeldOut | StreamedHeldOut:
-        """Return the held-out stimuli. A table is read a chunk at a time."""
+        """Return the held-out stimuli. A table is read one chunk at a time."""
         if not isinstance(tested, Table):
             return super().held_out(network, tested, options)
         check_table("held-out stimuli", network, tested, self.material.answer)
@@ -111,7 +111,7 @@ class FromStream(InMemory):
 
 
 def source_of(network: Model, stimuli: Array | Table | Stream, labels: Array | Loss | None) -> InMemory:
-    """Return where a run takes its batches from.
+    """Return the source of a run's batches.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def source_of(network: Model, stimuli: Array | Table | Stream, labels: Array | L
 
 
 def cost_of(name: str, network: Model, learned: Material, options: SolverOptions) -> FixedPointCost:
-    """Return the cost of stimuli, which have to be finite; of held-out ones it may be infinite, and does not end the run.
+    """Return the cost of stimuli, which must be finite. The cost of held-out stimuli may be infinite; the run continues.
 
     Raises
     ------
@@ -135,6 +135,6 @@ def cost_of(name: str, network: Model, learned: Material, options: SolverOptions
         For stimuli that do not fit the network, or are not finite.
     """
     cost = FixedPointCost(network, learned.stimuli, learned.loss, **vars(options))
-    if not all_finite(cost.batch):  # which is smaller, and holds NaN wherever the stimuli do
+    if not all_finite(cost.batch):  # the prepared batch is smaller, and contains NaN if the stimuli do
         check_finite(name, learned.stimuli)
     return cost

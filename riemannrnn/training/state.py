@@ -1,4 +1,4 @@
-"""The state of a run between two steps: what a checkpoint holds, how it is written and how it is read."""
+"""The state of a run between two steps, and how a checkpoint stores it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from riemannrnn.training.range_test import RangeTest
 from riemannrnn.training.stepping import Last
 
 REVISED = ("step_length", "shortened", "abscissa", "jumps")
-"""Lists of the history whose last entry may still change: the step may be halved."""
+"""Lists of the history with a last entry that may still change, because the step may be halved."""
 
 
 @dataclass
 class RunState:
-    """What changes from step to step in a run; the options of the run are apart.
+    """The state of a run that changes from step to step, without its options.
 
     Attributes
     ----------
     history
-        What the run did.
+        The history of the run so far.
     point, memory
-        Where the run is, and what the rule remembers there.
+        The current point, and the memory of the rule.
     generator
         Draws the orders of the stimuli.
     order
-        The order of the present epoch, shape (stimuli,); None before the first.
+        The order of the current epoch, shape (stimuli,); None before the first epoch.
     last
-        The step before, which may still be halved.
+        The previous step, which may still be halved.
     step
         Number of steps done.
     """
@@ -48,7 +48,7 @@ class RunState:
     step: int = 0
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the entries of a checkpoint without the history, none of which changes later."""
+        """Return the entries of a checkpoint without the history; they do not change later."""
         history = self.history
         return {
             "step": self.step,
@@ -64,7 +64,7 @@ class RunState:
         }
 
     def with_history(self, snapshot: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the entries of a checkpoint: a snapshot, with the lists of the history as they were then."""
+        """Return the entries of a checkpoint: a snapshot, with the lists of the history at the time of the snapshot."""
         history = {name: values[: snapshot["step"]] for name, values in self.history.records().items()}
         for name, values in snapshot["revised"].items():
             history[name][-1:] = values
@@ -72,7 +72,7 @@ class RunState:
         return {**snapshot, "history": history}
 
     def restore(self, checkpoint: Checkpoint, rule: Rule, drive: Array) -> None:
-        """Take up the entries of a checkpoint.
+        """Restore the entries of a checkpoint.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class RunState:
         rule
             The rule of the run.
         drive
-            The arrays are placed where the drive is.
+            The drive of the stimuli; the arrays are moved to its namespace and device.
 
         Raises
         ------
@@ -103,12 +103,12 @@ class RunState:
 
 
 def refuse_another(checkpoint: Checkpoint, described: Mapping[str, Any]) -> None:
-    """Refuse the checkpoint of a run with other options or data, by the names of what differs.
+    """Check that a checkpoint belongs to a run with the same options and data; the error names the differences.
 
     Raises
     ------
     CheckpointError
-        If something differs, or the checkpoint does not say.
+        If something differs, or the checkpoint lacks the information.
     """
     before = checkpoint.read("run", all_of(described))
     changed = ", ".join(f"{name} was {before[name]}, now {now}" for name, now in described.items() if before[name] != now)
@@ -119,7 +119,7 @@ def refuse_another(checkpoint: Checkpoint, described: Mapping[str, Any]) -> None
 
 
 def all_of(names: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """Return a function that returns the entries of these names."""
+    """Return a function that returns the entries with these names."""
     return lambda entries: {name: entries[name] for name in names}
 
 
@@ -138,7 +138,7 @@ def placing(drive: Array) -> Callable[[Any], Any]:
 
 
 def _last(rule: Rule, before: Any, velocity: Any, memory: Any) -> Last:
-    if several(velocity):  # the arithmetic of tangent vectors is not stored
+    if several(velocity):  # stored vectors are plain lists; this restores their arithmetic
         velocity = rule.manifold.to_tangent_space(before, velocity)  # type: ignore[attr-defined]
     return Last(before, velocity, memory)
 
@@ -150,7 +150,7 @@ def _count(value: Any) -> int:
 
 
 def _like(point: Point, value: Any) -> Point:
-    """Return the value, if it is a point of the shapes of another point."""
+    """Return the value, after a check that its arrays have the shapes of another point."""
     parts, wanted = arrays_of(value), [tuple(part.shape) for part in arrays_of(point)]
     if [np.shape(part) for part in parts] != wanted:
         raise ValueError(f"it is not of the shape {', '.join(map(str, wanted))} of the start")

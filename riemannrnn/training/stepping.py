@@ -1,4 +1,4 @@
-"""One step of learning: the rule, the decay, the longest step and the guard, in their order."""
+"""One step of learning: the rule, the decay, the longest step and the guard, in this order."""
 
 from dataclasses import dataclass
 from math import inf
@@ -13,7 +13,7 @@ from riemannrnn.training.options import TrainingOptions
 
 
 class Taken(NamedTuple):
-    """A step that was taken: the step, the length that the rule asked for, and the memory at the start of the step."""
+    """A step that was taken: the step, the length that the rule requested, and the memory at its start."""
 
     step: Step
     length: float
@@ -22,7 +22,7 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True)
 class Last:
-    """The step before: its start, its tangent vector, and the memory at its start."""
+    """The previous step: its start, its tangent vector, and the memory at its start."""
 
     point: Point
     velocity: Point
@@ -38,9 +38,9 @@ class Stepper:
     rule
         The rule.
     reference
-        The point to which the decay draws.
+        The point that the decay pulls towards.
     guard
-        Shortens steps, if there is one.
+        Shortens steps; may be None.
     options
         The longest step and the decay.
     """
@@ -58,7 +58,7 @@ class Stepper:
         part, evaluation
             The cost of the batch, and its value at the point.
         point, memory
-            The point, and what the rule remembers there.
+            The point, and the memory of the rule.
         rate
             η.
         """

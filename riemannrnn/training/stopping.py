@@ -1,4 +1,4 @@
-"""When training ends: criteria that combine with | and &, and say whether they mean convergence."""
+"""Criteria for the end of training. They combine with | and &, and say whether they mean convergence."""
 
 import time
 from abc import ABC, abstractmethod
@@ -11,18 +11,18 @@ from riemannrnn.training.history import History
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a run ends, and whether that is convergence."""
+    """The reason why a run ends, and whether it means convergence."""
 
     reason: str
     converged: bool
 
 
 class Criterion(ABC):
-    """Tells after each step whether training should end; `a | b` ends with either, `a & b` when both hold at once."""
+    """Tells after each step whether training should end. `a | b` ends when one of them holds, `a & b` when both hold."""
 
     @abstractmethod
     def __call__(self, history: History) -> Verdict | None:
-        """Return why training should end, or None."""
+        """Return the reason why training should end, or None."""
 
     def __or__(self, other: "Criterion") -> "Criterion":
         return Either(self, other)
@@ -34,7 +34,7 @@ class Criterion(ABC):
 @final
 @dataclass(frozen=True)
 class Either(Criterion):
-    """Ends with whichever of two criteria holds first."""
+    """Ends when the first of two criteria holds."""
 
     first: Criterion
     second: Criterion
@@ -46,7 +46,7 @@ class Either(Criterion):
 @final
 @dataclass(frozen=True)
 class Both(Criterion):
-    """Ends when two criteria hold at once; that is convergence if one of them means it."""
+    """Ends when two criteria hold at once; this means convergence if one of them means convergence."""
 
     first: Criterion
     second: Criterion
@@ -62,19 +62,19 @@ class Both(Criterion):
 @final
 @dataclass(frozen=True)
 class LossBelow(Criterion):
-    """Holds when the mean loss of the last mini-batches is below a value: convergence.
+    """Holds when the mean loss of the last mini-batches is below a value. It means convergence.
 
     Parameters
     ----------
     value
-        In nats for cross-entropy.
+        The value; in nats for cross-entropy.
     batches
-        Over how many the mean goes.
+        Number of mini-batches in the mean.
 
     Raises
     ------
     ValueError
-        For no batches.
+        For fewer than one batch.
     """
 
     value: float
@@ -85,7 +85,7 @@ class LossBelow(Criterion):
 
     def __call__(self, history: History) -> Verdict | None:
         last = history.loss[-self.batches :]
-        if len(last) < self.batches or not sum(last) / len(last) < self.value:  # NaN is not
+        if len(last) < self.batches or not sum(last) / len(last) < self.value:  # NaN is not below
             return None
         return Verdict(f"The loss of the last {self.batches} mini-batches is below {self.value:g}.", True)
 
@@ -93,7 +93,7 @@ class LossBelow(Criterion):
 @final
 @dataclass(frozen=True)
 class StepBelow(Criterion):
-    """Holds when a step is shorter than a length in the metric: convergence, where the learning rate has not vanished.
+    """Holds when a step is shorter than a length in the metric. It means convergence if the learning rate has not vanished.
 
     Steps that the guard shortened do not count.
     """
@@ -109,14 +109,14 @@ class StepBelow(Criterion):
 @final
 @dataclass(frozen=True)
 class NoProgress(Criterion):
-    """Holds when the held-out loss, or without held-out data that of the batches, has not fallen for so many measurements.
+    """Holds when the held-out loss has not fallen for `patience` measurements. Without held-out data it uses the batch loss.
 
-    The loss of batches is averaged over as many of them. It is no convergence: learning may go on with a smaller rate.
+    The batch loss is averaged over `patience` batches. It does not mean convergence: a smaller rate may still lower the loss.
 
     Raises
     ------
     ValueError
-        For no patience.
+        For a patience below 1.
     """
 
     patience: int
@@ -137,7 +137,7 @@ class NoProgress(Criterion):
 @final
 @dataclass(frozen=True)
 class TimeLimit(Criterion):
-    """Holds when so many seconds have passed since the criterion was made: no convergence."""
+    """Holds when this many seconds have passed since the criterion was created. It does not mean convergence."""
 
     seconds: float
     _began: float = field(default_factory=time.monotonic, repr=False)
@@ -151,7 +151,7 @@ class TimeLimit(Criterion):
 @final
 @dataclass(frozen=True)
 class StepLimit(Criterion):
-    """Holds after so many steps: no convergence."""
+    """Holds after this many steps. It does not mean convergence."""
 
     steps: int
 

@@ -1,4 +1,4 @@
-"""Training on data larger than memory: batches and held-out rows are read from disk when they are needed."""
+"""Training on data larger than memory: batches and held-out rows are read from disk on demand."""
 
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -31,9 +31,9 @@ class Rows:
     table
         The table.
     answer
-        What the outputs of the network mean.
+        The meaning of the outputs of the network.
     observed
-        The share of the rows with a target, by which all costs are means over the whole table.
+        The share of the rows with a target; with it, every cost is on the scale of the mean over the whole table.
     """
 
     table: Table
@@ -42,7 +42,7 @@ class Rows:
 
     @classmethod
     def of(cls, table: Table, answer: Answer) -> "Rows":
-        """Return the cost of the rows of a table; the targets are read once, unless none is missing."""
+        """Return the cost of the rows of a table. The targets are read once, unless none can be missing."""
         if table.classes is not None and not table.classes.missing:
             return cls(table, answer, 1.0)
         counts = [(int((~np.isnan(block)).any(axis=1).sum()), len(block)) for block in target_blocks(table)]
@@ -54,13 +54,13 @@ class Rows:
         return kind(loss_targets(self.answer, targets), mean_weight=self.observed)
 
     def cost(self, like: FixedPointCost, pair: Pair, on_failure: OnFailure | None = None) -> FixedPointCost:
-        """Return the cost of some rows, which is solved for as another cost is."""
+        """Return the cost of some rows, with the solver options of another cost."""
         stimuli, targets = (to_backend(each, like.model.namespace) for each in pair)
         options = replace(like.options, on_failure=on_failure or like.options.on_failure)
         return FixedPointCost(like.model, stimuli, self.loss(targets), **vars(options))
 
     def measure(self, like: FixedPointCost, weights: Point) -> tuple[float, float | None]:
-        """Return the mean loss of all rows, and the share of right classes; rows are read a chunk at a time."""
+        """Return the mean loss of all rows, and the share of right classes; the rows are read one chunk at a time."""
         total, right, known = 0.0, 0.0, 0
         for stimuli, targets in self.table.blocks():
             cost = self.cost(like, (stimuli, targets), "inf")
@@ -76,7 +76,7 @@ class Rows:
 
 @dataclass
 class StreamedBatches:
-    """The batches of a stream, in its order; the place in the stream follows from the number of steps.
+    """The batches of a stream, in its order; the number of steps determines the position in the stream.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class StreamedBatches:
     rows
         The cost of its rows.
     cost
-        The cost of the first batches, as an example of how costs are made.
+        The cost of the first batches, as an example for later costs.
     """
 
     stream: Stream
@@ -111,14 +111,14 @@ class StreamedBatches:
         return self.stream.per_epoch
 
     def begins_epoch(self, step: int) -> bool:
-        """Tell whether an order has to be drawn for this step: never, since the order is that of the stream."""
+        """Return False: the order is the order of the stream, and no order is drawn."""
         return False
 
     def draw(self, generator: np.random.Generator) -> None:
-        """Draw no order."""
+        """Do nothing: the stream has a fixed order."""
 
     def first(self, order: Array) -> Array:
-        """Return the rows of the example, in their order."""
+        """Return the rows of the example, in order."""
         return self.cost.model.namespace.arange(self.cost.batch.shape[0])
 
     def of(self, step: int, order: Array, on_failure: OnFailure | None = None) -> FixedPointCost:
@@ -131,7 +131,7 @@ class StreamedBatches:
         return self.rows.cost(self.cost, self._pair, on_failure)
 
     def close(self) -> None:
-        """End the thread that reads ahead, and close the file."""
+        """Stop the thread that reads ahead, and close the file."""
         if self._batches is not None:
             self._batches.close()
         self._batches, self._next = None, -1
@@ -139,26 +139,26 @@ class StreamedBatches:
 
 @dataclass(frozen=True)
 class StreamedHeldOut:
-    """Held-out rows, of which a chunk at a time is in memory.
+    """Held-out rows; one chunk at a time is in memory.
 
     Parameters
     ----------
     rows
         The cost of the rows.
     like
-        A cost that is solved for as theirs is.
+        A cost with the solver options for these rows.
     """
 
     rows: Rows
     like: FixedPointCost
 
     def measure(self, weights: Point) -> tuple[float, float | None]:
-        """Return the loss, and the share of right classes; None without classes, or where the loss is infinite."""
+        """Return the loss, and the share of right classes; None without classes, or if the loss is infinite."""
         return self.rows.measure(self.like, weights)
 
 
 def stream_material(network: Model, stream: Stream) -> tuple[Material, Rows]:
-    """Return the first batches of a stream as an example of what is learned, and the cost of all rows.
+    """Return the first batches of a stream as an example of the training data, and the cost of all rows.
 
     Raises
     ------

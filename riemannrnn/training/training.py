@@ -1,4 +1,4 @@
-"""Mini-batch training on a manifold, guarded, resumable to the bit, and honest about why it ended."""
+"""Mini-batch training on a manifold, with a stability guard, exact resuming, and a stated reason for its end."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,8 +39,8 @@ from riemannrnn.training.state import RunState
 from riemannrnn.training.stopping import Criterion
 
 SINGLE_RESIDUAL = 1e-4
-"""Residual of a unit, root mean square, asked of fixed points in float32 where they are unique: weights there may grow so large
-that rounding leaves no smaller one, and no branch can be mistaken for another."""
+"""Residual of a unit, root mean square, for unique fixed points in float32. Weights may grow so large that rounding prevents a
+smaller residual. With a unique fixed point no other branch can be found by mistake."""
 
 
 @documented(TrainingOptions)
@@ -76,78 +76,78 @@ def train(
 ) -> History:
     """Train a network on mini-batches.
 
-    Without a rule and a manifold no step of any length loses a fixed point. The recurrent weights of a `RateNetwork`, which
-    alone are trained, are on `ScaledMonotoneManifold`: Adam with rate 0.05 falling along a cosine, and steps no longer than
-    0.35 in the metric. Of a `Stack` that trains more, they are on `MonotoneManifold`: Adam with rate 0.01 falling likewise, and
-    steps of each parameter no longer than 1.
+    Without a rule and a manifold no step of any length loses a fixed point. For a `RateNetwork`, which trains only its
+    recurrent weights, these are on `ScaledMonotoneManifold`. The rule is Adam with rate 0.05 falling along a cosine, and steps
+    are at most 0.35 long in the metric. For a `Stack` that trains more, the recurrent weights are on `MonotoneManifold`. The
+    rule is Adam with rate 0.01, also falling along a cosine, and the steps of each parameter are at most 1 long.
 
     Parameters
     ----------
     network
         The network: a `RateNetwork` or a `Stack`.
     weights
-        W to start from, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; of a `Stack` its
-        trained parameters, by name. They are not changed. Or the
-        history of a run by the same rule, to go on from its end with what the rule remembers. Or a trained model.
+        The start: W, shape (n, n), or the parameters of the connectivity, for a `Rule` that knows them; for a `Stack` its
+        trained parameters, by name. They are not changed. Alternatively the history of a run by the same rule, to continue from
+        its end with the memory of the rule, or a trained model.
     stimuli
         Shape (n_stimuli, n_inputs): an array, a list, or a table with `to_numpy`. Integers and lists take the dtype of the
-        network. Or a `riemannrnn.data.Table`, which holds the targets, too: its classes are learned with cross-entropy, and
-        its numbers, brought to mean 0 and variance 1, with the squared error. Or a `riemannrnn.data.Stream`, whose batches are
-        read from disk when they are needed, in its order and of its size; a `Table` that is held out is then read a chunk at a
-        time, too.
+        network. Alternatively a `riemannrnn.data.Table`, which also holds the targets. Classes are learned with cross-entropy.
+        Numbers are scaled to mean 0 and variance 1 and learned with the squared error. Alternatively a
+        `riemannrnn.data.Stream`: its batches are read from disk on demand, in its order and with its batch size. A held-out
+        `Table` is then also read one chunk at a time.
     labels
         Integers of shape (n_stimuli,) for cross-entropy, or a `Loss` of all the stimuli. None beside a `Table`.
     {options}
     solver, tolerance
-        As for `solve_fixed_points`. Default: where the manifold makes fixed points unique, splitting, and in float32 1e-4 √n;
-        else "auto", and the tolerance of the dtype.
+        As for `solve_fixed_points`. Default: if the manifold makes fixed points unique, splitting, and in float32 1e-4 √n;
+        otherwise "auto", and the tolerance of the dtype.
     adjoint_solver
         As for `FixedPointCost`.
     held_out
-        Stimuli and labels, or a loss, or a `Table`, that are evaluated without learning from them.
+        Held-out data, which are evaluated but not learned: stimuli and labels, or stimuli and a loss, or a `Table`.
     stop
-        When to end before the epochs are done; see `riemannrnn.training.stopping`.
+        A criterion to end before the last epoch; see `riemannrnn.training.stopping`.
     callback
-        Called after each step with its number, from 1, and the history so far; or several of these.
+        Called after each step with its number, from 1, and the history so far. It may also be a sequence of callbacks.
     record
-        A `Recorder`, which records W along learning.
+        A `Recorder`, which records W during learning.
     checkpoints
         An existing folder for checkpoints; one is written at the start, after every `checkpoint_every` steps, after Ctrl-C and
         at the end.
     resume
-        Go on from the last checkpoint in that folder. Called with the same arguments otherwise, the run gives the same bits as
-        one that was never stopped, also on another number of cores: batches are divided as on the cores of the first.
+        Continue from the last checkpoint in this folder. With otherwise equal arguments, the run gives the same bits as a run
+        that was never stopped. This also holds on another number of cores: batches are divided as at the start of the run.
     progress
         Whether a bar on the standard error shows the progress. Default: in terminals and notebooks.
 
     Returns
     -------
     History
-        Where a step loses a fixed point or leaves the manifold the run stops, `stopped` says why, and what was reached is kept;
-        Ctrl-C likewise.
+        If a step loses a fixed point or leaves the manifold, the run stops, `stopped` says why, and the results so far are
+        kept. Ctrl-C has the same effect.
 
     Warns
     -----
     LossNotFallenWarning
-        If a run that begins at weights ends with a training loss that is not below its first; `stopped` says so, too. Runs
-        that go on from a history only say it in `stopped`.
+        If a run that starts from weights ends with a training loss that is not below its first loss. `stopped` says so, too. A
+        run that continues from a history does not warn; it only says so in `stopped`.
 
     Raises
     ------
     ValueError
-        For an invalid option, shapes that do not fit, stimuli or targets that are not finite, an activation for which a
-        manifold cannot promise stability, a decay on a manifold without a logarithm, or the history of another rule.
+        For an invalid option, shapes that do not fit, stimuli or targets that are not finite, an activation for which the
+        manifold cannot guarantee stability, a decay on a manifold without a logarithm, or the history of another rule.
     OutsideManifoldError, SingularPointError
-        For weights to start from that are no point of the manifold.
+        For weights at the start that are not a point of the manifold.
     UnstableStartError
-        For weights to start from at which a stimulus of the first batch has no stable fixed point, under a guard.
+        Under a guard, if a stimulus of the first batch has no stable fixed point at the weights at the start.
     CheckpointError
-        To resume without a checkpoint that is whole, from one that lacks an entry or has one that cannot be read, or with
-        other options or data than the run began with; or to begin another run in a folder that holds checkpoints.
+        When resuming without an intact checkpoint, from a checkpoint with a missing or unreadable entry, or with other options
+        or data than at the start of the run. When starting a new run in a folder that holds checkpoints.
     TypeError
-        For checkpoints and a `record` that is not a `Recorder`.
+        With checkpoints, for a `record` that is not a `Recorder`.
     RunFolderError
-        If a checkpoint cannot be written; those before are untouched.
+        If a checkpoint cannot be written; earlier checkpoints are unchanged.
     RunInUseError
         If another run uses the folder of the checkpoints.
     """
@@ -219,7 +219,7 @@ def train(
 
 
 def _start(network: Model, weights: Point, given: TrainingOptions) -> Point:
-    """Return the flat parameters to start from, which have to be finite."""
+    """Return the flat parameters at the start, after a check that they are finite."""
     weights = network.flat(weights)
     if not several(weights):
         weights = as_array("weights", weights, network.dtype, network.namespace)
@@ -234,9 +234,9 @@ def _start(network: Model, weights: Point, given: TrainingOptions) -> Point:
 
 
 def _placed(network: Any, weights: Point, stimuli: Array, given: TrainingOptions) -> tuple[Any, Point, TrainingOptions]:
-    """Return the network and the start on a manifold that is given by name, and the options with the rule there.
+    """Return the network and the start on a manifold that is given by name, and the options with the rule on it.
 
-    Weights that break the constraint of a manifold are changed to weights that obey it, as `CATALOGUE` says.
+    Weights that violate the constraint of a manifold are changed to weights that satisfy it, as `CATALOGUE` describes.
     """
     if isinstance(given.rule, Rule):
         if isinstance(given.manifold, str):
@@ -252,15 +252,15 @@ def _placed(network: Any, weights: Point, stimuli: Array, given: TrainingOptions
         return network, weights, replace(options, rule=make_rule(rule, 0, manifold), manifold=None)
     if not isinstance(given.manifold, str):
         return network, weights, given
-    data = Dataset("stimuli", stimuli, np.zeros(stimuli.shape[0], np.int64))  # no manifold looks at the labels
+    data = Dataset("stimuli", stimuli, np.zeros(stimuli.shape[0], np.int64))  # no manifold uses the labels
     task, placed = rule_on(Task(network, weights, data, data, data), str(options.rule), given.manifold)
     return task.network, task.weights, replace(given, rule=placed, manifold=None)
 
 
 def _resolved(given: TrainingOptions, network: Model, before: History | None, count: int) -> tuple[TrainingOptions, Rule]:
-    """Return the options with the rule, the batch size and the learning rate that they stand for, and the rule.
+    """Return the options with the rule, the batch size and the learning rate filled in, and the rule.
 
-    If no learning rate was given, it is the learning rate of the history to go on from, or None, where a range test finds it.
+    If no learning rate was given, it is the rate of the given history, or None if a range test finds it.
     """
     size = given.batch_size or count
     if size > count:
@@ -274,12 +274,12 @@ def _resolved(given: TrainingOptions, network: Model, before: History | None, co
 
 
 def check_decay(rule: Rule, point: Point, decay: float) -> None:
-    """Refuse a decay where the distance from the start has no gradient that is known.
+    """Check that the squared distance from the start, which the decay uses, has a known gradient.
 
     Raises
     ------
     ValueError
-        If the rule has no manifold, or its manifold no logarithm.
+        If the rule has no manifold, or its manifold has no logarithm.
     """
     try:
         rule.manifold.log(point, map_arrays(lambda part: 0.999 * part, point))  # type: ignore[attr-defined]
@@ -290,7 +290,7 @@ def check_decay(rule: Rule, point: Point, decay: float) -> None:
 
 
 def _point(rule: Rule, weights: Point, before: History | None, model: TrainedModel | None) -> Point:
-    """Return the point to start from: that of a history, that of a model by the same rule, or one that stands for weights."""
+    """Return the start: the end of a history, the end of a model trained by the same rule, or a point for given weights."""
     if before is not None:
         return before.point
     if model is not None and model.point is not None and model.provenance.get("rule") == rule.name:
@@ -308,12 +308,12 @@ def _untrained(network: Model, weights: Point, learned: Material, cost: FixedPoi
 
 
 def _tolerance(network: Model, promised: bool) -> float | None:
-    """Return the residual asked for by default: None for that of the dtype."""
+    """Return the default tolerance; None: the default of the dtype."""
     return single_residual(min(network.units)) if promised and network.dtype == np.float32 else None
 
 
 def single_residual(n_units: int) -> float:
-    """Return the norm of the residual that is asked for in float32 where weights may be large, `SINGLE_RESIDUAL` a unit."""
+    """Return the default tolerance in float32 if weights may be large: `SINGLE_RESIDUAL` for each unit."""
     return float(SINGLE_RESIDUAL * n_units**0.5)
 
 
