@@ -67,7 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators when they are asked for: scikit-learn takes as long to import as all the rest."""
+    """Import the estimators on first use: importing scikit-learn takes as long as importing everything else."""
     if name not in ("estimators", "FixedPointClassifier", "FixedPointRegressor"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     estimators = import_module("riemannrnn.estimators")

@@ -1,4 +1,4 @@
-"""Where arrays live: NumPy's in memory, CuPy's on a GPU. The only file that names CuPy."""
+"""Backends of arrays: NumPy in memory, CuPy on a GPU. The only module that imports CuPy."""
 
 from typing import Any, TypeAlias, cast
 
@@ -10,23 +10,23 @@ from manifolds import Array
 from manifolds.arrays import to_numpy
 
 Namespace: TypeAlias = Any
-"""A namespace of the Python array API standard; a module, mostly."""
+"""A namespace of the Python array API standard, usually a module."""
 
 BACKENDS = ("numpy", "cupy")
-"""The backends known by name."""
+"""The names of the backends."""
 
 
 class BackendError(ValueError):
-    """A backend is not there, or arrays of two backends meet.
+    """A backend is not available, or arrays of two backends are mixed.
 
     Parameters
     ----------
     value
-        What was met.
+        What was found.
     reason
-        Why that is wrong.
+        Why it is wrong.
     remedy
-        What the caller can do about it.
+        What the caller can do.
     """
 
     def __init__(self, value: str, reason: str, remedy: str) -> None:
@@ -42,22 +42,22 @@ def namespace(backend: str | Namespace) -> Namespace:
     Parameters
     ----------
     backend
-        "numpy", "cupy", or a namespace of the array API standard, which is returned.
+        "numpy", "cupy", or a namespace of the array API standard, which is returned unchanged.
 
     Raises
     ------
     BackendError
-        For an unknown name, or where CuPy is not installed or finds no GPU.
+        For an unknown name, or if CuPy is not installed or finds no GPU.
     """
     if not isinstance(backend, str):
         return backend
     if backend not in BACKENDS:
-        raise BackendError(f"backend = {backend!r}", "there is none of that name", f"Choose one of {', '.join(BACKENDS)}")
+        raise BackendError(f"backend = {backend!r}", "the name is unknown", f"Choose one of {', '.join(BACKENDS)}")
     return _cupy_namespace() if backend == "cupy" else array_api_compat.numpy
 
 
 def namespace_of(array: Array) -> Namespace:
-    """Return the namespace of an array, as array-api-compat does in ten times the time: small networks ask often."""
+    """Return the namespace of an array. It takes a tenth of the time of array-api-compat, which matters for small networks."""
     found = _namespaces.get(type(array))
     if found is None:
         found = _namespaces[type(array)] = array_namespace(array)
@@ -81,14 +81,14 @@ def _cupy_namespace() -> Namespace:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise BackendError("backend = 'cupy'", f"there is no GPU that CUDA can use ({error})", remedy) from error
+        raise BackendError("backend = 'cupy'", f"CUDA finds no GPU that it can use ({error})", remedy) from error
     if count == 0:
-        raise BackendError("backend = 'cupy'", "there is no GPU that CUDA can use", remedy)
+        raise BackendError("backend = 'cupy'", "CUDA finds no GPU that it can use", remedy)
     return wrapped
 
 
 def to_backend(array: Array, backend: str | Namespace) -> Array:
-    """Return an array of any backend as one of this backend, dtype unchanged; an array that is there already is not copied.
+    """Return an array of any backend as an array of this backend, dtype unchanged. It is copied only if it has to be moved.
 
     Raises
     ------
@@ -106,22 +106,21 @@ def to_backend(array: Array, backend: str | Namespace) -> Array:
 
 
 def as_array(name: str, values: Any, dtype: Any = None, backend: str | Namespace = "numpy") -> Array:
-    """Return what a caller passed as an array: the array itself, or that of a list or a table.
+    """Return the argument of a caller as an array: the array itself, or an array made from a list or a table.
 
-    Arrays of the array API are returned as they are, so that float64 stays float64. Integers, truth values and lists have no
-    floating dtype of their own, and take `dtype`. What has `to_numpy` or `__array__`, such as a table of pandas, becomes a
-    NumPy array.
+    Arrays of the array API are returned unchanged, and float64 stays float64. Integers, truth values and lists have no floating
+    dtype, and take `dtype`. Objects with `to_numpy` or `__array__`, such as a table of pandas, become NumPy arrays.
 
     Parameters
     ----------
     name
-        What it is called in messages, a plural such as "stimuli".
+        Name in messages, a plural such as "stimuli".
     values
         An array, a list, or an object with `to_numpy` or `__array__`.
     dtype
-        The floating dtype that integers and lists take. None: integers stay integers.
+        The floating dtype for integers and lists. None: integers stay integers.
     backend
-        Where an array made from a list is put.
+        The backend of an array made from a list.
 
     Raises
     ------
@@ -152,7 +151,7 @@ def as_array(name: str, values: Any, dtype: Any = None, backend: str | Namespace
 
 
 def _floating(array: Array, dtype: Any) -> Array:
-    """Return an array of integers or truth values in a floating dtype, and any other as it is."""
+    """Return an array of integers or truth values in a floating dtype, and other arrays unchanged."""
     xp = namespace_of(array)
     if dtype is None or not xp.isdtype(array.dtype, ("bool", "integral")):
         return array
@@ -160,12 +159,12 @@ def _floating(array: Array, dtype: Any) -> Array:
 
 
 def check_unmasked(name: str, values: Any) -> None:
-    """Check that an array is not masked, since nothing here looks at a mask.
+    """Check that an array is not masked: the mask would be ignored.
 
     Raises
     ------
     ValueError
-        For a masked array of NumPy.
+        For a masked NumPy array.
     """
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(
@@ -174,7 +173,7 @@ def check_unmasked(name: str, values: Any) -> None:
 
 
 def check_backend(name: str, array: Array, xp: Namespace) -> None:
-    """Refuse an array of another namespace than `xp`: moving arrays is slow, so that it is never done in silence.
+    """Check that an array is of the namespace `xp`. Moving arrays is slow, so it is never done implicitly.
 
     Raises
     ------
@@ -185,24 +184,24 @@ def check_backend(name: str, array: Array, xp: Namespace) -> None:
     if found is not xp:
         raise BackendError(
             f"{name} of {_library(found)}",
-            f"{_library(xp)} is at work here, and arrays are never moved in silence",
+            f"the computation uses {_library(xp)}, and arrays are never moved implicitly",
             f"Move them once: riemannrnn.to_backend(array, {_library(xp)!r}), Dataset.to({_library(xp)!r})",
         )
 
 
 def check_numpy(name: str, array: Array) -> None:
-    """Refuse an array that autograd does not know, and does not say so clearly.
+    """Check that an array is a NumPy array, because autograd fails for others without a clear message.
 
     Raises
     ------
     BackendError
-        Naming the function that is differentiated, and the namespace.
+        Naming the differentiated function and the namespace.
     """
-    if is_array_api_obj(array) and not is_numpy_array(array):  # autograd's own boxes are no arrays
+    if is_array_api_obj(array) and not is_numpy_array(array):  # the box types of autograd are not array API objects
         raise BackendError(
             f"{name} on arrays of {_library(array_namespace(array))}",
-            "it is differentiated by autograd, which knows NumPy's arrays only",
-            "Give its derivatives yourself, as an Activation or a subclass of Loss, or choose backend='numpy'",
+            "autograd differentiates it, and works for NumPy arrays only",
+            "Provide its derivatives, in an Activation or a subclass of Loss, or choose backend='numpy'",
         )
 
 

@@ -1,4 +1,4 @@
-"""Norms of rows that neither overflow nor underflow."""
+"""Norms of rows without avoidable overflow or underflow."""
 
 from functools import cache
 from math import inf, nan, sqrt
@@ -10,7 +10,7 @@ from riemannrnn.backend import Namespace, namespace_of
 def row_norms(array: Array, factor: float = 1.0) -> Array:
     """Return a factor times the Euclidean norm of each row, shape (batch,).
 
-    The result overflows only where the norm times the factor does. Rows with NaN or infinity have the norm NaN or infinity.
+    The result overflows only if the norm times the factor does. Rows with NaN or infinity have the norm NaN or infinity.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def row_norms(array: Array, factor: float = 1.0) -> Array:
 
 
 def norms_in_range(array: Array, factor: float = 1.0) -> tuple[Array, float, float]:
-    """Return what `row_norms` returns, with the smallest and the largest of the norms: NaN if a norm is NaN or infinite."""
+    """Return the result of `row_norms`, with the smallest and the largest norm: NaN if a norm is NaN or infinite."""
     xp = namespace_of(array)
     squares = xp.vecdot(array, array)  # one pass; `vector_norm` makes several
     norms = xp.sqrt(squares)
@@ -45,6 +45,6 @@ def norms_in_range(array: Array, factor: float = 1.0) -> tuple[Array, float, flo
 
 @cache
 def _least_square(namespace: Namespace, dtype: object) -> float:
-    """Return a sum of squares that is so large that those that underflow are below its rounding."""
+    """Return a lower limit for sums of squares: in a larger sum, squares that underflow are below the rounding error."""
     limits = namespace.finfo(dtype)
     return float(limits.smallest_normal) / float(limits.eps)

@@ -1,4 +1,4 @@
-"""Progress of long computations: the type of the function that is told of it, and bars that show it."""
+"""Progress of long computations: the type of the callback, and progress bars."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -8,15 +8,15 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bars
 
 Progress: TypeAlias = Callable[[float], None]
-"""Called with the share that is done, from 0 to 1."""
+"""Called with the completed share, from 0 to 1."""
 
 
 def ignore(share: float) -> None:
-    """Report progress to nobody."""
+    """Do nothing: the progress is not reported."""
 
 
 def progress_bars(console: Console, auto_refresh: bool = True) -> Bars:
-    """Return progress bars with a description, the share done, and the time gone and left."""
+    """Return progress bars with a description, the completed share, and the elapsed and remaining time."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

@@ -1,4 +1,4 @@
-"""Run folders: a new one for every run, held by one process at a time, its files written atomically."""
+"""Run folders: a new folder for every run, locked by one process at a time, with atomically written files."""
 
 import csv
 import io
@@ -21,26 +21,26 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-"""Name of the empty file in a folder that the run which writes there has locked."""
+"""Name of the empty file in a folder that the writing run has locked."""
 
 _held = local()
 
 
 class RunFolderError(OSError):
-    """A run folder cannot be made or written to."""
+    """A run folder cannot be created or written."""
 
 
 class RunInUseError(RunFolderError):
-    """Another process or thread writes to a run folder."""
+    """Another process or thread writes to the run folder."""
 
 
 def create_run_folder(parent: Path, name: str) -> Path:
-    """Make and return a new folder `name`-DATE-TIME under `parent`, with a number behind it if that exists already.
+    """Create and return a new folder `name`-DATE-TIME under `parent`, with a number appended if the name exists.
 
     Raises
     ------
     RunFolderError
-        If it cannot be made, naming the folder, the reason and the remedy.
+        If it cannot be created; the message names the folder, the reason and the remedy.
     """
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     for attempt in range(1000):
@@ -61,9 +61,9 @@ def create_run_folder(parent: Path, name: str) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder: no other process or thread holds it meanwhile. A thread that holds it may enter again.
+    """Lock a folder for a process or thread. A thread that holds the lock may enter again.
 
-    The operating system ends the lock with the process, however that ends. Where it has no such locks, nothing is held.
+    The operating system releases the lock when the process ends. On a file system without locks, nothing is locked.
 
     Raises
     ------
@@ -98,12 +98,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder inside a run folder, if it is not there yet.
+    """Create a folder inside a run folder, if it does not exist.
 
     Raises
     ------
     RunFolderError
-        If the disk is full, the run folder is read-only, or it is gone.
+        If the disk is full, the run folder is read-only, or the run folder was removed.
     """
     try:
         folder.mkdir(exist_ok=True)
@@ -112,12 +112,12 @@ def make_folder(folder: Path) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, and rename it when it is complete and on the disk.
+    """Let `write` fill a temporary file beside `path`, and rename it when it is completely on the disk.
 
     Raises
     ------
     RunFolderError
-        If the disk is full, the folder is read-only, or it is gone. A file that was at `path` before is unchanged.
+        If the disk is full, the folder is read-only, or it was removed. An existing file at `path` is then unchanged.
     """
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
@@ -128,21 +128,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise unwritten(path, error) from error
     finally:
-        with suppress(OSError):  # the first error says more
+        with suppress(OSError):  # the first error is more informative
             temporary.unlink()
 
 
 def unwritten(path: Path, error: Exception) -> RunFolderError:
-    """Return the error of a file or folder that cannot be written."""
+    """Return the error for a file or folder that cannot be written."""
     if isinstance(error, FileNotFoundError):
-        what = "it was deleted or moved;" if path.parent.exists() else f"there is no folder {path.parent}; make it, and"
+        what = "it was deleted or moved;" if path.parent.exists() else f"the folder {path.parent} does not exist; make it, and"
         return RunFolderError(f"cannot write {path}: {what} leave it in place until the run ends")
     reason = (isinstance(error, OSError) and error.strerror) or error
     return RunFolderError(f"cannot write {path}: {reason}; free space, make the folder writable, or choose another")
 
 
 def _given(value: Any) -> Any:
-    """Return nested tables without entries that TOML cannot hold or that say nothing."""
+    """Return nested tables without empty entries and entries that TOML cannot hold."""
     if isinstance(value, Mapping):
         return {key: _given(each) for key, each in value.items() if each is not None and not (type(each) is tuple and not each)}
     return [_given(each) for each in value] if isinstance(value, list | tuple) else value
@@ -166,7 +166,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
     """Write a dataset as NetCDF-4.
 
-    The file is made in memory: HDF5 crashes the process at its end where the disk is full.
+    The file is made in memory, because HDF5 crashes the process at exit if the disk is full.
     """
     content = io.BytesIO()
     with _on_no_cluster():
@@ -175,7 +175,7 @@ def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
 
 
 def _on_no_cluster() -> AbstractContextManager[object]:
-    """Return a context without a cluster of dask: xarray would ask the scheduler for a lock of the file in memory."""
+    """Return a context without a dask cluster: otherwise xarray would ask the scheduler to lock the file in memory."""
     dask = sys.modules.get("dask")
     return nullcontext() if dask is None else dask.config.set(scheduler="synchronous")
 

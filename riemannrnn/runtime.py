@@ -1,7 +1,7 @@
-"""Cores, threads and memory: what the process is told about them, when, and for how long. Importing this changes nothing.
+"""Cores, threads and memory: the settings of the process, and how long they hold. Importing this module changes nothing.
 
-NumPy's products use all cores, but its elementwise work does not, and takes as long. It releases the interpreter lock in both.
-So a batch is worked on in chunks of rows, a thread each, and BLAS has one thread meanwhile.
+NumPy's products use all cores. Its elementwise work uses one core, and takes about as long. Both release the interpreter lock.
+A batch is therefore divided into chunks of rows, one thread for each, while BLAS uses one thread.
 """
 
 import os
@@ -26,28 +26,28 @@ from manifolds.points import Point, map_arrays
 Result = TypeVar("Result")
 
 LARGEST_BLOCK = 2**25 - 2**20
-"""Bytes of the largest block that glibc takes as a measure of what to keep, but for some margin."""
+"""Bytes of the largest block that makes glibc keep freed memory, apart from a margin."""
 
 MOST_ROWS, FEWEST_ROWS = 512, 64
-"""Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for a product to be efficient."""
+"""Rows of a chunk: few enough for the arrays of an iteration to stay in cache, enough for efficient products."""
 
 CHUNK_BYTES = 2**25
-"""Bytes of the rows of a chunk. An iteration works on about a dozen arrays of this size."""
+"""Bytes of the rows of a chunk. An iteration uses about a dozen arrays of this size."""
 
 WORTHWHILE, HELD = 2**24, 2**18
-"""Multiplications of one product, batch × n², from which on threads pay; and from which on those of BLAS do harm."""
+"""Multiplications of a product, batch × n², above which threads pay off, and above which BLAS threads do harm."""
 
 _local = local()
 _parts: ContextVar[int | None] = ContextVar("parts", default=None)
 
 
 def cores() -> int:
-    """Return how many cores this process may use: all of the machine, or those that it was given."""
+    """Return how many cores this process may use: all cores of the machine, or the cores assigned to it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def physical_memory() -> float:
-    """Return the bytes of memory of this machine; infinity where the system does not say."""
+    """Return the bytes of memory of this machine; infinity if the system does not tell."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
@@ -56,25 +56,25 @@ def physical_memory() -> float:
 
 @cache
 def keep_freed_memory() -> None:
-    """Have the C library keep what one step frees for the next, in place of thousands of pages given back and fetched again.
+    """Let the C library keep freed memory for the next step, instead of returning and fetching thousands of pages.
 
-    glibc gives back what is free at the end of a heap, where that is more than twice the largest block so far that was mapped
-    for itself and freed. It looks at blocks below 32 MB only. This one is never touched and takes no memory.
+    glibc returns free memory at the end of a heap if it exceeds twice the largest freed block that had its own mapping. Only
+    blocks below 32 MB count. This function allocates and frees one such block; it is never touched and takes no memory.
     """
     np.empty(LARGEST_BLOCK, np.uint8)
 
 
 def parts() -> int:
-    """Return into how many parts a batch is divided that all cores share: one for each, unless `divided_into` says otherwise.
+    """Return the number of parts of a batch that is shared by all cores: one for each core, or the number of `divided_into`.
 
-    The last bits of results depend on it: the product of a part is rounded differently from the same rows of the whole product.
+    The last bits of results depend on it: the product of a part is rounded differently from the same rows in the whole product.
     """
     return 1 if on_a_busy_core() else _parts.get() or cores()
 
 
 @contextmanager
 def divided_into(count: int) -> Iterator[None]:
-    """Divide batches into this many parts while inside, on any number of cores."""
+    """Divide batches into this many parts, on any number of cores, within a `with` block."""
     token = _parts.set(count)
     try:
         yield
@@ -84,7 +84,7 @@ def divided_into(count: int) -> Iterator[None]:
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    """Declare the calling thread one of as many as there are cores, so that it shares its work with no others."""
+    """Mark the calling thread as a worker: its matrix products then run on one core."""
     before, _local.busy = on_a_busy_core(), True
     try:
         yield
@@ -93,15 +93,15 @@ def busy_core() -> Iterator[None]:
 
 
 def on_a_busy_core() -> bool:
-    """Tell whether the calling thread is one of those."""
+    """Tell whether the calling thread is marked as a worker."""
     return getattr(_local, "busy", False)
 
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep the calling thread to one core while inside: BLAS has one thread, and batches are not shared.
+    """Use one core for the calling thread, within a `with` block: BLAS has one thread, and batches are not shared.
 
-    Results are then the same to the bit on any number of cores.
+    Results are then the same to the bit on any machine with any number of cores.
     """
     with busy_core(), divided_into(1), one_blas_thread():
         yield
@@ -112,16 +112,16 @@ def _keep_to_one_core() -> None:
 
 
 class _Threads:
-    """A pool of threads that is made when it is first used. A forked child makes its own.
+    """A pool of threads that is created on first use. A forked child process creates its own.
 
     Parameters
     ----------
     count
         Returns the number of threads.
     name
-        How their names begin.
+        Prefix of the names of the threads.
     begin
-        What each does first.
+        Called at the start of each thread.
     """
 
     def __init__(self, count: Callable[[], int], name: str, begin: Callable[[], None] | None = None) -> None:
@@ -130,10 +130,10 @@ class _Threads:
         self._process = 0
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Have one of the threads call a function.
+        """Let one of the threads call a function.
 
-        Ctrl-C while a thread begins may leave one that its pool does not know. It would wait for ever, and Python for it: the
-        pool is then told to end, and the next call makes another.
+        Ctrl-C while a thread starts may leave a thread that its pool does not know. It would wait for ever, and Python for it.
+        The pool is then shut down, and the next call creates another.
         """
         if self._pool is None or self._process != os.getpid():
             self._pool, self._process = ThreadPoolExecutor(self._count(), self._name, self._begin), os.getpid()
@@ -147,10 +147,10 @@ class _Threads:
 
 
 class _BlasLimit(AbstractContextManager[None]):
-    """Holds BLAS to one thread while any caller is inside; the limit is global, so that only the last to leave lifts it.
+    """Limits BLAS to one thread while any caller is inside. The limit is global, so the last caller to leave lifts it.
 
-    threadpoolctl lets only the thread that set a limit lift it. Callers come from many threads, so that one thread does both.
-    A forked child has one thread, which may set its own limit.
+    In threadpoolctl only the thread that set a limit can lift it. Callers come from many threads, so one thread does both. A
+    forked child process has one thread, which may set its own limit.
     """
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class _BlasLimit(AbstractContextManager[None]):
                 self._keeper.submit(self._lift).result()
 
     def _limit(self) -> None:
-        if self._limits is None:  # else Ctrl-C kept a caller from entering after all
+        if self._limits is None:  # it is set if Ctrl-C interrupted a caller on entry
             self._limits = _controller().limit(limits=1, user_api="blas")
             self._limits.__enter__()
 
@@ -204,9 +204,9 @@ POOL = _Threads(cores, "riemannrnn", _keep_to_one_core)
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread while inside, and share the rows of the products of `manifolds` among the cores.
+    """Limit BLAS to one thread within a `with` block, and share the rows of products in `manifolds` among the cores.
 
-    Matrices of a few hundred rows are too small for BLAS to share: its threads would wait for each other, not work.
+    Matrices of a few hundred rows are too small for several BLAS threads: these would mostly wait for each other.
     """
     with BLAS, sharing_rows(_shared_among_cores):
         yield
@@ -214,7 +214,7 @@ def one_blas_thread() -> Iterator[None]:
 
 @contextmanager
 def workers(most: int | None = None) -> Iterator[tuple[ThreadPoolExecutor, Event]]:
-    """Yield a pool, one thread a core or `most`, and an event that is set when the caller leaves: after Ctrl-C all end."""
+    """Yield a pool, with one thread for each core or `most`, and an event that is set on exit: after Ctrl-C all threads end."""
     stop = Event()
     begin = _keep_to_one_core if most is None else _share_rows_in_this_thread
     with one_blas_thread(), ThreadPoolExecutor(most or cores(), initializer=begin) as pool:
@@ -234,11 +234,11 @@ def _shared_among_cores(function: Callable[[slice], Array], like: Array) -> list
 
 
 def map_chunks(function: Callable[[slice], Result], like: Array, most: int | None = MOST_ROWS) -> list[Result]:
-    """Return what a function makes of chunks of the rows of `like`, given as slices, in order.
+    """Call a function for chunks of the rows of `like`, given as slices; return the results in order.
 
-    Arrays that are not NumPy's are one chunk on the calling thread. So are small batches, as far as they have `CHUNK_BYTES` at
-    most. A chunk has `most` rows at most, and `CHUNK_BYTES`. With None there is one for each core, or for each of the parts of
-    `divided_into`. The calling thread works, too: waking another takes a while.
+    Arrays that are not NumPy arrays are one chunk, computed by the calling thread. The same holds for small batches of at most
+    `CHUNK_BYTES`. A chunk has at most `most` rows, and at most `CHUNK_BYTES`. With None there is one chunk for each core, or
+    for each of the parts of `divided_into`. The calling thread also computes, because waking another thread takes time.
     """
     batch, largest = like.shape[0], _most_rows(like)
     if not worthwhile(like):
@@ -253,16 +253,16 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
             for start in waiting:
                 results[start] = function(slice(start, min(start + size, batch)))
         finally:
-            deque(waiting, maxlen=0)  # after an error no thread begins another
+            deque(waiting, maxlen=0)  # after an error no thread starts another chunk
 
     with one_blas_thread():
-        # NumPy's settings of errors go with the work.
+        # NumPy's error settings are copied to the threads.
         others = [POOL.submit(copy_context().run, work) for _ in range(min(cores(), len(starts)) - 1)]
         try:
             with busy_core():
                 work()
         finally:
-            begun = [other for other in others if not other.cancel()]  # a pool that others keep busy is not waited for
+            begun = [other for other in others if not other.cancel()]  # do not wait for calls that a busy pool has not started
             wait(begun)
         for other in begun:
             other.result()
@@ -270,7 +270,7 @@ def map_chunks(function: Callable[[slice], Result], like: Array, most: int | Non
 
 
 def _most_rows(like: Array) -> int:
-    """Return how many rows of an array have `CHUNK_BYTES`; all of them on a device."""
+    """Return how many rows of an array have `CHUNK_BYTES`; all rows for an array on a device."""
     batch = max(int(like.shape[0]), 1)
     if not is_numpy_array(like):
         return batch
@@ -279,7 +279,7 @@ def _most_rows(like: Array) -> int:
 
 
 def product(a: Array, b: Array) -> Array:
-    """Return a @ b, the rows of a shared among the cores."""
+    """Return a @ b, with the rows of a shared among the cores."""
     if not worthwhile(a):
         return a @ b
     xp = array_namespace(a)
@@ -289,17 +289,17 @@ def product(a: Array, b: Array) -> Array:
 
 
 def summed(function: Callable[..., Point], *arrays: Array) -> Point:
-    """Return what a function makes of arrays of stimuli, where it sums over stimuli; these are shared among the cores."""
+    """Return the result of a function that sums over stimuli, with the stimuli shared among the cores."""
     with held(arrays[0]):
         parts = map_chunks(lambda rows: function(*(array[rows, ...] for array in arrays)), arrays[0], None)
     return map_arrays(lambda *terms: sum(terms), *parts)
 
 
 def held(like: Array) -> AbstractContextManager[None]:
-    """Return the context for several products of an array of shape (batch, n): BLAS has one thread, where more would do harm.
+    """Return the context for several products with an array of shape (batch, n): BLAS has one thread if more would do harm.
 
-    Its threads wait for the next product in a busy loop, and would take a core from what follows, and on a machine with other
-    work wait for one themselves.
+    BLAS threads wait for the next product in a busy loop. They would block a core for other work, and on a busy machine they
+    would wait for a core themselves.
     """
     keep_freed_memory()
     batch, n = like.shape
@@ -308,7 +308,7 @@ def held(like: Array) -> AbstractContextManager[None]:
 
 
 def worthwhile(like: Array) -> bool:
-    """Tell whether the rows of an array of shape (batch, n) are worth threads; within a chunk, whose core is busy, never."""
+    """Tell whether sharing the rows of an array of shape (batch, n) among threads pays off; never within a chunk."""
     batch, n = like.shape
     if batch * n * n < WORTHWHILE or batch < 2 * FEWEST_ROWS:
         return False

@@ -1,4 +1,4 @@
-"""Options: what their values may be, records of them, and errors that name the option, the value and the nearest right one."""
+"""Options: allowed values, records of options, and errors that name the option, its value and the nearest valid name."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -16,10 +16,10 @@ KINDS: dict[type, tuple[type, str]] = {
     str: (str, "a text in quotes"),
     bool: (bool, "true or false"),
 }
-"""What a value of each kind is an instance of, those of NumPy among them, and how errors say it."""
+"""The types of each kind of value, including NumPy's, and the words for it in errors."""
 
 PLACEHOLDER = "{options}"
-"""Where `documented` puts the help of the options in a docstring."""
+"""The placeholder in a docstring that `documented` replaces by the help of the options."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Record = TypeVar("Record", bound="Options")
@@ -47,35 +47,35 @@ def option(
     default
         The default; None if it depends on other options.
     help
-        What the option means, in a sentence or a few.
+        The meaning of the option, in a few sentences.
     least, below, choices
-        Bounds and known names: see `checked`.
+        Bounds and allowed names: see `checked`.
     resumed
         Whether a run can be resumed only with the same value.
     flag
-        Whether it is an option of the command line as well as a key of a file, or its name there if that is another.
+        Whether it is an option of the command line as well as a key of a file; or its name on the command line, if different.
     describe
-        Returns a plain value for an object, different for objects that differ.
+        Returns a plain value for an object; different objects give different values.
     """
     bounds = {"least": least, "below": below, "choices": tuple(choices)}
     return field(default=default, metadata=bounds | {"help": help, "resumed": resumed, "flag": flag, "describe": describe})
 
 
 def again(record: "type[Options]", name: str, default: Any, **changes: Any) -> Any:
-    """Return the field of an option that another record declares, with another default or narrower bounds."""
+    """Return a field for an option of another record, with another default or narrower bounds."""
     declared = next(each for each in fields(record) if each.name == name)
     return field(default=default, metadata={**declared.metadata, **changes})
 
 
 @dataclass(frozen=True)
 class Options:
-    """A record of options: a frozen dataclass whose fields are made by `option`, and whose values are checked.
+    """A record of options: a frozen dataclass with fields made by `option`, and with checked values.
 
     Attributes
     ----------
     by_name
-        Whether values are plain numbers, texts and truth values only, as in a file. Otherwise an option may also hold objects
-        of the other types in its annotation.
+        Whether values can only be plain numbers, texts and truth values, as in a file. Otherwise an option may also hold
+        objects of the other types in its annotation.
 
     Raises
     ------
@@ -91,8 +91,8 @@ class Options:
 
     @classmethod
     def checked(cls, name: str, value: Any, prefix: str = "") -> Any:
-        """Return the value of one option as the record holds it; errors call it by its name behind a prefix."""
-        record: Any = cls  # mypy does not take the class of a dataclass for hashable
+        """Return the value of one option as the record stores it; errors name it with a prefix."""
+        record: Any = cls  # mypy does not accept the class of a dataclass as hashable
         declared, (kind, others, optional) = _declared(record)[name], _kinds(record)[name]
         if (value is None and optional) or (not cls.by_name and isinstance(value, others)):
             return value
@@ -101,7 +101,7 @@ class Options:
 
     @classmethod
     def plain_kind(cls, name: str) -> Any:
-        """Return the kind that a plain value of an option has: int, float, str or bool, or a tuple of one of them."""
+        """Return the kind of plain values of an option: int, float, str or bool, or a tuple of one of them."""
         record: Any = cls
         return _kinds(record)[name][0]
 
@@ -110,19 +110,19 @@ class Options:
         return {each.name: getattr(self, each.name) for each in fields(record)}
 
     def described(self) -> dict[str, Any]:
-        """Return the options that a resumed run must have in common with its beginning, as plain values by name."""
+        """Return the options that a resumed run must share with its start, as plain values by name."""
         kept = [each for each in fields(self) if each.metadata["resumed"]]
         return {each.name: _plain(getattr(self, each.name), each.metadata["describe"]) for each in kept}
 
 
 def documented(*records: type[Options]) -> Callable[[Function], Function]:
-    """Return a decorator that puts the help of the options of a function into its docstring."""
+    """Return a decorator that inserts the help of options into the docstring of a function."""
 
     def decorate(function: Function) -> Function:
         names = inspect.signature(function).parameters
         helps = {each.name: each.metadata["help"] for record in records for each in fields(record) if each.name in names}
         entries = "\n".join(f"{name}\n{indent(fill(text, 120), '    ')}" for name, text in helps.items())
-        if function.__doc__:  # Python can leave docstrings out
+        if function.__doc__:  # Python may remove docstrings
             function.__doc__ = function.__doc__.replace(PLACEHOLDER, indent(entries, "    ").lstrip())
         return function
 
@@ -143,15 +143,15 @@ def checked(
     Parameters
     ----------
     name, value
-        The option, as errors call it, and its value.
+        Name of the option in errors, and its value.
     kind
-        int, float, str or bool, or a tuple of one of them, such as tuple[int, ...]; a whole number is a number, too.
+        int, float, str or bool, or a tuple of one of them, such as tuple[int, ...]. A whole number is also a number.
     least, below
-        Bounds; the lower one is allowed, the upper one is not.
+        Bounds: `least` is allowed, `below` is not.
     choices
-        The texts that are known, if not all are.
+        The allowed texts, if not all are allowed.
     others
-        Types that the option may have besides; errors name them.
+        Further types that the option may have; errors name them.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def checked(
     if get_origin(kind) is tuple:
         return _checked_list(name, value, get_args(kind)[0], least=least, below=below, choices=choices)
     known, description = KINDS[kind]
-    if not isinstance(value, known) or (isinstance(value, bool) and kind is not bool):  # a truth value is an int to isinstance
+    if not isinstance(value, known) or (isinstance(value, bool) and kind is not bool):  # for isinstance True is an int
         raise SettingError(f"{name} = {value!r}: expected {' or '.join([description, *(each.__name__ for each in others)])}")
     try:
         value = kind(value)
@@ -206,9 +206,9 @@ def record_of(record: type[Record], table: Any, name: str, elsewhere: Iterable[s
 
 
 def unknown(what: str, wrong: str, right: Iterable[str], elsewhere: Iterable[str] = ()) -> SettingError:
-    """Return the error of a wrong name, with the nearest right one, or all in its place where none is near.
+    """Return the error for an unknown name, with the nearest valid name, or all valid names if none is near.
 
-    Right names may be dotted; the last part is compared. Those elsewhere are near, but are not listed.
+    Valid names may be dotted; only the last part is compared. Names in `elsewhere` may be suggested but are not listed.
     """
     right = list(right)
     names = {path.rpartition(".")[2]: path for path in [*elsewhere, *right]}
@@ -225,7 +225,7 @@ def _declared(record: Any) -> dict[str, Field[Any]]:
 
 @cache
 def _kinds(record: Any) -> dict[str, tuple[type, tuple[Any, ...], bool]]:
-    """Return for each option its plain kind, the other types that it may have, and whether it may be None."""
+    """Return for each option the kind of its plain values, its other allowed types, and whether it may be None."""
     hints, found = get_type_hints(record), {}
     for each in fields(record):
         types = [one if get_origin(one) is tuple else get_origin(one) or one for one in _alternatives(hints[each.name])]
@@ -241,7 +241,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _plain(value: Any, describe: Callable[[Any], Any]) -> Any:
-    """Return a value that JSON keeps as it is: the value itself, or what `describe` returns for an object."""
+    """Return a value for JSON: the value itself, or the result of `describe` for an object."""
     if isinstance(value, tuple):
         return [_plain(each, describe) for each in value]
     return value if value is None or isinstance(value, bool | int | float | str) else describe(value)

@@ -1,4 +1,4 @@
-"""Files of state: nested numbers, texts and arrays as one npz file without pickle, sealed by a checksum over every byte."""
+"""State files: nested numbers, texts and arrays in one npz file without pickle, with a checksum over every byte."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from manifolds.arrays import to_numpy
 from riemannrnn.run_folder import write_atomically
 
 DIGEST = 64
-"""Characters of a checksum, the SHA-256 in hexadecimal."""
+"""Number of characters of a checksum, the SHA-256 in hexadecimal."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Kind:
     Parameters
     ----------
     noun
-        What messages call such a file.
+        Name of such a file in messages.
     head
-        The line that marks such a file and the version of its format. The checksum is the line after it.
+        The line that identifies such a file and the version of its format. The next line is the checksum.
     error
-        The error of a file that is damaged or foreign.
+        The error type for a file that is damaged or foreign.
     at_end
-        Whether the two lines stand at the end of the file, as the comment of a zip file. The file is then an npz file that
-        `numpy.load` reads. Otherwise they stand at the beginning.
+        Whether the two lines are at the end of the file, as the comment of a zip file. `numpy.load` can then read the file.
+        Otherwise they are at the beginning.
     """
 
     noun: str
@@ -47,7 +47,7 @@ class Kind:
         return len(self.head) + DIGEST + 1
 
     def sealed(self, payload: bytes) -> bytes:
-        """Return the content of a file: an npz file, with the head and its checksum."""
+        """Return the content of a file: the npz file with its first line and checksum."""
         if self.at_end:  # the last two bytes of a zip file without a comment are the length of the comment
             payload = payload[:-2] + pack("<H", self.seal_length)
         seal = self.head + hashlib.sha256(payload).hexdigest().encode() + b"\n"
@@ -59,21 +59,21 @@ class Kind:
         Raises
         ------
         ValueError
-            An error of the type `error`, for a file of another kind, or a checksum that is not that of the content.
+            An error of the type `error`, for a file of another kind, or if the checksum does not match the content.
         """
         place = max(len(content) - self.seal_length, 0) if self.at_end else 0
         seal, rest = content[place : place + self.seal_length], content[place + self.seal_length :]
         payload = content[:place] if self.at_end else rest
         if not seal.startswith(self.head):
             known = f"{'end' if self.at_end else 'begin'} with {self.head.decode().strip()!r}"
-            raise self.error(f"{path} is no {self.noun}: it does not {known}, so it is of another kind or version, or was cut")
+            raise self.error(f"{path} is not a {self.noun}: it does not {known}; it is of another kind or version, or cut")
         if seal != self.head + hashlib.sha256(payload).hexdigest().encode() + b"\n":
-            raise self.error(f"{path} is damaged: its checksum is not that of its content")
+            raise self.error(f"{path} is damaged: its checksum does not match its content")
         return payload
 
 
 def write_state(path: Path, kind: Kind, state: Mapping[str, Any]) -> None:
-    """Write state into a file, which is replaced as a whole.
+    """Write state into a file, replacing an existing file atomically.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def write_state(path: Path, kind: Kind, state: Mapping[str, Any]) -> None:
     TypeError
         For anything else.
     RunFolderError
-        If the disk is full or the folder is read-only; what stood there before is untouched.
+        If the disk is full or the folder is read-only; an existing file is unchanged.
     """
     arrays: dict[str, Any] = {}
     tree = json.dumps(_pack(state, arrays, kind.noun))
@@ -123,7 +123,7 @@ def read_state(path: Path, kind: Kind) -> dict[str, Any]:
 
 
 def _pack(value: Any, arrays: dict[str, Any], noun: str) -> Any:
-    """Return a tree for JSON, in which arrays are named, and collect these."""
+    """Return a tree for JSON in which names replace arrays, and collect the arrays by name."""
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _pack(item, arrays, noun) for key, item in value.items()}}
     if isinstance(value, list | tuple):
@@ -131,7 +131,7 @@ def _pack(value: Any, arrays: dict[str, Any], noun: str) -> Any:
         return items if isinstance(value, list) else {"tuple": items}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, Mapping) or (array := to_numpy(value)).dtype.kind not in "biufc":  # objects NumPy would pickle
+    if isinstance(value, Mapping) or (array := to_numpy(value)).dtype.kind not in "biufc":  # NumPy would pickle objects
         raise TypeError(f"a {type(value).__name__} has no place in a {noun}; keep numbers, text and arrays of numbers")
     name = f"array{len(arrays)}"
     arrays[name] = array

@@ -95,7 +95,7 @@ def test_a_run_folder_that_is_deleted_ends_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "_look", deleted)
     result, _ = begin(tmp_path)
     line = refused(result, status=1)
-    assert "there is no folder" in line
+    assert "does not exist; make it" in line
     assert "--resume" not in line
     assert "Written to" not in result.stdout
 

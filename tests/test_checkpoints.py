@@ -239,5 +239,5 @@ def test_a_read_only_folder(tmp_path):
 
 
 def test_a_folder_that_is_gone(tmp_path):
-    with pytest.raises(RunFolderError, match="there is no folder"):
+    with pytest.raises(RunFolderError, match=r"the folder .* does not exist; make it"):
         write_checkpoint(tmp_path / "gone", 1, {"step": 1})

@@ -158,7 +158,7 @@ def test_help_shows_an_example():
     ("arguments", "message"),
     [
         (["--activation", "tahn"], "'tahn'"),
-        (["--radius", "inf"], "radius = inf is no spectral radius"),
+        (["--radius", "inf"], "radius = inf is not a spectral radius"),
         (["--manifold", "dales"], "manifold 'dales' is unknown; choose among euclidean, "),
         (["--activation", "tahn"], "tanh"),
         (["--contender", "adam"], "no contender's name contains 'adam'; the names are euclidean/additive/descent, "),

@@ -160,7 +160,7 @@ REFUSED = {
     "weights": (lambda xp: cost(xp, weights=np.zeros((3, 3))), "weights of numpy"),
     "labels": (lambda xp: cost(xp, loss=CrossEntropy(np.zeros(4, int))), "labels of numpy"),
     "targets": (lambda xp: cost(xp, loss=SquaredError(np.zeros((4, 2)))), "targets of numpy"),
-    "network": (lambda xp: cost(xp, network=RateNetwork(3, 2, 2)), "stimuli of .*: numpy is at work here"),
+    "network": (lambda xp: cost(xp, network=RateNetwork(3, 2, 2)), "stimuli of .*: the computation uses numpy"),
     "loss by autograd": (lambda xp: cost(xp, loss=AutogradLoss(lambda y, t: y[:, 0], np.zeros(4))), "AutogradLoss on"),
     "activation by autograd": (lambda xp: cost(xp, network=RateNetwork(3, 2, 2, swish, backend=xp)), "activation 'swish' on"),
     "training": (
@@ -189,7 +189,7 @@ def test_what_moves_once_is_all_there_is(xp):
 
 
 def test_an_unknown_backend():
-    with pytest.raises(BackendError, match=r"backend = 'torch': there is none of that name\. Choose one of numpy, cupy"):
+    with pytest.raises(BackendError, match=r"backend = 'torch': the name is unknown\. Choose one of numpy, cupy"):
         RateNetwork(3, backend="torch")
 
 
@@ -214,5 +214,5 @@ def test_without_a_gpu(monkeypatch, answer):
     runtime = SimpleNamespace(getDeviceCount=count, CUDARuntimeError=CUDARuntimeError)
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", ModuleType("array_api_compat.cupy"))
-    with pytest.raises(BackendError, match=rf"there is no GPU that CUDA can use.*{answer or ''}.*Run on a machine"):
+    with pytest.raises(BackendError, match=rf"CUDA finds no GPU that it can use.*{answer or ''}.*Run on a machine"):
         RateNetwork(3, backend="cupy")

@@ -236,7 +236,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
 
 def test_a_folder_that_takes_no_files_shows_before_there_is_work_to_lose(tmp_path):
     steps = []
-    with pytest.raises(RunFolderError, match="there is no folder"):
+    with pytest.raises(RunFolderError, match=r"the folder .* does not exist; make it"):
         run(checkpoints=tmp_path / "gone", callback=lambda step, history: steps.append(step))
     assert not steps
 

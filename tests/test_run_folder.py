@@ -70,7 +70,7 @@ def test_a_read_only_folder(tmp_path):
 
 def test_a_folder_that_is_gone(tmp_path):
     with pytest.raises(
-        RunFolderError, match=r"cannot write .*x\.csv: there is no folder .*gone; make it, and leave it in place"
+        RunFolderError, match=r"cannot write .*x\.csv: the folder .*gone does not exist; make it, and leave it in place"
     ):
         write_csv(tmp_path / "gone" / "x.csv", [{"a": 1}])
     (tmp_path / "file").write_text("mine")

@@ -298,7 +298,7 @@ def test_copies_and_names():
         (lambda: Stack([3], trained=("weights",)), "some of recurrent, input, bias, readout"),
         (lambda: Stack([3], trained=()), "some of recurrent"),
         (lambda: Stack([3, Layer(2, skips=(0,))]), "skip"),
-        (lambda: Stack([3], parameters={"layers.1.bias": np.zeros(3)}), "no parameter 'layers.1.bias'"),
+        (lambda: Stack([3], parameters={"layers.1.bias": np.zeros(3)}), "the parameter 'layers.1.bias' is unknown"),
         (lambda: Stack([3], parameters={"layers.0.bias": np.zeros(2)}), r"shape \(2,\), but \(3,\) was expected"),
         (lambda: stack_of([3]).initial_parameters(-1), "not a spectral radius"),
         (lambda: stack_of([3]).flat({}), "are missing"),

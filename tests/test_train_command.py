@@ -233,7 +233,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, fold
     last.write_bytes(last.read_bytes()[:-1])
     result = run("train", "--resume", stopped)
     assert result.exit_code == 0, result.output
-    assert result.stderr == f"Warning: {last} is damaged: its checksum is not that of its content; it is passed over\n"
+    assert result.stderr == f"Warning: {last} is damaged: its checksum does not match its content; it is passed over\n"
     assert_same_bits(stopped, folder)
 
 

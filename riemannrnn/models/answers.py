@@ -1,4 +1,4 @@
-"""What the outputs of a trained network mean: labels of classes, or numbers in the units of the targets."""
+"""The meaning of the outputs of a trained network: labels of classes, or numbers in the units of the targets."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from manifolds.summary import Summarised
 
 
 class Answer(Summarised):
-    """What the outputs of a network mean.
+    """The meaning of the outputs of a network.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Answer(Summarised):
     @classmethod
     @abstractmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> Self:
-        """Return the object that `tree` came from."""
+        """Return the object whose `tree` method returned this tree."""
 
 
 @final
@@ -56,7 +56,7 @@ class Labels(Answer):
     names: tuple[str, ...] = ()
 
     def decode(self, outputs: Array) -> Array:
-        """Return labels of shape (batch,): numbers where the outputs are, and texts in a NumPy array."""
+        """Return labels of shape (batch,): numbers on the backend of the outputs, or texts in a NumPy array."""
         xp = array_namespace(outputs)
         places = xp.argmax(outputs, axis=1)
         if self.values.dtype.kind == "U":
@@ -83,7 +83,7 @@ class Numbers(Answer):
     Parameters
     ----------
     shift, scale
-        For each output, shape (n_outputs,), float64. None: the outputs are the numbers.
+        Shift and scale of each output, shape (n_outputs,), float64. None: the outputs are the numbers.
     names
         The names of the columns of the targets.
     """
@@ -100,7 +100,7 @@ class Numbers(Answer):
         return shift + scale * outputs
 
     def encode(self, targets: Array) -> Array:
-        """Return the outputs that would be these numbers, in the dtype of the targets; NaN stays NaN."""
+        """Return the outputs that `decode` turns into these numbers, in the dtype of the targets; NaN stays NaN."""
         if self.shift is None or self.scale is None:
             return targets
         shift, scale = (self._like(targets, each) for each in (self.shift, self.scale))
@@ -123,4 +123,4 @@ class Numbers(Answer):
 
 
 ANSWERS: dict[str, type[Answer]] = {"labels": Labels, "numbers": Numbers}
-"""The meanings of outputs that files can hold, by name."""
+"""The meanings of outputs that can be saved, by name."""

@@ -1,4 +1,4 @@
-"""The architecture of a network as plain values and arrays, from which an equal network is made."""
+"""The architecture of a network as plain values and arrays, which suffice to make an equal network."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,23 +15,23 @@ from riemannrnn.network import ACTIVATIONS, Activation, Connectivity, Convolutio
 from riemannrnn.network.activations import FAMILIES
 
 NETWORKS: dict[str, type[Model]] = {"RateNetwork": RateNetwork, "Stack": Stack}
-"""The networks that files can hold, by name."""
+"""The networks that can be saved, by name."""
 
 CONNECTIVITIES: dict[str, type[Connectivity]] = {each.__name__: each for each in (Dense, LowRank, Convolution)}
-"""The connectivities that files can hold, by name. The constructor of each takes its attributes."""
+"""The connectivities that can be saved, by name. The constructor of each takes its attributes as arguments."""
 
 PROBES = np.linspace(-3.0, 3.0, 7)
-"""Inputs at which the values of an activation are kept, by which it is known again."""
+"""Inputs at which the values of an activation are saved, to recognise it when it is loaded."""
 
 
 class ArchitectureError(ValueError):
-    """A network cannot be described by plain values, or a description cannot be understood here."""
+    """A network cannot be described by plain values, or its description is not understood."""
 
 
 def register_connectivity(connectivity: type[Connectivity]) -> type[Connectivity]:
-    """Let files hold networks of a connectivity, by the name of its class, and return the class.
+    """Allow files to hold networks with a connectivity, under the name of its class; return the class.
 
-    The constructor has to take the attributes of an object by their names.
+    The constructor must take the attributes of an object by their names.
 
     Raises
     ------
@@ -59,14 +59,14 @@ def described(network: Model) -> dict[str, Any]:
 
 
 def network_of(tree: Mapping[str, Any], backend: str | Namespace = "numpy") -> Model:
-    """Return the network with an architecture that `described` returned.
+    """Return the network with the architecture that `described` returned.
 
     Raises
     ------
     ArchitectureError
-        If the network, an activation or a connectivity is not known here, or is another one.
+        If the network, an activation or a connectivity is unknown here, or differs from the described one.
     BackendError
-        If the backend is not there.
+        If the backend is not available.
     """
     arguments = _objects(tree["arguments"])
     if "layers" in arguments:
@@ -84,7 +84,7 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _objects(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that `_plain` made plain."""
+    """Return the arguments from their plain form, the inverse of `_plain`."""
     made: dict[str, Callable[[Any], Any]] = {"activation": _same_activation, "connectivity": _same_connectivity}
     return {name: made[name](value) if name in made and value is not None else value for name, value in arguments.items()}
 
@@ -110,7 +110,7 @@ def _activation(activation: Activation) -> dict[str, Any]:
 
 
 def _same_activation(tree: Mapping[str, Any]) -> Activation:
-    """Return the activation that is known by a name, which has to have the values of the one that was described."""
+    """Return the named activation, after a check that it has the values of the described one."""
     name, arguments = tree["name"], tree["arguments"]
     if name not in (FAMILIES if arguments else ACTIVATIONS):
         raise ArchitectureError(
@@ -120,14 +120,14 @@ def _same_activation(tree: Mapping[str, Any]) -> Activation:
     activation = FAMILIES[name](*arguments) if arguments else ACTIVATIONS[name]
     if not np.allclose(activation.function(PROBES), tree["values"], rtol=1e-6, atol=1e-12):
         raise ArchitectureError(
-            f"the activation {name!r} is another function here than the one that the model was trained with; register that one "
+            f"the activation {name!r} is not the function that the model was trained with; register that function "
             "under this name"
         )
     return activation
 
 
 def _known(what: str, kind: type, table: Mapping[str, type]) -> str:
-    """Return the name of a class, which has to be in a table."""
+    """Return the name of a class, after a check that the table contains it."""
     if table.get(kind.__name__) is not kind:
         raise ArchitectureError(
             f"{what} {kind.__name__!r} is a class of your own, which a file cannot hold; use one of {', '.join(table)}"

@@ -1,4 +1,4 @@
-"""How far the rates of each layer may be from the exact ones, by their residuals, where the weights are monotone."""
+"""Bounds of the error of the rates of each layer, from their residuals, for monotone weights."""
 
 from collections.abc import Sequence
 from math import inf
@@ -12,14 +12,14 @@ from riemannrnn.network.activations import check_slopes
 
 
 def error_bounds(layers: Sequence[FixedPoints], parameters: Sequence[LayerParameters]) -> tuple[Array, ...]:
-    """Return a bound of ‖r − r*‖₂ for each stimulus and layer, shapes (batch,), where r* are the rates without any residual.
+    """Return a bound of ‖r − r*‖₂ for each stimulus and layer, shapes (batch,), where r* are the exact rates.
 
     Let ρ be the residual of a layer and m the smallest eigenvalue of the symmetric part of I − W. For slopes in [0, 1],
 
         ‖r − r*‖ ≤ ((1 + ‖I − W‖₂) ‖ρ‖ + Σ_j ‖V_j‖₂ ‖r_j − r_j*‖) / m,
 
-    where the sum is over the layers below that drive the layer. Proof: with D the diagonal matrix of mean slopes, e = r − r*
-    solves e − ρ = D (W e + δ). The product of D u and u − D u is not negative for any u.
+    where the sum is over the lower layers that drive the layer. Proof: with D the diagonal matrix of mean slopes, e = r − r*
+    solves e − ρ = D (W e + δ). For every u the product of D u and u − D u is not negative.
 
     Parameters
     ----------
@@ -31,8 +31,7 @@ def error_bounds(layers: Sequence[FixedPoints], parameters: Sequence[LayerParame
     Returns
     -------
     tuple of Array
-        In float64. Infinity for a layer whose m is not positive, or whose activation has slopes outside [0, 1], and for the
-        layers that it drives.
+        In float64. Infinity for a layer with m ≤ 0 or with slopes outside [0, 1], and for the layers that it drives.
     """
     bounds: list[Array] = []
     for number, (layer, bound) in enumerate(zip(layers, parameters, strict=True)):

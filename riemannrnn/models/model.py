@@ -1,4 +1,4 @@
-"""What costs, rules and training know of a network: parameters and a batch of stimuli give a response."""
+"""The interface of networks for costs, rules and training: parameters and a batch of stimuli give a response."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def own_time_constants(values: Any, n_units: int, xp: Namespace) -> Array | None
     Raises
     ------
     ValueError
-        For another number of them, or if one is not positive and finite.
+        For another number of values, or if one is not positive and finite.
     """
     if values is None:
         return None
@@ -37,7 +37,7 @@ def own_time_constants(values: Any, n_units: int, xp: Namespace) -> Array | None
 
 
 class Model(Summarised, ABC):
-    """A network with named parameters, some of which are trained: `respond` gives its outputs and all their derivatives.
+    """A network with named parameters, some of them trained. `respond` computes its outputs and all their derivatives.
 
     Attributes
     ----------
@@ -46,9 +46,9 @@ class Model(Summarised, ABC):
     activations, connectivities
         f and the connectivity of each layer, from the lowest.
     time_constants
-        τ of the units of each layer, shapes (n,), None where all are 1: fixed points do not depend on it, but stability does.
+        τ of the units of each layer, shapes (n,), None if all are 1. Fixed points do not depend on τ, but stability does.
     trained
-        The kinds of parameters that are trained, of `PARTS`.
+        The kinds of parameters that are trained, from `PARTS`.
     fixed
         The parameters that are not trained, by name.
     """
@@ -62,7 +62,7 @@ class Model(Summarised, ABC):
     fixed: Mapping[str, Array]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the name of the namespace in the place of the module, which does not pickle."""
+        """Return the state with the name of the namespace instead of the module, which does not pickle."""
         return vars(self) | {"namespace": self.namespace.__name__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Model(Summarised, ABC):
 
     @abstractmethod
     def prepare(self, stimuli: Array) -> Array:
-        """Return checked stimuli in the form that `respond` takes, with the work done that depends on no parameters.
+        """Return the stimuli for `respond`, checked, and with all work done that depends on no parameters.
 
         Raises
         ------
@@ -92,15 +92,15 @@ class Model(Summarised, ABC):
 
     @abstractmethod
     def bind(self, parameters: Point) -> NetworkParameters:
-        """Return all parameters by their place in the network, the fixed ones included, from the flat trained ones."""
+        """Return all parameters by their place in the network, including the fixed ones, given the flat trained ones."""
 
     @abstractmethod
     def direction(self, vector: Point) -> NetworkParameters:
-        """Return a change of the trained parameters by their place, with None for fixed ones."""
+        """Return a change of the trained parameters by their place, with None for fixed parameters."""
 
     @abstractmethod
     def collect(self, gradient: NetworkParameters) -> Point:
-        """Return the flat gradient in the trained parameters."""
+        """Return the flat gradient with respect to the trained parameters."""
 
     @property
     def slowest(self) -> float:
@@ -109,7 +109,7 @@ class Model(Summarised, ABC):
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of an equal network with the same fixed parameters, apart from `backend`."""
+        """Return the arguments, except `backend`, of an equal network with the same fixed parameters."""
 
     @property
     @abstractmethod
@@ -118,12 +118,12 @@ class Model(Summarised, ABC):
 
     @property
     def one_matrix(self) -> bool:
-        """Whether the recurrent weights of a single layer are all that is trained, as in the paper."""
+        """Whether only the recurrent weights of a single layer are trained, as in the paper."""
         return self.trained == ("recurrent",) and len(self.activations) == 1
 
     @abstractmethod
     def flat(self, parameters: Point) -> Point:
-        """Return trained parameters as a flat point, given so or by name.
+        """Return trained parameters, given flat or by name, as a flat point.
 
         Raises
         ------
@@ -133,12 +133,12 @@ class Model(Summarised, ABC):
 
     @abstractmethod
     def named(self, parameters: Point) -> dict[str, Point]:
-        """Return flat trained parameters, or a flat gradient in them, by name."""
+        """Return flat trained parameters, or a flat gradient with respect to them, by name."""
 
     def respond(
         self, parameters: Point, batch: Array, solving: SolverOptions | None = None, start: Sequence[Array] | None = None
     ) -> Response:
-        """Return the response to a batch of prepared stimuli; stimuli without a fixed point are marked in `converged`.
+        """Return the response to a batch of prepared stimuli; `converged` is False for stimuli without a fixed point.
 
         Parameters
         ----------
@@ -147,8 +147,8 @@ class Model(Summarised, ABC):
         batch
             What `prepare` returned, or rows of it.
         solving
-            How fixed points and linear systems are solved.
+            The options for solving fixed points and linear systems.
         start
-            The rates to start from, for each layer, shapes (batch, n). Default: f of the drive.
+            The rates at the start, for each layer, shapes (batch, n). Default: f of the drive.
         """
         return respond(self, self.flat(parameters), batch, solving or SolverOptions(), start)

@@ -1,4 +1,4 @@
-"""The parameters of a network by their place in it: of its layers, and of its readout."""
+"""The parameters of a network by their place: the layers and the readout."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ from manifolds.points import Point
 
 @dataclass(frozen=True)
 class LayerParameters:
-    """The parameters of a layer, r = f(W r + V s + b + Σ V_j r_j); also a gradient in them, or a change of them.
+    """The parameters of a layer, r = f(W r + V s + b + Σ V_j r_j); also a gradient with respect to them, or their change.
 
     Attributes
     ----------
     recurrent
-        W, as the connectivity of the layer takes it.
+        W, in the form of the layer's connectivity.
     inputs
-        V, shape (n, units below). None: the source is the drive of the units, and there is no read-in.
+        V, shape (n, units of the layer below). None: the source is the drive of the units, without a read-in.
     bias
         b, shape (n,); None if there is none.
     skips
-        V_j, shape (n, units of layer j), by the number of a layer below.
+        V_j, shape (n, units of layer j), by the number of the lower layer.
     """
 
     recurrent: Point = None
@@ -31,15 +31,15 @@ class LayerParameters:
 
 @dataclass(frozen=True)
 class NetworkParameters:
-    """The parameters of a network; also a gradient in them, or a change of them, where what is not trained is None.
+    """The parameters of a network; also a gradient or a change, with None for parameters that are not trained.
 
     Attributes
     ----------
     layers
         The parameters of each layer, from the lowest.
     readout, readout_bias
-        C and c of the outputs y = C r + c, shapes (outputs, units) and (outputs,). None: the outputs are the rates, or there
-        is no bias.
+        C and c of the outputs y = C r + c, shapes (outputs, units) and (outputs,). None: the outputs are the rates, or there is
+        no bias.
     """
 
     layers: tuple[LayerParameters, ...]
@@ -48,6 +48,6 @@ class NetworkParameters:
 
 
 def connections(parameters: LayerParameters, number: int) -> dict[int, Array]:
-    """Return V_lj of layer l = `number` by the number j of the layer below, without the read-in of stimuli."""
+    """Return V_lj of layer l = `number` by the number j of the lower layer, without the read-in of stimuli."""
     direct = {number - 1: parameters.inputs} if number > 0 and parameters.inputs is not None else {}
     return {**direct, **parameters.skips}

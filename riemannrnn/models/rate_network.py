@@ -1,4 +1,4 @@
-"""A recurrent network of rate units with a fixed read-in and readout; its recurrent weights are the point that learns."""
+"""A recurrent network of rate units with a fixed read-in and readout; its recurrent weights are trained."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,42 +33,43 @@ class RateNetwork(Model):
     n_units
         Number n of recurrent units.
     n_inputs
-        Length of a stimulus s. None: stimuli drive the units directly, one number a unit.
+        Length of a stimulus s. None: stimuli drive the units directly, one number for each unit.
     n_outputs
-        Number of outputs. None: the rates themselves are the outputs.
+        Number of outputs. None: the rates are the outputs.
     activation
         f: a name, an `Activation`, or a function written with `autograd.numpy`.
     seed
-        Seed of the read-in, the readout and the initial weights, each drawn from a stream of its own.
+        Seed of the read-in, the readout and the initial weights; each has a separate random stream.
     dtype
         Dtype of all weights.
     backend
-        Where the weights live and the work is done: "numpy"; "cupy", on a GPU; or a namespace of the array API. The numbers
-        drawn are the same on all. Stimuli and labels must be there too: move them once, with `to_backend` or `Dataset.to`.
+        Library and device of the weights and of all computations: "numpy"; "cupy", on a GPU; or a namespace of the array API.
+        The random numbers are the same on all. Stimuli and labels must be on the same backend; move them once with
+        `to_backend` or `Dataset.to`.
     connectivity
-        How parameters act as the recurrent weights W. Default: they are W; `LowRank(k)`: they are its factors.
+        How parameters act as the recurrent weights W. Default: they are W; with `LowRank(k)` they are its factors.
     time_constants
-        τ > 0 of each unit, shape (n_units,), in any unit of time. Fixed points do not depend on it, but their stability does.
+        τ > 0 of each unit, shape (n_units,), in any unit of time. Fixed points do not depend on τ, but their stability does.
         Default: all are 1.
     parameters
-        Read-in and readout in the place of random ones, as "layers.0.input" and "readout".
+        Read-in and readout to use instead of random ones, as "layers.0.input" and "readout".
 
     Raises
     ------
     ValueError
         For a size below one, a dtype other than float32 and float64, an unknown activation, time constants that are not
-        positive numbers, one for each unit, or parameters of another name or shape.
+        one positive number for each unit, or parameters with another name or shape.
     BackendError
-        For a backend that is not there; from the methods, for arrays of another backend.
+        For a backend that is not available; from the methods, for arrays of another backend.
 
     Attributes
     ----------
     namespace
         The array functions of the backend.
     input_weights
-        W_in, shape (n_units, n_inputs), entries of variance 1/n_inputs; None where stimuli drive the units directly.
+        W_in, shape (n_units, n_inputs), entries of variance 1/n_inputs; None if stimuli drive the units directly.
     readout
-        W_out, shape (n_outputs, n_units), entries of variance 1/n_units; None where the rates are the outputs.
+        W_out, shape (n_outputs, n_units), entries of variance 1/n_units; None if the rates are the outputs.
 
     Examples
     --------
@@ -168,7 +169,7 @@ class RateNetwork(Model):
         return {RECURRENT: parameters}
 
     def prepare(self, stimuli: Array) -> Array:
-        """Return `drive`: the read-in is fixed, so that the drive depends on the stimuli alone."""
+        """Return `drive`: the read-in is fixed, so the drive depends only on the stimuli."""
         return self.drive(stimuli)
 
     def bind(self, parameters: Point) -> NetworkParameters:
@@ -181,7 +182,7 @@ class RateNetwork(Model):
         return gradient.layers[0].recurrent
 
     def initial_weights(self, radius: float = 0.5) -> Point:
-        """Return random recurrent weights of spectral radius about `radius`; the same at every call.
+        """Return random recurrent weights of spectral radius about `radius`, the same in every call.
 
         They have shape (n, n), or are the parameters of the connectivity.
 
@@ -191,7 +192,7 @@ class RateNetwork(Model):
             For a radius that is negative or not finite.
         """
         if not 0 <= radius < inf:
-            raise ValueError(f"radius = {radius} is no spectral radius; choose a number from 0 on")
+            raise ValueError(f"radius = {radius} is not a spectral radius; choose a number from 0 on")
         sample = self.connectivity.initial(self.n_units, radius, np.random.default_rng(self._weight_stream))
         return map_arrays(self._here, sample)
 
@@ -229,7 +230,7 @@ class RateNetwork(Model):
 
     @property
     def n_outputs(self) -> int:
-        """Number of outputs: of units, where there is no readout."""
+        """Number of outputs; number of units without a readout."""
         return self.n_units if self.readout is None else int(self.readout.shape[0])
 
     def outputs(self, rates: Array) -> Array:
@@ -237,13 +238,13 @@ class RateNetwork(Model):
         return rates if self.readout is None else rates @ self.readout.T
 
     def _normal(self, stream: np.random.SeedSequence, rows: int, columns: int) -> Array:
-        # NumPy draws them whatever the backend, so that a seed means the same network everywhere.
+        # NumPy draws them for every backend: a seed gives the same network everywhere.
         return self._here(np.random.default_rng(stream).standard_normal((rows, columns)) / columns**0.5)
 
     def _checked(self, name: str, value: Any) -> Array:
-        """Return a fixed parameter that was given, which has to have the shape of the random one."""
+        """Return a given fixed parameter, after a check of its name and its shape."""
         if name not in self.fixed:
-            raise ValueError(f"there is no fixed parameter {name!r}; the fixed parameters are {', '.join(self.fixed)}")
+            raise ValueError(f"the fixed parameter {name!r} is unknown; the fixed parameters are {', '.join(self.fixed)}")
         value = as_array("parameters", value, self.dtype, self.namespace)
         if value.shape != self.fixed[name].shape or value.dtype != self.fixed[name].dtype:
             raise ValueError(

@@ -21,7 +21,7 @@ from riemannrnn.models.error_bounds import error_bounds
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters, connections
 from riemannrnn.runtime import product, summed
 
-if TYPE_CHECKING:  # a model makes responses, which know it
+if TYPE_CHECKING:  # `model` imports this module
     from riemannrnn.models.model import Model
 
 
@@ -34,13 +34,13 @@ class Response:
     model
         The network.
     parameters
-        The parameters, flat, as the model was given them.
+        The parameters, flat, as they were passed to the model.
     batch
         The stimuli, as the model prepared them, shape (batch, inputs).
     layers
-        The fixed points of each layer, from the lowest, each for the rates of the layers below that are returned.
+        The fixed points of each layer, from the lowest. Each layer was solved with the returned rates of the layers below.
     solving
-        How linear systems are solved.
+        The options for solving linear systems.
     """
 
     model: "Model"
@@ -56,14 +56,14 @@ class Response:
 
     @cached_property
     def fixed_points(self) -> FixedPoints:
-        """The fixed points of the highest layer; a stimulus has converged if it has in all layers, and iterations add up."""
+        """The fixed points of the highest layer. `converged` combines all layers, and iterations are added."""
         if len(self.layers) == 1:
             return self.layers[0]
         iterations = reduce(add, (layer.iterations for layer in self.layers))
         return replace(self.layers[-1], converged=self.converged, iterations=iterations)
 
     def under(self, on_failure: OnFailure) -> "Response":
-        """Return the response, or under "raise" raise `FixedPointError` if a stimulus has not converged in a layer."""
+        """Return the response; under "raise", raise `FixedPointError` if a stimulus has not converged in a layer."""
         if on_failure != "raise":
             return self
         for number, layer in enumerate(self.layers):
@@ -75,13 +75,13 @@ class Response:
         return self
 
     def completed(self, rest: "Response") -> "Response":
-        """Return the response with the stimuli that have not converged, in order, replaced by those of another response."""
+        """Return the response with the stimuli that have not converged replaced, in order, by those in another response."""
         again = ~self.converged
         layers = (mine.completed(other, again) for mine, other in zip(self.layers, rest.layers, strict=True))
         return replace(self, layers=tuple(layers))
 
     def kept(self, found: Array) -> "Response":
-        """Return the response with zeros for the stimuli that are left out, so that they change no sum over stimuli."""
+        """Return the response with zeros for the stimuli left out: they then do not change sums over stimuli."""
         xp = array_namespace(found)
 
         def zeroed(layer: FixedPoints) -> FixedPoints:
@@ -93,7 +93,7 @@ class Response:
     def error_bounds(self) -> tuple[Array, ...]:
         """Return a bound of the error of the rates of each layer, shapes (batch,); see `error_bounds.error_bounds`.
 
-        A stable layer may still amplify the residuals of the layers below it, which a residual of its own does not show.
+        A stable layer may still amplify the residuals of the layers below it, which its own residual does not show.
         """
         return error_bounds(self.layers, self._bound.layers)
 
@@ -103,7 +103,7 @@ class Response:
         return self._outputs(self.layers[-1].rates, self._bound.readout_bias)
 
     def pull_back(self, output_gradient: Array) -> Array:
-        """Return Cᵀ e, the gradient in the rates of the highest layer from that in the outputs, shape (batch, n)."""
+        """Return Cᵀ e, the gradient in the rates of the highest layer, given the gradient in the outputs, shape (batch, n)."""
         readout = self._bound.readout
         return output_gradient if readout is None else output_gradient @ readout
 
@@ -116,7 +116,7 @@ class Response:
         return tuple(map(systems, self.layers))
 
     def adjoints(self, errors: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Return ℓ_l and p_l of all layers, given ℓ of the highest: ℓ_j receives V_ljᵀ p_l from the layers l above."""
+        """Return ℓ_l and p_l of all layers, given ℓ of the highest layer: ℓ_j receives V_ljᵀ p_l from each higher layer l."""
         return self._downward(errors, lambda number, received: self.implicit[number].adjoint(received))
 
     def gradient(self, adjoints: Sequence[Array], output_errors: Array) -> Point:
@@ -197,10 +197,10 @@ class Response:
         solve: Callable[[int, Array], Array],
         also: Callable[[int], tuple[LayerParameters, Array]] | None = None,
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Return what each layer receives from the layers above, and what `solve` makes of it, from the highest layer down.
+        """Return what each layer receives from higher layers, and the result of `solve` for it, from the highest layer down.
 
-        Layer j receives V_ljᵀ q_l from layer l, with q_l what `solve` returned there. `also` gives other V_lj and q_l, of which
-        the same is added.
+        Layer j receives V_ljᵀ q_l from layer l, where q_l is the result of `solve` for layer l. `also` gives further V_lj and
+        q_l, for which the same term is added.
         """
         received: list[Array | None] = [None] * (len(self.layers) - 1) + [top]
         solved: list[Array] = []
@@ -232,7 +232,7 @@ class Response:
     def _accumulated(
         self, adjoints: Sequence[Array], rates: Sequence[Array], batch: Array | None, output_errors: Array, constant: bool
     ) -> NetworkParameters:
-        """Return the sums over stimuli of p rᵀ, p sᵀ and e rᵀ, and with `constant` of p and e, for what is trained."""
+        """Return the sums over stimuli of p rᵀ, p sᵀ and e rᵀ, and with `constant` of p and e, for trained parameters."""
         trained, xp = self.model.trained, array_namespace(self.batch)
 
         def layer(number: int) -> LayerParameters:
@@ -262,7 +262,7 @@ def _outer(adjoint: Array, source: Array) -> Array:
 
 
 def _total(first: NetworkParameters, second: NetworkParameters) -> NetworkParameters:
-    """Return the sum of two gradients; what is None in the second is zero."""
+    """Return the sum of two gradients; None in the second counts as zero."""
 
     def total(a: Point, b: Point) -> Point:
         return a if b is None else map_arrays(add, a, b)
@@ -293,9 +293,9 @@ def respond(
     batch
         The stimuli as the model prepared them.
     solving
-        How fixed points are solved.
+        The options for solving fixed points.
     start
-        The rates to start from, for each layer; default: f of the drive.
+        The rates at the start, for each layer. Default: f of the drive.
     """
     layers: list[FixedPoints] = []
     rates: list[Array] = []
@@ -327,6 +327,6 @@ def _drive(parameters: LayerParameters, number: int, batch: Array, rates: Sequen
 
 
 def _settled(found: FixedPoints) -> Array:
-    """Return the rates, with zeros where a stimulus has not converged: it costs the layers above no iterations then."""
+    """Return the rates, with zeros for stimuli that have not converged; they then cost higher layers no iterations."""
     xp = array_namespace(found.rates)
     return found.rates if bool(xp.all(found.converged)) else xp.where(found.converged[:, None], found.rates, 0.0)

@@ -28,7 +28,7 @@ class Layer:
     n_units
         Number of units.
     activation
-        f: a name, an `Activation`, or a function written with `autograd.numpy`. Default: that of the stack.
+        f: a name, an `Activation`, or a function written with `autograd.numpy`. Default: the activation of the stack.
     connectivity
         How parameters act as W. Default: they are W.
     skips
@@ -65,7 +65,7 @@ class Stack(Model):
     Parameters
     ----------
     layers
-        The layers, from the lowest; a number stands for a `Layer` of so many units.
+        The layers, from the lowest; a number n stands for `Layer(n)`.
     n_inputs
         Length of a stimulus s. None: stimuli drive the units of the lowest layer directly.
     n_outputs
@@ -280,7 +280,7 @@ class Stack(Model):
 
     def _checked(self, name: str, value: Any, shapes: Mapping[str, tuple[int, ...] | None]) -> Point:
         if name not in shapes:
-            raise ValueError(f"there is no parameter {name!r}; the parameters are {', '.join(shapes)}")
+            raise ValueError(f"the parameter {name!r} is unknown; the parameters are {', '.join(shapes)}")
         value = map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), value)
         wanted = shapes[name]
         if wanted is None:

@@ -1,4 +1,4 @@
-"""Trained models: a network with its parameters and all that it needs to answer stimuli as they were given in training."""
+"""Trained models: a network with its parameters and everything needed to predict from raw stimuli."""
 
 import platform
 from collections.abc import Mapping
@@ -27,24 +27,24 @@ from riemannrnn.models.response import Response
 from riemannrnn.state_file import Kind, read_state, write_state
 
 MODEL_FILE = "model.npz"
-"""Name of the file of the model in a run folder."""
+"""File name of the model in a run folder."""
 
 
 class ModelFileError(ValueError):
-    """A model cannot be saved, or a file holds no model that can be used here."""
+    """A model cannot be saved, or a file holds no model that can be used."""
 
 
 MODEL = Kind("model", b"riemannrnn model 1\n", ModelFileError, at_end=True)
-"""The kind of file that a model is."""
+"""The file type of models."""
 
 
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel(Summarised):
-    """A network with its parameters, which answers stimuli as they were given in training.
+    """A network with its parameters, which predicts from stimuli in their original form.
 
-    Training goes on from it: `train(model.network, model, stimuli, labels)`, with stimuli after `model.standardisation`, if
-    there is one. The same rule goes on from `point`, without what it remembers; another rule starts from `weights`.
+    Training continues from it with `train(model.network, model, stimuli, labels)`, with stimuli after `model.standardisation`,
+    if there is one. The same rule continues from `point`, without its memory; another rule starts from `weights`.
 
     Parameters
     ----------
@@ -53,17 +53,17 @@ class TrainedModel(Summarised):
     weights
         Its trained parameters, flat.
     answer
-        What its outputs mean.
+        The meaning of its outputs.
     standardisation
-        What is applied to stimuli. None: they are taken as they are.
+        The standardisation of stimuli. None: they are used unchanged.
     inputs
         The names of the columns of the stimuli; none if they have no names.
     solving
-        How fixed points are solved, with a solver by name.
+        The options for solving fixed points, with a solver by name.
     provenance
-        How the model was made, in texts: versions, rule and manifold.
+        How the model was made, as texts: versions, rule and manifold.
     point
-        The point of the manifold that stands for the weights. None: it is found from the weights.
+        The point of the manifold that represents the weights. None: it is computed from the weights.
 
     Examples
     --------
@@ -91,12 +91,12 @@ class TrainedModel(Summarised):
         return self.network.named(self.weights)
 
     def predict(self, stimuli: Array) -> Array:
-        """Return labels or targets, as they were given in training.
+        """Return labels or targets in the form of the training data.
 
         Parameters
         ----------
         stimuli
-            Shape (batch, n_inputs), as they were given in training: they are standardised here, if they were there.
+            Shape (batch, n_inputs), in the form of the training data: they are standardised here, if the training data were.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class TrainedModel(Summarised):
         ValueError
             For stimuli of another shape, or stimuli that are not finite.
         FixedPointError
-            If a stimulus has no fixed point; `respond` marks such a stimulus instead.
+            If a stimulus has no fixed point; `respond` marks these stimuli instead.
         """
         return self.answer.decode(self.respond(stimuli).under("raise").outputs)
 
@@ -131,7 +131,7 @@ class TrainedModel(Summarised):
         return self.network.respond(self.weights, self.network.prepare(stimuli), self.solving)
 
     def stability(self, stimuli: Array) -> Array:
-        """Return the largest spectral abscissa of each stimulus over all layers, shape (batch,), negative where it is stable.
+        """Return the largest spectral abscissa of each stimulus over all layers, shape (batch,), negative if it is stable.
 
         It is in units of 1/τ. Raises as `predict` does.
         """
@@ -144,9 +144,9 @@ class TrainedModel(Summarised):
         Raises
         ------
         ModelFileError
-            For an activation, connectivity or network of one's own that is not registered.
+            For a user-defined activation, connectivity or network that is not registered.
         RunFolderError
-            If the file cannot be written; what stood there before is untouched.
+            If the file cannot be written; an existing file is unchanged.
         """
         kinds = {kind: name for name, kind in ANSWERS.items()}
         try:
@@ -174,21 +174,21 @@ class TrainedModel(Summarised):
 
 
 def load_model(path: Path | str, backend: str | Namespace = "numpy") -> TrainedModel:
-    """Return the model in a file, or in a run folder.
+    """Return the model from a file or a run folder.
 
     Parameters
     ----------
     path
         A file that `TrainedModel.save` wrote, or the folder of a run.
     backend
-        Where the weights are put, as for `RateNetwork`.
+        Backend of the weights, as for `RateNetwork`.
 
     Raises
     ------
     ModelFileError
-        If the file cannot be read, is damaged or foreign, or holds a model that is not known here.
+        If the file cannot be read, is damaged or foreign, or holds an unknown kind of model.
     BackendError
-        If the backend is not there.
+        If the backend is not available.
     """
     path = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     state = read_state(path, MODEL)
@@ -215,11 +215,11 @@ def load_model(path: Path | str, backend: str | Namespace = "numpy") -> TrainedM
 
 
 def named_solver(solver: str | Solver) -> str:
-    """Return the name of a solver that is known by a name, and "auto" for a solver with options of its own."""
+    """Return the name of a solver, or "auto" for a solver with its own options."""
     name = solver if isinstance(solver, str) else solver.name
     return name if isinstance(solver, str) or SOLVERS.get(name) == solver else "auto"
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what makes a model."""
+    """Return the versions of the packages that determine a model."""
     return {"riemannrnn": version("riemannrnn"), "numpy": np.__version__, "python": platform.python_version()}

@@ -12,27 +12,27 @@ from manifolds.autograd_chart import vanishing_derivatives
 from riemannrnn.backend import check_numpy, namespace_of
 
 SLOPE_ROUNDING = 1e-12
-"""By so much the derivative of an activation of slope 1 may exceed it in rounding."""
+"""Rounding may raise the computed derivative of an activation with slope 1 above 1 by at most this."""
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An elementwise function r = f(z) with what the implicit derivatives need of it.
+    """An elementwise function r = f(z) with the derivatives that implicit differentiation needs.
 
     Parameters
     ----------
     name
-        What it is called on the command line and in messages.
+        Name on the command line and in messages.
     function
         f(z), on arrays of any shape and namespace.
     derivative
-        f′, as a function of z and of r = f(z): where it is cheaper to reuse r it does (tanh: 1 − r²).
+        f′, as a function of z and of r = f(z); it may use whichever is cheaper (tanh: 1 − r²).
     second_derivative
         f″, as a function of z and r.
     elementary
-        The function of the array API that f is, if it is one; it can then be computed in place.
+        The equal function of the array API, if there is one; f can then be computed in place.
     arguments
-        What the function of `FAMILIES` with this name takes to make this activation. Default: it is of no family.
+        The arguments for which the function in `FAMILIES` with this name makes this activation. Default: it is in no family.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Activation:
     arguments: tuple[float, ...] = field(default=(), repr=False)
 
     def respond(self, inputs: Array, out: Array | None = None) -> Array:
-        """Return f(inputs), in the array `out` where f can be computed in place, or in one that the inputs have no part in."""
+        """Return f(inputs), in the array `out` if f can be computed in place, otherwise in a new array."""
         if self.elementary is None:
             value = self.function(inputs)
             shared = value is inputs or (isinstance(value, np.ndarray) and np.may_share_memory(value, inputs))
@@ -52,12 +52,12 @@ class Activation:
 
     @classmethod
     def from_function(cls, function: Callable[[Array], Array], name: str | None = None) -> "Activation":
-        """Make an activation from an elementwise function written with `autograd.numpy`; its derivatives are autograd's.
+        """Make an activation from an elementwise function written with `autograd.numpy`; autograd computes its derivatives.
 
         Raises
         ------
         BackendError
-            From all three, for arrays of another library than NumPy.
+            From the function and both derivatives, for arrays of a library other than NumPy.
 
         Examples
         --------
@@ -73,7 +73,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class _Differentiated:
-    """A derivative of a function of NumPy's arrays, of order 0, 1 or 2; it pickles wherever the function does."""
+    """A derivative of order 0, 1 or 2 of a function of NumPy arrays; it pickles if the function does."""
 
     label: str
     function: Callable[[Array], Array]
@@ -87,13 +87,13 @@ class _Differentiated:
         if self.order < 2:
             return derivative(z)
         with vanishing_derivatives():
-            return derivative(z).astype(z.dtype, copy=False)  # a number of NumPy in the function widens float32
+            return derivative(z).astype(z.dtype, copy=False)  # a NumPy scalar in the function widens float32
 
 
 def check_slopes(activation: Activation) -> None:
-    """Refuse an activation for which monotone weights promise nothing: f has to be non-decreasing with slope at most 1.
+    """Check that monotone weights guarantee stability for an activation: it must be non-decreasing with slope at most 1.
 
-    The slope is looked at for inputs of sizes 1e-6 to 1e3, of both signs, and at zero.
+    The slope is tested at inputs of sizes 1e-6 to 1e3, of both signs, and at zero.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def check_slopes(activation: Activation) -> None:
     """
     sizes = np.concatenate([np.geomspace(1e-6, 1e3, 2000), np.linspace(0, 20, 2001)])
     inputs = np.sort(np.concatenate([sizes, -sizes]))
-    with np.errstate(all="ignore"):  # one's own function may overflow far out, where its derivative is then unknown
+    with np.errstate(all="ignore"):  # a user-defined function may overflow at large inputs; its slope there is unknown
         slopes = activation.derivative(inputs, activation.function(inputs))
     outside = np.nan_to_num(np.fmax(slopes - 1, -slopes), nan=-np.inf)
     worst = int(np.argmax(outside))
@@ -115,7 +115,7 @@ def check_slopes(activation: Activation) -> None:
 
 
 def into(out: Array | None, function: Callable[..., Array], *arguments: Array) -> Array:
-    """Return a function's value, in the array `out` where one is given, without another array where its library can."""
+    """Return a function's value, in the array `out` if one is given, without a temporary array if the library allows it."""
     if out is None:
         return function(*arguments)
     if isinstance(out, np.ndarray) or hasattr(out, "__cuda_array_interface__"):
@@ -134,7 +134,7 @@ def power_law(exponent: float = 2.0, scale: float = 1.0) -> Activation:
     """
     if not exponent >= 1:
         raise ValueError(f"exponent = {exponent} is below 1, where the gain at threshold is infinite; choose 1 or more")
-    exponent, scale = float(exponent), float(scale)  # numbers of NumPy would widen float32
+    exponent, scale = float(exponent), float(scale)  # NumPy scalars would widen float32
     value, first, second = (partial(each, exponent, scale) for each in (_power, _power_derivative, _power_second_derivative))
     return Activation("power-law", value, first, second, arguments=(exponent, scale))
 
@@ -156,7 +156,7 @@ def _where_positive(z: Array, values: Array) -> Array:
 
 
 def _positive_power(z: Array, exponent: float) -> Array:
-    # Raised only above the smallest normal number, so that a negative exponent meets nothing whose inverse overflows.
+    # Only numbers above the smallest normal number are raised: a negative exponent then cannot overflow.
     xp = namespace_of(z)
     return xp.where(z > float(xp.finfo(z.dtype).smallest_normal), z, 1) ** exponent
 
@@ -166,7 +166,7 @@ def _identity(z: Array) -> Array:
 
 
 def _relu(z: Array) -> Array:
-    return namespace_of(z).maximum(z, 0)  # NaN stays NaN, and ten times as fast as a choice where signs vary
+    return namespace_of(z).maximum(z, 0)  # keeps NaN, and is ten times as fast as `where` for mixed signs
 
 
 def _tanh(z: Array) -> Array:
@@ -182,7 +182,7 @@ def _tanh_second_derivative(z: Array, r: Array) -> Array:
 
 
 def _sigmoid(z: Array) -> Array:
-    # tanh saturates without overflow, exp does not.
+    # tanh saturates without overflow; exp does not.
     return 0.5 * (1 + namespace_of(z).tanh(0.5 * z))
 
 
@@ -232,14 +232,14 @@ ACTIVATIONS: dict[str, Activation] = {
         power_law(),
     )
 }
-"""The activations known by name; `register_activation` adds to them."""
+"""The activations by name; `register_activation` adds to them."""
 
 FAMILIES: dict[str, Callable[..., Activation]] = {"power-law": power_law}
 """Functions that make activations from numbers, by the name of the activations."""
 
 
 def register_activation(activation: Activation) -> Activation:
-    """Make an activation known by its name, on the command line too, and return it.
+    """Register an activation under its name, also for the command line, and return it.
 
     Raises
     ------
@@ -253,12 +253,12 @@ def register_activation(activation: Activation) -> Activation:
 
 
 def as_activation(activation: "str | Activation | Callable[[Array], Array]") -> Activation:
-    """Return the activation of that name, the activation itself, or one made from an autograd function.
+    """Return the activation with a name, the activation itself, or an activation made from an autograd function.
 
     Raises
     ------
     ValueError
-        For an unknown name, listing those known.
+        For an unknown name; the message lists the known names.
     """
     if isinstance(activation, Activation):
         return activation

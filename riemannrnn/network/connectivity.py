@@ -1,4 +1,4 @@
-"""Connectivity: how the parameters that a network learns act as recurrent weights."""
+"""Connectivity: how the trained parameters of a network act as recurrent weights."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from riemannrnn.network.operator import Operator
 class Connectivity(Protocol):
     """A family of recurrent weights W with parameters θ, an array or a tuple of arrays: a point of a manifold.
 
-    `bind` makes an `Operator` of parameters. Solvers, derivatives and stability know the weights by this operator alone. A new
+    `bind` makes an `Operator` from parameters. Solvers, derivatives and stability use the weights only through it. A new
     connectivity implements the five methods below and a subclass of `Operator`.
     """
 

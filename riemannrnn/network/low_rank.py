@@ -84,7 +84,7 @@ class LowRank:
 class LowRankOperator(Operator):
     """The operator of W = u diag(s) vᵀ, with parameters (u, s, vᵀ), or of its transpose.
 
-    It has no parts: the product with vᵀ is half of the work, and every part would need all of it.
+    It has no parts: the product with vᵀ is half of the work, and every part would need the whole product.
     """
 
     @property

@@ -32,7 +32,7 @@ class Operator(ABC):
     transposed: bool = False
 
     matrix_free: ClassVar[bool] = False
-    """Whether T on many units is too large to be formed as an array. Stability is then found by products with T alone."""
+    """Whether T is too large to be formed as an array. Stability is then computed from products with T only."""
 
     @abstractmethod
     def apply(self, rows: Array, out: Array | None = None) -> Array:
@@ -90,14 +90,14 @@ class Operator(ABC):
         return self.part(slice(0, 1)) is not None
 
     def factor_rows(self, n: int) -> int:
-        """Return for how many rows T s costs as much as a propagator: by default n; for a convolution its channels."""
+        """Return the number of rows for which T s costs as much as a propagator. Default: n; for a convolution its channels."""
         return n
 
     def shared_gains(self, gains: Array) -> Array:
-        """Return one gain of each unit for all stimuli, in the form that `propagator` takes.
+        """Return one gain of each unit for all stimuli, as an argument for `propagator`.
 
-        The default is the mean over the stimuli whose gains are finite, or zeros if there are none. A convolution also takes
-        the mean over the units of a channel.
+        Default: the mean over the stimuli with finite gains, or zeros if there are none. A convolution also averages over the
+        units of a channel.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Operator(ABC):
     def numerical_abscissa(self, scales: Array) -> float:
         """Return the largest eigenvalue of the symmetric part of D T D, where D = diag(scales), or an upper bound.
 
-        The default is infinity: no bound is known cheaply.
+        Default: infinity, if no bound is known cheaply.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class Operator(ABC):
         return float(xp.linalg.matrix_norm(scales[:, None] * shifted / scales, ord=2))
 
     def reduced_jacobians(self, gains: Array) -> Array | None:
-        """Return for each stimulus a small matrix whose eigenvalues include all eigenvalues of G T that are not zero.
+        """Return for each stimulus a small matrix with all nonzero eigenvalues of G T among its eigenvalues.
 
         The matrix is linear in the gains, as Rᵀ G L is for T = L Rᵀ with L and R of shape (n, k). With unequal time constants
         the matrices of several groups of units are added.
@@ -155,8 +155,8 @@ class Operator(ABC):
         Returns
         -------
         Array or None
-            Shape (batch, k, k) with k ≤ n. If k < n, the other eigenvalues are zero. None, the default, if there are no such
-            matrices.
+            Shape (batch, k, k) with k ≤ n. If k < n, the other eigenvalues are zero. None, the default, if such matrices
+            do not exist.
         """
         return None
 

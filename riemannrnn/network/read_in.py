@@ -120,7 +120,7 @@ class ConvolutionalReadIn:
         return xp.reshape(xp.permute_dims(kernels, (0, 2, 3, 1)), (self.channels, -1))
 
     def _patches(self, stimuli: Array) -> Array:
-        """Return what each position of the drive sees, shape (batch H′ W′, k k channels of an image)."""
+        """Return the inputs of each position of the drive, shape (batch H′ W′, k k channels of an image)."""
         xp, batch, border = namespace_of(stimuli), stimuli.shape[0], self._border
         height, width, _ = self.image
         images = xp.zeros((batch, *self._padded_image), dtype=stimuli.dtype, device=device(stimuli))

@@ -1,4 +1,4 @@
-"""The figures of Zhu & Rosenbaum (2024), a module each, beside the numbers that the authors recorded."""
+"""The figures of Zhu & Rosenbaum (2024), one module each, beside the values that the authors recorded."""
 
 from riemannrnn.paper.figures import FIGURES, write_numbers, write_paper, write_reproduction
 from riemannrnn.paper.mnist_experiment import Settings

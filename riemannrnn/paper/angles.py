@@ -1,4 +1,4 @@
-"""Angles between the updates of ΔW1, ΔW2 and ΔW3 along learning, as published and in the resolvent metric."""
+"""Angles between the updates of ΔW1, ΔW2 and ΔW3 during learning, in the Euclidean and the resolvent metric."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,10 +11,10 @@ from riemannrnn.paper.reproduction import Claim, Reproduction, Row
 from riemannrnn.progress import Progress, ignore
 
 STEPS, LEARNING_RATES = 1000, (0.1, 1.0)
-"""Steps of a path, and η: ΔW2 bends more the longer its step, so that its angles depend on it."""
+"""Steps of a path, and η. A longer step of ΔW2 is more curved, so its angles depend on η."""
 
 PATHS = ("dW1", "dW2", "dW3")
-"""The rule that is followed while all three are compared."""
+"""The rule that generates the path, on which all three are compared."""
 
 METRICS = ("euclidean", "resolvent")
 
@@ -23,14 +23,14 @@ PAIRS = ("theta_12", "theta_23")
 
 
 def angle(first: Array, second: Array) -> Array:
-    """Return the angle in degrees between matrices of shape (…, n, n), accurate for small ones (Kahan's formula)."""
+    """Return the angle in degrees between matrices of shape (…, n, n), accurate for small angles (Kahan's formula)."""
     unit = [each / np.linalg.norm(each, axis=(-2, -1), keepdims=True) for each in (first, second)]
     difference, total = (np.linalg.norm(unit[0] + sign * unit[1], axis=(-2, -1)) for sign in (-1, 1))
     return np.degrees(2 * np.arctan2(difference, total))
 
 
 def updates(task: LinearTask, weights: Array, learning_rates: Array) -> dict[str, Array]:
-    """Return what each rule would do at W with η = `learning_rates`, arrays of shape (n_rates, n, n)."""
+    """Return the update of each rule at W with η = `learning_rates`, arrays of shape (n_rates, n, n)."""
     rates = learning_rates[:, None, None]
     fixed = fixed_points(weights, task.stimuli)
     errors = task.errors(fixed)
@@ -44,7 +44,7 @@ def updates(task: LinearTask, weights: Array, learning_rates: Array) -> dict[str
 def angles(weights: Array, changes: dict[str, Array]) -> Array:
     """Return θ₁₂ and θ₂₃ in both metrics, shape (metric, pair, …), in degrees.
 
-    The resolvent metric ⟨A U A, A V A⟩ is the Euclidean one of the vectors A U A, here A = (I − W)⁻¹.
+    The resolvent metric ⟨A U A, A V A⟩ of U and V is the Euclidean inner product of A U A and A V A, with A = (I − W)⁻¹.
     """
     response = np.linalg.inv(np.eye(weights.shape[-1]) - weights)
     result = []
@@ -62,7 +62,7 @@ def reproduce(
     steps: int = STEPS,
     learning_rates: Sequence[float] = LEARNING_RATES,
 ) -> Reproduction:
-    """Follow each rule and compare all three on its path, at steps that grow by a constant factor.
+    """Follow each rule, and compare all three rules on its path, at steps that grow by a constant factor.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The figures of the paper by name, and the files that a reproduction becomes."""
+"""The figures of the paper by name, and the files of a reproduction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class PaperFigure:
     Attributes
     ----------
     summary
-        A line for the command line.
+        A line of text for the command line.
     reproduce
-        Computes it; MNIST takes its data first, the others nothing but options.
+        Computes the figure's data. MNIST takes its data first; the others take only options.
     draw
-        Draws it from its dataset.
+        Draws the figure from its dataset.
     """
 
     summary: str
@@ -72,7 +72,7 @@ def write_reproduction(reproduction: Reproduction, folder: Path) -> None:
 
 
 def write_paper(reproductions: Sequence[Reproduction], folder: Path) -> None:
-    """Write paper.md, the claims of all figures."""
+    """Write paper.md, a table of the claims of all figures."""
     write_text(folder / "paper.md", paper_table(reproductions))
 
 

@@ -1,6 +1,6 @@
 """The cost of the linear network along random segments and over a random plane through the optimum, in W and in A.
 
-What the paper lacks stands beside it: the same planes measured by the distance of each metric from the optimum.
+In addition to the paper, the distances from the optimum in each metric are computed over the same planes.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,25 +16,25 @@ from riemannrnn.paper.reproduction import Claim, Reproduction, Row
 from riemannrnn.progress import Progress, ignore
 
 SEGMENTS, SEGMENT_POINTS = 5, 241
-"""Random segments, and points on each."""
+"""Number of random segments, and of points on each."""
 
 PLANE_POINTS = 27
-"""Points along each side of a plane; odd, so that the optimum is one of them."""
+"""Points along each side of a plane; odd, so the optimum is one of them."""
 
 EXTENT = 1.5
 """Segments and planes reach from −1.5 to 1.5 times a random matrix of spectral radius 1."""
 
 COSTLIEST, NEAR_BOUNDARY = 20, 0.1
-"""So many of the costliest points of the plane are asked for their spectral abscissa, in 1/τ."""
+"""Number of points of the plane with the highest costs for which the spectral abscissa is computed, in 1/τ."""
 
 COORDINATES: dict[str, Chart] = {"W": Identity(), "A": Resolvent()}
-"""What is varied in a straight line: the weights W, or A = (I − W)⁻¹."""
+"""The coordinates in which a line is straight: the weights W, or A = (I − W)⁻¹."""
 
 METRICS: dict[str, Chart] = {"euclidean": Identity(), "resolvent": Resolvent()}
-"""The metrics whose distances are measured."""
+"""The metrics of the measured distances."""
 
 CURVED = 1e-6
-"""A second difference below −1e-6 times the largest magnitude on its segment is not convex, whatever the rounding."""
+"""A second difference below −1e-6 times the largest magnitude on its segment means not convex, despite rounding."""
 
 
 def reproduce(
@@ -46,14 +46,14 @@ def reproduce(
     segment_points: int = SEGMENT_POINTS,
     plane_points: int = PLANE_POINTS,
 ) -> Reproduction:
-    """Evaluate the cost through Ŵ, the weights that made the targets.
+    """Evaluate the cost around Ŵ, the weights that generated the targets.
 
     Returns
     -------
     Reproduction
         Over coordinates (W, A): `segment_cost` over segment and along; `plane_cost`, `abscissa` (largest real part of
-        −I + W, stable below 0) and, for each metric, `distance` from Ŵ, over first and second. Infinite or NaN where
-        a point is singular.
+        −I + W, stable below 0) and, for each metric, `distance` from Ŵ, over first and second. Infinite or NaN at singular
+        points.
     """
     task = LinearTask.draw(n_units, n_samples)
     along, side = np.linspace(-EXTENT, EXTENT, segment_points), np.linspace(-EXTENT, EXTENT, plane_points)
@@ -64,7 +64,7 @@ def reproduce(
         progress(next(done) / total)
 
     for name, chart in COORDINATES.items():
-        # The same directions in both coordinates, from a stream apart from the one that drew the task.
+        # The same directions in both coordinates, from another random stream than the task.
         directions = _directions(np.random.default_rng(0), segments + 2, n_units)
         origin = chart.value(task.optimal_weights)
         lines = [_costs(task, name, origin, along, each, report) for each in directions[:segments]]
@@ -99,7 +99,7 @@ def _costs(task: LinearTask, name: str, origin: Array, along: Array, direction: 
 def _plane_row(
     task: LinearTask, chart: Chart, name: str, origin: Array, side: Array, direction: Array, report: Callable[[], None]
 ) -> xr.Dataset:
-    """One row of a plane: cost, spectral abscissa, and distances."""
+    """Return one row of a plane: cost, spectral abscissa, and distances."""
     points = origin + side[:, None, None] * direction
     weights = np.array([weights_at(chart, point) for point in points])
     regular = np.isfinite(weights).all(axis=(1, 2))
@@ -121,7 +121,7 @@ def _distance(manifold: PullbackManifold, origin: Array, weights: Array) -> floa
 
 
 def convex(costs: Array) -> Array:
-    """Tell whether costs at equal distances, shape (…, points), have no negative second difference."""
+    """Tell whether costs at equally spaced points, shape (…, points), have no negative second difference."""
     curvature = np.diff(costs, 2)
     return np.all(np.isfinite(curvature) & (curvature > -CURVED * np.abs(curvature).max(axis=-1, keepdims=True)), axis=-1)
 

@@ -1,4 +1,4 @@
-"""The linear network: loss curves of ΔW1, ΔW2 and ΔW3 at five learning rates, beside the recorded ones to rounding."""
+"""The linear network: loss curves of ΔW1, ΔW2 and ΔW3 at five learning rates, compared with the recorded curves."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,17 +13,17 @@ from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import workers
 
 STEPS = 3500
-"""Steps of a curve."""
+"""Number of steps of a curve."""
 
 RULES = ("dW1", "dW2", "dW2 as released", "dW3")
-"""The released code takes the residual of its ΔW2 at the A that it has already stepped to; the plain rule stands beside it."""
+"""The released code computes the residual of its ΔW2 at the A after its step; the plain rule is computed for comparison."""
 
 MATCH, FLOOR = 1e-6, 1e-12
-"""A recorded loss above the floor is met if the relative deviation is at most this."""
+"""Largest relative deviation at which a recorded loss above the floor counts as reproduced."""
 
 
 def losses(task: LinearTask, rule: str, learning_rates: Array, steps: int) -> Iterator[Array]:
-    """Yield the losses of a rule at all rates before each step, shape (n_rates,), and once more after the last.
+    """Yield the losses of a rule at all rates before each step, shape (n_rates,), and after the last step.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def losses(task: LinearTask, rule: str, learning_rates: Array, steps: int) -> It
     learning_rates
         η, shape (n_rates,).
     steps
-        Their number.
+        Number of steps.
     """
     rates = learning_rates[:, None, None]
     state = np.broadcast_to(task.initial_weights, (rates.size, *task.initial_weights.shape))
     in_response = rule.startswith("dW2")
-    if in_response:  # ΔW2 is a straight step in A, so that A is all that it needs
+    if in_response:  # ΔW2 is a straight step in A, so only A is needed
         state = np.linalg.inv(np.eye(state.shape[-1]) - state)
     for step in range(steps + 1):
         fixed = task.stimuli @ state.mT if in_response else fixed_points(state, task.stimuli)
@@ -72,9 +72,9 @@ def reproduce(
     Parameters
     ----------
     progress
-        Called as it proceeds.
+        Called with the progress.
     n_units, n_samples, steps, learning_rates
-        The paper's by default; only with those sizes are there recorded losses to compare with.
+        Default: the paper's sizes. Recorded losses exist only for these sizes.
 
     Returns
     -------
@@ -122,14 +122,14 @@ def _recorded() -> xr.DataArray:
 
 
 def deviation(data: xr.Dataset) -> xr.DataArray:
-    """Return |loss / recorded − 1| over rule, learning_rate and recorded_step; NaN where the recorded loss is at the floor."""
+    """Return |loss / recorded − 1| over rule, learning_rate and recorded_step; NaN if the recorded loss is at the floor."""
     here = data["loss"].reindex(step=data["recorded_step"].values).rename(step="recorded_step")
     return abs(here / data["recorded_loss"] - 1).where(data["recorded_loss"] > FLOOR)
 
 
 def _claims(data: xr.Dataset) -> Iterator[Claim]:
     if "recorded_loss" in data:
-        # A curve that is not finite where it was run must not pass for one that agrees.
+        # A curve that is not finite must not count as one that agrees.
         run = deviation(data).where(data["recorded_step"] < data.sizes["step"], 0.0)
         worst = run.fillna(np.inf).where(data["recorded_loss"] > FLOOR, 0.0).max(("learning_rate", "recorded_step"))
         here = {rule: float(worst.sel(rule=rule)) for rule in ("dW1", "dW2 as released", "dW3")}
@@ -165,7 +165,7 @@ def _claims(data: xr.Dataset) -> Iterator[Claim]:
         "ΔW3 approximates ΔW2 at small rates",
         _recorded_apart(data),
         f"losses differ by at most {apart:.1g} of themselves at rate {float(data['learning_rate'][0]):g}; "
-        f"those of the released ΔW2 differ from the plain ones by up to {float(released.max()):.0%} over all rates",
+        f"losses of the released and the plain ΔW2 differ by up to {float(released.max()):.0%} over all rates",
         apart < 0.1,
     )
 

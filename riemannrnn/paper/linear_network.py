@@ -1,7 +1,7 @@
 """The paper's linear network, its cost in W and in A = (I − W)⁻¹, and its rules in closed form.
 
-Rows are samples: R = X Aᵀ, J = (1/m) Σ ‖r − y‖². Weights may have leading axes, one network for each index. Every rule returns
-the change for η = 1. Source: Zhu & Rosenbaum (2024), with f = id and G = I.
+Rows are samples: R = X Aᵀ, J = (1/m) Σ ‖r − y‖². Weights may have leading axes, with one network for each index. Every rule
+returns the change for η = 1. Source: Zhu & Rosenbaum (2024), with f = id and G = I.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class LinearTask:
     stimuli, targets
         X and Y, shape (m, n).
     optimal_weights, initial_weights
-        Ŵ, which made the targets, and W₀, shape (n, n).
+        Ŵ, which generated the targets, and W₀, shape (n, n).
     """
 
     stimuli: Array
@@ -33,9 +33,9 @@ class LinearTask:
 
     @classmethod
     def draw(cls, n_units: int = 200, n_samples: int = 100, seed: int = AUTHORS_SEED) -> "LinearTask":
-        """Draw X, Ŵ, the noise and W₀ in the order of the released code, which a legacy generator is needed for.
+        """Draw X, Ŵ, the noise and W₀ in the order of the released code, with NumPy's legacy generator.
 
-        X has standard deviation 0.1, the noise 0.01; Ŵ and W₀ have spectral radius 0.5 and 0.75.
+        X has standard deviation 0.1, the noise 0.01; Ŵ has spectral radius 0.5, and W₀ 0.75.
         """
         generator = np.random.RandomState(seed)
         stimuli = 0.1 * generator.randn(n_units, n_samples).T
@@ -53,7 +53,7 @@ class LinearTask:
         return np.sum((rates - self.targets) ** 2, axis=(-2, -1)) / self.targets.shape[0]
 
     def loss_of_weights(self, weights: Array) -> Array:
-        """Return J(W) for weights of shape (…, n, n); +∞ where I − W is singular to working precision."""
+        """Return J(W) for weights of shape (…, n, n); +∞ if I − W is singular to working precision."""
         try:
             return self.loss(fixed_points(weights, self.stimuli))
         except np.linalg.LinAlgError:
@@ -78,14 +78,14 @@ def delta_w1(weights: Array, rates: Array, errors: Array) -> Array:
 
 
 def delta_a(stimuli: Array, errors: Array) -> Array:
-    """Return ΔA = −Σ e xᵀ, the negative gradient of J in A, of which ΔW2 is the change of W: I − (A + η ΔA)⁻¹ − W."""
+    """Return ΔA = −Σ e xᵀ, the negative gradient of J in A. ΔW2 is the resulting change of W: I − (A + η ΔA)⁻¹ − W."""
     return -(errors.mT @ stimuli)
 
 
 def delta_w2(weights: Array, change_of_response: Array) -> Array:
-    """Return ΔW2 = I − (A + ΔA)⁻¹ − W for a finite step ΔA = `change_of_response`; with (I + ΔA B)⁻¹ no A is formed.
+    """Return ΔW2 = I − (A + ΔA)⁻¹ − W for a finite step ΔA = `change_of_response`, without forming A.
 
-    A + ΔA = (I + ΔA B) A, so that (A + ΔA)⁻¹ = B (I + ΔA B)⁻¹ and ΔW2 = B − B (I + ΔA B)⁻¹ = B (I + ΔA B)⁻¹ ΔA B.
+    A + ΔA = (I + ΔA B) A, so (A + ΔA)⁻¹ = B (I + ΔA B)⁻¹ and ΔW2 = B − B (I + ΔA B)⁻¹ = B (I + ΔA B)⁻¹ ΔA B.
     """
     B = _subtracted(weights)
     step = change_of_response @ B
@@ -93,7 +93,7 @@ def delta_w2(weights: Array, change_of_response: Array) -> Array:
 
 
 def delta_w3(weights: Array, stimuli: Array, errors: Array) -> Array:
-    """Return ΔW3 = −Σ (I − W) e [(I − W)ᵀ x]ᵀ, the first order of ΔW2; no linear solve."""
+    """Return ΔW3 = −Σ (I − W) e [(I − W)ᵀ x]ᵀ, the first order of ΔW2, without a linear solve."""
     B = _subtracted(weights)
     return -((B @ errors.mT) @ (stimuli @ B))
 

@@ -1,4 +1,4 @@
-"""MNIST: ΔW1, ΔW3 and ΔW4 at the authors' learning rates, beside the curves that they recorded."""
+"""MNIST: ΔW1, ΔW3 and ΔW4 at the authors' learning rates, compared with the recorded curves."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
@@ -14,16 +14,16 @@ from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import workers
 
 POINTS = 0.03
-"""A recorded accuracy counts as reproduced within so much."""
+"""Largest difference at which a recorded accuracy counts as reproduced."""
 
 FALL = 0.1
-"""A fall of the loss counts as reproduced within this share."""
+"""Largest relative difference at which a fall of the loss counts as reproduced."""
 
 COLLAPSE = 0.03
-"""A recorded curve that ends so far below its best stretch of 20 steps collapses."""
+"""A recorded curve collapses if it ends this far below its best stretch of 20 steps."""
 
 Keep = Callable[[Reproduction], None]
-"""Called with what there is after each curve."""
+"""Called with the results so far after each curve."""
 
 
 def reproduce(
@@ -33,24 +33,24 @@ def reproduce(
     progress: Progress = ignore,
     keep: Keep = lambda reproduction: None,
 ) -> Reproduction:
-    """Train every curve for every seed, two or more at a time where there are cores.
+    """Train every curve for every seed, several at a time if there are several cores.
 
     Parameters
     ----------
     training, test
-        MNIST, as `load_mnist` returns it.
+        MNIST, as returned by `load_mnist`.
     settings
-        The paper's with exact fixed points by default.
+        Default: the paper's settings with exact fixed points.
     progress
         Called as training proceeds.
     keep
-        Called with the reproduction so far after each curve, so that hours of work survive a crash.
+        Called with the results so far after each curve; they survive a crash after hours of work.
 
     Returns
     -------
     Reproduction
-        `loss` and `accuracy` over seed, rule, learning_rate, part (training, test) and step, and what `Experiment.run` returns
-        besides; the recorded curves as `recorded_loss` and `recorded_accuracy`. After Ctrl-C: what there is.
+        `loss` and `accuracy` over seed, rule, learning_rate, part (training, test) and step, the other results of
+        `Experiment.run`, and the recorded curves as `recorded_loss` and `recorded_accuracy`. After Ctrl-C: the results so far.
     """
     settings = settings or Settings()
     records: list[xr.Dataset] = []
@@ -72,7 +72,7 @@ def reproduce(
 def _train(
     settings: Settings, training: Dataset, test: Dataset, progress: Progress
 ) -> Iterator[tuple[tuple[int, str, float], xr.Dataset]]:
-    """Yield what each curve recorded as it is finished; after Ctrl-C those under way end at their next step and are lost."""
+    """Yield the record of each finished curve; after Ctrl-C unfinished curves end at their next step and are lost."""
     jobs = [(seed, *curve) for seed in settings.seeds for curve in settings.curves]
     experiments = {seed: Experiment(settings, seed, training, test) for seed in settings.seeds}
     total, done = len(jobs) * experiments[settings.seeds[0]].steps, iter(range(1, 10**9))
@@ -131,7 +131,7 @@ def _recorded(curves: Iterable[Curve]) -> xr.Dataset:
 
 
 def _summary(data: xr.Dataset) -> xr.Dataset:
-    """One row a curve: means and spreads over seeds of what is quoted."""
+    """Return one row for each curve: means and spreads over seeds of the quoted numbers."""
     last = data["accuracy"].sel(part="test").isel(step=slice(-LAST, None)).mean("step", skipna=False)
     loss = data["loss"].sel(part="test")
     fall = loss.isel(step=0) - loss.isel(step=slice(-LAST, None)).mean("step", skipna=False)
@@ -159,7 +159,7 @@ def _label(row: xr.Dataset) -> str:
 
 def _matches(summary: xr.Dataset) -> Claim:
     steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & (summary["steps"] > 0)))
-    deviation = abs(steady["last"] - steady["recorded_last"]).fillna(np.inf)  # a curve that stopped is far off
+    deviation = abs(steady["last"] - steady["recorded_last"]).fillna(np.inf)  # a curve that stopped is not within any bound
     off = [
         f"{_label(row)} by {100 * abs(float(row['last'] - row['recorded_last'])):.1f}"
         for row in _rows(steady, deviation > POINTS)
@@ -173,7 +173,7 @@ def _matches(summary: xr.Dataset) -> Claim:
 
 
 def _falls(summary: xr.Dataset) -> Claim:
-    """Curves that hardly learn keep the accuracy that their random network starts with; how far the loss falls says more."""
+    """Compare the fall of the loss. Curves that hardly learn keep the accuracy of their random network, which says less."""
     steady = summary.isel(curve=np.flatnonzero((summary["recorded_collapses"] == 0) & (summary["steps"] > 0)))
     ratio = (steady["fall"] / steady["recorded_fall"]).fillna(np.inf)
     off = [f"{_label(row)} × {float(row['fall'] / row['recorded_fall']):.2f}" for row in _rows(steady, abs(ratio - 1) > FALL)]
@@ -208,7 +208,7 @@ def _ranking(summary: xr.Dataset) -> Claim:
 
 
 def _collapse(summary: xr.Dataset) -> Claim:
-    """Whether what the authors saw collapse collapses here, before it is asked whether there were fixed points."""
+    """Compare the collapses: whether curves that collapsed for the authors collapse here, with or without fixed points."""
     curves = [row for row in _rows(summary, summary["recorded_collapses"] == 1) if np.isfinite(row["last"])]
     recorded = [
         f"{_label(row)} ends at {float(row['recorded_last']):.1%} after {float(row['recorded_best']):.1%}" for row in curves
@@ -224,7 +224,7 @@ def _collapse(summary: xr.Dataset) -> Claim:
 
 
 def _lost(summary: xr.Dataset, as_released: bool) -> Claim:
-    """In a released run there is always something to go on with: only the trained networks are judged."""
+    """Report lost fixed points. A released run never stops for lack of them, so only the trained networks are judged."""
     during = summary["lost_steps"] * (not as_released)
     ended = summary["final_lost"].isnull() & (summary["steps"] > 0)
     gone = _rows(summary, (summary["final_lost"] > 0) | (summary["final_unstable"] > 0) | (during > 0) | ended)

@@ -24,30 +24,30 @@ from riemannrnn.paper.recorded import load_recorded
 from riemannrnn.rules.named import make_rule
 
 EULER_STEPS, EULER_STEP = 500, 0.01
-"""The released code integrates τ ṙ = −r + f(W r + x) for so many steps of so many τ: 5 τ, which is not a fixed point."""
+"""The released code integrates τ ṙ = −r + f(W r + x) by this many steps of this length in τ: 5 τ, not to a fixed point."""
 
 STRIDE = 5
-"""Euler steps taken at once."""
+"""Number of Euler steps that are taken at once."""
 
 RADIUS = 0.5
 """Spectral radius of the initial weights."""
 
 LAST = 20
-"""The accuracy that is quoted is the mean over so many last steps."""
+"""Number of last steps in the mean that is the quoted accuracy."""
 
 JUDGED = ("final_accuracy", "final_lost", "final_unstable", "worst_abscissa", "largest_real_part")
-"""The numbers by which a trained network is judged."""
+"""The measured properties of a trained network."""
 
 COMPONENTS = ["real", "imaginary"]
 
 ANY_RESIDUAL = 1e30
-"""A tolerance that takes rates as they are."""
+"""A tolerance that accepts any rates."""
 
 Curve: TypeAlias = tuple[str, float]
 """A rule and a learning rate."""
 
 AfterStep: TypeAlias = Callable[[], bool]
-"""Called after each step of a run, which ends where it returns true."""
+"""Called after each step of a run; the run ends if it returns true."""
 
 
 def recorded_curves() -> tuple[Curve, ...]:
@@ -58,18 +58,18 @@ def recorded_curves() -> tuple[Curve, ...]:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the experiment is, the paper's by default.
+    """The settings of the experiment. Default: the paper's settings.
 
     Parameters
     ----------
     as_released
         500 Euler steps instead of fixed points, and each update from a test batch, as in the authors' code.
     seeds
-        Of the networks and of the batches.
+        Seeds of the networks and of the batches.
     n_units, batch_size, epochs
-        Size of the network, stimuli a step, passes through the training set.
+        Size of the network, stimuli in a step, passes through the training set.
     curves
-        Rules and learning rates; the authors' fifteen by default.
+        Rules and learning rates. Default: the fifteen of the authors.
     """
 
     as_released: bool = False
@@ -81,17 +81,17 @@ class Settings:
 
     @property
     def source(self) -> str:
-        """The part of the data that updates are taken from."""
+        """The part of the data for updates."""
         return "test" if self.as_released else "training"
 
 
 def euler_rates(weights: Array, drive: Array, steps: int = EULER_STEPS, step: float = EULER_STEP) -> Array:
-    """Return the rates after so many Euler steps r ← r + h v(r), v(r) = tanh(W r + x) − r, from r = 0, shape (batch, n).
+    """Return the rates after a number of Euler steps r ← r + h v(r), v(r) = tanh(W r + x) − r, from r = 0, shape (batch, n).
 
-    After the first few steps, `STRIDE` are taken at once: v is extrapolated along the path by the cubic through its last four
-    values, and summed over the steps. That is the explicit multistep method of Adams with sums in the place of integrals; after
-    5 τ it agrees with single steps to the rounding of float32 for spectral radii up to 1, to 3e-5 for 2, and it takes a fifth
-    of their matrix products.
+    After the first few steps, `STRIDE` steps are taken at once: v is extrapolated along the path by the cubic through its last
+    four values, and summed over the steps. This is an explicit multistep method of Adams with sums instead of integrals. After
+    5 τ it agrees with single steps to float32 rounding for spectral radii up to 1, and to 3e-5 for radius 2. It needs a fifth
+    of the matrix products.
 
     Parameters
     ----------
@@ -128,25 +128,25 @@ def euler_rates(weights: Array, drive: Array, steps: int = EULER_STEPS, step: fl
 
 
 def adams_sums(stride: int, order: int) -> Array:
-    """Return w with Σ_j w_j p(−j s) = p(0) + … + p(s − 1) for every polynomial p of lower degree than `order`, s = `stride`."""
+    """Return w with Σ_j w_j p(−j s) = p(0) + … + p(s − 1) for every polynomial p of degree below `order`, s = `stride`."""
     nodes, ahead = -stride * np.arange(order), np.arange(stride)
     degrees = np.arange(order)[:, None]
     return np.linalg.solve(nodes.astype(float) ** degrees, np.sum(ahead.astype(float) ** degrees, axis=1))
 
 
 def released_rates(network: RateNetwork, weights: Array, drive: Array) -> FixedPoints:
-    """Return what the released code takes for fixed points: the rates after 5 τ, whatever their residual."""
+    """Return the rates that the released code uses as fixed points: the rates after 5 τ, with any residual."""
     rates = euler_rates(weights, drive)
     return network.solve(weights, drive, initial_rates=rates, solver="picard", tolerance=ANY_RESIDUAL, max_iterations=0)
 
 
 def exact_rates(network: RateNetwork, weights: Array, drive: Array) -> FixedPoints:
-    """Return the fixed points, the stimuli marked for which none was found."""
+    """Return the fixed points; stimuli without one are marked."""
     return network.solve(weights, drive, on_failure="mask")
 
 
 def relative_residual(fixed_points: FixedPoints) -> Array:
-    """Return ‖f(W r + x) − r‖ / ‖r‖ for each stimulus, infinite where r = 0 is no fixed point; shape (batch,)."""
+    """Return ‖f(W r + x) − r‖ / ‖r‖ for each stimulus, infinite if r = 0 is not a fixed point; shape (batch,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(fixed_points.residual / row_norms(fixed_points.rates), nan=0.0, posinf=np.inf)
 
@@ -157,9 +157,9 @@ class Experiment:
     Parameters
     ----------
     settings
-        What to run.
+        The settings.
     seed
-        Of the network and of the batches.
+        Seed of the network and of the batches.
     training, test
         MNIST.
     """
@@ -169,7 +169,7 @@ class Experiment:
         self.parts = {"training": training, "test": test}
         dtype = training.stimuli.dtype
         self.network = RateNetwork(settings.n_units, training.stimuli.shape[1], training.n_classes, "tanh", seed, dtype)
-        # The tolerance of the adjoints: that of rates taken as they are would take adjoints as they are.
+        # The tolerance of the adjoints: a tolerance that accepts any rates would also accept any adjoints.
         options: dict[str, Any] = {"tolerance": default_tolerance(training.stimuli), "on_failure": "mask"}
         self._costs = {
             name: FixedPointCost(self.network, part.stimuli, CrossEntropy(part.labels), **options)
@@ -179,7 +179,7 @@ class Experiment:
 
     @property
     def steps(self) -> int:
-        """Steps of a curve; the last batch of an epoch holds what is left."""
+        """Number of steps of a curve; the last batch of an epoch may be smaller."""
         return self.settings.epochs * -(-len(self.parts["training"].labels) // self.settings.batch_size)
 
     def run(self, rule: str, learning_rate: float, after_step: AfterStep = lambda: False) -> xr.Dataset:
@@ -195,9 +195,9 @@ class Experiment:
         Returns
         -------
         Dataset
-            `loss` and `accuracy` of the batches of both parts before each step, a stimulus without a fixed point counting as
-            wrong and not in the loss; `lost`, how many those were in the batch of the update; `residual`, the median of
-            ‖f(W r + x) − r‖ / ‖r‖ in it; `seconds`; and, of the trained network, what `judge` returns. NaN where nothing was
+            `loss` and `accuracy` of the batches of both parts before each step. A stimulus without a fixed point counts as
+            wrong and is not in the loss. `lost`: the number of these stimuli in the batch of the update. `residual`: the median
+            of ‖f(W r + x) − r‖ / ‖r‖ in this batch. `seconds`. The results of `judge` for the trained network. NaN if not
             measured. The attribute `stopped` says why a run ended early.
         """
         record = self._blank()
@@ -224,15 +224,15 @@ class Experiment:
         return record.assign(self.judge(weights)) if np.isfinite(weights).all() else record
 
     def judge(self, weights: Array) -> xr.Dataset:
-        """Return what exact fixed points say about trained weights, over the whole test set.
+        """Return properties of trained weights, from exact fixed points over the whole test set.
 
         Returns
         -------
         Dataset
-            `final_accuracy`, stimuli without a fixed point counted as wrong; `final_lost`, the number of those;
-            `final_unstable`, how many have one that is not stable; `worst_abscissa` of −I + G W; `largest_real_part` of the
-            eigenvalues of W; `eigenvalue` of −I + G W for the first stimulus that has a fixed point, over `component` (real,
-            imaginary) and `unit`.
+            `final_accuracy`: stimuli without a fixed point count as wrong. `final_lost`: the number of these stimuli.
+            `final_unstable`: the number of stimuli with an unstable fixed point. `worst_abscissa` of −I + G W.
+            `largest_real_part` of the eigenvalues of W. `eigenvalue` of −I + G W for the first stimulus with a fixed point,
+            over `component` (real, imaginary) and `unit`.
         """
         cost, labels = self._costs["test"], self.parts["test"].labels
         fixed_points = exact_rates(self.network, weights, cost.batch)
@@ -261,9 +261,9 @@ class Experiment:
         return evaluation, float(np.mean(right & fixed_points.converged))
 
     def _batches(self) -> Iterator[dict[str, Array]]:
-        """Rows of the batches of each step: that of the update, and where curves are compared, one of the other part.
+        """Yield the rows of each step's batches: the batch of the update, and one of the other part if curves are compared.
 
-        The training set is gone through in a new order each epoch; test batches are drawn afresh at each step.
+        The training set is used in a new random order in each epoch; test batches are drawn independently for each step.
         """
         generator, size = np.random.default_rng([self.seed, 1]), self.settings.batch_size
         counts = {name: len(part.labels) for name, part in self.parts.items()}

@@ -1,4 +1,4 @@
-"""One linear neuron, r = x / (1 − W): a cost with a singularity at W = 1 that is a parabola in a = 1 / (1 − W)."""
+"""One linear neuron, r = x / (1 − W): the cost is singular at W = 1 and a parabola in a = 1 / (1 − W)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ STEPS = 20_000
 """Steps of a learning curve."""
 
 STARTS = (-2.0, 0.0, 0.9, 2.0)
-"""W₀: the two of the paper, then one beside the singularity and one beyond it."""
+"""W₀: the two starts of the paper, one beside the singularity and one beyond it."""
 
 PAPER_STARTS = STARTS[:2]
 
@@ -23,13 +23,13 @@ LEARNING_RATES = {"dW1": (0.02, 0.2, 2.0, 20.0), "dW2": (0.02, 0.2, 2.0), "dW3":
 """η of each rule in the paper."""
 
 COMMON_RATE = 2.0
-"""The largest rate that every rule is given."""
+"""The largest rate that is used for every rule."""
 
 ARRIVED = 0.01
-"""A run has arrived from the step on after which |W − W*| stays below this."""
+"""A run has arrived at the first step after which |W − W*| stays below this."""
 
 RUNAWAY = 1e6
-"""Weights beyond this are on their way to infinity and the run is ended."""
+"""A run is ended when its weight exceeds this: it diverges to infinity."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ def reproduce(progress: Progress = ignore, *, n_samples: int = 500, steps: int =
     Returns
     -------
     Reproduction
-        `weight` and `loss` over rule, start, learning_rate and step, NaN where a rate is not tried and after a run is ended;
-        `cost` and `response` over `weight_grid`; `cost_of_response` over `response_grid`; `stimulus` and `target` over sample.
+        `weight` and `loss` over rule, start, learning_rate and step, NaN for rates that are not tried and after the end of a
+        run; `cost` and `response` over `weight_grid`; `cost_of_response` over `response_grid`; `stimulus` and `target` over
+        sample.
     """
     task = NeuronTask.draw(n_samples)
     rates = np.array(LEARNING_RATES["dW1"])
@@ -132,7 +133,7 @@ def reproduce(progress: Progress = ignore, *, n_samples: int = 500, steps: int =
 
 
 def arrival(task: NeuronTask, weights: Array) -> int | None:
-    """Return the step from which on |W − W*| stays below `ARRIVED`; None if it does not."""
+    """Return the first step after which |W − W*| stays below `ARRIVED`; None if there is none."""
     away = np.flatnonzero(~(abs(weights - task.best_weight) < ARRIVED))
     first = 0 if away.size == 0 else int(away[-1]) + 1
     return first if first < weights.size else None

@@ -1,4 +1,4 @@
-"""What a reproduced figure is: its data, the claims that they bear on, and the words in which it is reported."""
+"""A reproduced figure: its data, the claims of the paper that they test, and the text of its report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ Row: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Claim:
-    """One thing that the paper says, beside what was measured.
+    """A claim of the paper, and what was measured.
 
     Attributes
     ----------
     paper
-        What the paper, or the code released with it, says.
+        The claim of the paper, or of the code released with it.
     recorded
-        What the authors' code recorded; "not recorded" where there is no number of theirs.
+        The value that the authors' code recorded, or "not recorded".
     measured
-        What was found here, in numbers.
+        The value measured here.
     holds
-        Whether it holds; None where these data do not decide it.
+        Whether the claim holds; None if these data do not decide it.
     """
 
     paper: str
@@ -47,17 +47,17 @@ class Reproduction:
     Attributes
     ----------
     name
-        What the command line calls it.
+        Name on the command line.
     data
-        Everything the figure shows, enough to draw it again; its attributes are the settings.
+        All data of the figure, enough to draw it again; the attributes are the settings.
     claims
-        What the paper says about it.
+        The claims of the paper about it.
     details
         The numbers behind the claims, rows of equal keys.
     notes
-        What a reader should know besides.
+        Further remarks for the reader.
     interrupted
-        Whether Ctrl-C cut it short.
+        Whether Ctrl-C ended it early.
     """
 
     name: str
@@ -82,14 +82,14 @@ class Reproduction:
 
 
 def paper_table(reproductions: Sequence[Reproduction]) -> str:
-    """Return paper.md: a line for every claim of every figure."""
+    """Return paper.md: one line for every claim of every figure."""
     rows = [{"figure": each.name, **claim.as_row()} for each in reproductions for claim in each.claims]
     heading = "# Zhu & Rosenbaum (Neural Computation 36(8), 2024), claim by claim"
     return f"{heading}\n\n{table(rows)}\n"
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return rows of equal keys as a Markdown table."""
+    """Return rows with equal keys as a Markdown table."""
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([row[key].replace("|", "\\|") for key in head] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

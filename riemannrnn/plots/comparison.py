@@ -38,7 +38,7 @@ X_LABELS: dict[Abscissa, str] = {
 
 
 def _style(entry: Entry) -> dict[str, Any]:
-    """Return colour and marker; the marker at the end is open, where stimuli have lost their stable fixed point."""
+    """Return colour and marker; the last marker is open if stimuli have lost their stable fixed point."""
     colour, marker = OPTIMISER_STYLES[entry.contender.optimiser]
     return {
         "color": colour,
@@ -61,9 +61,9 @@ def scale_losses(ax: Axes) -> None:
 def plot_losses(
     entries: Sequence[Entry], against: Abscissa = "evaluations", ax: Axes | None = None, others: Sequence[Entry] = ()
 ) -> Axes:
-    """Draw the training loss of each contender, and those of others in grey behind.
+    """Draw the training loss of each contender, and other contenders in grey behind them.
 
-    Each curve begins at the start, where nothing is used yet.
+    Each curve begins at the start, before any evaluation.
     """
     ax = Figure().add_subplot() if ax is None else ax
     for entry, style in (
@@ -89,7 +89,7 @@ def plot_accuracies(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
 
 
 def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
-    """Draw the worst spectral abscissa of each contender, and beside it how many stimuli have no stable fixed point."""
+    """Draw the worst spectral abscissa of each contender, and the number of stimuli without a stable fixed point."""
     ax = Figure().add_subplot() if ax is None else ax
     places = np.arange(len(entries))[::-1]
     for place, entry in zip(places, entries, strict=True):
@@ -118,9 +118,9 @@ def plot_stability(entries: Sequence[Entry], ax: Axes | None = None) -> Axes:
 
 
 def panels(comparison: Comparison) -> dict[str, list[Entry]]:
-    """Return the contenders on each manifold, best first: what a panel of the figure shows, by its title.
+    """Return the contenders on each manifold, best first, by the title of their panel.
 
-    A manifold that is compared under several retractions has a panel for each of them.
+    A manifold that is compared with several retractions has one panel for each of them.
     """
     found: dict[str, list[Entry]] = {}
     for entry in comparison.ranking:
@@ -131,10 +131,10 @@ def panels(comparison: Comparison) -> dict[str, list[Entry]]:
 
 
 def comparison_figure(comparison: Comparison, title: str) -> Figure:
-    """Return small multiples of the training loss: a panel for each manifold, on the same axes, best first.
+    """Return small multiples of the training loss: one panel for each manifold, on the same axes, best first.
 
-    In each panel the contenders on its manifold are in colour, all others in grey behind them. The figure is as wide as the
-    page of a paper.
+    In each panel the contenders on its manifold are in colour, and all others are grey behind them. The figure is as wide
+    as the page of a paper.
     """
     shown = panels(comparison)
     columns = min(PANELS_IN_A_ROW, len(shown))
@@ -151,7 +151,7 @@ def comparison_figure(comparison: Comparison, title: str) -> Figure:
         ax.spines[["top", "right"]].set_visible(False)
     for ax in grid.flat[len(shown) :]:
         ax.remove()
-    for ax in grid.flat[max(len(shown) - columns, 0) : len(shown)]:  # the lowest of each column
+    for ax in grid.flat[max(len(shown) - columns, 0) : len(shown)]:  # the lowest panel of each column
         ax.tick_params(labelbottom=True)
         ax.set_xlabel("evaluations", fontsize=8)
     figure.supylabel("training loss (nat)", fontsize=8)

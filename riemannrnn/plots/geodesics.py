@@ -1,4 +1,4 @@
-"""The figures of a learning path, each drawn from its dataset alone, and the animation of learning."""
+"""The figures of a learning path, each drawn only from its dataset, and the animation of learning."""
 
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,17 @@ METRIC_STYLES: dict[str, tuple[str, Any]] = {
     "symmetric": ("#6699CC", (0, (7, 1, 2, 1))),
     "circulant": ("#AA4499", (0, (3, 2))),
 }
-"""Colour (Okabe & Ito; Tol; colour-blind safe) and line style; the Euclidean geodesic is the straight line in W."""
+"""Colour (Okabe & Ito; Tol; colour-blind safe) and line style. The Euclidean geodesic is the straight line in W."""
 
 RULE_STYLES = {"dW1": "--", "dW2": ":", "dW3": "-", "dW4": "-."}
 
 STRAIGHT_LINE = "straight line in W"
 
 OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=3, foreground="black")]
-"""White lines in black ones are seen on every ground."""
+"""White lines with black outlines are visible on every background."""
 
 FRAMES, FRAMES_PER_SECOND, DOTS_PER_INCH = 36, 12, 100
-"""Of an animation; so many frames at most."""
+"""Largest number of frames of an animation."""
 
 
 def _style(metric: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def plot_landscape(data: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the loss over the plane of the path, the path, the geodesics and the straight line between its ends."""
+    """Draw the loss over the plane of the path, the path, and the geodesics and straight line between its ends."""
     ax = _axes(ax)
     if "plane_cost" in data:
         _draw_plane(data, ax)
@@ -103,7 +103,7 @@ def _draw_plane(data: xr.Dataset, ax: Axes) -> None:
 
 
 def plot_loss_between(data: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the loss along the geodesics, along the straight line, and along the path against the share of its length."""
+    """Draw the loss along the geodesics, the straight line, and the path (against the share of its length)."""
     ax = _axes(ax)
     for line in map(str, data["line"].values):
         ax.plot(data["time"], data["loss_between"].sel(line=line), **_line_style(line))
@@ -117,19 +117,19 @@ def plot_loss_between(data: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def _best_known(data: xr.Dataset) -> str:
-    """Return the metric under which most of the path is measured, the last of several."""
+    """Return the metric with the most measured points of the path; the last one, if there are several."""
     known = data["step_length"].count("point").values
     return str(data["metric"].values[np.flatnonzero(known == known.max())[-1]])
 
 
 def _most_telling(data: xr.Dataset) -> str:
-    """Return the metric under which the steps of a rule are farthest from perpendicular to what was done."""
+    """Return the metric in which the steps of a rule are farthest from perpendicular to the actual steps."""
     angles = rule_angles(data)
     return max(angles, key=lambda key: abs(angles[key] - 90))[1] if angles else _best_known(data)
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """Write 0.5 for 5 × 10⁻¹ on a logarithmic axis, and few numbers."""
+    """Use plain numbers such as 0.5 on a logarithmic axis, and few of them."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
@@ -146,7 +146,7 @@ def _over_steps(data: xr.Dataset, name: str, ax: Axes, scale: xr.DataArray | flo
 
 
 def plot_efficiency(data: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw, against steps, the distance from the start over the length gone, 100 % for a geodesic, as far as that is known."""
+    """Draw the distance from the start divided by the length of the path so far against steps; 100 % for a geodesic."""
     ax = _axes(ax)
     gone = data["step_length"].fillna(0).cumsum("point").shift(point=1)
     lost = (data["from_start"].notnull() & data["step_length"].isnull()).cumsum("point").shift(point=1, fill_value=0)
@@ -163,14 +163,14 @@ def plot_deviation(data: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_speed(data: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the length gone at each step of learning, on a logarithmic axis."""
+    """Draw the length of each step of learning, on a logarithmic axis."""
     ax = _over_steps(data, "speed", _axes(ax))
     ax.set(ylabel="speed (length per step)", yscale="log")
     return ax
 
 
 def plot_nearness(data: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Draw the smallest singular value of I − G W, and the distance to the nearest edge under each metric that has one."""
+    """Draw the smallest singular value of I − G W, and the distance to the nearest edge in each metric with an edge."""
     ax = _axes(ax)
     if "singular_value" in data:
         ax.plot(data["step"], data["singular_value"], color="black", lw=1.4, label="σ_min(I − G W), worst stimulus")
@@ -194,9 +194,9 @@ def plot_turning(data: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_angles(data: xr.Dataset, metric: str, ax: Axes | None = None) -> Axes:
-    """Draw the angle between what each rule would have done and what was done, under one metric, smoothed.
+    """Draw the angle between the step of each rule and the actual step, in one metric, smoothed.
 
-    A rule that stays within `INFORMATIVE` degrees of perpendicular tells nothing, and is named instead of drawn.
+    A rule that always stays within `INFORMATIVE` degrees of perpendicular is named instead of drawn.
     """
     ax = _axes(ax)
     smooth = (
@@ -279,7 +279,7 @@ def _handles(data: xr.Dataset) -> list[Any]:
 
 
 def runs_figure(between: xr.Dataset) -> Figure:
-    """Return the loss along the geodesics between the ends of several runs, a panel a metric."""
+    """Return the loss along the geodesics between the ends of several runs, one panel for each metric."""
     figure = Figure(figsize=(8.3, 3.4), layout="constrained")
     axes = figure.subplots(1, between.sizes["metric"], squeeze=False, sharey=True)[0]
     names = [str(name) for name in between["run"].values]
@@ -296,17 +296,17 @@ def runs_figure(between: xr.Dataset) -> Figure:
 
 
 def animation_formats() -> tuple[str, ...]:
-    """Return the formats that an animation can have here: "gif" always, "mp4" where there is ffmpeg."""
+    """Return the available formats of an animation: "gif" always, "mp4" if ffmpeg is installed."""
     return ("gif", "mp4") if writers.is_available("ffmpeg") else ("gif",)
 
 
 def save_animation(data: xr.Dataset, path: Path) -> None:
-    """Write learning as a moving picture, GIF or MP4 by the name of the file: the path on its plane, and the loss.
+    """Write an animation of learning, GIF or MP4 by the name of the file: the path on its plane, and the loss.
 
     Raises
     ------
     ValueError
-        For a format that cannot be written here.
+        For a format that cannot be written on this machine.
     """
     kind = path.suffix[1:]
     if kind not in animation_formats():
@@ -337,13 +337,13 @@ def save_animation(data: xr.Dataset, path: Path) -> None:
 
 
 def _freeze(figure: Figure, moving: set[Artist]) -> None:
-    """Draw everything but what moves once and for all: a picture behind what moves, in the place of hundreds of artists."""
+    """Replace all artists that do not move by one picture of them, because drawing hundreds of artists is slow."""
     figure.set_dpi(DOTS_PER_INCH)
-    figure.draw_without_rendering()  # lays it out
+    figure.draw_without_rendering()  # computes the layout
     figure.set_layout_engine("none")
     for artist in moving:
         artist.set_visible(False)
-    canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
+    canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
     canvas.draw()
     for artist in [each for axes in figure.axes for each in axes.get_children()]:
         artist.set_visible(artist in moving)

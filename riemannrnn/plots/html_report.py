@@ -1,4 +1,4 @@
-"""report.html: figures and numbers of a run in one file that opens from the disk."""
+"""report.html: figures and numbers of a run in one self-contained file."""
 
 import base64
 from collections.abc import Sequence
@@ -33,15 +33,15 @@ def write_html(
     path
         The file.
     title
-        Its heading.
+        The heading.
     numbers
         Rows of the table.
     notes
-        Sentences about what failed.
+        Sentences about failed parts of the report.
     pictures
-        PNG or GIF files, which are put into the page, each with a caption that also stands for it where it is not seen.
+        PNG or GIF files, which are embedded in the page, each with a caption that is also its alternative text.
     verdict
-        Sentences on what is remarkable; the page ends with them.
+        Sentences about the main results, at the end of the page.
     """
     rows = "".join(
         f"<tr><td>{escape(n.name)}</td><td>{escape(n.value)}</td><td>{escape(n.meaning)}</td></tr>\n" for n in numbers

@@ -1,6 +1,6 @@
-"""Panels: pictures as plain arrays, which the explorer shows in a browser and `panels_figure` draws for paper.
+"""Panels: plots as plain data, which the explorer shows in a browser and `panels_figure` draws for paper.
 
-A picture is described once, as lines, dots and images over axes. Nothing here computes anything about a network.
+A plot is described once, as lines, dots and images over axes. This module computes nothing about a network.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ Format: TypeAlias = Literal["png", "svg"]
 DASHES: dict[str, Any] = {
     "solid": "-", "dashed": (0, (6, 3)), "dotted": (0, (2, 3)), "dotdash": (0, (2, 3, 6, 3)), "dashdot": (0, (6, 3, 2, 3)),
 }  # fmt: skip
-"""Line styles by the names that Bokeh gives them."""
+"""Line styles by their names in Bokeh."""
 
 MARKERS = {"circle": "o", "star": "*", "square": "s", "triangle": "^", "diamond": "D", "cross": "x"}
-"""Markers by the names that Bokeh gives them."""
+"""Markers by their names in Bokeh."""
 
 LOSSES = ("#ffffff", "#dfe3ea", "#9aa1ad", "#5d636e")
-"""Shades of a loss, the lowest first: coloured lines are seen on each of them."""
+"""Shades for a loss, the lowest first; coloured lines are visible on each of them."""
 
 SIGNED = ("#0072b2", "#7fb8d8", "#ffffff", "#eeaa7f", "#d55e00")
-"""Colours of numbers of both signs, for the colour-blind: blue below zero, orange above."""
+"""Colours for numbers of both signs, colour-blind safe: blue below zero, orange above."""
 
 LEVELS = 256
 """Shades of an image."""
@@ -44,7 +44,7 @@ COLUMN, DOTS_PER_INCH = 3.3, 150
 
 @dataclass(frozen=True)
 class Line:
-    """A line through points; NaN interrupts it. Lines of one label share an entry of the legend."""
+    """A line through points; NaN interrupts it. Lines with the same label share an entry of the legend."""
 
     x: Array
     y: Array
@@ -68,24 +68,24 @@ class Dots:
 
 @dataclass(frozen=True)
 class Image:
-    """Numbers as colours over a rectangle, shape (rows, columns), the first row at the bottom; transparent where NaN.
+    """Numbers as colours over a rectangle, shape (rows, columns), the first row at the bottom; NaN is transparent.
 
     Attributes
     ----------
     values
         The numbers.
     x, y
-        The places of the first and the last column, and of the first and the last row.
+        The coordinates of the first and the last column, and of the first and the last row.
     colours
         Colours from the lowest to the highest number.
     low, high
-        The numbers of the first and last colour.
+        The numbers of the first and the last colour.
     logarithmic
         Whether colours follow the logarithm of the numbers.
     opacity
         From 0 to 1.
     label
-        Entry of the legend, with the last colour.
+        Entry in the legend, with the last colour.
     """
 
     values: Array
@@ -112,7 +112,7 @@ class Image:
         return np.round(255 * np.concatenate([rgb, opacity], axis=-1)).astype(np.uint8)
 
     def rectangle(self) -> tuple[float, float, float, float]:
-        """Return left, bottom, width and height, half a pixel beyond the places of the outer pixels."""
+        """Return left, bottom, width and height, half a pixel beyond the centres of the outer pixels."""
         rows, columns = self.values.shape
         (left, right), (bottom, top) = self.x, self.y
         across = (right - left) / max(columns - 1, 1)
@@ -132,15 +132,15 @@ class Panel:
     title, xlabel, ylabel
         Texts.
     marks
-        In the order in which they are drawn.
+        The marks, in drawing order.
     under
-        Marks that are drawn before; the same tuple again stands for the same marks, which are then not sent again.
+        Marks that are drawn first. If two panels share the same tuple, the marks are sent to the browser only once.
     x_range, y_range
-        What is shown; None: all marks.
+        The visible ranges; None: all marks.
     logarithmic
-        Whether the vertical axis is.
+        Whether the vertical axis is logarithmic.
     equal
-        Whether a unit is as long on both axes.
+        Whether a unit has the same length on both axes.
     """
 
     title: str
@@ -160,7 +160,7 @@ class Panel:
 
 
 def limits(panel: Panel) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return what a panel shows, horizontally and vertically: the given ranges, or all marks and a margin."""
+    """Return the visible ranges of a panel, horizontal and vertical: the given ranges, or all marks with a margin."""
     found = []
     for given, logarithmic, values in (
         (panel.x_range, False, [_extent(mark, 0) for mark in panel.drawn]),
@@ -189,7 +189,7 @@ def _extent(mark: Mark, axis: int) -> Array:
 
 
 def contours(x: Array, y: Array, values: Array, level: float, **style: Any) -> list[Line]:
-    """Return the lines along which values of shape (y, x) pass a level; no line passes values that are not finite."""
+    """Return the contour lines of values of shape (y, x) at a level; contours do not cross values that are not finite."""
     finite = np.ma.masked_invalid(values)
     if finite.count() == 0:
         return []
@@ -225,7 +225,7 @@ def panels_figure(panels: Sequence[Panel], title: str = "", columns: int = 3) ->
 
 
 def picture(panels: Sequence[Panel], kind: Format, title: str = "", columns: int = 3) -> bytes:
-    """Return panels as a file, PNG or SVG, the same bytes for the same panels.
+    """Return panels as the bytes of a PNG or SVG file, the same bytes for the same panels.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The figures of the paper, each drawn from its dataset alone, so that data.nc is enough to draw it again."""
+"""The figures of the paper, each drawn only from its dataset: data.nc is enough to draw it again."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ RULE_LABELS = {"dW1": "ΔW1", "dW2": "ΔW2", "dW2 as released": "ΔW2 as release
 METRIC_COLOURS = {"euclidean": "#D55E00", "resolvent": "#0072B2"}
 
 DISTANCES = tuple(2.5 * 2**k for k in range(12))
-"""Lines of equal distance, the same for every metric."""
+"""Line styles of equal distances, the same for every metric."""
 
 RATE_STYLES = ("-", "--", ":", "-.")
 
@@ -28,7 +28,7 @@ RECORDED: dict[str, Any] = {"color": "black", "marker": "o", "ms": 4, "mfc": "no
 
 
 def shades(count: int) -> list[Any]:
-    """Return colours for an ordered quantity, dark for the first."""
+    """Return colours for an ordered quantity, from dark to light."""
     return [mpl.colormaps["viridis"](place) for place in np.linspace(0, 0.85, count)]
 
 
@@ -40,7 +40,7 @@ def plot_curves(
     Parameters
     ----------
     curves
-        Over learning_rate and step, and over seed with `spread`, when the mean is drawn in a band of the least and the most.
+        Over learning_rate and step. With `spread` also over seed: the mean is drawn in a band from minimum to maximum.
     ax
         The axes.
     recorded
@@ -84,7 +84,7 @@ def plot_against(values: xr.DataArray, xlabel: str, ylabel: str, ax: Axes | None
 
 
 def one_neuron_figure(data: xr.Dataset) -> Figure:
-    """Return the figure of one neuron: task, cost and response above, learning curves from each start below."""
+    """Return the figure of one neuron: task, cost and response in the first row, learning curves below."""
     figure = Figure(figsize=(11, 6.4), layout="constrained")
     axes = figure.subplots(2, 4)
     plot_sample(data, axes[0, 0])
@@ -129,7 +129,7 @@ def plot_plane(data: xr.Dataset, name: str, ax: Axes | None = None) -> Axes:
 
 
 def plot_distances(data: xr.Dataset, name: str, ax: Axes | None = None) -> Axes:
-    """Draw lines of equal distance from the optimum, each twice as far as the one before, where the network is stable."""
+    """Draw lines of equal distance from the optimum where the network is stable; each distance is twice the previous one."""
     ax = Figure().add_subplot() if ax is None else ax
     plane = data.sel(coordinates=name)
     stable = plane["abscissa"] < 0
@@ -153,7 +153,7 @@ def _draw_boundary(plane: xr.Dataset, ax: Axes) -> None:
 
 
 def landscape_figure(data: xr.Dataset) -> Figure:
-    """Return the figure of the landscape: segments, plane and distances, in W above and in A below."""
+    """Return the figure of the landscape: segments, plane and distances, in W in the first row and in A in the second."""
     figure = Figure(figsize=(11.5, 6.8), layout="constrained")
     axes = figure.subplots(2, 3)
     for row, name in zip(axes, data["coordinates"].values, strict=True):
@@ -173,7 +173,7 @@ def landscape_figure(data: xr.Dataset) -> Figure:
 
 
 def linear_figure(data: xr.Dataset) -> Figure:
-    """Return the figure of the linear network: a panel a rule, a curve a rate, recorded losses as circles."""
+    """Return the figure of the linear network: a panel for each rule, a curve for each rate, circles for recorded losses."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     axes = figure.subplots(1, data.sizes["rule"], sharey=True)
     for ax, rule in zip(axes, data["rule"].values, strict=True):
@@ -187,7 +187,7 @@ def linear_figure(data: xr.Dataset) -> Figure:
 
 
 def plot_angles(angles: xr.DataArray, ax: Axes | None = None) -> Axes:
-    """Draw angles over metric, learning_rate and step: a colour a metric, a line style a rate."""
+    """Draw angles over metric, learning_rate and step: a colour for each metric, a line style for each rate."""
     ax = Figure().add_subplot() if ax is None else ax
     for metric, colour in METRIC_COLOURS.items():
         for rate, style in zip(angles["learning_rate"].values, RATE_STYLES, strict=False):
@@ -198,7 +198,7 @@ def plot_angles(angles: xr.DataArray, ax: Axes | None = None) -> Axes:
 
 
 def angles_figure(data: xr.Dataset) -> Figure:
-    """Return the figure of the angles: θ₁₂ above and θ₂₃ below, a column for each rule that is followed."""
+    """Return the figure of the angles: θ₁₂ above and θ₂₃ below, a column for each rule that generated the path."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     axes = figure.subplots(data.sizes["pair"], data.sizes["path"], sharex=True, sharey="row")
     for row, pair in zip(axes, data["pair"].values, strict=True):
@@ -218,7 +218,7 @@ def angles_figure(data: xr.Dataset) -> Figure:
 
 
 def plot_eigenvalues(eigenvalues: xr.DataArray, ax: Axes | None = None) -> Axes:
-    """Draw eigenvalues of −I + G W over component and unit, for each learning rate; the stable half-plane is the left one."""
+    """Draw eigenvalues of −I + G W over component and unit, for each learning rate; they are stable in the left half-plane."""
     ax = Figure().add_subplot() if ax is None else ax
     rates = eigenvalues["learning_rate"].values
     for rate, colour in zip(rates, shades(rates.size), strict=True):
@@ -230,7 +230,7 @@ def plot_eigenvalues(eigenvalues: xr.DataArray, ax: Axes | None = None) -> Axes:
 
 
 def mnist_figure(data: xr.Dataset) -> Figure:
-    """Return the figure of MNIST: a column a rule; accuracy, loss, eigenvalues after learning."""
+    """Return the figure of MNIST, a column for each rule: accuracy, loss, and eigenvalues after learning."""
     rules = data["rule"].values
     figure = Figure(figsize=(4 * rules.size, 9.6), layout="constrained")
     axes = figure.subplots(3, rules.size, squeeze=False)

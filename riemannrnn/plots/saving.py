@@ -8,5 +8,5 @@ from riemannrnn.run_folder import write_atomically
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG at 200 dots per inch, atomically and the same to the byte for the same figure."""
+    """Write a figure as PNG at 200 dots per inch, atomically; equal figures give equal bytes."""
     write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=200, metadata={"Software": None}))

@@ -1,4 +1,4 @@
-"""The figure of a sweep: small multiples of what varies, with every seed and their median."""
+"""The figure of a sweep: small multiples over the varied options, with every seed and the median over seeds."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -12,13 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours of the values of an axis; they can be told apart by the colour-blind (Okabe and Ito)."""
+"""Colours of the values of an axis, colour-blind safe (Okabe and Ito)."""
 
 QUANTITIES = {"test_loss": "held-out loss", "loss": "training loss"}
-"""What is drawn, the first that is there, and its name."""
+"""The quantities to draw, with their names; the first one that exists is drawn."""
 
 PANELS_IN_A_ROW, PAGE_WIDTH, PANEL_HEIGHT, MARGIN = 4, 7.0, 1.7, 1.0
-"""Panels, and sizes in inches; a page of a paper is seven inches wide."""
+"""Panels in a row, and sizes in inches; a page of a paper is seven inches wide."""
 
 LOG_RANGE = 20
 """The ratio of the largest to the smallest value from which a numeric axis is drawn logarithmically."""
@@ -27,10 +27,10 @@ LOG_RANGE = 20
 def sweep_figure(dataset: xr.Dataset, axes: Sequence[str]) -> Figure:
     """Return small multiples of the loss of all cells.
 
-    The numeric axis with the most values is the abscissa, where the last loss of each run is a dot and the median over seeds a
-    line. Without a numeric axis, the abscissa is the number of the step, with a thin curve for each run and a thick one for the
-    median. The smallest of the other axes has a colour for each value, unless it is the only one beside a numeric axis. Each
-    point of the rest has a panel. Runs without a value are crosses at the top.
+    The abscissa is the numeric axis with the most values. The last loss of each run is a dot, and the median over seeds a line.
+    Without a numeric axis, the abscissa is the number of the step, with a thin curve for each run and a thick curve for the
+    median. The other axis with the fewest values is shown by colours, unless it is the only axis beside a numeric
+    axis. Every combination of the remaining values has a panel. Runs without a value are crosses at the top.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def sweep_figure(dataset: xr.Dataset, axes: Sequence[str]) -> Figure:
 
 
 def plot_cells(dataset: xr.Dataset, abscissa: str, coloured: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the cells of one panel against an axis or "step", in a colour for each value of another axis."""
+    """Draw the cells of one panel against an axis or "step", with a colour for each value of another axis."""
     ax = Figure().add_subplot() if ax is None else ax
     name = _quantity(dataset)
     if f"final_{name}" not in dataset:
@@ -91,7 +91,7 @@ def plot_cells(dataset: xr.Dataset, abscissa: str, coloured: str | None = None, 
 
 
 def _draw_dots(ax: Axes, values: np.ndarray, places: np.ndarray, colour: str) -> None:
-    """Draw values of shape (replicates, places) as dots, their median as a line, and crosses where one is missing."""
+    """Draw values of shape (replicates, places) as dots, their median as a line, and missing values as crosses."""
     finite = np.where(np.isfinite(values), values, np.nan)
     ax.plot(np.broadcast_to(places, values.shape).ravel(), finite.ravel(), "o", ms=2.5, mew=0, alpha=0.6, color=colour)
     order = np.argsort(places)
@@ -102,7 +102,7 @@ def _draw_dots(ax: Axes, values: np.ndarray, places: np.ndarray, colour: str) ->
 
 
 def _draw_curves(ax: Axes, values: np.ndarray, steps: np.ndarray, colour: str) -> None:
-    """Draw a thin curve for each replicate, of values of shape (replicates, steps), and a thick one for their median."""
+    """Draw a thin curve for each replicate of values of shape (replicates, steps), and a thick curve for their median."""
     finite = np.where(np.isfinite(values), values, np.nan)
     for curve in finite:
         there = np.isfinite(curve)
@@ -113,13 +113,13 @@ def _draw_curves(ax: Axes, values: np.ndarray, steps: np.ndarray, colour: str) -
 
 
 def _wide(ax: Axes) -> bool:
-    """Tell whether the ordinates span so much that ticks at equal distances would crowd."""
+    """Tell whether the range of the ordinates is so wide that ticks at equal distances would crowd."""
     lowest, highest = ax.get_ylim()
     return highest > 5 * lowest
 
 
 def _median(values: np.ndarray) -> np.ndarray:
-    """Return the median over replicates of those that have a value, NaN where none has."""
+    """Return the median over the replicates that have a value, NaN if none has."""
     there = np.isfinite(values).any(axis=0)
     median = np.full(values.shape[1], np.nan)
     median[there] = np.nanmedian(values[:, there], axis=0)

@@ -13,10 +13,10 @@ from riemannrnn.plots.comparison import scale_losses
 from riemannrnn.training.history import History
 
 Recorded: TypeAlias = History | xr.Dataset
-"""What the functions draw: a history, or the dataset that its `to_dataset` returns."""
+"""What the functions draw: a history, or the dataset from its `to_dataset`."""
 
 BATCHES, HELD_OUT, GUARD = "#56B4E9", "#D55E00", "#CC79A7"
-"""Colours of what is measured on mini-batches and on held-out data, and of the guard; colour-blind safe."""
+"""Colours of mini-batches, of held-out data, and of the guard; colour-blind safe."""
 
 
 def plot_loss(history: Recorded, ax: Axes | None = None) -> Axes:
@@ -56,7 +56,7 @@ def plot_iterations(history: Recorded, ax: Axes | None = None) -> Axes:
 
 
 def plot_watch(history: Recorded, ax: Axes | None = None) -> Axes:
-    """Draw what the stability guard saw: the worst abscissa after each step, and the steps that it shortened.
+    """Draw the observations of the stability guard: the worst abscissa after each step, and the steps that it shortened.
 
     Without a guard the axes say that the abscissa was not measured.
     """
@@ -72,7 +72,7 @@ def plot_watch(history: Recorded, ax: Axes | None = None) -> Axes:
     ax.plot(data["step"], data["abscissa"], ".-", color="black", lw=1, ms=3)
     ax.axhline(0, color="black", lw=0.8, ls=":")
     if shortened.size:
-        above = np.full(shortened.size, 1.02)  # of the height of the axes
+        above = np.full(shortened.size, 1.02)  # relative to the height of the axes
         ax.plot(
             shortened, above, "|", color=GUARD, ms=7, label=f"shortened by the guard: {shortened.size}",
             transform=ax.get_xaxis_transform(), clip_on=False,
@@ -84,15 +84,15 @@ def plot_watch(history: Recorded, ax: Axes | None = None) -> Axes:
 def training_figure(history: Recorded, title: str) -> Figure:
     """Return the figure of a history over steps: loss, accuracy, step length, and stability or iterations.
 
-    Each panel shows something that was measured. The accuracy is left out for a loss without labels. The last panel shows the
-    stability where a guard looked at it, and the fixed-point iterations elsewhere.
+    Only measured quantities are shown. The accuracy is left out for a loss without labels. The last panel shows the
+    stability if a guard checked it, otherwise the fixed-point iterations.
 
     Parameters
     ----------
     history
         The history, or its dataset.
     title
-        Stands above the panels.
+        Title above the panels.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def training_figure(history: Recorded, title: str) -> Figure:
 
 
 def _panels(data: xr.Dataset) -> list[Callable[[Recorded, Axes], Axes]]:
-    """Return what draws each panel for which there are numbers."""
+    """Return the drawing function of each panel with data."""
     guarded = _measured(data, "abscissa") or ("shortened" in data and bool((data["shortened"] < 1).any()))
     optional = {"accuracy": plot_accuracy, "step_length": plot_steps}
     found = [plot_loss, *(draw for name, draw in optional.items() if _measured(data, name))]
@@ -132,7 +132,7 @@ def _measured(data: xr.Dataset, name: str) -> bool:
 
 
 def _line(data: xr.Dataset) -> str:
-    """Return the style of a line; a line through one point would show nothing."""
+    """Return the style of a line; a single point is drawn as a marker."""
     return "-" if data.sizes["step"] > 1 else "o"
 
 
