@@ -1,4 +1,4 @@
-"""`make bench`: how fast steps and learning are, beside their matrix products, the peers and the released method."""
+"""`make bench`: the speed of steps and of learning, compared with matrix products, other packages and the released method."""
 
 from itertools import product
 from typing import Annotated
@@ -87,7 +87,7 @@ def small(
 
 @app.command()
 def gpu(units: Integers = None, repeats: int = 3, seconds: float = 240.0, output: Output = RESULTS) -> None:
-    """Measure large networks on a GPU, within some seconds; say why where there is none."""
+    """Measure large networks on a GPU, within some seconds; print the reason if no GPU is usable."""
     try:
         namespace("cupy")
     except BackendError as error:

@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks`: its options, and what its parts share."""
+"""The command `python -m benchmarks`: its options, and functions that its parts share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ console = Console(width=130)
 
 
 def mnist(folder: Path | None, stimuli: int | None = None) -> tuple[Dataset, Dataset] | None:
-    """Return MNIST, or this many of its stimuli to learn; say so where no folder is named."""
+    """Return MNIST, or this many of its training stimuli; print a message if no folder is given."""
     if folder is None:
         console.print(f"Skipped: it needs MNIST; name its folder with --data or {DATA_VARIABLE}.")
         return None
@@ -39,7 +39,7 @@ def show(row: Row) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a value as it is printed: numbers short, and lists of numbers without brackets."""
+    """Return a value in the form in which it is printed: short numbers, and lists of numbers without brackets."""
     if isinstance(value, list):
         return " ".join(map(shown, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,7 @@ from riemannrnn.rules import Descent
 CONDITIONS = (1, 10, 100, 1000)
 UNITS, STIMULI, RADIUS, SEED = 10, 20, 0.5, 0
 GOAL = 1e-6
-"""Cost at the end, relative to that at the start; the optimum is zero."""
+"""Cost at the end, relative to the cost at the start; the optimum is zero."""
 
 RATES = [2.0 ** (-power / 2) for power in range(-4, 24)]
 """The grid of learning rates, from the largest."""
@@ -32,7 +32,7 @@ METRICS: dict[str, Callable[[FixedPointCost], WeightManifold]] = {
 
 @dataclass
 class Regression:
-    """Targets that a linear network can meet, from stimuli whose second moment has a given condition number exactly.
+    """Targets that a linear network can fit exactly, for stimuli with a second moment of a given condition number.
 
     Its eigenvalues are spaced evenly in their logarithms, with mean one.
     """
@@ -63,14 +63,14 @@ class Regression:
 
 
 def steps_to_goal(costs: Iterator[float]) -> int | None:
-    """Return the steps to the goal; None where the cost does not fall at every one, or they are too many."""
+    """Return the number of steps to the goal; None if the cost does not fall at every step, or there are too many steps."""
     try:
         for step, (before, after) in enumerate(pairwise(costs), 1):
             if not after < before or step == MOST_STEPS:
                 return None
             if after <= GOAL:
                 return step
-    except (FixedPointError, ManifoldError):  # the step led where the cost has no gradient
+    except (FixedPointError, ManifoldError):  # at the end of the step the cost has no gradient
         pass
     return None
 

@@ -1,7 +1,7 @@
-"""Ours beside the peers: the same arrays, and one residual that all are held to, computed afterwards in float64.
+"""Our step and the steps of other packages, on the same arrays and with one residual, computed afterwards in float64.
 
-Solvers stop by norms of their own. Each contender, ours too, gets about the loosest tolerances with which it meets the
-residual, of the fixed points first and then of the adjoints; one that never meets it is shown as such.
+Each solver stops by its own norm. Every contender, including ours, gets about the loosest tolerances with which it meets the
+residual, first for the fixed points and then for the adjoints. Contenders that never meet it are shown as such.
 """
 
 import statistics
@@ -22,27 +22,27 @@ from benchmarks.timing import interleaved, ratio, seconds
 OURS, OUR_PICARD = "riemannrnn", "riemannrnn, Picard"
 
 SLACK, IDLE, AIM, ATTEMPTS = 1.05, 0.4, 0.9, 6
-"""A residual counts as met up to `SLACK` times the tolerance; under `IDLE` times it a looser tolerance is tried, for `AIM`."""
+"""A residual is met up to `SLACK` times the tolerance; below `IDLE` times it, a looser tolerance is tried, to reach `AIM`."""
 
 CLOSE, FASTEST, PATIENCE = 1.5, 30.0, 20.0
-"""The search ends between factors so close, moves by no more, and takes about so many seconds once one is found."""
+"""The search ends between factors this close, moves by at most this factor, and ends after about this many seconds."""
 
 HOPELESS = 100.0
-"""A solver that ends so far above the tolerance that it was given has not converged, and is given no other."""
+"""A solver that ends this far above its own tolerance has not converged, and is given no other tolerance."""
 
 LOOSE = 1.0
-"""The tolerance of adjoints while that of the fixed points is sought."""
+"""The tolerance of adjoints during the search for the tolerance of the fixed points."""
 
 SLOW, FEW = 30, 2
-"""A contender that takes so many times ours, or seconds a step, is repeated only so often."""
+"""A contender above this many times our time, or these seconds for a step, gets only this many repeats."""
 
 Factors = tuple[float, float]
 known: dict[tuple[str, float, str], Factors] = {}
-"""The factors found last for a contender, radius and dtype: where the search begins for another size."""
+"""The last factors of a contender, radius and dtype: the start of the search for another size."""
 
 
 def side_by_side(n: int, radius: float, dtype: np.dtype[Any], stimuli: int, repeats: int, console: Console) -> list[Row]:
-    """Measure every contender in turn, again and again, and print and return a row for each."""
+    """Measure every contender in turn, repeatedly, and print and return a row for each."""
     step = Step.draw(n, radius, dtype, stimuli)
     makers: dict[str, Maker] = {OURS: ours, OUR_PICARD: partial(ours, solver="picard")} | installed_peers()
     rows: dict[str, Row] = {}
@@ -52,7 +52,7 @@ def side_by_side(n: int, radius: float, dtype: np.dtype[Any], stimuli: int, repe
         try:
             run = make(step)
             outcome, factors = judged(run, step, known.get((name, radius, dtype.name), (1.0, 1.0)))
-        except Exception as error:  # a peer that fails is a row like another
+        except Exception as error:  # a contender that fails gets a row, too
             outcome, factors, reason = {"meets": False}, (1.0, 1.0), f"{type(error).__name__}: {str(error)[:60]}"
             outcome["failure"] = reason
         setting = {"units": n, "radius": radius, "dtype": dtype.name, "stimuli": stimuli, "tolerance": step.tolerance}
@@ -66,7 +66,7 @@ def side_by_side(n: int, radius: float, dtype: np.dtype[Any], stimuli: int, repe
 
 
 def measure(rows: dict[str, Row], runs: dict[str, Callable[[], object]], repeats: int) -> None:
-    """Add the medians of interleaved repeats, and the ratios to ours, to the rows of those that meet the tolerance."""
+    """Add the medians of interleaved repeats, and the ratios to ours, to the rows of contenders that meet the tolerance."""
     once = {name: seconds(run) for name, run in runs.items()}
     longest = min(SLOW * once[OURS], SLOW) if OURS in once else SLOW
     times = interleaved(runs, repeats, {name: min(repeats, FEW) for name in once if once[name] > longest})
@@ -78,7 +78,7 @@ def measure(rows: dict[str, Row], runs: dict[str, Callable[[], object]], repeats
 
 
 def judged(run: Run, step: Step, start: Factors) -> tuple[Row, Factors]:
-    """Return the residuals with the tolerances found, whether they are met, and those tolerances in units of the common one."""
+    """Return residuals, tolerances and whether the residuals are met, and the tolerances in units of the common tolerance."""
     tolerance = step.tolerance
     forward, residual = loosest(lambda factor: step.residual(run(factor * tolerance, LOOSE)[0]) / tolerance, start[0])
     outcome: Row = {"residual": residual * tolerance, "meets": residual <= SLACK}
@@ -94,9 +94,9 @@ def judged(run: Run, step: Step, start: Factors) -> tuple[Row, Factors]:
 
 
 def loosest(residual: Callable[[float], float], factor: float) -> Factors:
-    """Return about the largest factor with which a residual, a function of it, is at most 1, and that residual.
+    """Return about the largest factor for which `residual(factor)` is at most 1, and this residual.
 
-    Residuals go down in steps, one an iteration: the search ends within a step, or where it has taken too long.
+    Residuals fall in steps, one for each iteration: the search ends within a step, or after its time limit.
     """
     met, missed = (0.0, 0.0), (np.inf, np.inf)
     began = time.perf_counter()

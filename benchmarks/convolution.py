@@ -1,4 +1,4 @@
-"""A convolution of an image, a step and a certificate, beside the Fourier transforms and products that an application needs."""
+"""A convolution of an image, a step and a certificate, beside the Fourier transforms and products of one application."""
 
 import statistics
 from functools import partial
@@ -21,8 +21,9 @@ SHAPE, STIMULI, BLOCK = (28, 28), 128, 16
 def convolution_row(channels: int, repeats: int, dtype: str = "float32", shape: tuple[int, int] = SHAPE) -> Row:
     """Measure on one core: T s of a batch, its lower limit, a step, and the certificate.
 
-    A step is fixed points of a rectifier at a monotone point, the adjoint, and the gradient in the point. The limit is what the
-    Fourier transforms of the batch, there and back, and one product at each frequency take.
+    A step consists of the fixed points of a rectifier network at a monotone point, the adjoints, and the gradient with respect
+    to the point. The lower limit is the time of the Fourier transforms of the batch, there and back, and one product at each
+    frequency.
     """
     manifold = ConvolutionalMonotone(channels, seed=0, like=np.empty(0, dtype))
     point = manifold.random_point()
@@ -45,7 +46,7 @@ def convolution_row(channels: int, repeats: int, dtype: str = "float32", shape: 
 
 
 def limit(images: Array, symbol: Array) -> None:
-    """Do the Fourier transforms and the products of an application, and nothing else, in blocks that stay in cache."""
+    """Do only the Fourier transforms and the products of an application, in blocks that stay in cache."""
     for start in range(0, len(images), BLOCK):
         transforms = fft.rfftn(images[start : start + BLOCK], axes=(1, 2))
         products = np.empty_like(transforms)
@@ -54,7 +55,7 @@ def limit(images: Array, symbol: Array) -> None:
 
 
 def step(manifold: ConvolutionalMonotone, point: Any, connectivity: Convolution, drive: Array) -> Any:
-    """Return the gradient of half the sum of the squared rates in the point, at a tolerance of 1e-3."""
+    """Return the gradient of half the sum of squared rates with respect to the point, at a tolerance of 1e-3."""
     kernels = manifold.weights(point)
     found = solve_fixed_points(kernels, drive, "relu", connectivity=connectivity, solver="splitting", tolerance=1e-3)
     implicit = Implicit(found, solver="splitting", tolerance=1e-2)

@@ -1,8 +1,8 @@
-"""Counting the multiplications of matrix products, whoever asks for them, on any thread.
+"""Counting the multiplications of matrix products, by any caller on any thread.
 
-NumPy offers no hook for `@` on its own arrays. Counting arrays see every operation that touches one of them and hand on their
-type; `np.matmul` and the functions that make arrays afresh are replaced meanwhile. A product of two arrays that escaped both
-ways is not counted, so that a limit drawn from the count is never too generous.
+NumPy has no hook for `@` on its own arrays. A `CountedArray` sees every operation on it, and its results have the same type.
+`np.matmul` and the functions that create arrays are replaced while counting. A product of two arrays that escape both ways is
+not counted, so a limit computed from the count is never too high.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +17,14 @@ from manifolds import Array
 
 MAKERS = ("empty", "zeros", "ones", "eye", "full", "asarray", "ascontiguousarray", "array")
 FACTORISATIONS = (np.linalg.inv, np.linalg.solve)
-"""Counted as one product of n × n × n."""
+"""Functions that count as one product of n × n × n."""
 
 _numpy_matmul = np.matmul
-_counts: list[float] = []  # appending is atomic, so that threads need no lock
+_counts: list[float] = []  # appending is atomic, so threads need no lock
 
 
 class CountedArray(np.ndarray):
-    """An array that counts the multiplications of the products it takes part in."""
+    """An array that counts the multiplications of its products."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if ufunc is _numpy_matmul and method == "__call__":
@@ -45,7 +45,7 @@ class CountedArray(np.ndarray):
 
 @contextmanager
 def counting() -> Iterator[list[float]]:
-    """Count meanwhile; the sum of the list is the number of multiplications. Not to be entered twice at once."""
+    """Count within a `with` block; the sum of the list is the number of multiplications. Not reentrant."""
     _counts.clear()
     replaced = {"matmul": _matmul} | {name: _maker(getattr(np, name)) for name in MAKERS}
     with patch.multiple(np, **replaced), patch.multiple(compatible, **_those_of(compatible, replaced)):
@@ -60,14 +60,14 @@ def count_products(run: Callable[..., object], arrays: Sequence[Array], size: fl
 
 
 def _multiplications(left: tuple[int, ...], right: tuple[int, ...]) -> float:
-    """Return rows × inner × columns, a vector being one row or one column, times the matrices of a stack."""
+    """Return rows × inner × columns, times the matrices of a stack; a vector is one row or one column."""
     columns = right[-1] if len(right) > 1 else 1
     stack = np.prod(right[:-2], dtype=float) if len(right) > len(left) else 1.0
     return float(np.prod(left, dtype=float)) * columns * float(stack)
 
 
 def _matmul(left: Any, right: Any, out: Any = None, **options: Any) -> Any:
-    """Multiply as `np.matmul` does, counted whatever the arrays are."""
+    """Multiply as `np.matmul` does, and count for arrays of any type."""
     _counts.append(_multiplications(np.shape(left), np.shape(right)))
     result = _numpy_matmul(_plain(left), _plain(right), out=_plain(out), **options)
     return _counted(result) if out is None else out
@@ -78,7 +78,7 @@ def _maker(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _those_of(module: Any, replaced: dict[str, Any]) -> dict[str, Any]:
-    """Return replacements for what a module has taken over from NumPy, its own functions wrapped."""
+    """Return replacements for NumPy functions that a module has imported by name, with the module's own functions wrapped."""
     own = {name: _maker(getattr(module, name)) for name in MAKERS if getattr(module, name, None) is not getattr(np, name)}
     return {name: function for name, function in (replaced | own).items() if hasattr(module, name)}
 

@@ -1,4 +1,4 @@
-"""A full step of the default of `train` beside those of the same optimiser on Euclidean weights, and its factorisations."""
+"""A full step of the default of `train` beside the same optimiser on Euclidean weights, and its factorisations."""
 
 import statistics
 from collections import Counter
@@ -23,7 +23,7 @@ from riemannrnn.training.options import ADAM_RATE, LONGEST_STEP
 from riemannrnn.training.training import single_residual
 
 AGES = (0, 50)
-"""Steps of the default that are taken before the one that is measured."""
+"""Steps of the default before the measured step."""
 
 FACTORISATIONS = ("inv", "solve", "eigh", "eigvalsh", "eig", "eigvals", "cholesky", "qr", "svd")
 
@@ -36,7 +36,7 @@ class Learner:
         self.point: Point = self.rule.parameterization.point_at(weights)
 
     def step(self, rate: float = ADAM_RATE) -> None:
-        """Solve the fixed points from a cold start and the adjoints, and take the step, no longer than in `train`."""
+        """Solve the fixed points from a cold start and the adjoints, and take a step with the length limit of `train`."""
         batch = self.cost.take(np.arange(STIMULI))
         with one_blas_thread():  # as in `train`
             evaluation = batch.at(self.rule.parameterization.weights(self.point))
@@ -46,12 +46,12 @@ class Learner:
             self.point = self.rule.move(self.point, velocity)
 
     def creep(self) -> None:
-        """Take a step so short that the next is as this one, from a point of which nothing is remembered."""
+        """Take a very short step to a point that no cache knows; the next step then takes as long as this one."""
         self.step(1e-3 * ADAM_RATE)
 
 
 def learners(dtype: np.dtype[Any], age: int) -> dict[str, Learner]:
-    """Return the default at some age, Euclidean weights that are the same with the same solver, and new ones with their own."""
+    """Return the default after `age` steps, Euclidean weights that equal it with the same solver, and new Euclidean weights."""
     asked: dict[str, Any] = {"tolerance": single_residual(UNITS)} if dtype == np.float32 else {}
     promised: dict[str, Any] = {"solver": Automatic("splitting"), **asked}
     default = learner(ScaledMonotoneManifold(UNITS, GROWTH), dtype, **promised)
@@ -62,14 +62,14 @@ def learners(dtype: np.dtype[Any], age: int) -> dict[str, Learner]:
 
 
 def learner(manifold: Any, dtype: np.dtype[Any], weights: Array | None = None, **options: Any) -> Learner:
-    """Return Adam on a manifold for the network of the MNIST experiment, from given weights or its own."""
+    """Return Adam on a manifold for the network of the MNIST experiment, from given weights or the manifold's default start."""
     network, start, images, labels = random_task(dtype)
     cost = FixedPointCost(network, images, CrossEntropy(labels), on_failure="raise", **options)
     return Learner(cost, manifold, start if weights is None else weights)
 
 
 def beside_euclidean(dtype: np.dtype[Any], age: int, repeats: int) -> Row:
-    """Return the times of the steps, their ratios, and the factorisations of the default one."""
+    """Return the times of the steps, their ratios, and the factorisations of the default step."""
     each = learners(dtype, age)
     for learner in each.values():
         learner.creep()
@@ -88,7 +88,7 @@ def beside_euclidean(dtype: np.dtype[Any], age: int, repeats: int) -> Row:
 
 @contextmanager
 def factorisations(n: int) -> Iterator[Counter[tuple[str, bytes]]]:
-    """Count what is factored meanwhile, of n rows and columns: kind and matrix."""
+    """Count the factorisations of n × n matrices within a `with` block, by kind and matrix."""
     seen: Counter[tuple[str, bytes]] = Counter()
 
     def counted(name: str, original: Callable[..., Any]) -> Callable[..., Any]:

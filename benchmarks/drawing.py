@@ -1,4 +1,4 @@
-"""The pictures: how the time of a step grows, and the steps of descent with the condition of the stimuli."""
+"""The figures of the benchmarks, such as the growth of the time of a step."""
 
 from pathlib import Path
 
@@ -34,18 +34,18 @@ GEOMETRY_COLOURS = {
     "symmetric": "#DDCC77",
     "circulant": "#AA4499",
 }
-"""Of a manifold, or of a metric with its retraction; the colour-blind can tell them apart (Okabe & Ito; Tol)."""
+"""Colours of manifolds, or of metrics with their retractions; colour-blind safe (Okabe & Ito; Tol)."""
 
 TITLES = {"units": f"{BATCH} stimuli", "stimuli": f"n = {NETWORK}"}
 LABELS = {"units": "units n", "stimuli": "stimuli"}
 STYLES = ("-", "--", (0, (6, 1.5)), (0, (2, 1)))
-"""Line styles of medians, which also tell metrics apart in grey-scale."""
+"""Line styles of medians, which distinguish the metrics in grey-scale."""
 
 DASHES = {"float32": "-", "float64": "-."}
 
 
 def draw_growth(rows: list[Row], peers: list[Row], path: Path) -> None:
-    """Draw time against the units and against the stimuli, with the matrix-product limit and the fastest peer."""
+    """Draw time against units and against stimuli, with the limit by matrix products and the fastest other package."""
     mpl.use("Agg")
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, axis in zip(figure.subplots(1, 2, sharey=True), ("units", "stimuli"), strict=True):
@@ -59,7 +59,7 @@ def draw_growth(rows: list[Row], peers: list[Row], path: Path) -> None:
 
 
 def draw_curve(axes: Axes, curve: list[Row], axis: str, colour: str, name: str) -> None:
-    """Draw a step's times, and dotted the time of its matrix products alone."""
+    """Draw the times of a step, and dotted the times of its matrix products alone."""
     x = [row[axis] for row in curve]
     label = f"{name}: ∝ {axis_symbol(axis)}^{exponent(curve, axis):.2f}"
     axes.plot(x, [row["milliseconds"] for row in curve], DASHES[curve[0]["dtype"]], marker="o", ms=4, color=colour, label=label)
@@ -67,7 +67,7 @@ def draw_curve(axes: Axes, curve: list[Row], axis: str, colour: str, name: str) 
 
 
 def finish(axes: Axes, axis: str) -> None:
-    """Label the axes, and say once what dots and crosses are."""
+    """Label the axes, and explain dots and crosses once."""
     axes.plot([], [], ":", color="grey", label="its matrix products alone")
     axes.plot([], [], "x", color="grey", label="fastest peer that meets the tolerance")
     axes.set(xscale="log", yscale="log", xlabel=LABELS[axis], title=TITLES[axis])
@@ -83,7 +83,7 @@ def axis_symbol(axis: str) -> str:
 
 
 def fastest_peers(peers: list[Row], axis: str, radius: float, dtype: str) -> list[Row]:
-    """Return for each place on the axis the fastest peer that meets the tolerance."""
+    """Return for each value on the axis the fastest other package that meets the tolerance."""
     best: dict[float, Row] = {}
     for row in (row for each in curves(peers, axis).values() for row in each):
         fits = (row["radius"], row["dtype"]) == (radius, dtype) and "milliseconds" in row
@@ -108,7 +108,7 @@ def draw_conditioning(rows: list[Row], path: Path) -> None:
 
 
 def draw_rates(rows: list[Row], path: Path) -> None:
-    """Draw accuracy against the learning rate, a panel for each optimiser; thick where it is near the best of its manifold."""
+    """Draw accuracy against the learning rate, a panel for each optimiser; thick lines are near the best of their manifold."""
     mpl.use("Agg")
     optimisers = list(dict.fromkeys(row["optimiser"] for row in rows))
     figure = Figure(figsize=(4.2 * len(optimisers), 3.8), layout="constrained")
@@ -135,7 +135,7 @@ def draw_rates(rows: list[Row], path: Path) -> None:
 
 
 def draw_metrics(rows: list[Row], path: Path) -> None:
-    """Draw the loss against evaluations: every seed thin, the median thick, a cross where a run lost stable fixed points."""
+    """Draw the loss against evaluations: thin for each seed, thick for the median, crosses for lost stable fixed points."""
     mpl.use("Agg")
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1)

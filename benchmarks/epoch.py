@@ -17,7 +17,7 @@ UNITS, BATCH, RADIUS, RATE = 300, 512, 0.5, 0.1
 
 
 def epoch_row(training: Dataset, repeats: int) -> Row:
-    """Measure an epoch from the first weights on, and as many products of a batch with W."""
+    """Measure an epoch from the initial weights, and its number of products of a batch with W."""
     network = RateNetwork(UNITS, training.stimuli.shape[1], training.n_classes, seed=0, dtype=training.stimuli.dtype)
     weights, count = network.initial_weights(RADIUS), len(training.labels)
 

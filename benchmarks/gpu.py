@@ -20,7 +20,7 @@ Work = Callable[[], object]
 
 
 def device_rows(backend: Any, units: tuple[int, ...], stimuli: int, repeats: int, budget: float) -> Iterator[Row]:
-    """Yield a row for each piece of work, the epoch first and then the networks by size, until the seconds are used up."""
+    """Yield a row for each piece of work until the seconds are used up: first the epoch, then the networks by size."""
     end = time.perf_counter() + budget
     yield measured("epoch", EPOCH_UNITS, stimuli, training(backend, EPOCH_UNITS, stimuli), 1)
     for n in units:
@@ -31,7 +31,7 @@ def device_rows(backend: Any, units: tuple[int, ...], stimuli: int, repeats: int
 
 
 def measured(name: str, units: int, stimuli: int, work: Work, repeats: int) -> Row:
-    """Return the median time of a piece of work, done once before."""
+    """Return the median time of a piece of work, after one run that is not measured."""
     first = seconds(work)
     times = [seconds(work) for _ in range(repeats)]
     return {
@@ -54,12 +54,12 @@ def problem(backend: Any, units: int, stimuli: int) -> tuple[RateNetwork, Any, A
 
 
 def gradient(backend: Any, units: int) -> Work:
-    """Return the computation of a cost and its exact gradient, until it is done: a number of it is read."""
+    """Return a function that computes a cost and its exact gradient; it reads one number, which waits for the device."""
     network, weights, stimuli, labels = problem(backend, units, BATCH)
     cost = FixedPointCost(network, stimuli, CrossEntropy(labels))
 
     def run() -> object:
-        everything = cost.take(network.namespace.arange(BATCH))  # without what is remembered of the point
+        everything = cost.take(network.namespace.arange(BATCH))  # a new cost, without the cache of the point
         return to_numpy(everything.gradient(weights)[:1, :1])
 
     return run

@@ -14,17 +14,17 @@ from manifolds import Array
 UNITS = (100, 200, 300, 500, 1000, 2000, 4000)
 STIMULI = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 BATCH, NETWORK = 512, 300
-"""The stimuli while the units grow, and the units while the stimuli do."""
+"""The number of stimuli while the units grow, and the number of units while the stimuli grow."""
 
 ASYMPTOTIC = 300
-"""Exponents are fitted from so many units, or stimuli, on: before, what is done once for a step weighs as much."""
+"""Exponents are fitted from this many units, or stimuli, on: below, the fixed work of a step weighs as much."""
 
 LONG = 5.0
-"""Seconds a step after which few repeats suffice."""
+"""Seconds of a step above which few repeats suffice."""
 
 
 def grow(units: int, stimuli: int, radius: float, dtype: str, repeats: int) -> Row:
-    """Measure one step, count its matrix products, and measure as many products alone."""
+    """Measure one step, count its matrix products, and measure the same number of products alone."""
     step = Step.draw(units, radius, np.dtype(dtype), stimuli)
     tolerance = step.tolerance
 
@@ -49,7 +49,7 @@ def grow(units: int, stimuli: int, radius: float, dtype: str, repeats: int) -> R
 
 
 def exponent(rows: list[Row], axis: str) -> float:
-    """Return p of time ∝ axis^p, fitted by least squares to logarithms; NaN for fewer than two points, or of two processors."""
+    """Return p of time ∝ axis^p by least squares on logarithms; NaN for fewer than two points or several processors."""
     points = [(row[axis], row["milliseconds"]) for row in rows if row[axis] >= ASYMPTOTIC]
     if len({x for x, _ in points}) < 2 or len({row.get("processor") for row in rows}) > 1:
         return float("nan")

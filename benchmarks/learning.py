@@ -1,4 +1,4 @@
-"""Seconds and steps to a test accuracy on MNIST: every rule, each at a few rates, and gradient descent on a peer."""
+"""Seconds and steps to a test accuracy on MNIST: every rule, each at a few rates, and gradient descent by another package."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from riemannrnn.training.training import single_residual
 UNITS, BATCH, RADIUS, EPOCHS, EVERY = 300, 512, 0.5, 3, 10
 MARKS = (0.80, 0.87)
 PATIENCE = 150.0
-"""Seconds of training after which a curve is given up."""
+"""Seconds of training after which a curve ends."""
 
 EUCLIDEAN = (0.0025, 0.005, 0.01, 0.025)
 NATURAL = (0.025, 0.05, 0.1, 0.25)
@@ -33,28 +33,28 @@ RATES: dict[str, tuple[float, ...]] = (
         "dW1": EUCLIDEAN,
         "dW4": (0.01, 0.02, 0.05, 0.1),
         "adam": (1.5e-4, 5e-4, 1.5e-3, 5e-3),
-        "momentum": tuple(rate / 10 for rate in NATURAL),  # momentum 0.9 makes ten steps of one
+        "momentum": tuple(rate / 10 for rate in NATURAL),  # momentum 0.9 makes a step count tenfold
         "torchdeq, SGD": EUCLIDEAN,
         "torchdeq, Adam": (1e-4, 3e-4, 1e-3, 3e-3),
         "torchdeq, Adam, as exact as the default": (1e-4, 3e-4, 1e-3, 3e-3),
     }
 )
-"""The paper's, each rule's slowest left out; what the paper has not is given the rates of its kin, the default its own."""
+"""The paper's rates without the slowest of each rule. Other rules have the rates of similar rules, the default its own."""
 
 SATURATED: dict[str, Any] = {"solver": "splitting", "tolerance": single_residual(UNITS)}
-"""How fixed points are found under the weights of the default, which grow large; as in its training."""
+"""The solver options for the default, whose weights grow large; the same as in its training."""
 
 EXACT, BY_DEFAULT = 1e-5, SATURATED["tolerance"]
-"""Residual that is asked of fixed points and adjoints of all contenders, but of the default and of its match."""
+"""Residual of fixed points and adjoints for all contenders, except the default and its match."""
 
 
 def contenders() -> list[str]:
-    """Return every rule, and torchdeq's two where it is installed."""
+    """Return every rule, and the two contenders with torchdeq if it is installed."""
     return [name for name in RATES if not name.startswith("torchdeq") or find_spec("torchdeq")]
 
 
 class EnoughLearnedError(Exception):
-    """The last mark is reached, or patience is at its end."""
+    """The last mark is reached, or the time is over."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Task:
 
 
 class Observer:
-    """Notes when the test accuracy, with exact fixed points, passes each mark; its own time is not counted."""
+    """Records when the test accuracy, with exact fixed points, passes each mark; its own time is not counted."""
 
     def __init__(self, task: Task, **options: Any) -> None:
         self.task, self.options = task, options
@@ -93,11 +93,11 @@ class Observer:
         self.resume()
 
     def resume(self) -> None:
-        """Run the clock from now on."""
+        """Start the clock."""
         self._resumed = time.perf_counter()
 
     def step(self, number: int, before: Array) -> None:
-        """Note a step that is done, given the weights before it, those after number − 1 steps."""
+        """Record a finished step, given the weights before it, which result from number − 1 steps."""
         now = time.perf_counter()
         if (number - 1) % EVERY == 0:
             self.look(number - 1, before)
@@ -142,7 +142,7 @@ def learn_by_rule(rule: str, rate: float, task: Task, observer: Observer) -> str
     """Train, and return why it ended."""
 
     def callback(number: int, history: History) -> None:
-        observer.step(number, history.weights)  # the callback sees the weights that the step began with
+        observer.step(number, history.weights)  # the callback sees the weights at the start of the step
 
     data = task.training
     options: dict[str, Any] = {"learning_rate": rate, "batch_size": BATCH, "epochs": task.epochs, "seed": task.seed}
@@ -152,7 +152,7 @@ def learn_by_rule(rule: str, rate: float, task: Task, observer: Observer) -> str
 
 
 def uninterrupted(stopped: str) -> str:
-    """Return why a run of `train` ended; pass Ctrl-C on, which `train` takes for an end like another."""
+    """Return why a run of `train` ended; raise Ctrl-C again, which `train` treats as an ordinary end."""
     if stopped.startswith("Interrupted"):
         raise KeyboardInterrupt
     return stopped
@@ -165,12 +165,12 @@ def learn_by_torchdeq(contender: str, rate: float, task: Task, observer: Observe
 
     readout = torch.as_tensor(task.network.readout)
     labels = torch.as_tensor(task.training.labels)
-    # Ours counts the drive of all stimuli in its time; here it comes for nothing.
+    # Our time includes the drive of all stimuli; here the drive is not timed.
     drive = torch.as_tensor(task.network.drive(task.training.stimuli))
     weights = torch.nn.Parameter(torch.as_tensor(task.weights.copy()))
     optimiser = (torch.optim.SGD if contender.endswith("SGD") else torch.optim.Adam)([weights], lr=rate)
     tolerance = BY_DEFAULT if contender.endswith("default") else EXACT
-    # Ours holds the adjoints of a mean over stimuli to the tolerance in units of their size; so does this.
+    # Our adjoints of a mean over stimuli meet the tolerance relative to their size; so do these.
     options = {"f_tol": tolerance, "b_tol": tolerance / BATCH, "f_max_iter": 1000, "b_max_iter": 1000}
     deq = torchdeq.get_deq(core="indexing", ift=True, f_solver="fixed_point_iter", b_solver="fixed_point_iter", **options)
 

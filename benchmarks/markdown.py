@@ -1,4 +1,4 @@
-"""Tables and headings of the pages on benchmarks, in Markdown."""
+"""Tables and headings for the pages on benchmarks, in Markdown."""
 
 import statistics
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from benchmarks.records import Row
 
 Record: TypeAlias = dict[str, Any]
-"""What a benchmark has written: rows, with the day and the machine."""
+"""The results of a benchmark: rows, with the day and the machine."""
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -18,18 +18,18 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def figure(row: Row, key: str, form: str) -> str:
-    """Return a number; "misses" where there is none."""
+    """Return a formatted number, or "misses" if it is missing."""
     return format(row[key], form) if key in row else "misses"
 
 
 def spread(runs: list[Row], key: str, form: str) -> str:
-    """Return the least, the largest and the median value of a figure over runs."""
+    """Return the smallest, the largest and the median value over runs."""
     values = [row[key] for row in runs]
     return f"{min(values):{form}} to {max(values):{form}} ({statistics.median(values):{form}})"
 
 
 def measured(words: str, record: Record, *, versions: bool = False) -> str:
-    """Return a heading that says when and on what the figures under it were measured, and with which versions."""
+    """Return a heading with the day, the machine and optionally the versions of the measurements below it."""
     machine = record["machine"]
     days = sorted({row["date"] for row in record["rows"]})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
@@ -41,5 +41,5 @@ def measured(words: str, record: Record, *, versions: bool = False) -> str:
 
 
 def processors(rows: list[Row], record: Record) -> str:
-    """Return on what rows were measured: seconds on one processor do not compare with those on another."""
+    """Return the processors of the rows: seconds on different processors do not compare."""
     return " and ".join(sorted({row.get("processor", record["machine"]["processor"]) for row in rows}))

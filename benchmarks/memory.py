@@ -13,10 +13,10 @@ from riemannrnn.equilibrium.implicit import Implicit
 
 
 def peak(units: int, stimuli: int, radius: float, dtype: str) -> Row:
-    """Return the peak of fixed points and adjoints beyond W, drive and errors, their own results included."""
+    """Return the peak of fixed points and adjoints in addition to W, drive and errors; their results are included."""
     step = Step.draw(units, radius, np.dtype(dtype), stimuli)
     network = RateNetwork(units, None, CLASSES, seed=0, dtype=dtype)
-    errors = step.errors(solve(network, step, np.zeros_like(step.drive)))  # the first solve makes threads that stay
+    errors = step.errors(solve(network, step, np.zeros_like(step.drive)))  # the first solve creates threads that remain
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -14,20 +14,20 @@ SHOWN = ("euclidean", "resolvent", "left-invariant", "monotone")
 """The metrics of the figure and of the README's table."""
 
 USUAL = "conjugate-gradient"
-"""The optimiser of that figure and that table."""
+"""The optimiser of this figure and table."""
 
 UNITS, TRAINING, RADIUS, BUDGET, SEEDS = 100, 500, 0.5, 40, 10
 
 
 def digits(seed: int, units: int = UNITS, training: int = TRAINING) -> Task:
-    """Return the task of `riemannrnn compare`: a network, its start and the split of the digits follow from the seed."""
+    """Return the task of `riemannrnn compare`: the seed determines the network, its start and the split of the digits."""
     return digits_task(units, RADIUS, "tanh", training, seed, "float64")
 
 
 def learn(metric: str, optimiser: str, seed: int, task: Task, budget: int = BUDGET) -> Row:
-    """Run an optimiser of pymanopt on a manifold, with its usual retraction, and return the curve and how it ended.
+    """Run an optimiser of pymanopt on a manifold with its default retraction; return the curve and the reason of its end.
 
-    The training stimuli have to keep a stable fixed point, as `riemannrnn compare` asks by default. `unstable` counts training
+    The training stimuli must keep a stable fixed point, as `riemannrnn compare` requires by default. `unstable` counts training
     and test stimuli without a stable fixed point at the last accepted weights. The run has no time limit, because with a time
     limit the result would depend on the machine.
     """
@@ -58,7 +58,7 @@ def shown(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def loss_at(row: Row, evaluations: int) -> float:
-    """Return the loss of the last point that was accepted by this number of evaluations; of the first one before that."""
+    """Return the loss of the last point accepted by this number of evaluations, or of the first point if there is none."""
     curve = row["curve"]
     reached = [loss for count, loss in curve if count <= evaluations]
     return float(reached[-1] if reached else curve[0][1])

@@ -1,6 +1,6 @@
 """A monotone operator network in torch: layers r = f(W r + V s + b), W = (1 − m) I − AᵀA + B − Bᵀ, by Peaceman–Rachford.
 
-After Winston and Kolter, *Monotone operator equilibrium networks*, NeurIPS 2020. Adam moves A, B, V, b, and the readout.
+After Winston and Kolter, *Monotone operator equilibrium networks*, NeurIPS 2020. Adam trains A, B, V, b and the readout.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Map = Callable[[torch.Tensor], torch.Tensor]
 def peaceman_rachford(
     resolvent: Map, inverse: torch.Tensor, drive: torch.Tensor, tolerance: float, most: int
 ) -> tuple[torch.Tensor, int]:
-    """Return z = f(W z + x) and the iterations, for f the resolvent of a monotone operator, such as ReLU, and rows of x.
+    """Return z = f(W z + x) and the number of iterations, for rows of x and the resolvent f of a monotone operator (e.g. ReLU).
 
     z = f(u), v = 2 z − u, y = (2 I − W)⁻¹ (v + x), u ← 2 y − v, until ‖y − z‖ is below the tolerance in every row. The same
     iteration with f = multiplication by gains in [0, 1] solves p = G (Wᵀ p + ℓ).
@@ -27,11 +27,11 @@ def peaceman_rachford(
     resolvent
         f.
     inverse
-        (2 I − W)⁻ᵀ, which rows are multiplied by.
+        (2 I − W)⁻ᵀ, which multiplies rows.
     drive
         x, shape (batch, n).
     tolerance, most
-        When to end.
+        When to stop.
     """
     state, iterations = drive, 0
     while iterations < most:
@@ -61,20 +61,20 @@ class Equilibrium(torch.autograd.Function):
     def backward(context: Any, errors: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inverse, rates, gains = context.saved_tensors
         layer = context.layer
-        # The loss is a mean over stimuli, so that errors are 1 / rows in size; adjoints meet the tolerance in these units.
+        # The loss is a mean over stimuli, so errors are of size 1 / rows; adjoints meet the tolerance in these units.
         adjoints, _ = peaceman_rachford(lambda u: gains * u, inverse, errors, layer.tolerance / context.rows, layer.most)
         return adjoints.T @ rates, adjoints, None
 
 
 class MonotoneLayer(torch.nn.Module):
-    """A layer of ReLU units whose recurrent weights have a monotone I − W at every step, whatever the optimiser does.
+    """A layer of ReLU units with recurrent weights for which I − W is monotone after every step of any optimiser.
 
     Parameters
     ----------
     sources, units
-        Sizes.
+        Number of sources and of units.
     tolerance, most
-        When fixed points and adjoints are accepted, and the most iterations.
+        Tolerance of fixed points and adjoints, and most iterations.
     """
 
     def __init__(self, sources: int, units: int, tolerance: float, most: int = 1000) -> None:

@@ -1,7 +1,7 @@
-"""The peers' steps, each in the best setting found for it, forward and adjoint by the same method.
+"""The steps of other packages, each in the best setting found, with the same method for fixed points and adjoints.
 
-Anderson acceleration comes with an absolute ridge that drowns residuals of the sizes asked for here and turns it into an
-average of the last iterates; the ridges below are small beside them, and the histories those that were fastest.
+By default Anderson acceleration has an absolute ridge that exceeds residuals of the required size; it then only averages the
+last iterates. The ridges below are small relative to the residuals, and the history lengths are the fastest ones.
 """
 
 import os
@@ -18,13 +18,13 @@ from riemannrnn.runtime import cores
 
 RIDGE = {"float32": 1e-12, "float64": 1e-16}
 BATCH_HISTORY, ROW_HISTORY = 3, 8
-"""Iterates mixed: one mixture for the whole batch in jaxopt, one for each stimulus in torchdeq."""
+"""Number of iterates mixed: jaxopt has one mixture for the whole batch, torchdeq one for each stimulus."""
 
 PROBE = 0.01
-"""The tolerance with which the better number of threads is found."""
+"""The tolerance at which the faster number of threads is found."""
 
 LONG = 2.0
-"""Seconds after which one such run is enough."""
+"""Seconds above which one such run is enough."""
 
 Maker = Callable[[Step], Run]
 Solve = Callable[..., Any]
@@ -32,7 +32,7 @@ Solve = Callable[..., Any]
 
 
 def installed_peers() -> dict[str, Maker]:
-    """Return the contenders other than ours, those of packages that are there."""
+    """Return the contenders other than ours, for the installed packages."""
     found: dict[str, Maker] = {"NumPy Picard loop": numpy_picard}
     if find_spec("jaxopt"):
         found["jaxopt fixed-point iteration"] = partial(jax_step, solve=jaxopt_iteration)
@@ -47,7 +47,7 @@ def installed_peers() -> dict[str, Maker]:
 
 
 def jaxopt_iteration(function: Solve, start: Any, tolerance: Any, *arguments: Any) -> Any:
-    """Iterate by jaxopt, which stops by a norm of the whole batch."""
+    """Iterate with jaxopt, which stops by a norm of the whole batch."""
     import jaxopt
 
     options: dict[str, Any] = {"maxiter": LIMIT, "implicit_diff": False, "jit": True, "unroll": False}
@@ -55,7 +55,7 @@ def jaxopt_iteration(function: Solve, start: Any, tolerance: Any, *arguments: An
 
 
 def jaxopt_anderson(function: Solve, start: Any, tolerance: Any, *arguments: Any) -> Any:
-    """Iterate by jaxopt's Anderson acceleration, likewise."""
+    """Iterate with jaxopt's Anderson acceleration, which stops by a norm of the whole batch."""
     import jaxopt
 
     options: dict[str, Any] = {"maxiter": LIMIT, "implicit_diff": False, "jit": True, "unroll": False}
@@ -64,8 +64,8 @@ def jaxopt_anderson(function: Solve, start: Any, tolerance: Any, *arguments: Any
 
 
 def optimistix_iteration(function: Solve, start: Any, tolerance: Any, *arguments: Any, adjoint_tolerance: Any = None) -> Any:
-    """Iterate by optimistix, which takes the norm to stop by; with an adjoint tolerance it can be differentiated."""
-    os.environ.setdefault("EQX_ON_ERROR", "nan")  # a breakdown of a linear solver is a missed tolerance, no traceback
+    """Iterate with optimistix, which stops by a given norm; with an adjoint tolerance it can be differentiated."""
+    os.environ.setdefault("EQX_ON_ERROR", "nan")  # a breakdown of a linear solver is a missed tolerance, without a traceback
     import lineax
     import optimistix
 
@@ -80,14 +80,14 @@ def optimistix_iteration(function: Solve, start: Any, tolerance: Any, *arguments
 
 
 def largest_row(difference: Any) -> Any:
-    """Return the largest norm of a row, which is what the common residual measures."""
+    """Return the largest norm of a row, as in the common residual."""
     import jax.numpy as jnp
 
     return jnp.sqrt(jnp.max(jnp.sum(difference * difference, axis=1)))
 
 
 def jax_step(step: Step, solve: Solve, krylov: bool = False) -> Run:
-    """Return a step compiled as a whole: the adjoints by `solve`, or by the derivative that the solver comes with."""
+    """Return a step compiled as a whole, with adjoints by `solve` or by the solver's own derivative."""
     import jax
     import jax.numpy as jnp
 
@@ -113,7 +113,7 @@ def jax_step(step: Step, solve: Solve, krylov: bool = False) -> Run:
             rates = solve(image, jnp.tanh(x), tolerance, W, x, adjoint_tolerance=adjoint_tolerance)
             return loss(rates), rates
 
-        # The derivative in the drive is the adjoint, and comes for nothing with that in the weights.
+        # The derivative with respect to the drive is the adjoint; it is computed along with the derivative of the weights.
         (gradient, adjoints), rates = jax.grad(whole, (0, 1), has_aux=True)(W, x)
         return rates, adjoints, gradient
 
@@ -160,7 +160,7 @@ def torchdeq_step(step: Step, solver: str) -> Run:
 
 
 def best_threads(run: Callable[[], object]) -> int:
-    """Return with how many threads torch is the faster: one is the better for small networks."""
+    """Return the faster number of threads for torch; small networks are faster with one."""
     import torch
 
     probes = {}

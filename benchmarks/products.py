@@ -1,6 +1,6 @@
-"""A training step against the time of the matrix products that it needs.
+"""A training step beside the time of the matrix products that it needs.
 
-Medians of interleaved repeats; the ratio is what counts, the milliseconds depend on the machine and on what else it does.
+Times are medians of interleaved repeats. The ratio matters; the milliseconds depend on the machine and its load.
 """
 
 import statistics
@@ -31,7 +31,7 @@ def random_task(dtype: np.dtype[Any]) -> tuple[RateNetwork, Array, Array, Array]
 
 
 def step(rule_name: str, network: RateNetwork, labels: Array, weights: Array, images: Array) -> Array:
-    """Take one training step from a cold start: fixed points to tolerance, what the rule needs, and the new weights."""
+    """Take one training step from a cold start: fixed points to the tolerance, the quantities of the rule, the new weights."""
     cost = FixedPointCost(network, images, CrossEntropy(labels), on_failure="raise")
     return make_rule(rule_name, UNITS).step(weights, cost.at(weights), 0.1)[0]
 

@@ -1,4 +1,4 @@
-"""Over how many decades of learning rate a manifold stays near its best: the digits, every manifold, two optimisers."""
+"""The decades of learning rates for which a manifold stays near its best: digits, every manifold, two optimisers."""
 
 from dataclasses import dataclass, field
 
@@ -15,10 +15,10 @@ from riemannrnn.training.by_name import rule_on
 
 UNITS, TRAINING, BATCH, EPOCHS, RADIUS = 50, 1000, 50, 5, 0.5
 PER_DECADE, NEAR = 5, 0.02
-"""Learning rates a decade, and the accuracy below the best of a manifold that is still counted as near."""
+"""Learning rates in each decade, and the largest difference from the best accuracy that counts as near."""
 
 EXPONENTS = {"plain": (-2.0, 2.0), "adam": (-3.4, 0.6)}
-"""Decades that are searched."""
+"""Decades of the search."""
 
 
 def rates(optimiser: str) -> list[float]:
@@ -29,7 +29,7 @@ def rates(optimiser: str) -> list[float]:
 
 @dataclass
 class Digits:
-    """The task: the same network, start and order of stimuli for all."""
+    """The task: one network, start and order of stimuli for all contenders."""
 
     task: Task = field(init=False)
 
@@ -39,9 +39,9 @@ class Digits:
         self.task = Task(network, network.initial_weights(RADIUS), training, test, test)
 
     def learn(self, manifold: str, optimiser: str, rate: float) -> Row:
-        """Train at one rate, constant, unguarded, with steps as long as they come; return the accuracy at the end.
+        """Train at one constant rate, without a guard or a limit of the step length; return the accuracy at the end.
 
-        It is 0 where a fixed point was lost, or the manifold left, on the way.
+        It is 0 if a fixed point was lost, or a step left the manifold.
         """
         task, rule = rule_on(self.task, OPTIMISERS[optimiser], manifold)
         row: Row = {"manifold": manifold, "optimiser": optimiser, "rate": rate, "accuracy": 0.0}
@@ -64,12 +64,12 @@ class Digits:
         except ManifoldError as error:
             return row | {"stopped": str(error)}
         reached = history.test_accuracy[-1:]
-        accuracy = float(np.nan_to_num(reached[0])) if reached else 0.0  # a run that stopped, or whose test stimuli lost theirs
+        accuracy = float(np.nan_to_num(reached[0])) if reached else 0.0  # NaN if test stimuli lost their fixed points
         return row | {"accuracy": accuracy, "stopped": uninterrupted(history.stopped)}
 
 
 def decades(rows: list[Row]) -> tuple[float, float]:
-    """Return the best accuracy of a manifold, and over how many decades around its rate the accuracy stays near it.
+    """Return the best accuracy of a manifold, and the number of decades around its rate with an accuracy near it.
 
     Each rate stands for a fifth of a decade.
     """

@@ -1,4 +1,4 @@
-"""Results on disk: rows by setting, with what they were measured on; written after every setting, and atomically."""
+"""Results on disk: rows by setting, with the machine; written atomically after every setting."""
 
 import json
 import platform
@@ -37,11 +37,11 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "stack-peers": ("contender", "rate", "layers", "seed", "epochs"),
     "rates": ("manifold", "optimiser", "rate"),
 }
-"""What tells one setting of a benchmark from another."""
+"""The columns that identify a setting of each benchmark."""
 
 
 def merge(old: Sequence[Row], new: Sequence[Row], keys: Sequence[str]) -> list[Row]:
-    """Return the old rows, with a row replaced if its setting was measured again, and the rows of new settings at the end."""
+    """Return the old rows with repeated settings replaced, and the rows of new settings at the end."""
     settings: dict[tuple[Any, ...], list[Row]] = {}
     fresh: dict[tuple[Any, ...], list[Row]] = {}
     for rows, where in ((old, settings), (new, fresh)):
@@ -51,13 +51,13 @@ def merge(old: Sequence[Row], new: Sequence[Row], keys: Sequence[str]) -> list[R
 
 
 def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
-    """Return a benchmark's record; None where it has not been run."""
+    """Return a benchmark's record; None if it has not been run."""
     path = folder / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def write(name: str, rows: Sequence[Row], folder: Path = RESULTS) -> None:
-    """Merge rows into a benchmark's record, each with the day on which it was measured, and the processor."""
+    """Merge rows into a benchmark's record, each with its day and processor."""
     folder.mkdir(parents=True, exist_ok=True)
     today = datetime.now(UTC).date().isoformat()
     before = read(name, folder) or {"rows": []}
@@ -75,7 +75,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that are there."""
+    """Return the versions of the installed packages."""
     found = {}
     for package in PACKAGES:
         try:

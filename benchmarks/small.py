@@ -1,4 +1,4 @@
-"""Small problems beside a plain NumPy loop, which takes microseconds an iteration: in `train`, and in a user's own loop."""
+"""Small problems beside a plain NumPy loop with microseconds for an iteration: in `train`, and in a user's own loop."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -26,14 +26,14 @@ UNITS, RADII, STIMULI, DTYPES = (20, 50, 100, 150, 200), (0.3, 0.5, 0.7, 0.9), (
 LOOP = "NumPy Picard loop"
 
 SHORT, SHORT_LIMIT, LIMIT = 1.0, 1.5, 1.05
-"""Milliseconds of the loop below which the first ratio is the one to keep to, and from which on the second."""
+"""The limits of the ratio to the loop: the first if the loop takes fewer milliseconds than this, otherwise the second."""
 
 
 def small_row(units: int, radius: float, stimuli: int, dtype: str, repeats: int, peers: bool) -> Row:
     """Measure one exact-gradient step of every contender in turn, all with the same tolerance.
 
-    `train` holds BLAS to one thread for the whole run, and so do ours and the loop in every other round. In the rounds between
-    them BLAS has its own threads. Of the two loops the faster counts.
+    `train` limits BLAS to one thread for the whole run. In every other round our step and the loop have this limit too; in the
+    other rounds BLAS uses its own threads. The faster of the two loops counts.
     """
     step = Step.draw(units, radius, np.dtype(dtype), stimuli)
     found: dict[str, Run] = {OURS: ours(step, threads=nullcontext), LOOP: numpy_picard(step)}
@@ -57,7 +57,7 @@ def small_row(units: int, radius: float, stimuli: int, dtype: str, repeats: int,
 def rounds(
     contenders: dict[str, Run], tolerance: float, repeats: int, threads: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[dict[str, float]]:
-    """Yield the seconds of each contender, round by round, each timed when it has run for a while."""
+    """Yield the seconds of each contender, round by round, each measured after it has run for a while."""
     runs = {name: partial(run, tolerance, tolerance) for name, run in contenders.items()}
     for _ in range(repeats):
         with threads():
@@ -66,12 +66,12 @@ def rounds(
 
 
 def limit(row: Row) -> float:
-    """Return the ratio to keep to in a setting."""
+    """Return the limit of the ratio for a setting."""
     return SHORT_LIMIT if row["loop_ms"] < SHORT else LIMIT
 
 
 def small_table(record: Record) -> str:
-    """Return for each batch and dtype how many settings keep to the limits, and the ratios."""
+    """Return for each batch and dtype how many settings are within the limits, and the ratios."""
     rows = []
     for dtype, stimuli in sorted({(row["dtype"], row["stimuli"]) for row in record["rows"]}):
         chosen = [row for row in record["rows"] if (row["dtype"], row["stimuli"]) == (dtype, stimuli)]
@@ -87,7 +87,7 @@ def small_table(record: Record) -> str:
 
 
 def draw_small(rows: list[Row], path: Path) -> None:
-    """Draw the ratios to the loop as heat maps, a panel for each dtype and batch, with the numbers in the cells."""
+    """Draw the ratios to the loop as heat maps with numbers, a panel for each dtype and batch."""
     mpl.use("Agg")
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(len(DTYPES), len(STIMULI), sharex=True, sharey=True)

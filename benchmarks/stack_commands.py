@@ -76,5 +76,5 @@ def stacks_beside_peers(
 
 
 def sizes(layers: list[str] | None) -> list[tuple[int, ...]]:
-    """Return the sizes of layers that were given as texts such as 300,150, or the usual ones."""
+    """Return the sizes of layers from texts such as 300,150, or the default sizes."""
     return [tuple(map(int, each.split(","))) for each in layers] if layers else list(stacks.LAYERS)

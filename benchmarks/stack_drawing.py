@@ -1,4 +1,4 @@
-"""The picture of stacks beside their peers: test error against epochs and against processor time."""
+"""The figure of stacks beside other packages: test error against epochs and against processor time."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from benchmarks.stack_tables import best_runs, mean_of
 from riemannrnn.plots.saving import save_figure
 
 STYLES = (("#0072B2", "o-"), ("#D55E00", "s--"), ("#009E73", "^-."))
-"""Of the contenders, in the order in which they come; the colour-blind can tell them apart."""
+"""Colours of the contenders, in their order; colour-blind safe."""
 
 
 def draw_stack_peers(rows: list[Row], path: Path) -> None:
-    """Draw the mean test error of each contender at its best rate, a row of panels for each architecture."""
+    """Draw the mean test error of each contender at its best rate, with a row of panels for each architecture."""
     mpl.use("Agg")
     best = best_runs(rows)
     architectures = list(dict.fromkeys(layers for layers, _ in best))

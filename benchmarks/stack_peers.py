@@ -1,7 +1,7 @@
-"""Our stacks, torchdeq and a monotone operator network side by side: the same sizes, batches, epochs and judge.
+"""Our stacks, torchdeq and a monotone operator network side by side: the same sizes, batches, epochs and evaluation.
 
-Each contender yields its parameters after each epoch, and the processor seconds that it has used. The judge looks for the fixed
-points of these parameters itself, so that no contender is judged by its own solver.
+After each epoch a contender yields its parameters and the processor seconds used so far. The evaluation solves for the fixed
+points of these parameters itself, and does not use a contender's own solver.
 """
 
 import time
@@ -22,26 +22,26 @@ from riemannrnn.training.training import single_residual
 OURS, TORCHDEQ, MONOTONE = "riemannrnn", "torchdeq, Adam", "monotone operator network, Adam"
 TORCH_RATES = (3e-4, 1e-3, 3e-3)
 RATES: dict[str, tuple[float, ...]] = {OURS: (0.01,), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
-"""Ours is the default of `train`; rates of all fall along a cosine."""
+"""Our contender is the default of `train`; all learning rates fall along a cosine."""
 
 NEEDS = {OURS: (), TORCHDEQ: ("torch", "torchdeq"), MONOTONE: ("torch",)}
-"""The packages without which a contender is missing."""
+"""The packages that a contender needs."""
 
 ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a contender is after an epoch.
+    """The state of a contender after an epoch.
 
     Attributes
     ----------
     parameters
-        By the names of `Stack`.
+        Parameters by the names of `Stack`.
     seconds
         Processor time of all threads so far, without evaluations.
     iterations
-        Mean iterations of the slowest stimulus of a batch, so far.
+        Mean number of iterations of the slowest stimulus of a batch so far.
     """
 
     parameters: Parameters
@@ -55,7 +55,7 @@ def missing(contender: str) -> list[str]:
 
 
 def raced(contender: str, rate: float, problem: Problem) -> Row:
-    """Train a contender at a rate, and judge it after each epoch, and its fixed points at the end."""
+    """Train a contender at a rate, and evaluate it after each epoch, and its fixed points at the end."""
     learn, activation, solver = CONTENDERS[contender]
     accuracies, seconds, learned = [], [], None
     for learned in learn(problem, rate):
@@ -87,12 +87,12 @@ def judged(problem: Problem, parameters: Parameters, activation: str, solver: st
 
 
 def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
-    """Train by the default of `train`, and yield what was learned after each epoch."""
+    """Train by the default of `train`, and yield the state after each epoch."""
     stack, data, marks, kept = problem.stack(), problem.training, [time.process_time()], []
 
     def note(step: int, history: Any) -> None:
         marks.append(time.process_time())
-        if step > 1 and (step - 1) % problem.per_epoch == 0:  # the callback sees the parameters that a step began with
+        if step > 1 and (step - 1) % problem.per_epoch == 0:  # the callback sees the parameters at the start of a step
             kept.append({name: np.array(value) for name, value in history.parameters.items()})
 
     options: dict[str, Any] = {"batch_size": BATCH, "epochs": problem.epochs, "seed": problem.seed, "learning_rate": rate}
@@ -104,7 +104,7 @@ def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
 
 
 def learn_by_torch(problem: Problem, rate: float, make: Callable[[Problem], Any]) -> Iterator[Learned]:
-    """Train a torch module by Adam, its rate falling along a cosine, and yield what was learned after each epoch."""
+    """Train a torch module by Adam with a rate that falls along a cosine, and yield the state after each epoch."""
     import torch
 
     torch.set_num_threads(1)
@@ -127,7 +127,7 @@ def learn_by_torch(problem: Problem, rate: float, make: Callable[[Problem], Any]
 
 
 def torchdeq_stack(problem: Problem) -> Any:
-    """Return the architecture and the start of our stack, with torchdeq's plain iteration and implicit gradient."""
+    """Return a stack with our architecture and start, torchdeq's plain iteration and its implicit gradient."""
     from benchmarks.torch_stacks import TorchdeqStack
 
     start = problem.stack().initial_parameters()
@@ -135,7 +135,7 @@ def torchdeq_stack(problem: Problem) -> Any:
 
 
 def monotone_stack(problem: Problem) -> Any:
-    """Return the same sizes as layers of a monotone operator network of ReLU units."""
+    """Return layers of the same sizes of a monotone operator network of ReLU units."""
     from benchmarks.torch_stacks import MonotoneStack
 
     sizes = (problem.training.stimuli.shape[1], *problem.layers, problem.training.n_classes)
@@ -149,4 +149,4 @@ CONTENDERS: dict[str, tuple[Learn, str, str]] = {
     TORCHDEQ: (lambda problem, rate: learn_by_torch(problem, rate, torchdeq_stack), "tanh", "auto"),
     MONOTONE: (lambda problem, rate: learn_by_torch(problem, rate, monotone_stack), "relu", "splitting"),
 }
-"""How each learns, its activation, and the solver of the judge: splitting where fixed points are unique by construction."""
+"""Training function, activation, and solver of the evaluation: splitting if fixed points are unique by construction."""

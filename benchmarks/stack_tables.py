@@ -1,4 +1,4 @@
-"""The tables of the benchmarks of stacks."""
+"""The tables for the benchmarks of stacks."""
 
 import statistics
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ EXPLAINED = "The guard is off: the recurrent weights of every layer are monotone
 
 
 def stacks(record: Record) -> str:
-    """Return what stacks reach on MNIST, a line for each seed, and the means of each architecture."""
+    """Return the results of stacks on MNIST, a line for each seed, and the means of each architecture."""
     words = (
         "Stacks on MNIST by the default of `train`, everything trained: batches of 256, float32; certified to 1e-6 and stable "
         "in float64"
@@ -33,7 +33,7 @@ def stacks(record: Record) -> str:
 
 
 def stack_step(record: Record) -> str:
-    """Return the price of a step with everything trained over a step with W alone."""
+    """Return the ratio of a step with everything trained to a step with W alone."""
     each = (
         "{ratio:.2f} in {dtype} after {age} steps ({everything_ms:.0f} ms of CPU to {recurrent_ms:.0f} ms)".format(**row)
         for row in record["rows"]
@@ -57,7 +57,7 @@ def stack_peers(record: Record) -> str:
 
 
 def best_runs(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Return the runs of each contender for each architecture at the rate of the best mean accuracy at the end."""
+    """Return the runs of each contender for each architecture, at the rate with the best mean accuracy at the end."""
     found = {}
     for layers, cells in by(rows, "layers").items():
         for contender, runs in by(cells, "contender").items():
@@ -66,12 +66,12 @@ def best_runs(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def mean_of(runs: list[Row], key: str) -> list[float]:
-    """Return the means over runs of a figure that each has after every epoch."""
+    """Return the means over runs of a quantity that is measured after every epoch."""
     return [statistics.fmean(each) for each in zip(*(row[key] for row in runs), strict=True)]
 
 
 def contender_cells(runs: list[Row]) -> list[str]:
-    """Return means over seeds: accuracies, processor seconds and iterations; and the worst count of certified stimuli."""
+    """Return means over seeds: accuracies, processor seconds and iterations; and the lowest count of certified stimuli."""
     return [
         ", ".join(f"{accuracy:.1%}" for accuracy in mean_of(runs, "accuracies")),
         f"{statistics.fmean(row['seconds'][-1] for row in runs):.0f}",
@@ -81,12 +81,12 @@ def contender_cells(runs: list[Row]) -> list[str]:
 
 
 def certified(row: Row) -> str:
-    """Return how many stimuli of how many have a stable fixed point to the residual."""
+    """Return the number of stimuli with a stable fixed point to the residual, and of all stimuli."""
     return f"{row['certified']:,} of {row['stimuli']:,}"
 
 
 def by(rows: Iterable[Row], key: str) -> dict[str, list[Row]]:
-    """Return rows by the value of a key, in the order in which the values first come."""
+    """Return rows by the value of a key, in the order of the first occurrence."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row[key], []).append(row)

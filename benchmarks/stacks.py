@@ -1,4 +1,4 @@
-"""Stacks of layers with everything trained: MNIST by the default of `train`, certificates, and the price of a step."""
+"""Stacks of layers with everything trained: MNIST by the default of `train`, certificates, and the cost of a step."""
 
 import statistics
 import time
@@ -29,17 +29,17 @@ from riemannrnn.training.training import single_residual
 LAYERS, BATCH, EPOCHS = ((300,), (300, 150)), 256, 10
 
 RESIDUAL = 1e-6
-"""To which the fixed points of all stimuli are certified at the end, in float64."""
+"""Residual of the certified fixed points of all stimuli at the end, in float64."""
 
 SLICE, LAST = 10_000, 20
-"""Stimuli that are certified at a time; steps at the end of a run whose iterations are averaged."""
+"""Number of stimuli that are certified at a time, and of last steps in the mean of iterations."""
 
 Parameters = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Stimuli to learn and stimuli to test on, and the sizes of the layers from the lowest."""
+    """Training and test stimuli, and the sizes of the layers from the lowest."""
 
     training: Dataset
     test: Dataset
@@ -48,7 +48,7 @@ class Problem:
     epochs: int = EPOCHS
 
     def stack(self, dtype: Any = None, activation: str = "tanh", parameters: Parameters | None = None) -> Stack:
-        """Return a stack that trains everything, with given parameters or the random ones of the seed."""
+        """Return a stack that trains everything, with given parameters or the random parameters of the seed."""
         stimuli = self.training.stimuli
         here = {"dtype": dtype or stimuli.dtype, "activation": activation, "parameters": parameters, "seed": self.seed}
         return Stack(self.layers, stimuli.shape[1], self.training.n_classes, **here)
@@ -67,7 +67,7 @@ class Problem:
 
 
 def trained(problem: Problem) -> tuple[History, StepClock]:
-    """Train as `train` does by default, with an evaluation after each epoch."""
+    """Train by the default of `train`, with an evaluation after each epoch."""
     stack, data, clock = problem.stack(), problem.training, StepClock(problem.per_epoch)
     history = train(
         stack,
@@ -85,7 +85,7 @@ def trained(problem: Problem) -> tuple[History, StepClock]:
 
 
 def certified_run(problem: Problem) -> Row:
-    """Train a stack on MNIST, and certify the fixed points of every stimulus of both sets, in float64."""
+    """Train a stack on MNIST, and certify the fixed points of every training and test stimulus, in float64."""
     history, clock = trained(problem)
     steps = len(history.loss)
     return {
@@ -104,7 +104,7 @@ def certified_run(problem: Problem) -> Row:
 
 
 def measured(values: Sequence[float]) -> list[float]:
-    """Return what was measured: a history has NaN at the steps without an evaluation."""
+    """Return the measured values: a history has NaN at steps without an evaluation."""
     return [value for value in values if not isnan(value)]
 
 
@@ -116,7 +116,8 @@ def radius(weights: Array) -> float:
 def certificate(
     problem: Problem, parameters: Parameters, stimuli: Array, activation: str = "tanh", solver: str = "splitting"
 ) -> Row:
-    """Return how many stimuli have a stable fixed point to the residual in every layer, in float64, and the largest residual.
+    """Return the number of stimuli with stable fixed points to the residual in every layer, in float64, and the largest
+    residual.
 
     The largest residual is over the stimuli that have converged.
     """
@@ -138,7 +139,7 @@ def certificate(
 
 
 def unstable_rows(layers: Any, good: Array) -> Array:
-    """Return which of the stimuli with fixed points have an unstable layer, shape (batch,)."""
+    """Return which stimuli with fixed points have an unstable layer, shape (batch,)."""
     rows, lost = np.flatnonzero(good), np.zeros(len(good), bool)
     for layer in layers:
         if len(rows):
@@ -147,13 +148,13 @@ def unstable_rows(layers: Any, good: Array) -> Array:
 
 
 KINDS = {"everything": PARTS, "recurrent": ("recurrent",)}
-"""What is trained in the two steps that are compared."""
+"""The trained kinds of parameters in the two compared steps."""
 
 
 def step_price(dtype: str, age: int, repeats: int) -> Row:
-    """Return the processor time of a step of Adam on monotone weights, with everything trained and with W alone, in turn.
+    """Return the processor time of steps of Adam on monotone weights, with everything trained and with W alone, in turn.
 
-    Both steps start from the same parameters, which everything trained has reached after `age` steps.
+    Both start from the same parameters, reached after `age` steps with everything trained.
     """
     everything = learner(np.dtype(dtype), PARTS)
     for _ in range(age):
@@ -175,7 +176,7 @@ def step_price(dtype: str, age: int, repeats: int) -> Row:
 
 
 def learner(dtype: np.dtype[Any], trained_kinds: tuple[str, ...], parameters: Parameters | None = None) -> Learner:
-    """Return Adam on monotone weights, as by the default of `train`, for a layer on one batch of images."""
+    """Return Adam on monotone weights, as in the default of `train`, for a layer and one batch of images."""
     _, _, images, labels = random_task(dtype)
     stack = Stack([UNITS], INPUTS, CLASSES, seed=0, dtype=dtype, trained=trained_kinds, parameters=parameters)
     manifold, start = product_of(stack, stack.flat(stack.initial_parameters()), "monotone")

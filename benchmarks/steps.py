@@ -15,10 +15,10 @@ from riemannrnn.runtime import one_blas_thread
 INPUTS, CLASSES = 784, 10
 TOLERANCES = {"float32": 1e-5, "float64": 1e-8}
 LARGE, LARGE_TOLERANCE = 500, 3e-5
-"""Rates of more units than that have norms of 25 and more: in float32 1e-5 is lost in their rounding, four epsilons of it."""
+"""Rates of more units than this have norms of 25 and more: in float32 1e-5 is then below their rounding, four epsilons."""
 
 LIMIT = 400
-"""Iterations that every contender may use."""
+"""Most iterations of every contender."""
 
 Outcome: TypeAlias = tuple[Array, Array, Array]
 """Rates, adjoints and the gradient."""
@@ -53,7 +53,7 @@ class Step:
 
     @property
     def tolerance(self) -> float:
-        """The residual that every contender is held to."""
+        """The residual that every contender must meet."""
         large = self.weights.shape[0] > LARGE and self.weights.dtype == np.float32
         return LARGE_TOLERANCE if large else TOLERANCES[self.weights.dtype.name]
 
@@ -62,19 +62,19 @@ class Step:
         return CrossEntropy(self.labels).gradient(rates @ self.readout.T) @ self.readout
 
     def residual(self, rates: Array) -> float:
-        """Return the largest ‖tanh(W r + x) − r‖ of a stimulus, in float64; not finite where rates are not."""
+        """Return the largest ‖tanh(W r + x) − r‖ over stimuli, in float64; not finite if rates are not."""
         W, x, R = (np.asarray(array, np.float64) for array in (self.weights, self.drive, rates))
         return float(np.linalg.norm(np.tanh(R @ W.T + x) - R, axis=1).max())
 
     def adjoint_residual(self, rates: Array, adjoints: Array) -> float:
-        """Return the largest ‖g ∘ (ℓ + Wᵀ u) − u‖ of a stimulus, in float64."""
+        """Return the largest ‖g ∘ (ℓ + Wᵀ u) − u‖ over stimuli, in float64."""
         W, R, U = (np.asarray(array, np.float64) for array in (self.weights, rates, adjoints))
         errors = np.asarray(self.errors(rates), np.float64)
         return float(np.linalg.norm((1 - R * R) * (errors + U @ W) - U, axis=1).max())
 
 
 def ours(step: Step, solver: str = "auto", threads: Callable[[], AbstractContextManager[None]] = one_blas_thread) -> Run:
-    """Return our step, by a solver, in the context that `train` has or in another."""
+    """Return our step with a solver, in the context of `train` or in another."""
     network = RateNetwork(step.weights.shape[0], None, CLASSES, seed=0, dtype=step.weights.dtype)
 
     def run(tolerance: float, adjoint_tolerance: float) -> Outcome:
@@ -89,7 +89,7 @@ def ours(step: Step, solver: str = "auto", threads: Callable[[], AbstractContext
 
 
 def numpy_picard(step: Step) -> Run:
-    """Return a plain Picard loop, written in place as a careful NumPy user would."""
+    """Return a plain Picard loop, written in place as a careful NumPy user would write it."""
     transposed = step.weights.T
 
     def iterate(state: Array, product: Callable[[Array, Array], None], tolerance: float) -> Array:

@@ -1,4 +1,4 @@
-"""The tables of the README and of the page on benchmarks, made from the recorded results."""
+"""The tables for the README and the page on benchmarks, made from the recorded results."""
 
 import re
 import statistics
@@ -32,7 +32,7 @@ def with_section(text: str, section: str) -> str:
     Raises
     ------
     ValueError
-        If the markers are not there.
+        If the markers are missing.
     """
     pattern = re.compile(f"{re.escape(OPENING)}.*?{re.escape(CLOSING)}", re.DOTALL)
     if not pattern.search(text):
@@ -54,17 +54,17 @@ def section(folder: Path = records.RESULTS) -> str:
 
 
 def short_section(folder: Path = records.RESULTS) -> str:
-    """Return the one table of the README; empty if that benchmark has not been run."""
+    """Return the table of the README; empty if its benchmark has not been run."""
     record = records.read("metrics", folder)
     return metrics(record) if record else ""
 
 
 SECTIONS: dict[Path, Callable[[Path], str]] = {README: short_section, PAGE: section}
-"""The documents that hold results, and what stands between their markers."""
+"""The documents with results, and the functions for the text between their markers."""
 
 
 def metrics(record: Record) -> str:
-    """Return the ends of conjugate gradients under each metric: losses, accuracies, stimuli without a stable fixed point."""
+    """Return the results of conjugate gradients in each metric: losses, accuracies, stimuli without a stable fixed point."""
     seeds = len({row["seed"] for row in record["rows"]})
     words = (
         f"Conjugate gradients on {TRAINING} digits, n = {UNITS}, {BUDGET} evaluations, {seeds} seeds: least to largest (median)"
@@ -78,7 +78,7 @@ def metrics(record: Record) -> str:
 
 
 def every_metric(record: Record) -> str:
-    """Return mean test accuracies and lost stimuli of every metric and optimiser that were measured."""
+    """Return mean test accuracies and lost stimuli for every measured metric and optimiser."""
     rows = record["rows"]
     optimisers = list(dict.fromkeys(row["optimiser"] for row in rows))
     words = f"The same digits and {BUDGET} evaluations: mean test accuracy over seeds, and how many of the seeds lost stimuli"
@@ -88,7 +88,7 @@ def every_metric(record: Record) -> str:
 
 
 def mean_and_lost(runs: list[Row]) -> str:
-    """Return the mean test accuracy of runs, and how many of how many ended with stimuli without a stable fixed point."""
+    """Return the mean test accuracy of runs, and how many of them ended with stimuli without a stable fixed point."""
     if not runs:
         return "–"
     lost = sum(row["unstable"] > 0 for row in runs)
@@ -96,7 +96,7 @@ def mean_and_lost(runs: list[Row]) -> str:
 
 
 def peers(record: Record) -> str:
-    """Return a row for each setting: ours, the fastest peer, and our own plain iteration."""
+    """Return a row for each setting: ours, the fastest other package, and our plain iteration."""
     words = (
         "One exact-gradient step, all held to one residual (1e-5 in float32, 3e-5 beyond 500 units, 1e-8 in float64) within "
         f"{LIMIT} iterations"
@@ -127,7 +127,7 @@ def peers_row(rows: list[Row]) -> list[str]:
 
 
 def products(record: Record) -> str:
-    """Return the ratios of a training step to its products, and to a Euclidean step."""
+    """Return the ratios of a training step to its products and to a Euclidean step."""
     each = (
         f"{row['rule']} {row['ratio']:.2f} ({row['dtype']}, {row['products']:.0f} products, {row['over_dW1']:.2f} times dW1)"
         for row in record["rows"]
@@ -137,7 +137,7 @@ def products(record: Record) -> str:
 
 
 def released(record: Record) -> str:
-    """Return how much the cost of the released method is."""
+    """Return the cost of the released method relative to ours."""
     rows = (row | {"smaller": row["released_residual"] / row["residual"]} for row in record["rows"])
     each = ("{rule} {ratio:.0f} times ours, at a residual {smaller:,.0f} times ours".format(**row) for row in rows)
     return f"{measured('The cost of the released method', record)} {'; '.join(each)}.\n"
@@ -213,7 +213,7 @@ def conditioning(record: Record) -> str:
 
 
 def default(record: Record) -> str:
-    """Return what `train` reaches by default, and Adam on monotone weights without scales: a line for each seed."""
+    """Return the results of the default of `train` and of Adam on monotone weights without scales, a line for each seed."""
     words = (
         "The default of `train` on MNIST, and Adam on monotone weights without scales: n = 300, batches of 512, three epochs, "
         "float32; certified in float64"
@@ -236,7 +236,7 @@ def default(record: Record) -> str:
 
 
 def step(record: Record) -> str:
-    """Return what a step of the default costs beside Euclidean ones."""
+    """Return the cost of a default step relative to Euclidean steps."""
     words = "A full step of the default of `train` beside one of Adam on Euclidean weights, n = 300, 512 stimuli"
     headings = [
         "",
@@ -256,7 +256,7 @@ def step(record: Record) -> str:
 
 
 def manifolds(record: Record) -> str:
-    """Return what is reached on every manifold by every optimiser."""
+    """Return the results on every manifold with every optimiser."""
     words = "Manifold × optimiser on MNIST, the same network and order"
     headings = ["manifold", "optimiser", "rate", "after one epoch", "after three"]
     headings += ["test stimuli lost, unstable", "guard acted", "left out"]
@@ -281,7 +281,7 @@ def manifolds(record: Record) -> str:
 
 
 def rates(record: Record) -> str:
-    """Return over how many decades of learning rate each manifold stays near its best."""
+    """Return the number of decades of learning rates for which each manifold stays near its best."""
     curves_: dict[tuple[str, str], list[Row]] = {}
     for row in record["rows"]:
         curves_.setdefault((row["optimiser"], row["manifold"]), []).append(row)

@@ -1,4 +1,4 @@
-"""Times of contenders in turn, so that whatever else the machine does meets them all alike."""
+"""Times of contenders in turn: other load of the machine then affects all of them equally."""
 
 import statistics
 import time
@@ -15,11 +15,11 @@ from riemannrnn.runtime import cores, one_blas_thread
 from riemannrnn.training import History
 
 PAUSE = 0.06
-"""Seconds between contenders: the BLAS threads of the one before spin that long and would steal a core."""
+"""Seconds between contenders: BLAS threads of the previous contender spin this long and would block a core."""
 
 WARM = 0.12
-"""Seconds for which a contender runs before it is timed, as the steps of a training run follow each other: a core that has
-slept answers slowly for about so long. One that takes longer itself needs no such run."""
+"""Seconds of each contender before it is timed, like the steps of a training run: after idling, a core is slow for about this
+long. A contender that takes longer itself needs no such run."""
 
 
 def seconds(function: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -35,7 +35,7 @@ def interleaved(
     wanted: Mapping[str, int] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Return the seconds of every call, contenders in turn; `wanted` holds fewer repeats for some."""
+    """Return the seconds of every call, contenders in turn; `wanted` sets fewer repeats for some."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats):
         for name, run in runs.items():
@@ -49,12 +49,12 @@ def interleaved(
 
 
 def ratio(times: list[float], of: list[float]) -> float:
-    """Return the median ratio of times measured side by side."""
+    """Return the median ratio of times that were measured side by side."""
     return statistics.median(a / b for a, b in zip(times, of, strict=False))
 
 
 class StepClock:
-    """Counts the processor time of the steps of a run, of all its threads, without evaluations after each epoch."""
+    """Counts the processor time, of all threads, of the steps of a run, without evaluations after each epoch."""
 
     def __init__(self, per_epoch: int) -> None:
         self.per_epoch, self.marks = per_epoch, [time.process_time()]
@@ -72,9 +72,9 @@ class StepClock:
 def beside_products(
     run: Callable[[], object], rows: int, matrix: Array, products: float, repeats: int
 ) -> tuple[list[float], list[float]]:
-    """Return the seconds of a run, and those of one of its matrix products, as many of which are done in a row beside it.
+    """Return the seconds of a run, and of one of its matrix products; its number of products is computed in a row beside it.
 
-    Products are done by BLAS's own threads, and by a thread a core with BLAS held to one; the faster counts.
+    The products use BLAS's threads, or one thread for each core with BLAS limited to one; the faster counts.
     """
     count = max(round(products), 1)
     left = np.random.default_rng(0).standard_normal((rows, len(matrix))).astype(matrix.dtype)
@@ -90,14 +90,14 @@ def beside_products(
 
 
 def multiply(left: Array, matrix: Array, count: int) -> None:
-    """Multiply again and again."""
+    """Multiply repeatedly."""
     product = np.empty((len(left), matrix.shape[1]), matrix.dtype)
     for _ in range(count):
         np.matmul(left, matrix, out=product)
 
 
 def parted(pool: ThreadPoolExecutor, left: Array, matrix: Array, count: int) -> None:
-    """Do so with a part of the rows on each core."""
+    """Multiply repeatedly, with a part of the rows on each core."""
     with one_blas_thread():
         for done in [pool.submit(multiply, part, matrix, count) for part in np.array_split(left, cores())]:
             done.result()

@@ -16,11 +16,11 @@ class TorchdeqStack(torch.nn.Module):
     Parameters
     ----------
     start
-        The parameters to start from, by the names of `Stack`.
+        The parameters at the start, by the names of `Stack`.
     layers
         The number of layers.
     tolerance, batch, most
-        Residual of fixed points; of adjoints, divided by the stimuli of a batch; and the most iterations.
+        Residual of fixed points (divided by the stimuli of a batch for adjoints), batch size, and most iterations.
     """
 
     def __init__(self, start: Mapping[str, Array], layers: int, tolerance: float, batch: int, most: int) -> None:
@@ -55,7 +55,7 @@ class MonotoneStack(torch.nn.Module):
     Parameters
     ----------
     sizes
-        Of the stimuli, the layers and the outputs.
+        Number of inputs, of units of the layers, and of outputs.
     tolerance, most
         As for `MonotoneLayer`.
     """
@@ -74,7 +74,7 @@ class MonotoneStack(torch.nn.Module):
 
     @property
     def iterations(self) -> int:
-        """Iterations of all layers together on the last batch."""
+        """Iterations of all layers for the last batch."""
         return sum(layer.iterations for layer in self.layers)
 
     def named(self) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Training on MNIST to the end: the default of `train` with a certificate for every stimulus, and manifold × optimiser."""
+"""Whole training runs on MNIST: the default of `train` with a certificate for every stimulus, and manifold × optimiser."""
 
 from dataclasses import dataclass
 from math import nan
@@ -23,34 +23,34 @@ from riemannrnn.training.stopping import StepLimit
 MANIFOLDS = ("euclidean", "resolvent", "left-invariant", "monotone", "scaled-monotone")
 OPTIMISERS = {"plain": "descent", "momentum": "momentum", "adam": "adam"}
 RATES = {"plain": (0.03, 0.1, 0.3, 1.0), "momentum": (0.003, 0.01, 0.03, 0.1), "adam": (0.0005, 0.0015, 0.005, 0.015, 0.05)}
-"""The rate of the least loss after an epoch is taken."""
+"""The rates that are tried; the rate with the lowest loss after an epoch is used."""
 
 TRIAL, LAST = 118, 10
-"""Steps of that trial, and those at its end whose losses are averaged. There is no guard in it: one that shortens long steps
-would make all rates look alike, where without it a rate that loses a fixed point drops out."""
+"""Steps of the trial, and last steps in its mean loss. It has no guard: by shortening long steps, a guard would make all
+rates look alike. Without a guard, rates that lose a fixed point are excluded."""
 
 STABLE = ("scaled-monotone", "monotone")
-"""The manifold of the default of `train`, and the one without scales."""
+"""The manifold of the default of `train`, and the manifold without scales."""
 
 PLAIN_RATE = 0.03
-"""Of Adam on the one without scales."""
+"""Rate of Adam on the manifold without scales."""
 
 RESIDUAL = 1e-6
-"""To which the fixed points of all stimuli are certified at the end, in float64."""
+"""Residual of the certified fixed points of all stimuli at the end, in float64."""
 
 SLICE = 10_000
 
 
 @dataclass
 class Trained:
-    """A run, its seconds of processor time without evaluations, and the data."""
+    """A run, its processor seconds without evaluations, and the data."""
 
     history: History
     seconds: float
     problem: Problem
 
     def row(self) -> Row:
-        """Return what the tables have in common."""
+        """Return the columns that the tables share."""
         history, per_epoch = self.history, -(-len(self.problem.training.labels) // BATCH)
         measured = dict(enumerate(history.test_accuracy, 1))
         return {
@@ -67,12 +67,12 @@ class Trained:
 
 
 def learn_by_default(problem: Problem) -> Trained:
-    """Train as `train` does without a rule, a manifold or a rate."""
+    """Train by `train` without a rule, a manifold or a rate."""
     return timed(problem, problem.weights, {})
 
 
 def learn(manifold: str, optimiser: str, rate: float, problem: Problem, **options: Any) -> Trained:
-    """Train on a manifold by an optimiser; rates fall along a cosine, and steps are no longer than 1."""
+    """Train on a manifold with an optimiser; rates fall along a cosine, and steps are at most 1 long."""
     network, weights = problem.network, problem.weights
     task = Task(network, weights, problem.training, problem.test, problem.test)
     task, rule = rule_on(task, OPTIMISERS[optimiser], manifold)
@@ -83,7 +83,7 @@ def learn(manifold: str, optimiser: str, rate: float, problem: Problem, **option
 def timed(problem: Problem, weights: Array, settings: dict[str, Any]) -> Trained:
     """Train, and count the processor time of all steps, without evaluations.
 
-    It is the time of all cores, and does not depend on other work of the machine.
+    It is the time of all cores, and does not depend on other load of the machine.
     """
     data, test = problem.training, problem.test
     per_epoch = -(-len(data.labels) // BATCH)
@@ -95,7 +95,7 @@ def timed(problem: Problem, weights: Array, settings: dict[str, Any]) -> Trained
 
 
 def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:
-    """Return the rate at which an epoch lowers the loss most; the least, where none gets through it."""
+    """Return the rate at which an epoch lowers the loss most; the lowest rate if none completes the epoch."""
 
     def loss(rate: float) -> float:
         options = {"schedule": "constant", "guard": False, "held_out": None, "stop": StepLimit(TRIAL)}
@@ -106,7 +106,7 @@ def best_rate(manifold: str, optimiser: str, problem: Problem) -> float:
 
 
 def cell(manifold: str, optimiser: str, problem: Problem, rate: float | None = None) -> Row:
-    """Return a cell of the table: at its best rate, what was reached, and what of the test set has lost stability."""
+    """Return a cell of the table: the result at the best rate, and how many test stimuli lost stability."""
     rate = best_rate(manifold, optimiser, problem) if rate is None else rate
     trained = learn(manifold, optimiser, rate, problem)
     lost, unstable = judged(trained.history.weights, problem)
@@ -114,9 +114,9 @@ def cell(manifold: str, optimiser: str, problem: Problem, rate: float | None = N
 
 
 def judged(weights: Array, problem: Problem) -> tuple[int, int]:
-    """Return how many stimuli of the test set have no fixed point, and how many an unstable one.
+    """Return how many test stimuli have no fixed point, and how many have an unstable one.
 
-    Large weights can be solved in float32 to no small residual: what is not found there is looked for in float64.
+    With large weights float32 cannot reach a small residual: stimuli without a solution in float32 are solved in float64.
     """
     network, stimuli = problem.network, problem.test.stimuli
     found = network.fixed_points(weights, stimuli, on_failure="mask")
@@ -130,7 +130,7 @@ def judged(weights: Array, problem: Problem) -> tuple[int, int]:
 
 
 def certified(manifold: str, problem: Problem) -> Row:
-    """Train on a manifold that is stable by construction, and certify the fixed points of every stimulus of both sets."""
+    """Train on a manifold that is stable by construction, and certify the fixed points of every training and test stimulus."""
     if manifold == "monotone":
         trained = learn(manifold, "adam", PLAIN_RATE, problem, longest_step=LONGEST_STEP)
     else:
@@ -152,7 +152,7 @@ def certified(manifold: str, problem: Problem) -> Row:
 
 
 def residuals(weights: Array, problem: Problem) -> Row:
-    """Return how many of all stimuli have a fixed point to the residual, and the largest residual."""
+    """Return the number of stimuli with a fixed point to the residual, and the largest residual."""
     exact, worst, count = RateNetwork(UNITS), 0.0, 0
     drive = np.concatenate([problem.network.drive(data.stimuli) for data in (problem.training, problem.test)])
     for start in range(0, len(drive), SLICE):
