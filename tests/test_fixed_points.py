@@ -137,7 +137,7 @@ def test_status_says_what_was_asked_and_reached():
     result = solve_fixed_points(W, x, solver="picard", max_iterations=2, on_failure="mask")
     assert not np.any(result.converged)
     assert result.status[0] == (
-        f"Not converged in 2 iterations: the residual is {result.residual[0]:.1e}, asked for was 1.0e-10."
+        f"Not converged in 2 iterations: the residual {result.residual[0]:.1e} is above the tolerance 1.0e-10."
     )
     converged = solve_fixed_points(W, x, solver="picard")
     assert converged.status[1] == (

@@ -249,7 +249,7 @@ def unknown_data(parent):
         (damaged, "damaged"),
         (empty, "holds no path.h5; name the run folder of a training that recorded its path"),
         (foreign, "holds no path.h5"),
-        (lambda parent: parent / "nowhere", "is no folder; name the run folder"),
+        (lambda parent: parent / "nowhere", "is not a folder; name the run folder"),
         (unknown_data, "data 'faces' is neither 'digits' nor 'mnist'"),
     ],
 )

@@ -291,7 +291,7 @@ def test_a_damaged_point_is_never_returned(tmp_path, damage):
 
 
 def test_folders_without_a_path(tmp_path):
-    with pytest.raises(RecordedRunError, match=r"nowhere is no folder; name the run folder"):
+    with pytest.raises(RecordedRunError, match=r"nowhere is not a folder; name the run folder"):
         read_run(tmp_path / "nowhere")
     with pytest.raises(RecordedRunError, match=r"holds no path\.h5; name the run folder"):
         read_run(tmp_path)

@@ -1,4 +1,4 @@
-"""Where several runs ended: distances, the loss barrier along geodesics, and the mean."""
+"""The end points of several runs: distances, the loss barriers along geodesics, and the mean."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -15,33 +15,33 @@ from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_blas_thread
 
 SAME_VALLEY = 0.02
-"""A barrier below this share of the loss at the start of learning is none."""
+"""A barrier below this share of the loss at the start of learning counts as none."""
 
 MOST_MEAN_STEPS = 50
-"""Steps to the mean at most; a flat metric takes one."""
+"""Most steps to the mean; a flat metric takes one."""
 
 
 def between_ends(
     paths: Sequence[LearningPath], metrics: Mapping[str, WeightManifold], progress: Progress = ignore
 ) -> xr.Dataset:
-    """Join the end points of runs by geodesics, and evaluate the loss along them with the cost of the first run.
+    """Connect the end points of runs by geodesics, and evaluate the loss along them with the cost of the first run.
 
     Parameters
     ----------
     paths
-        Two at least, of networks of one size.
+        At least two, of networks of one size.
     metrics
-        By name.
+        The metrics by name.
     progress
-        Called with the share that is done.
+        Called with the completed share.
 
     Returns
     -------
     Dataset
-        Over metric, `run` and `other` run: `distance` between the ends; `barrier`, how far the loss along the geodesic
-        rises above the line between the losses of its ends (Frankle and others, ICML 2020; infinite where fixed points are
-        lost, NaN where the geodesic leaves the manifold); over `time` also, `loss_between`. Over metric, `mean_loss` at the
-        mean of the ends and `mean_distance` of the ends from it (root mean square). The attribute `notes` says what failed.
+        Over metric, `run` and `other` run: `distance` between the ends; `barrier`, the height of the loss along the geodesic
+        above the line between the losses of its ends (Frankle and others, ICML 2020; infinite if fixed points are lost, NaN if
+        the geodesic leaves the manifold); over `time` also, `loss_between`. Over metric, `mean_loss` at the mean of the ends
+        and `mean_distance` of the ends from it (root mean square). The attribute `notes` describes what failed.
 
     Raises
     ------
@@ -93,12 +93,12 @@ def barriers(curves: Array) -> Array:
 
 
 def geodesic_mean(manifold: WeightManifold, points: Sequence[Array]) -> Array:
-    """Return the point whose sum of squared distances to the points is least, by W ← exp_W(mean of log_W).
+    """Return the point with the smallest sum of squared distances to the points, by W ← exp_W(mean of log_W).
 
     Raises
     ------
     ManifoldError
-        Where a logarithm fails, or the mean does not settle.
+        If a logarithm fails, or the iteration does not converge.
 
     References
     ----------
@@ -113,6 +113,6 @@ def geodesic_mean(manifold: WeightManifold, points: Sequence[Array]) -> Array:
             return mean
     raise ConvergenceError(
         f"a last step of {length:.1e} after {MOST_MEAN_STEPS} steps",
-        "the mean does not settle",
+        "the iteration for the mean does not converge",
         "Use points nearer to each other",
     )

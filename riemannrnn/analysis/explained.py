@@ -1,8 +1,8 @@
 """How well predicted responses explain measured responses: R², the noise ceiling, and the share of explainable variance.
 
 Responses have shape (stimuli, units), or (stimuli, repeats, units) if stimuli were presented several times. NaN marks a
-response that was not measured, so that stimuli and units may have different numbers of repeats. Predictions have shape
-(stimuli, units). Every result has one number for each unit, shape (units,), in the dtype of the responses. It is NaN where the
+response that was not measured, so stimuli and units may have different numbers of repeats. Predictions have shape
+(stimuli, units). Every result has one number for each unit, shape (units,), in the dtype of the responses. It is NaN if the
 responses of the unit do not determine it.
 
 For one unit, let yᵢ be the mean over the Rᵢ ≥ 1 measured responses to stimulus i, and ŷᵢ its prediction. Let m be the number of
@@ -29,19 +29,19 @@ from riemannrnn.cost.loss import observed_entries
 def r_squared(responses: Array, predictions: Array) -> Array:
     """Return R² = 1 − Σ (yᵢ − ŷᵢ)² / Σ (yᵢ − ȳ)² over the measured stimuli of each unit, shape (units,).
 
-    NaN where the mean responses of a unit do not vary.
+    NaN if the mean responses of a unit do not vary.
 
     Parameters
     ----------
     responses
-        Shape (stimuli, units) or (stimuli, repeats, units); NaN where nothing was measured.
+        Shape (stimuli, units) or (stimuli, repeats, units); NaN if not measured.
     predictions
         Shape (stimuli, units).
 
     Raises
     ------
     ValueError
-        For arrays whose shapes do not fit, or infinite responses. For predictions that are not finite where a response was
+        For arrays with shapes that do not fit, or infinite responses. For predictions that are not finite if a response was
         measured.
     """
     means = _Means.of(responses)
@@ -51,12 +51,12 @@ def r_squared(responses: Array, predictions: Array) -> Array:
 def noise_power(responses: Array) -> Array:
     """Return σ² = Σ (y_ir − yᵢ)² / Σ (Rᵢ − 1), the variance of the noise of each unit, shape (units,).
 
-    It is not biased if the number of repeats does not depend on the variance. NaN where no stimulus was repeated.
+    It is unbiased if the number of repeats does not depend on the variance. NaN if no stimulus was repeated.
 
     Parameters
     ----------
     responses
-        Shape (stimuli, repeats, units); NaN where nothing was measured.
+        Shape (stimuli, repeats, units); NaN if not measured.
 
     Raises
     ------
@@ -78,13 +78,13 @@ def noise_power(responses: Array) -> Array:
 def signal_power(responses: Array, noise: Array | None = None) -> Array:
     """Return the variance of the signal over stimuli, V − (1 − 1/m) N with V the variance of the means, shape (units,).
 
-    It is not biased, and therefore may be negative if the signal is weak. With equal numbers of repeats it has the expected
+    It is unbiased, and may therefore be negative if the signal is weak. With equal numbers of repeats it has the expected
     value of the estimator of Sahani and Linden.
 
     Parameters
     ----------
     responses
-        Shape (stimuli, repeats, units), or (stimuli, units) if the noise is given; NaN where nothing was measured.
+        Shape (stimuli, repeats, units), or (stimuli, units) if the noise is given; NaN if not measured.
     noise
         σ² of each unit, shape (units,), for example from more responses than these. Default: `noise_power` of the responses.
 
@@ -119,7 +119,7 @@ def explainable_variance_explained(responses: Array, predictions: Array, noise: 
     """Return the share of the explainable variance that the predictions explain, R² over the noise ceiling, shape (units,).
 
     With M the mean squared error of the predictions, this is (V − M) / (V − N): near 1 for the true signal, 0 for the mean
-    response, and above 1 by chance. NaN where the noise ceiling is not positive.
+    response, and above 1 by chance. NaN if the noise ceiling is not positive.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def normalized_correlation(responses: Array, predictions: Array, noise: Array | 
     """Return Cov(ŷ, y) / √(Var(ŷ) SP) with the signal power SP of each unit, shape (units,): near 1 for the true signal.
 
     This is the correlation over the largest correlation that the noise allows. It ignores a wrong scale or a wrong mean of the
-    predictions. NaN where the predictions do not vary or the signal power is not positive.
+    predictions. NaN if the predictions do not vary or the signal power is not positive.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def normalized_correlation(responses: Array, predictions: Array, noise: Array | 
 
 @dataclass(frozen=True)
 class _Means:
-    """Mean responses yᵢ of each unit, 0 where nothing was measured, and the numbers Rᵢ of responses, shape (stimuli, units)."""
+    """Mean responses yᵢ of each unit, 0 if not measured, and the numbers Rᵢ of responses, shape (stimuli, units)."""
 
     responses: Array
     counts: Array
@@ -204,7 +204,7 @@ class _Means:
 
 
 def _checked(predictions: Array, means: _Means) -> Array:
-    """Return predictions that fit the responses, 0 where nothing was measured."""
+    """Return the predictions, after a check that they fit the responses, 0 where nothing was measured."""
     xp = array_namespace(means.responses)
     check_backend("predictions", predictions, xp)
     if predictions.shape != means.responses.shape:
@@ -232,7 +232,7 @@ def _noise_of_means(responses: Array, means: _Means, noise: Array | None) -> Arr
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """Return the ratio, NaN where the denominator is not positive."""
+    """Return the ratio, NaN if the denominator is not positive."""
     xp = array_namespace(denominator)
     positive = denominator > 0
     return xp.where(positive, numerator / xp.where(positive, denominator, 1.0), xp.nan)

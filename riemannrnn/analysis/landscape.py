@@ -20,17 +20,17 @@ from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import workers
 
 PLANE_POINTS, MARGIN, LEAST_ASPECT = 21, 0.25, 0.4
-"""Points along each side, what a plane reaches beyond the path, and its height at least, relative to the path's extent."""
+"""Points along each side; the margin of a plane around the path; and its smallest height, relative to the path's extent."""
 
 STABILITY_STIMULI = 32
-"""Stimuli whose stability is looked at, at each point of a plane."""
+"""Number of stimuli with computed stability at each point of a plane."""
 
 STACK = 2**25
-"""Numbers held for principal components, in float32; a longer path is thinned."""
+"""Most numbers for principal components, in float32; a longer path is thinned."""
 
 
 def weights_at(chart: Chart, coordinates: Array) -> Array:
-    """Return φ⁻¹ of coordinates; NaN where they are no point's."""
+    """Return φ⁻¹ of coordinates; NaN if no point has these coordinates."""
     try:
         return chart.inverse(coordinates)
     except np.linalg.LinAlgError:
@@ -49,7 +49,7 @@ class Plane:
     origin, first, second
         Shape (n, n).
     explained
-        The share of the squared distances from the origin that the plane holds; NaN for a plane through three points.
+        The plane's share of the squared distances from the origin; NaN for a plane through three points.
     """
 
     chart: Chart
@@ -60,7 +60,7 @@ class Plane:
 
     @classmethod
     def through(cls, chart: Chart, points: Sequence[Array]) -> "Plane":
-        """Return the plane through three points, the first its origin and the second on its first axis.
+        """Return the plane through three points; the first is its origin, and the second is on its first axis.
 
         Raises
         ------
@@ -74,15 +74,16 @@ class Plane:
         across = second - inner(first, second) * first
         if not (length > 0 and frobenius_norm(across) > 1e-9 * frobenius_norm(second)):
             raise ValueError(
-                "the three points lie on a line in the coordinates of the chart, which is in no one plane; move one"
+                "the three points lie on a line in the coordinates of the chart, so they do not determine a plane; move one"
             )
         return cls(chart, origin, first, across / frobenius_norm(across))
 
     @classmethod
     def of_path(cls, chart: Chart, points: Sequence[Array]) -> "Plane":
-        """Return the plane of the first two principal components of the differences from the last point, through that point.
+        """Return the plane of the first two principal components of the differences from the last point, through this point.
 
-        Points without coordinates are left out (Li, Xu, Taylor, Studer & Goldstein, NeurIPS 2018, section 7, for the choice).
+        Points without coordinates are left out (for the choice see Li, Xu, Taylor, Studer & Goldstein, NeurIPS 2018, section
+        7).
         """
         origin = chart.value(points[-1])
         rows = []
@@ -91,17 +92,17 @@ class Plane:
                 rows.append((chart.value(points[place]) - origin).astype(np.float32).reshape(-1))
             except FAILURES:
                 continue
-        stack = np.stack([*rows, np.zeros_like(rows[0])])  # two at least
+        stack = np.stack([*rows, np.zeros_like(rows[0])])  # at least two rows
         values, vectors = np.linalg.eigh((stack @ stack.T).astype(np.float64))
         combined = vectors[:, [-1, -2]].T.astype(np.float32) @ stack
-        axes, _ = np.linalg.qr(combined.T.astype(np.float64))  # orthonormal, also where the second vanishes
-        axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # a single weight has one direction
+        axes, _ = np.linalg.qr(combined.T.astype(np.float64))  # orthonormal, even if the second vanishes
+        axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # a single weight has only one direction
         first, second = (axis.reshape(origin.shape) for axis in axes.T)
         explained = values[-2:].sum() / values.sum() if values[-1] > 0 else nan
         return cls(chart, origin, first, second, float(explained))
 
     def project(self, point: Array | None) -> tuple[float, float]:
-        """Return the u and v of the nearest point of the plane; NaN for none, or one without coordinates."""
+        """Return u and v of the nearest point of the plane; NaN for None or a point without coordinates."""
         if point is None:
             return nan, nan
         try:
@@ -111,12 +112,12 @@ class Plane:
         return inner(self.first, difference), inner(self.second, difference)
 
     def weights(self, u: float, v: float) -> Array:
-        """Return W at u and v; NaN where there is none."""
+        """Return W at u and v; NaN if it does not exist."""
         return weights_at(self.chart, self.origin + u * self.first + v * self.second)
 
 
 def surroundings(projected: Array, side: int = PLANE_POINTS) -> tuple[Array, Array]:
-    """Return the places u and v of a grid that holds projected points, shape (points, 2), with a margin."""
+    """Return the values of u and v of a grid that contains projected points, shape (points, 2), with a margin."""
     least, most = np.nanmin(projected, axis=0), np.nanmax(projected, axis=0)
     centre, half = (least + most) / 2, (most - least) / 2
     half = (1 + 2 * MARGIN) * np.maximum(half, LEAST_ASPECT * half.max())
@@ -126,19 +127,19 @@ def surroundings(projected: Array, side: int = PLANE_POINTS) -> tuple[Array, Arr
 
 
 def landscape(cost: FixedPointCost, plane: Plane, first: Array, second: Array, progress: Progress = ignore) -> xr.Dataset:
-    """Evaluate the loss over a grid of a plane, its rows shared among the cores.
+    """Evaluate the loss over a grid of a plane, with rows shared among the cores.
 
     Parameters
     ----------
     cost, plane
-        What is evaluated, and where.
+        The cost and the plane.
     first, second
-        The places u and v.
+        The values of u and v.
 
     Returns
     -------
     Dataset
-        Over `first` and `second`: `plane_cost`, infinite where a stimulus has no fixed point, NaN where there are no weights;
+        Over `first` and `second`: `plane_cost`, infinite if a stimulus has no fixed point, NaN if the weights do not exist;
         `abscissa`, an estimate (Arnoldi) of the largest real part of −I + G W over some stimuli, stable below 0; `sign` of
         det(I − W), which changes where I − W is singular and, in resolvent coordinates, at the edge W → ∞.
     """

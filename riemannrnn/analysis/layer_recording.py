@@ -1,4 +1,4 @@
-"""Recording the recurrent weights of every layer of a stack, each into a file of its own."""
+"""Recording the recurrent weights of every layer of a stack, each in a separate file."""
 
 from collections.abc import Mapping, Sequence
 from math import nan
@@ -12,13 +12,13 @@ from riemannrnn.training.history import Recorder
 
 
 def path_file(parameter: str | None) -> str:
-    """Return the name of the file in a run folder that holds the path of a parameter: `path.h5` for W of the lowest layer."""
+    """Return the name of the file in a run folder with the path of a parameter: `path.h5` for W of the lowest layer."""
     return PATH_FILE if parameter in (None, RECURRENT) else f"path.{parameter}.h5"
 
 
 @final
 class LayersRecorder(Recorder):
-    """Writes the recurrent weights of each layer along learning, as `PathRecorder` does, each into a file of its own.
+    """Writes the recurrent weights of each layer during learning, as `PathRecorder` does, each to a separate file.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class LayersRecorder(Recorder):
         }
 
     def record(self, step: int, weights: Mapping[str, Any], loss: float = nan) -> None:
-        """Look at the recurrent weights, given with all parameters by name, after this number of steps."""
+        """Record the recurrent weights after this number of steps, given all parameters by name."""
         for name, recorder in self._recorders.items():
             recorder.record(step, weights[name], loss)
 

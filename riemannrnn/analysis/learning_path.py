@@ -1,4 +1,4 @@
-"""A path of learning: how far it went, how straight, how near to an edge, and what each rule would have done."""
+"""A path of learning: its length, straightness, distance to an edge, and comparison with the steps of each rule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, nan
@@ -20,30 +20,30 @@ from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_blas_thread
 
 TIMES = 41
-"""Points along a geodesic and a straight line at which the loss is evaluated."""
+"""Points along a geodesic or straight line at which the loss is evaluated."""
 
 
 @final
 class LearningPath(Summarised):
-    """The points that learning went through, and every question of the geometry of its path.
+    """The recorded points of learning, and methods that measure the geometry of their path.
 
     Parameters
     ----------
     points
-        W at each of them, shape (n, n), at least two; a `RecordedRun` is read point by point and never held as a whole.
+        W at each point, shape (n, n), at least two. A `RecordedRun` is read point by point and never held in memory as a whole.
     steps
-        Steps of learning taken by each; default: their number.
+        Number of steps of learning at each point. Default: the index of the point.
     cost
-        The cost that was minimised, for what needs it (losses, angles of rules, singular values). Default: none of that.
+        The cost that was minimised, for losses, angles of rules and singular values. Default: these are not computed.
     name
-        What tables and figures call it.
+        Name in tables and figures.
     task
-        The network, the first W and the data, in float64, for metrics that depend on them. Default: none.
+        The network, the first W and the data, in float64, for metrics that depend on them. Default: None.
 
     Raises
     ------
     ValueError
-        For fewer than two points, or steps that are not one a point and increasing.
+        For fewer than two points, or steps that are not one for each point and increasing.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class LearningPath(Summarised):
         return {name: make_metric(name, self.n_units, self.task) for name in names}
 
     def geodesic(self, manifold: WeightManifold) -> Geodesic:
-        """Return the geodesic from the first to the last point that is regular under the metric."""
+        """Return the geodesic between the first and the last regular point of the metric."""
         with one_blas_thread():
             points = points_of(manifold, self.points)
             orders = range(len(points)), range(len(points))[::-1]
@@ -112,24 +112,24 @@ class LearningPath(Summarised):
         Parameters
         ----------
         metrics
-            By name.
+            The metrics by name.
         progress
-            Called with the share that is done.
+            Called with the completed share.
         geodesics
-            What `geodesic` returns for each, where it is known.
+            The result of `geodesic` for each metric, if known.
 
         Returns
         -------
         Dataset
             Over `metric` and `point`: `step_length` to the next point, `speed` (per step of learning), `turning` (degrees),
             `from_start`, `deviation` from the geodesic between the ends, `progress` along it (0 to 1), `edge_distance`
-            (infinite: none is known) and sectional `curvature` of the plane in which the path bends. Over metric: `length`,
+            (infinite: no known edge) and sectional `curvature` of the plane in which the path bends. Over metric: `length`,
             `distance`, `efficiency` = distance / length, and `total_turning`. With a cost also, over point, `loss` and
             `singular_value`, the smallest of I − G W over stimuli, and over metric, `rule` and point the `angle` (degrees)
-            between what the rule would have done and what was done, the logarithm of the next point. NaN where nothing is
-            defined. The attribute `notes` says what failed, and where.
+            between the step of the rule and the actual step, the logarithm of the next point. Undefined values are NaN. The
+            attribute `notes` describes what failed, and at which points.
 
-            Where logarithms are found by shooting, at most `SHOOTING_POINTS` points are measured, and the deviation at
+            If logarithms are found by shooting, at most `SHOOTING_POINTS` points are measured, and the deviation at
             `FAR_POINTS` of them.
         """
         if geodesics is None:
@@ -144,8 +144,8 @@ class LearningPath(Summarised):
         Returns
         -------
         Dataset
-            `loss_between` over `line` (the names of the geodesics, and "straight line in W") and `time`, from 0 to 1; NaN where
-            the line is not on the manifold, infinite where some stimulus has no fixed point.
+            `loss_between` over `line` (the names of the geodesics, and "straight line in W") and `time`, from 0 to 1; NaN if
+            the line is not on the manifold, infinite if a stimulus has no fixed point.
         """
         start, end = self.points[0], self.points[-1]
         lines: dict[str, Callable[[float], Array | None]] = {name: each.point for name, each in geodesics.items()}
@@ -160,7 +160,7 @@ class LearningPath(Summarised):
         return xr.Dataset({"loss_between": (("line", "time"), values)}, coords=coordinates)
 
     def loss(self, weights: Array | None) -> float:
-        """Return J(W) on the stimuli of the cost; NaN without point or cost, infinite without fixed points."""
+        """Return J(W) on the stimuli of the cost; NaN without a point or a cost, infinite without fixed points."""
         if weights is None or self.cost is None:
             return nan
         try:

@@ -1,4 +1,4 @@
-"""The geometry of one path under one metric: lengths, the geodesic between its ends, deviation from it, turning, curvature."""
+"""The geometry of one path in one metric: lengths, the geodesic between its ends, deviation from it, turning, curvature."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -13,13 +13,13 @@ from manifolds.arrays import inner
 from riemannrnn.analysis.path_metrics import Chords
 
 STRAIGHT = 1e-6
-"""Two vectors whose angle has a smaller sine span no plane: its curvature would be rounding."""
+"""Two vectors at an angle with a smaller sine span no plane: its curvature would be rounding."""
 
 FAILURES = (ManifoldError, np.linalg.LinAlgError)
-"""What ends a measurement at one point with a reason."""
+"""Errors that end a measurement at one point, with a reason."""
 
 POINT_QUANTITIES = ("step_length", "turning", "from_start", "deviation", "progress", "edge_distance", "curvature")
-"""What is measured at a point under a metric."""
+"""The measured quantities at a point in a metric."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Geodesic:
     start, end
         The points at its ends.
     velocity
-        V at the start, with exp(V) = end; None where there is none.
+        V at the start, with exp(V) = end; None without a geodesic.
     length
-        The distance; NaN where there is none.
+        The distance; NaN without a geodesic.
     reason
-        Why there is none.
+        Why no geodesic was found.
     """
 
     manifold: WeightManifold
@@ -47,7 +47,7 @@ class Geodesic:
 
     @classmethod
     def between(cls, manifold: WeightManifold, start: Array, end: Array) -> "Geodesic":
-        """Find it; a point that is singular, or a logarithm that fails, makes one without velocity and with a reason."""
+        """Find the geodesic. For a singular point or a failed logarithm the result has no velocity, but a reason."""
         if isinstance(manifold, Chords):
             return cls(manifold, start, end, None, nan, "geodesics of this metric have no closed form; steps are chords")
         try:
@@ -58,11 +58,11 @@ class Geodesic:
 
     @cached_property
     def path(self) -> Callable[[float], Array]:
-        """The point at a time t, where there is a velocity; raises as the manifold's exponential map does."""
+        """The point at a time t, if there is a velocity; raises the errors of the manifold's exponential map."""
         return self.manifold.geodesic(self.start, self.velocity)
 
     def point(self, time: float) -> Array | None:
-        """Return W at 0 ≤ t ≤ 1; None where there is none: for its `reason`, or beyond the edge."""
+        """Return W at 0 ≤ t ≤ 1; None if it does not exist: for the given `reason`, or beyond the edge."""
         if time in (0, 1):
             return self.manifold.weights(self.end if time else self.start)
         if self.velocity is None:
@@ -74,15 +74,15 @@ class Geodesic:
 
 
 class Tangents:
-    """Tangent vectors of a manifold in a form in which their inner products cost least.
+    """Tangent vectors of a manifold in the form with the cheapest inner products.
 
-    Under a pullback metric that is their coordinates, on the monotone manifold the moving frame: the inner product is
-    Frobenius' there, and logarithms come in this form. Under other metrics it is the vectors themselves.
+    For a pullback metric the form is coordinates, and on the monotone manifold the moving frame: the inner product is the
+    Frobenius product, and logarithms have this form. For other metrics it is the vectors themselves.
 
     Parameters
     ----------
     manifold
-        The metric; a copy is used, so that several threads may measure, each with its own.
+        The metric. A copy is used, so each of several threads can measure with its own.
     """
 
     def __init__(self, manifold: WeightManifold) -> None:
@@ -97,7 +97,7 @@ class Tangents:
         return self.manifold.frame_log(point, other) if self._framed else self.manifold.log(point, other)
 
     def logs(self, point: Array, other: Array) -> tuple[Array, Callable[[], Array]]:
-        """Return the logarithm of another point, and what returns that of this one from there: the geodesic backwards."""
+        """Return the logarithm of another point, and a function that returns the logarithm back: the reversed geodesic."""
         if self._framed:
             ahead, back = self.manifold.frame_logs(point, other)
             return ahead, lambda: back
@@ -119,7 +119,7 @@ class Tangents:
         return sqrt(max(self.inner(point, a, a), 0.0))
 
     def angle(self, point: Array, a: Array, b: Array) -> float:
-        """Return the angle of two vectors in degrees, from the chord between unit vectors; NaN where one vanishes."""
+        """Return the angle of two vectors in degrees, from the chord between unit vectors; NaN if one is zero."""
         norms = self.norm(point, a), self.norm(point, b)
         if not min(norms) > 0:
             return nan
@@ -127,13 +127,13 @@ class Tangents:
         return degrees(2 * asin(min(chord / 2, 1.0)))
 
     def curvature(self, point: Array, a: Array, b: Array) -> float:
-        """Return the sectional curvature of the plane of two vectors; NaN where there is none or the metric tells none."""
+        """Return the sectional curvature of the plane of two vectors; NaN if they span none or the metric has no curvature."""
         if self.flat:
             return 0.0
         norms = self.norm(point, a), self.norm(point, b)
         if not self.manifold.has_curvature or not min(norms) > 0:
             return nan
-        # An orthonormal basis of the plane: nearly parallel vectors would divide rounding by nothing.
+        # An orthonormal basis of the plane: for nearly parallel vectors, rounding would be divided by almost zero.
         first, second = a / norms[0], b / norms[1]
         second = second - self.inner(point, first, second) * first
         sine = self.norm(point, second)
@@ -146,7 +146,7 @@ class Tangents:
 
 @dataclass
 class PointMeasurement:
-    """What was measured at a point: quantities by name, sentences about those that failed, and the log of the next point."""
+    """The measurements at a point: quantities by name, sentences about failures, and the logarithm of the next point."""
 
     values: dict[str, float] = field(default_factory=lambda: dict.fromkeys(POINT_QUANTITIES, nan))
     failures: list[str] = field(default_factory=list)
@@ -154,36 +154,36 @@ class PointMeasurement:
 
 
 class PathMeter:
-    """Measures a path under one metric, point by point.
+    """Measures a path in one metric, point by point.
 
     Parameters
     ----------
     manifold
         The metric.
     geodesic
-        Between the ends of the path.
+        The geodesic between the ends of the path.
     """
 
     def __init__(self, manifold: WeightManifold, geodesic: Geodesic) -> None:
         self.tangents = Tangents(manifold)
         self._geodesic = geodesic
-        # Manifolds remember their last two points: those along the path and the start would drive out each other.
+        # Manifolds cache their last two points: points along the path and the start would evict each other.
         self._from_start = Tangents(manifold)
         self._last: tuple[Array, Array, Callable[[], Array]] | None = (
-            None  # two neighbours, and the log of the first from the second
+            None  # two neighbours, and the logarithm of the first from the second
         )
         self._velocity = None if geodesic.velocity is None else self._from_start.of(geodesic.start, geodesic.velocity)
         self._own = replace(geodesic, manifold=self._from_start.manifold)
 
     def measure(self, before: Array | None, point: Array, after: Array | None, far: bool = True) -> PointMeasurement:
-        """Return what is measured at W, between its regular neighbours.
+        """Return the measurements at W, between its regular neighbours.
 
         Parameters
         ----------
         before, point, after
-            The points; None past the ends.
+            The points; None beyond the ends.
         far
-            Whether to measure what needs the logarithm from the start.
+            Whether to measure quantities that need the logarithm from the start.
         """
         result, tangents = PointMeasurement(), self.tangents
 
@@ -200,7 +200,7 @@ class PathMeter:
                 result.failures.append(str(error))
                 return None
 
-        behind = found(self._behind, before)  # before what is ahead: the order in which manifolds remember most
+        behind = found(self._behind, before)  # before `_ahead`: this order uses the caches of manifolds best
         result.ahead = ahead = found(self._ahead, after)
         if ahead is not None:
             result.values["step_length"] = tangents.norm(point, ahead)
@@ -213,20 +213,20 @@ class PathMeter:
         return result
 
     def _behind(self, point: Array, before: Array) -> Array:
-        """Return the logarithm of the point before, which is known where that of this point was taken there."""
+        """Return the logarithm of the previous point, which is known if the step was measured from there."""
         if self._last is not None and np.array_equal(before, self._last[0]) and np.array_equal(point, self._last[1]):
             return self._last[2]()
         return self.tangents.log(point, before)
 
     def _ahead(self, point: Array, after: Array) -> Array:
-        """Return the logarithm of the point after, and keep that back from there."""
+        """Return the logarithm of the next point, and keep the reverse logarithm."""
         self._last = None
         log, back = self.tangents.logs(point, after)
         self._last = None if self.tangents.chords else (point, after, back)
         return log
 
     def _far(self, point: Array) -> dict[str, float]:
-        """Distance from the start, and from the point of the geodesic whose logarithm is nearest to that of W."""
+        """Return the distance from the start, and the distance from the nearest point of the geodesic."""
         geodesic, tangents, start = self._geodesic, self._from_start, self._geodesic.start
         vector = tangents.log(start, point)
         values = {"from_start": tangents.norm(start, vector)}
@@ -234,7 +234,7 @@ class PathMeter:
             return values
         time = min(max(tangents.inner(start, vector, self._velocity) / geodesic.length**2, 0.0), 1.0)
         values["progress"] = time
-        if tangents.flat:  # exact, and there also where the geodesic meets the edge in between
+        if tangents.flat:  # exact, even if the geodesic crosses the edge in between
             values["deviation"] = tangents.norm(start, vector - time * self._velocity)
         else:
             values["deviation"] = tangents.manifold.dist(point, self._own.path(time))
@@ -242,7 +242,7 @@ class PathMeter:
 
 
 def why_singular(manifold: WeightManifold, point: Array) -> str:
-    """Return why a point is singular under a metric, or nothing where it is not."""
+    """Return why a point is singular in a metric, or an empty string if it is not."""
     try:
         manifold.norm(point, point)
     except FAILURES as error:

@@ -1,4 +1,4 @@
-"""The metrics that a path is measured under, by the names of the manifolds in `compare` and `train`."""
+"""The metrics for measuring a path, by the names of the manifolds in `compare` and `train`."""
 
 from collections.abc import Sequence
 from typing import final
@@ -13,23 +13,23 @@ from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE, GROWTH
 
 METRIC_NAMES = tuple(CATALOGUE)
-"""Every name of a manifold."""
+"""The names of all metrics."""
 
 DEFAULT_METRICS = ("euclidean", "resolvent")
-"""Where a run has no manifold: the metrics of ΔW1 and of the paper."""
+"""The metrics for a run without a manifold: those of ΔW1 and of the paper."""
 
 WITHOUT_LOGARITHM = ("response", "aggregated", "sparse", "hollow")
-"""Under these, steps are measured along chords: their geodesics have no closed form, and integrating them takes too long."""
+"""In these, steps are measured along chords: their geodesics have no closed form, and integration takes too long."""
 
 
 @final
 class Chords(WeightManifold):
-    """A manifold whose steps are measured along chords: log_W(W′) is the tangent vector W′ − W, and there are no geodesics.
+    """A manifold with steps measured along chords: log_W(W′) is the tangent vector W′ − W, and geodesics do not exist.
 
     Parameters
     ----------
     manifold
-        The manifold that gives the inner product.
+        The manifold that provides the inner product.
     """
 
     def __init__(self, manifold: WeightManifold) -> None:
@@ -45,8 +45,8 @@ class Chords(WeightManifold):
         return point_b - point_a
 
     def exp(self, point: Array, tangent_vector: Array) -> Array:
-        """Refuse to follow a geodesic."""
-        raise NoGeodesicError("a geodesic was asked for", "only chords are measured here", "Choose another metric")
+        """Raise an error: geodesics do not exist."""
+        raise NoGeodesicError("a geodesic was requested", "only chords are measured here", "Choose another metric")
 
     def parallel_transport(self, point: Array, tangent_vector: Array, carried: Array) -> Array:
         return carried
@@ -56,7 +56,7 @@ class Chords(WeightManifold):
 
 
 def make_metric(name: str, n: int, task: Task | None = None) -> WeightManifold:
-    """Return the metric of that name on weights of n units.
+    """Return the named metric for weights of n units.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def make_metric(name: str, n: int, task: Task | None = None) -> WeightManifold:
     Raises
     ------
     ValueError
-        For an unknown name, a manifold whose points are not weights, or a metric that depends on a task without one.
+        For an unknown name, a manifold with points that are not weights, or a metric that depends on a task without one.
     """
     if name == "scaled-monotone":
         return LiftedScaledMonotone(n, GROWTH)
@@ -96,5 +96,5 @@ def points_of(manifold: WeightManifold, weights: Sequence[Array]) -> Sequence[Ar
 
 
 def lifted(manifold: WeightManifold, point: Array, change: Array) -> Array:
-    """Return the tangent vector at a point for a change of W; on most manifolds that is the change."""
+    """Return the tangent vector at a point for a change of W; on most manifolds it is the change itself."""
     return manifold.lift(point, change) if isinstance(manifold, LiftedScaledMonotone) else change

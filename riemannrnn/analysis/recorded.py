@@ -1,4 +1,4 @@
-"""Reading a recorded run: its points one at a time, and the network and data that it learned."""
+"""Reading a recorded run: its points one at a time, its network and its training data."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,32 +25,32 @@ from riemannrnn.models import RateNetwork
 from riemannrnn.training.training import single_residual
 
 MOST_STIMULI = 300
-"""Stimuli on which a recorded run is analysed, by default."""
+"""Default number of stimuli for the analysis of a recorded run."""
 
 STABLE_MANIFOLDS = ("monotone", "scaled-monotone")
-"""Manifolds, by name, on which every stimulus has one fixed point."""
+"""Names of the manifolds on which every stimulus has one fixed point."""
 
 DAMAGED = "it is damaged or not a recorded path of riemannrnn; name the run folder of a training that recorded one"
 
 
 class RecordedRunError(ValueError):
-    """A run folder holds no recorded path, a damaged one, or one whose network or data cannot be built again."""
+    """A run folder holds no recorded path, a damaged path, or a path with a network or data that cannot be rebuilt."""
 
 
 @final
 class RecordedRun(Summarised, Sequence[Array]):
-    """The points W of a recorded run, in float64, read from the disk one at a time; made by `read_run`.
+    """The points W of a recorded run, in float64, read from disk one at a time; made by `read_run`.
 
     Attributes
     ----------
     folder
         The run folder.
     settings
-        The tables that were handed to the recorder: `network` holds the arguments of `RateNetwork`; `data` holds `name`
-        ("digits" or "mnist"), `training_size` and `seed` of the split (without `training_size`: all of them), `folder` of
-        MNIST; others, such as `training`, are for the reader.
+        The tables that were passed to the recorder. `network` holds the arguments of `RateNetwork`. `data` holds `name`
+        ("digits" or "mnist"), `training_size` and `seed` of the split (without `training_size`: all stimuli), and `folder` of
+        MNIST. Others, such as `training`, are information for the reader.
     steps, losses
-        The number of steps at each point, and the loss that was given there (NaN: none).
+        The number of steps at each point, and its recorded loss (NaN: none).
     """
 
     def __init__(self, folder: Path, file: h5py.File, path: Path) -> None:
@@ -68,7 +68,7 @@ class RecordedRun(Summarised, Sequence[Array]):
 
     @property
     def name(self) -> str:
-        """What tables call the run."""
+        """Name of the run in tables."""
         return self.folder.resolve().name
 
     @property
@@ -89,7 +89,7 @@ class RecordedRun(Summarised, Sequence[Array]):
         Raises
         ------
         RecordedRunError
-            If it cannot be read, or is not what was written.
+            If it cannot be read, or differs from what was written.
         """
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
@@ -105,19 +105,19 @@ class RecordedRun(Summarised, Sequence[Array]):
     def cost(self, most: int | None = MOST_STIMULI, data: Dataset | None = None) -> FixedPointCost:
         """Return the cost that was minimised, on the first stimuli of the training set; +∞ without fixed points.
 
-        In float32 fixed points are found to the residual that `train` asks where weights may be large.
+        In float32 the tolerance of fixed points is the default of `train` for large weights.
 
         Parameters
         ----------
         most
-            Stimuli at most; None: all.
+            Most stimuli; None: all.
         data
-            The training set, where it is neither the digits nor MNIST.
+            The training set, if it is neither the digits nor MNIST.
 
         Raises
         ------
         RecordedRunError
-            If the settings do not tell the network or the data.
+            If the settings do not determine the network or the data.
         DatasetError
             If MNIST is not found.
         """
@@ -134,12 +134,12 @@ class RecordedRun(Summarised, Sequence[Array]):
         rows = slice(None if most is None else most)
         stimuli, labels = data.stimuli[rows].astype(network.dtype), data.labels[rows]
         residual = single_residual(self.n_units) if network.dtype == np.float32 else None
-        # As in training: with the promise of one fixed point none has to be chosen.
+        # As in training: if the fixed point is guaranteed to be unique, no choice among several is needed.
         solver: str | Solver = Automatic("splitting") if self.manifold in STABLE_MANIFOLDS else "auto"
         return FixedPointCost(network, stimuli, CrossEntropy(labels), solver=solver, tolerance=residual, max_iterations=200)
 
     def task(self, most: int | None = MOST_STIMULI) -> Task:
-        """Return the network, the first W and the first stimuli of the training set, in float64, for the metrics made of them.
+        """Return the network, the first W and the first training stimuli, in float64, for metrics that depend on them.
 
         Raises as `cost` does.
         """
@@ -151,13 +151,13 @@ class RecordedRun(Summarised, Sequence[Array]):
 
     @property
     def manifold(self) -> str | None:
-        """The name of the manifold that the run learned on, where the recorder was told one."""
+        """The name of the run's manifold, if the recorder was given one."""
         name = self.settings.get("training", {}).get("manifold")
         return name if isinstance(name, str) else None
 
     @property
     def has_cost(self) -> bool:
-        """Whether W alone was trained, so that the settings tell the loss at every point."""
+        """Whether only W was trained, so the settings determine the loss at every point."""
         return "layers" not in self.settings.get("network", {})
 
     def close(self) -> None:
@@ -172,24 +172,24 @@ class RecordedRun(Summarised, Sequence[Array]):
 
 
 def read_run(folder: Path | str, parameter: str | None = None) -> RecordedRun:
-    """Open the recorded path of a run folder; also of a run that is under way, or crashed.
+    """Open the recorded path of a run folder; the run may still be in progress, or have crashed.
 
     Parameters
     ----------
     folder
         The run folder.
     parameter
-        The name of the recurrent weights, such as "layers.1.recurrent". Default: those of the lowest layer.
+        The name of the recurrent weights, such as "layers.1.recurrent". Default: the recurrent weights of the lowest layer.
 
     Raises
     ------
     RecordedRunError
-        A sentence: there is no such folder, no path in it, a damaged one, or fewer than two points.
+        With a message that says whether the folder or its path is missing, the path is damaged, or has fewer than two points.
     """
     folder = Path(folder)
     path = folder / path_file(parameter)
     if not folder.is_dir():
-        raise RecordedRunError(f"{folder} is no folder; name the run folder of a training that recorded its path")
+        raise RecordedRunError(f"{folder} is not a folder; name the run folder of a training that recorded its path")
     if not path.is_file():
         raise RecordedRunError(f"{folder} holds no {path.name}; name the run folder of a training that recorded its path")
     try:
@@ -234,7 +234,7 @@ def _training_data(settings: Mapping[str, Any], dtype: np.dtype[Any]) -> Dataset
 
 
 def _rows_of_file(settings: Mapping[str, Any], dtype: str) -> Dataset:
-    """Return the rows that a run learned from a file. Rows without a label are left out."""
+    """Return the rows of a file that a run learned. Rows without a label are left out."""
     table, _ = split_file(settings, dtype)
     if table.classes is None:
         raise RecordedRunError(

@@ -1,4 +1,4 @@
-"""Recording W along learning: thinned by the length of the path, written point by point, readable after a crash."""
+"""Recording W during learning: thinned by the length of the path, written point by point, readable after a crash."""
 
 import json
 import os
@@ -23,67 +23,67 @@ from riemannrnn.run_folder import RunFolderError, unwritten
 from riemannrnn.training.history import Recorder
 
 PATH_FILE, PATH_FORMAT = "path.h5", "riemannrnn path 1"
-"""Name of the file in a run folder, and what its attribute `format` says."""
+"""Name of the file in a run folder, and the value of its attribute `format`."""
 
 LOG = np.dtype([("step", np.int64), ("loss", np.float64), ("length", np.float64), ("checksum", np.uint32)])
-"""What stands beside each recorded W: the step, the loss given, the length of the path so far, and the CRC-32 of W."""
+"""The data stored with each recorded W: the step, its loss, the length of the path so far, and the CRC-32 of W."""
 
 STATE = ("points", "calls", "length", "previous", "recorded")
-"""What a checkpoint holds of a path: how many points and calls there were, the length, and W at the last call and point."""
+"""The state of a path in a checkpoint: numbers of points and calls, the length, and W at the last call and point."""
 
 BEING_WRITTEN = ("open for write", "unable to lock")
-"""What HDF5 says of a file that has a writer, or had one until it crashed."""
+"""Error texts of HDF5 for a file that has a writer, or had one that crashed."""
 
 ROOM = 2**16
-"""Bytes that are reserved beyond each point: for what HDF5 adds to the file, and writes when it is closed."""
+"""Bytes reserved beyond each point, for data that HDF5 adds to the file and writes when it closes it."""
 
 RESOLUTION = 0.005
-"""A point is recorded when the path has grown by this share of its length since the last."""
+"""A point is recorded when the path has grown by this share of its length since the last recorded point."""
 
 
 @final
 class PathRecorder(Recorder):
-    """Writes W along learning into `path.h5` of a run folder: float32, a chunk a point.
+    """Writes W during learning to `path.h5` of a run folder: float32, one chunk for each point.
 
-    A point is recorded when the length gone since the last recorded one is at least `resolution` times the whole length so
-    far. The first 1/resolution steps of equal length are therefore all recorded, and then ever fewer: T steps make about
-    (1 + ln(resolution T)) / resolution points. The last point is recorded when the recorder is closed.
+    A point is recorded when the length since the last recorded point is at least `resolution` times the whole length so far.
+    The first 1/resolution steps of equal length are therefore all recorded, and then fewer and fewer: T steps make about (1 +
+    ln(resolution T)) / resolution points. The last point is recorded when the recorder is closed.
 
     Parameters
     ----------
     folder
         The run folder.
     run
-        What an analysis needs to build the network and the data again: see `riemannrnn.analysis.recorded`. Tables of strings
-        and numbers, kept as JSON.
+        Tables from which an analysis can rebuild the network and the data, see `riemannrnn.analysis.recorded`: strings and
+        numbers, stored as JSON.
     manifold
-        The metric in which length is measured, at the last recorded point. Default: Euclidean, which costs least.
+        The metric for lengths, at the last recorded point. Default: Euclidean, which is cheapest.
     resolution
-        See above; 0 records every point that is looked at.
+        See above; 0 records every point that is passed.
     every
-        The period, in calls of `record`: the calls between are ignored.
+        The period, in calls of `record`; calls in between are ignored.
     resume
-        Continue with the file that is there, if any. After `restore` the path is the same as without the interruption.
-        Otherwise the first step recorded now replaces this step and all later ones in the file. The length between the last
-        point before it and the first point recorded now is then the length of the chord.
+        Continue an existing file, if there is one. After `restore` the path is the same as without the interruption. Otherwise
+        the first step recorded now replaces this step and all later steps in the file. The length between the last earlier
+        point and the first point recorded now is then the length of the chord.
     file
         Name of the file in the folder.
 
     Raises
     ------
     RunFolderError
-        If the file exists already, cannot be written, or cannot be gone on with.
+        If the file already exists, cannot be written, or cannot be continued.
     ValueError
-        For a negative resolution or a period below 1; from `record`, for weights that are no square matrix or change their
+        For a negative resolution or a period below 1; from `record`, for weights that are not a square matrix or change their
         shape.
 
     Notes
     -----
-    The file is written in HDF5's single-writer mode and flushed point by point, W before the row that counts it, so that what
-    was recorded can be read while learning goes on, and after a crash.
+    The file is written in HDF5's single-writer mode and flushed point by point, W before the row that counts it. The recorded
+    points can therefore be read during learning, and after a crash.
 
-    HDF5 crashes the process at its end where the disk is full. The file is therefore extended before HDF5 writes to it, so that
-    a full disk is noticed before HDF5 begins. Where HDF5 fails nevertheless, the file is left as it is.
+    HDF5 crashes the process at exit if the disk is full. The file is therefore extended before HDF5 writes to it; a full disk
+    is then detected before HDF5 starts. If HDF5 fails nevertheless, the file is left unchanged.
 
     Examples
     --------
@@ -117,13 +117,13 @@ class PathRecorder(Recorder):
         self._path, settings = folder / file, json.dumps(run)
         self._calls, self._observed, self._closed = 0, 0, False
         self._length = self._recorded_length = 0.0
-        self._last: tuple[int, Array, float] | None = None  # what was offered last, and not yet recorded
-        self._previous: Array | None = None  # the point to which the length is known
+        self._last: tuple[int, Array, float] | None = None  # passed last, and not yet recorded
+        self._previous: Array | None = None  # the point up to which the length is known
         self._recorded: Array | None = None
-        self._state: Mapping[str, Any] | None = None  # what `restore` was given
+        self._state: Mapping[str, Any] | None = None  # the argument of `restore`
         self._before = self._path if resume and self._path.exists() else None
         self._partial = self._path.with_name(f".{self._path.stem}.partial{self._path.suffix}")
-        self._place = self._partial  # it gets its name with its first point
+        self._place = self._partial  # renamed when the first point is written
         if self._path.exists() and not self._before:
             raise RunFolderError(f"cannot write {self._path}: it exists already; choose another folder")
         try:
@@ -138,21 +138,21 @@ class PathRecorder(Recorder):
             raise
 
     def record(self, step: int, weights: Array, loss: float = nan) -> None:
-        """Look at W after this number of steps, and write it if it is far enough from the last one written.
+        """Write W after this number of steps if it is far enough from the last written one.
 
         Parameters
         ----------
         step
-            Steps taken to get there; each call a larger one.
+            Number of steps so far; larger in each call.
         weights
-            W, shape (n, n), of any array namespace; copied. Left out where it is not finite.
+            W, shape (n, n), of any array namespace; copied. Ignored if it is not finite.
         loss
-            The loss there, where it is known.
+            The loss at W, if known.
         """
         self._calls += 1
         if several(weights):
             raise ValueError(f"the weights are {len(weights)} factors; form W to record it, or record nothing")
-        if not all_finite(weights):  # what diverged is no part of the path
+        if not all_finite(weights):  # weights that diverged do not belong to the path
             return
         copy, first = array_namespace(weights).asarray(weights, copy=True), self._previous is None
         if first:
@@ -162,34 +162,34 @@ class PathRecorder(Recorder):
             self._write()
 
     def state(self) -> dict[str, Any] | None:
-        """Return what `restore` needs to continue the path: the number of points, the length and W at its two ends.
+        """Return the state for `restore`: the number of points, the length and W at its two ends.
 
         Returns
         -------
         dict or None
-            Numbers and arrays, none of which changes later. Before the first point, what `restore` was given, or None.
+            Numbers and arrays, which do not change later. Before the first point: the argument of `restore`, or None.
         """
         if self._recorded is None:
             return None if self._state is None else dict(self._state)
         return dict(zip(STATE, (self._log.shape[0], self._calls, self._length, self._previous, self._recorded), strict=True))
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
-        """Continue from a state that `state` returned; to be called before the first point is recorded."""
+        """Continue from a state that `state` returned; call it before the first point is recorded."""
         self._state = None if state is None else {name: state[name] for name in STATE}
 
     def observe(self, kind: Kind, weights: Array, value: float) -> None:
-        """Record the points that an optimiser accepts, where it asks for a gradient: `FixedPointCost(observer=…)`."""
+        """Record the points that an optimiser accepts, at which it computes a gradient: `FixedPointCost(observer=…)`."""
         if kind == "gradient":
             self.record(self._observed, weights, value)
             self._observed += 1
 
     def close(self) -> None:
-        """Write the last point, if it was left out, and close the file.
+        """Write the last point, if it was skipped, and close the file.
 
         Raises
         ------
         RunFolderError
-            If the disk is full, or the file was deleted meanwhile. What was recorded before a full disk can be read.
+            If the disk is full, or the file was deleted. Points recorded before the disk was full can be read.
         """
         if self._closed:
             return
@@ -202,10 +202,10 @@ class PathRecorder(Recorder):
             if not self._closed:
                 self._closed = True
                 self._file.close()
-                self._partial.unlink(missing_ok=True)  # nothing was recorded, and a path from before stays
+                self._partial.unlink(missing_ok=True)  # nothing was recorded; an earlier path stays
         if self._place == self._path:
             try:
-                os.truncate(self._path, size)  # what was reserved ahead
+                os.truncate(self._path, size)  # cut off the reserved bytes
             except OSError as error:
                 raise unwritten(self._path, error) from error
 
@@ -221,7 +221,7 @@ class PathRecorder(Recorder):
         n, self._previous = weights.shape[0], weights
         if self._manifold is None:
             self._manifold = PullbackManifold(Identity(), n)
-        with self._writing(0):  # without fill values a chunk is written once
+        with self._writing(0):  # without fill values a chunk is written only once
             self._weights = self._file.create_dataset(
                 "weights", (0, n, n), np.float32, maxshape=(None, n, n), chunks=(1, n, n), fillvalue=None
             )
@@ -234,7 +234,7 @@ class PathRecorder(Recorder):
             self._file.swmr_mode = True
 
     def _take_over(self, step: int, weights: Array) -> None:
-        """Copy what was recorded before a step, or before the state to continue from."""
+        """Copy the points recorded before a step, or before the state to continue from."""
         try:
             with open_path(self._path) as before:
                 log = self._kept(before["log"][:], step)
@@ -261,8 +261,8 @@ class PathRecorder(Recorder):
     def _kept(self, log: Array, step: int) -> Array:
         """Return the rows of the log to continue from.
 
-        Closing a recorder writes its last point. A recorder that was never stopped might not have recorded this point, so that
-        the steps alone do not tell which rows to keep.
+        Closing a recorder writes its last point. A recorder that was never stopped might not have recorded this point. The
+        steps alone therefore do not show which rows to keep.
         """
         if self._state is None:
             return log[log["step"] < step]
@@ -274,7 +274,7 @@ class PathRecorder(Recorder):
         change, self._previous = weights - self._previous, weights
         try:
             self._length += float(self._manifold.norm(self._recorded, change))  # type: ignore[union-attr]
-        except ManifoldError:  # no length is defined there: the points round about are kept, and the analysis says why
+        except ManifoldError:  # the length is not defined at W: nearby points are kept, and the analysis explains why
             return True
         return self._length - self._recorded_length >= self._resolution * self._length
 
@@ -294,30 +294,30 @@ class PathRecorder(Recorder):
 
     @contextmanager
     def _writing(self, size: int | None = None) -> Iterator[None]:
-        """Make room for this many bytes, if any; raise an error of the disk as a sentence."""
+        """Reserve this many bytes, if any; raise errors of the disk with a clear message."""
         if size is not None:
             self._reserve(size)
         try:
             yield
         except RunFolderError:
             raise
-        except (OSError, RuntimeError) as error:  # HDF5 raises the latter where it closes what could not be written
+        except (OSError, RuntimeError) as error:  # HDF5 raises the latter if unwritten data remain on closing
             self._abandon()
             reason = re.search("error message = '([^']*)'", str(error))
             raise unwritten(self._path, OSError(reason[1]) if reason else error) from error
 
     def _abandon(self) -> None:
-        """Close the file without writing what HDF5 still holds. HDF5 would try to write it again at its end, and crash."""
+        """Close the file without writing what HDF5 still holds. HDF5 would try to write it again at exit, and crash."""
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, self._file.id.get_vfd_handle())
         os.close(nowhere)
         self._closed = True
-        with suppress(OSError, RuntimeError):  # it cannot be cut to a size
+        with suppress(OSError, RuntimeError):  # some files cannot be truncated
             self._file.close()
         self._partial.unlink(missing_ok=True)
 
     def _reserve(self, size: int) -> None:
-        """Extend the file to this many bytes and `ROOM` more than HDF5 uses of it; HDF5 cuts off the rest when it closes it."""
+        """Extend the file to this many bytes and `ROOM` more than HDF5 uses; HDF5 cuts off the rest when it closes the file."""
         try:
             with open(self._place, "rb+") as file:
                 missing = self._file.id.get_filesize() + size + ROOM - file.seek(0, os.SEEK_END)
@@ -327,9 +327,9 @@ class PathRecorder(Recorder):
 
 
 def open_path(path: Path) -> h5py.File:
-    """Open a recorded path for reading, also one that is being written, or whose writer crashed.
+    """Open a recorded path for reading; it may have a writer, or a writer that crashed.
 
-    As such a one only where it is: of a damaged file HDF5 would then wait for a writer to mend it, for ever.
+    Single-writer mode is used only for such files: with a damaged file HDF5 would wait for ever for a writer.
 
     Raises
     ------

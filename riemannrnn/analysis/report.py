@@ -1,4 +1,4 @@
-"""Everything that the report of a run shows, in one dataset; and its numbers, with what they mean."""
+"""The data of a run's report in one dataset, and its numbers with their meanings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_blas_thread
 
 SURVEY_SHARE, LINES_SHARE = 0.75, 0.1
-"""Of the work of a report: the survey of the path, and the losses along lines."""
+"""Shares of the work of a report: the survey of the path, and the losses along lines."""
 
 
 def gather(
@@ -27,8 +27,8 @@ def gather(
     Returns
     -------
     Dataset
-        What `LearningPath.measure` and `losses_between` return; what `landscape` returns over the plane of the path's principal
-        components, in resolvent coordinates where that metric is among those asked for; on that plane `path_on_plane` and
+        The results of `LearningPath.measure` and `losses_between`; of `landscape` over the plane of the path's principal
+        components, in resolvent coordinates if this metric was requested; and on this plane `path_on_plane` and
         `lines_on_plane` over `axis`. Enough to draw every figure.
     """
     between = {name: path.geodesic(manifold) for name, manifold in metrics.items()}
@@ -59,7 +59,7 @@ def gather(
 
 
 def _chart(path: LearningPath, metrics: Mapping[str, WeightManifold]) -> tuple[Chart, str]:
-    """Return the chart of the plane: that of the paper, unless nobody asked for it or it is singular where learning ended."""
+    """Return the chart of the plane: the paper's chart, unless it was not requested or is singular at the end of learning."""
     resolvent = PullbackManifold(Resolvent(), path.n_units)
     if "resolvent" in metrics and not why_singular(resolvent, path.points[-1]):
         return Resolvent(), "A = (I − W)⁻¹"
@@ -78,7 +78,7 @@ def _lines_on_plane(path: LearningPath, geodesics: Mapping[str, Geodesic], plane
 
 @dataclass(frozen=True)
 class Number:
-    """A number of the report: its name, its value in words, and what it means."""
+    """A number of the report: its name, its formatted value, and its meaning."""
 
     name: str
     value: str
@@ -86,7 +86,7 @@ class Number:
 
 
 def numbers(data: xr.Dataset) -> list[Number]:
-    """Return the numbers of a run, each with a sentence on what it means."""
+    """Return the numbers of a run, each with a sentence about its meaning."""
     found = [Number("points recorded", f"{data.sizes['point']}, steps {int(data['step'][0])} to {int(data['step'][-1])}",
                     "How finely the path is known; between recorded points it is taken to be a geodesic.")]  # fmt: skip
     for name in map(str, data["metric"].values):
@@ -163,12 +163,12 @@ def _median(values: xr.DataArray) -> float:
 
 
 def runs_table(reports: Sequence[xr.Dataset]) -> list[dict[str, object]]:
-    """Return a row for each run and metric: length, distance, efficiency, and the nearest that it came to a singularity.
+    """Return a row for each run and metric: length, distance, efficiency, and the smallest distance from a singularity.
 
     Parameters
     ----------
     reports
-        What `gather` returned for each run, or what was read from its data.nc.
+        The result of `gather` for each run, or the contents of its data.nc.
     """
     rows: list[dict[str, object]] = []
     for data in reports:

@@ -1,4 +1,4 @@
-"""The scaled monotone manifold for paths of which only W is known: scales that move as little as W allows."""
+"""The scaled monotone manifold for a path of W alone: the scales change as little as W allows."""
 
 from collections.abc import Sequence
 from typing import final
@@ -10,11 +10,11 @@ from manifolds import Array, ManifoldError, ScaledMonotoneManifold, WeightManifo
 
 @final
 class LiftedScaledMonotone(WeightManifold):
-    """`ScaledMonotoneManifold` with the arrays of a point side by side, [M | ε], shape (n, n + 1).
+    """`ScaledMonotoneManifold` with the arrays of a point combined, [M | ε], shape (n, n + 1).
 
-    Different points stand for the same W. A path of W is lifted to points: the first has ε = 0, as where training starts, and
-    each step is the shortest one that changes W as the path does. The length of the lifted path is a lower bound of the length
-    that was gone, since a rule may also change the scales without changing W.
+    Different points represent the same W. A path of W is lifted to points: the first has ε = 0, as at the start of training,
+    and each step is the shortest step that changes W as the path does. The length of the lifted path is a lower bound of the
+    true length, because a rule may also change the scales without changing W.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class LiftedScaledMonotone(WeightManifold):
         return self.manifold.weights(_parts(point))
 
     def lifted(self, points: Sequence[Array]) -> "LiftedPath":
-        """Return the points of the manifold for a path of W, which is read once; its scales are kept."""
+        """Return the points of the manifold for a path of W. The path is read once, and its scales are stored."""
         scales = [np.zeros((self.shape[0], 1))]
         before = points[0]
         for place in range(1, len(points)):
@@ -68,15 +68,15 @@ class LiftedScaledMonotone(WeightManifold):
         return LiftedPath(self, points, scales)
 
     def over(self, weights: Array, scales: Array) -> Array:
-        """Return the point [M | ε] that stands for W with given ε, shape (n, 1)."""
+        """Return the point [M | ε] that represents W with given ε, shape (n, 1)."""
         identity = np.eye(self.shape[0])
         return np.hstack([identity - np.exp(-self.manifold.growth * scales) * (identity - weights), scales])
 
     def lift(self, point: Array, change: Array) -> Array:
-        """Return the shortest tangent vector [V | v] along which W changes as given, shape (n, n).
+        """Return the shortest tangent vector [V | v] with the given change of W, shape (n, n).
 
         With N = I − M, S its symmetric part, and V = E⁻¹ Ẇ + c diag(v) N, the squared length tr(S⁻¹ V S⁻¹ Vᵀ) + ‖v‖² is
-        quadratic in v. Its minimum solves n equations.
+        quadratic in v. Its minimum is the solution of n equations.
         """
         return self._completed(point, change, self._growth_along(point, change))
 
@@ -85,7 +85,7 @@ class LiftedScaledMonotone(WeightManifold):
         return np.hstack([change / scales + self.manifold.growth * growth * complement, growth])
 
     def _growth_along(self, point: Array, change: Array) -> Array:
-        """Return the v of `lift`, shape (n, 1); zero where the point is singular."""
+        """Return the v of `lift`, shape (n, 1); zero if the point is singular."""
         c, N = self.manifold.growth, np.eye(self.shape[0]) - point[:, :-1]
         straight = change / self.manifold.scales(_parts(point))
         try:
@@ -99,7 +99,7 @@ class LiftedScaledMonotone(WeightManifold):
 
 @final
 class LiftedPath(Sequence[Array]):
-    """The points of a `LiftedScaledMonotone` for a path of W: made one at a time from W and its scales.
+    """The points of a `LiftedScaledMonotone` for a path of W, made one at a time from W and its scales.
 
     Parameters
     ----------

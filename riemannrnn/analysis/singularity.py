@@ -1,4 +1,4 @@
-"""How near to singular I − G W is: its smallest singular value, for every stimulus of a batch at once."""
+"""The distance of I − G W from singular: its smallest singular value, for all stimuli of a batch at once."""
 
 from typing import final
 
@@ -10,44 +10,44 @@ from riemannrnn.norms import row_norms
 from riemannrnn.runtime import map_chunks
 
 FIRST_ITERATIONS, ITERATIONS = 24, 3
-"""For every stimulus: at the first point of a path, and at those that follow, from the vectors found before."""
+"""Iterations for every stimulus: at the first point of a path, and at later points, which start from earlier vectors."""
 
 FINALISTS, FINAL_ITERATIONS, LAST = 24, 12, 2
-"""So many of the smallest estimates are iterated further, and the last few by their own inverse."""
+"""Numbers of the smallest estimates that are iterated further, and that are finished with their own inverse."""
 
 INVERSE_ITERATIONS = 12
-"""By that inverse: each divides what is wrong by the square of the ratio of the two smallest singular values."""
+"""Iterations with the inverse: each reduces the error by the squared ratio of the two smallest singular values."""
 
 SHARED_VECTORS = 2
-"""Vectors that are nearly singular for the mean gains, in whose span the iteration starts."""
+"""Number of nearly singular vectors for the mean gains; the iteration starts in their span."""
 
 
 @final
 class SmallestSingularValue:
-    """σ_min(I − G W), the least over all stimuli, at one point of a path after the other.
+    """σ_min(I − G W), the smallest over all stimuli, for successive points of a path.
 
-    Learning by ΔW1 divides by it. Estimates tell which stimuli come into question, and those of the last few are as good as
-    exact: it may be too large, never too small. The vectors are followed along the path, stimulus by stimulus, so that a few
-    iterations at each point suffice where one point alone would want many.
+    Learning by ΔW1 divides by it. Estimates show which stimuli may have the smallest value, and the values of the last few are
+    almost exact: the result may be too large, never too small. The vectors are followed along the path for each stimulus, so a
+    few iterations at each point suffice; a single point would need many.
     """
 
     def __init__(self) -> None:
         self._vectors: Array | None = None
 
     def __call__(self, weights: Array, gains: Array) -> float:
-        """Return it at the next point.
+        """Return the value at the next point.
 
         Parameters
         ----------
         weights
             W, shape (n, n), NumPy.
         gains
-            g, shape (batch, n), of the same stimuli at every point; rows that are not finite are left out.
+            g, shape (batch, n), of the same stimuli at every point; rows that are not finite are ignored.
 
         Returns
         -------
         float
-            NaN, if no row is left.
+            The value; NaN if no row is finite.
         """
         weights, rows = weights.astype(gains.dtype), np.flatnonzero(np.isfinite(gains).all(axis=1))
         if not len(rows):
@@ -68,10 +68,10 @@ class SmallestSingularValue:
 def singular_value_estimates(
     weights: Array, gains: Array, preconditioner: Array, start: Array, shared: Array, iterations: int
 ) -> tuple[Array, Array]:
-    """Return ‖(I − G W) v‖ for each stimulus, and v, a unit vector that makes it small: an upper bound of σ_min.
+    """Return ‖(I − G W) v‖ for each stimulus, an upper bound of σ_min, and v, a unit vector for which it is small.
 
-    The locally optimal conjugate gradient method for the smallest eigenvalue of MᵀM, M = I − G W, all stimuli in lock-step:
-    four matrix products an iteration, no matrix for any stimulus.
+    This is the locally optimal conjugate gradient method for the smallest eigenvalue of MᵀM, M = I − G W, for all stimuli in
+    lock-step: four matrix products in each iteration, and no matrix for any stimulus.
 
     Parameters
     ----------
@@ -80,11 +80,11 @@ def singular_value_estimates(
     gains
         g, shape (batch, n), finite.
     preconditioner
-        P, shape (n, n), near to (I − G W)⁻¹.
+        P, shape (n, n), close to (I − G W)⁻¹.
     start, shared
-        Vectors in whose span the iteration starts: one of each stimulus, shape (batch, n), and some for all, shape (k, n).
+        Vectors that span the start of the iteration: one for each stimulus, shape (batch, n), and some for all, shape (k, n).
     iterations
-        How many; the more, the lower the bound.
+        Number of iterations; more iterations lower the bound.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def singular_value_estimates(
 
 
 def _by_inverse(weights: Array, gain: Array, vector: Array) -> float:
-    """Return σ_min(M), M = I − G W of one stimulus, by the power iteration of (MᵀM)⁻¹ from a vector that is nearly there."""
+    """Return σ_min(M), M = I − G W of one stimulus, by power iteration of (MᵀM)⁻¹ from a vector close to the solution."""
     matrix = np.eye(len(weights), dtype=weights.dtype) - gain[:, None] * weights
     try:
         inverted = inverse(matrix)
@@ -117,11 +117,11 @@ def _by_inverse(weights: Array, gain: Array, vector: Array) -> float:
 
 
 def _nearly_singular(weights: Array, gains: Array) -> tuple[Array, Array]:
-    """(I − Ḡ W)⁻¹, Ḡ the mean of the gains, and the vectors that I − Ḡ W shortens most, as rows."""
+    """Return (I − Ḡ W)⁻¹, with Ḡ the mean of the gains, and the vectors that I − Ḡ W shortens most, as rows."""
     matrix = np.eye(len(weights), dtype=weights.dtype) - gains[:, None] * weights
     try:
         preconditioner = inverse(matrix)
-    except np.linalg.LinAlgError:  # rather no preconditioner than none of the results
+    except np.linalg.LinAlgError:  # without a preconditioner there is still a result
         preconditioner = np.eye(len(weights), dtype=weights.dtype)
     vectors = np.random.default_rng(0).standard_normal((len(weights), SHARED_VECTORS)).astype(weights.dtype)
     for _ in range(2):
@@ -132,7 +132,7 @@ def _nearly_singular(weights: Array, gains: Array) -> tuple[Array, Array]:
 def _estimates(
     weights: Array, gains: Array, preconditioner: Array, start: Array, shared: Array, iterations: int
 ) -> tuple[Array, Array]:
-    """Estimates and vectors for a chunk of stimuli."""
+    """Return estimates and vectors for a chunk of stimuli."""
 
     def spread(own: Array, common: Array) -> Array:
         return np.concatenate([own[:, None, :], np.broadcast_to(common, (len(gains), *common.shape))], axis=1)
@@ -141,7 +141,7 @@ def _estimates(
     images = basis - gains[:, None, :] * spread(start @ weights.T, shared @ weights.T)
     for _ in range(iterations):
         chosen = _smallest_ritz_vector(basis, images)
-        # The direction is the part of the new vector that is not the old one.
+        # The direction is the component of the new vector outside the old one.
         direction, direction_image = (_combined(chosen[:, 1:], each[:, 1:]) for each in (basis, images))
         vector, vector_image = (_combined(chosen, each) for each in (basis, images))
         norm = row_norms(vector)[:, None]
@@ -161,13 +161,13 @@ def _combined(coefficients: Array, basis: Array) -> Array:
 
 
 def _smallest_ritz_vector(basis: Array, images: Array) -> Array:
-    """Coefficients c of the vector c·basis, shape (batch, k), that makes ‖c·images‖ / ‖c·basis‖ least; basis (batch, k, n)."""
+    """Return coefficients c, shape (batch, k), that minimise ‖c·images‖ / ‖c·basis‖; basis has shape (batch, k, n)."""
     lengths = np.linalg.norm(basis, axis=2)
-    scale = np.where(lengths > np.finfo(basis.dtype).tiny ** 0.5, lengths, 1.0)  # shorter ones span nothing
+    scale = np.where(lengths > np.finfo(basis.dtype).tiny ** 0.5, lengths, 1.0)  # shorter vectors span nothing
     overlap = (basis @ basis.mT).astype(np.float64) / (scale[:, :, None] * scale[:, None, :])
     stiffness = (images @ images.mT).astype(np.float64) / (scale[:, :, None] * scale[:, None, :])
     values, vectors = np.linalg.eigh(overlap)
-    # Directions that the others span already are left out: their part of the basis is rounding.
+    # Directions in the span of the others are left out: their component outside it is rounding.
     kept = values > 100 * np.finfo(basis.dtype).eps
     whitened = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)[:, None, :] * vectors
     reduced = whitened.mT @ stiffness @ whitened

@@ -1,4 +1,4 @@
-"""The walk along a path that measures it under several metrics at once, shared among the cores."""
+"""The walk along a path that measures it in several metrics at once, shared among the cores."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,25 +27,25 @@ from riemannrnn.rules.paper import delta_w3, delta_w4
 from riemannrnn.runtime import workers
 
 RULES = ("dW1", "dW2", "dW3", "dW4")
-"""Whose directions are compared with what was done."""
+"""The rules with directions that are compared with the actual steps."""
 
 SHOOTING_POINTS, FAR_POINTS = 64, 12
-"""Where logarithms take seconds: points at which a path is measured, and at which its deviation from the geodesic is."""
+"""If logarithms take seconds: numbers of points at which the path is measured, and at which its deviation is measured."""
 
 MOST_SHARED = 600
-"""Units up to which several threads measure; each of them holds some sixty matrices."""
+"""Largest number of units for several threads; each of them holds some sixty matrices."""
 
 CHUNKS = 8
-"""Parts of the path that are shared among the cores; each starts its fixed points anew."""
+"""Parts of the path that are shared among the cores; each part solves its first fixed points from f(x)."""
 
 
 def evenly(count: int, most: int) -> Array:
-    """Return at most so many of the places 0 … count − 1, evenly spread, with both ends."""
+    """Return at most this many of the indices 0 … count − 1, evenly spread, including both ends."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def unobserved(cost: FixedPointCost) -> FixedPointCost:
-    """Return a cost for one thread that counts for itself and has no observer: to analyse a run adds nothing to its record."""
+    """Return a cost for one thread with its own counts and without an observer: an analysis adds nothing to its record."""
     part = cost.take(np.arange(len(cost.batch)))
     part.evaluations, part.observer = Evaluations(), None
     return part
@@ -53,16 +53,16 @@ def unobserved(cost: FixedPointCost) -> FixedPointCost:
 
 @final
 class Survey:
-    """Measures a path; what comes of it is described at `LearningPath.measure`.
+    """Measures a path; `LearningPath.measure` describes the result.
 
     Parameters
     ----------
     points, steps
         The path.
     metrics, geodesics
-        The metrics by name, and under each the geodesic between the ends.
+        The metrics by name, and for each the geodesic between the ends.
     cost
-        For losses, rules and singular values; None to leave them out.
+        The cost for losses, rules and singular values; None to leave them out.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Survey:
                 )
 
     def run(self, progress: Progress = ignore) -> None:
-        """Measure every point; an interruption ends all threads."""
+        """Measure every point; an interruption stops all threads."""
         done = iter(range(1, len(self._points) + 1))
         shared = all(manifold.thread_safe for manifold in self._metrics.values()) and len(self._points[0]) <= MOST_SHARED
         with workers(None if shared else 1) as (pool, stop):
@@ -172,7 +172,7 @@ class Survey:
         return self._singular[name, place]
 
     def _evaluate(self, cost: FixedPointCost, smallest: SmallestSingularValue, place: int, point: Array) -> list[Array]:
-        """Take loss and singular value, and return the directions of the rules."""
+        """Measure loss and singular value, and return the directions of the rules."""
         try:
             evaluation = cost.at(point.astype(cost.model.dtype))
         except (FixedPointError, ValueError) as error:
@@ -192,7 +192,7 @@ class Survey:
         return [-gradient, -natural, third.astype(point.dtype), fourth.astype(point.dtype)]
 
     def _total_turning(self, row: int) -> float:
-        """Sum the turning angles; half a step at each end turns as the path does next to it."""
+        """Sum the turning angles; the half step at each end counts as turning like the path next to it."""
         lengths, angles = (self._values[name][row] for name in ("step_length", "turning"))
         lengths, angles = lengths[lengths > 0], angles[np.isfinite(angles)]
         if not len(angles) or len(lengths) < 2:
@@ -201,17 +201,17 @@ class Survey:
         return float(angles.sum() + ends)
 
     def _is_whole(self, name: str) -> bool:
-        """Tell whether there is a length from every regular point to the next; otherwise the sum is less than the path."""
+        """Tell whether the length from every regular point to the next is known; otherwise the sum is too small."""
         lengths = self._values["step_length"][list(self._metrics).index(name), self._regular(name)[:-1]]
         return len(lengths) > 0 and bool(np.isfinite(lengths).all())
 
     def _regular(self, name: str) -> list[int]:
-        """Return the places that are measured under a metric; a step goes from one to the next."""
+        """Return the points that are measured in a metric; a step goes from one of them to the next."""
         return [int(place) for place in self._places[name] if not self._singular.get((name, int(place)), False)]
 
 
 class Notes:
-    """What went wrong, told in few sentences: failures alike but for their numbers are told once, with their steps."""
+    """Failures in few sentences: failures that differ only in their numbers are reported once, with their steps."""
 
     def __init__(self) -> None:
         self._general: list[str] = []
@@ -219,17 +219,17 @@ class Notes:
         self._lock = Lock()
 
     def general(self, sentence: str) -> None:
-        """Add a sentence of its own."""
+        """Add a separate sentence."""
         self._general.append(f"{sentence}.")
 
     def add(self, metric: str, step: int, reason: str) -> None:
-        """Add a failure at a step, under a metric or (empty name) whatever the metric."""
+        """Add a failure at a step, in a metric, or with an empty name in all metrics."""
         kind = re.sub(r"-?\d[\d.e+-]*", "…", reason)
         with self._lock:
             self._failures.setdefault((metric, kind), {}).setdefault(step, reason.rstrip("."))
 
     def sentences(self) -> list[str]:
-        """Return them, those of the earliest steps first."""
+        """Return the sentences, ordered by their earliest step."""
         told = []
         for (metric, _), failures in self._failures.items():
             steps, first = sorted(failures), failures[min(failures)]

@@ -1,4 +1,4 @@
-"""What is remarkable about a path: sentences that its numbers decide."""
+"""The main results about a path, as sentences that depend on its numbers."""
 
 from math import isfinite, isinf
 
@@ -9,19 +9,19 @@ from manifolds import Array
 from riemannrnn.analysis.end_points import SAME_VALLEY, barriers
 
 NEARLY_GEODESIC, MOSTLY_DETOURS = 0.9, 0.5
-"""Efficiencies above the first and below the second are remarkable."""
+"""Efficiencies above the first or below the second value are reported."""
 
 CLOSE, FAR = 0.05, 0.25
-"""A deviation from the geodesic below the first and above the second share of its length is remarkable."""
+"""A deviation from the geodesic below the first or above the second share of its length is reported."""
 
 STRAIGHT_ON, RANDOM_WALK, TURNS_MORE = 15.0, 60.0, 15.0
-"""Degrees: a median turning below the first and above the second, and a change of it above the third."""
+"""In degrees: a median turning below the first or above the second value is reported, and a change above the third."""
 
 INFORMATIVE = 10.0
-"""Degrees: an angle to a rule that differs less from 90° tells nothing, as almost all directions are perpendicular."""
+"""In degrees: an angle to a rule within this of 90° is not informative, because almost all directions are perpendicular."""
 
 NEARER = 0.5
-"""A distance that falls below this share of what it was at the start is remarkable."""
+"""A distance that falls below this share of its value at the start is reported."""
 
 RULE_LABELS = {"dW1": "ΔW1", "dW2": "ΔW2", "dW3": "ΔW3", "dW4": "ΔW4"}
 
@@ -29,7 +29,7 @@ RULE_LABELS = {"dW1": "ΔW1", "dW2": "ΔW2", "dW3": "ΔW3", "dW4": "ΔW4"}
 def verdict(data: xr.Dataset) -> list[str]:
     """Return sentences on efficiency, deviation, turning, singularities, barriers and rules, from the dataset of `gather`.
 
-    What is not known leads to no sentence.
+    Unknown quantities give no sentence.
     """
     if not (data["length"] > 0).any():
         return ["The weights did not move."]
@@ -114,7 +114,7 @@ def _edges(data: xr.Dataset) -> list[str]:
 
 
 def _approach(values: Array, steps: Array, what: str) -> list[str]:
-    """Return how far a quantity fell that is zero where something is singular."""
+    """Return sentences on the decrease of a quantity that is zero at a singularity."""
     there = np.isfinite(values)
     if not there.any():
         return []
@@ -167,7 +167,7 @@ def _rules(data: xr.Dataset) -> list[str]:
 
 
 def rule_angles(data: xr.Dataset) -> dict[tuple[str, str], float]:
-    """Return the median angle between the step of each rule and what was done, by rule and metric, where it is known."""
+    """Return the median angle between the step of each rule and the actual step, by rule and metric, if known."""
     found = {}
     for rule in map(str, data["rule"].values):
         for metric in map(str, data["metric"].values):
@@ -178,6 +178,6 @@ def rule_angles(data: xr.Dataset) -> dict[tuple[str, str], float]:
 
 
 def _best_known(data: xr.Dataset, name: str) -> str:
-    """Return the metric under which most of a quantity is measured, the last of several."""
+    """Return the metric with the most measured values of a quantity; the last one, if there are several."""
     known = data[name].count("point").values
     return str(data["metric"].values[np.flatnonzero(known == known.max())[-1]])

@@ -1,4 +1,4 @@
-"""Anderson acceleration, each stimulus with a history of its own."""
+"""Anderson acceleration, with a separate history for each stimulus."""
 
 from dataclasses import dataclass
 from typing import final
@@ -15,7 +15,7 @@ REGULARISATION = 1e-2
 """Tikhonov weight of the small least-squares problems, in units of the root of machine epsilon times their trace."""
 
 RESTART = 2.0
-"""A row whose residual exceeds its best by this factor drops its history and takes a plain step."""
+"""A row with a residual above its best by this factor drops its history and takes a plain step."""
 
 
 @final
@@ -23,9 +23,9 @@ RESTART = 2.0
 class Anderson(Iteration):
     """Anderson acceleration of type II (Walker & Ni, SIAM J. Numer. Anal. 49, 2011), safeguarded by restarts.
 
-    With residuals F = image − s and images T, the next state is T − Σ γ_j ΔT_j where γ minimises ‖F − Σ γ_j ΔF_j‖ over the last
-    `memory` differences ΔF_j of successive residuals. Residuals and images themselves are kept, and of the residuals the
-    Gram matrix, of which an iteration computes a row.
+    With residuals F = image − s and images T, the next state is T − Σ γ_j ΔT_j, where γ minimises ‖F − Σ γ_j ΔF_j‖ over the
+    last `memory` differences ΔF_j of successive residuals. The residuals and images are stored, and the Gram matrix of the
+    residuals; an iteration computes one row of it.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Anderson(Iteration):
     Raises
     ------
     ValueError
-        For a smaller memory.
+        For a memory below 1.
     """
 
     memory: int = 4
@@ -65,7 +65,7 @@ class Anderson(Iteration):
         kept_rows = xp.astype(size <= RESTART * best, gram.dtype)[:, None]
         valid = xp.concat([kept_rows, kept_rows * valid], axis=1)
         coefficients = _coefficients(gram, valid)
-        # What is forgotten now, or else new arrays, is free to work in and then for the loop.
+        # The oldest arrays, or otherwise new arrays, are free for this update and then for the loop.
         full = kept == self.memory
         spare = (residuals[-1], images[-1]) if full else (xp.empty_like(image), xp.empty_like(image))
         state = image
@@ -80,7 +80,7 @@ class Anderson(Iteration):
 
 
 def _remember(gram: Array, residuals: list[Array]) -> Array:
-    """Return the Gram matrix of the residuals, newest first, of which only a row is computed."""
+    """Return the Gram matrix of the residuals, newest first; only its first row is computed."""
     xp = namespace_of(gram)
     count = len(residuals)
     longer = xp.empty((gram.shape[0], count, count), dtype=gram.dtype, device=device(gram))
@@ -91,10 +91,10 @@ def _remember(gram: Array, residuals: list[Array]) -> Array:
 
 
 def _coefficients(gram: Array, valid: Array) -> Array:
-    """Return γ, newest first, shape (batch, differences), of a small system of normal equations for every stimulus.
+    """Return γ, newest first, shape (batch, differences), from a small system of normal equations for every stimulus.
 
-    They are slightly regularised, and solved by elimination over the whole batch: a call of LAPACK for each would take as long
-    as the products of the iteration. A stimulus without history gets zeros.
+    The systems are slightly regularised, and solved by elimination over the whole batch: a call of LAPACK for each stimulus
+    would take as long as the products of the iteration. A stimulus without history gets zeros.
     """
     xp = namespace_of(gram)
     epsilon, smallest = (float(getattr(xp.finfo(gram.dtype), name)) for name in ("eps", "smallest_normal"))
@@ -103,7 +103,7 @@ def _coefficients(gram: Array, valid: Array) -> Array:
     found = (gram[:, 0, :-1] - gram[:, 0, 1:]) * valid
     order = range(found.shape[1])
     weight = REGULARISATION * epsilon**0.5 * sum((matrix[:, k, k] for k in order[1:]), start=matrix[:, 0, 0])
-    # A weight that underflows would leave the matrix singular; so little history is none. Nor is one that is not finite.
+    # A history whose weight underflows would make the matrix singular, so it is dropped. So is one that is not finite.
     usable = xp.isfinite(weight) & (weight > smallest)
     for k in order:
         matrix[:, k, k] += xp.where(usable, weight, 1.0)

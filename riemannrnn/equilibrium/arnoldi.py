@@ -15,25 +15,25 @@ PLAIN_STEPS, SHIFTED_STEPS = 24, 28
 """Dimensions of the Krylov spaces of A and of its resolvent."""
 
 DOUBT_FACTOR = 2.0
-"""A Ritz value of plain steps may move by so many times its residual: one was not enough in trained networks, two were."""
+"""Margin of a Ritz value of plain steps, in units of its residual: 1 was too small for trained networks, 2 sufficed."""
 
 SLAB, LEAF = 2**20, 16
-"""Entries of the inverses held at a time, few enough to stay in cache; matrices up to this size are inverted by LAPACK."""
+"""Entries of the inverses in memory at a time, few enough for the cache; LAPACK inverts matrices up to this size."""
 
 
 def plain(product: Callable[[Array], Array], like: Array, steps: int = PLAIN_STEPS) -> tuple[Array, Array, Array]:
-    """Return what Krylov spaces of A say of the real part of its rightmost eigenvalue: an estimate, and how far it is open.
+    """Return an estimate of the real part of the rightmost eigenvalue of A, from Krylov spaces of A, and an interval for it.
 
-    A Ritz value θ of residual ‖A y − θ y‖ = ρ has an eigenvalue within ρ where A is normal. Otherwise that can be further away
-    by the condition number of the eigenvalue, and no residual says that there is nothing further right. The interval, from
-    Re θ − 2 ρ of the rightmost Ritz value to the largest Re θ + 2 ρ of them all, is therefore no bound but experience.
+    A Ritz value θ with residual ‖A y − θ y‖ = ρ has an eigenvalue within ρ if A is normal. Otherwise the distance can be larger
+    by the condition number of the eigenvalue. No residual excludes an eigenvalue further right. The interval from Re θ − 2 ρ of
+    the rightmost Ritz value to the largest Re θ + 2 ρ of all Ritz values is therefore an empirical estimate, not a bound.
 
     Parameters
     ----------
     product
-        Of rows v, shape (batch, n), the products A v, each with a matrix A of its own.
+        Map from rows v, shape (batch, n), to the products A v, with a matrix A for each row.
     like
-        An array of the shape, dtype and device of those rows.
+        An array with the shape, dtype and device of these rows.
     steps
         The largest dimension of the Krylov spaces.
 
@@ -51,10 +51,11 @@ def plain(product: Callable[[Array], Array], like: Array, steps: int = PLAIN_STE
 
 
 def shift_invert(matrices: Matrices, estimate: Array, margin: float) -> tuple[Array, Array]:
-    """Return the rightmost eigenvalue of each matrix A from a Krylov space of R = (σ I − A)⁻¹, σ to the right of an estimate.
+    """Return the rightmost eigenvalue of each matrix A from a Krylov space of R = (σ I − A)⁻¹, with σ right of an estimate.
 
-    An eigenvalue θ of R is λ = σ − 1/θ of A, so that those close to σ lead. The Krylov spaces of R are those of the Cayley
-    transform (A − (σ − 2s) I) (A − σ I)⁻¹, whose eigenvalues leave the unit disc where those of A pass σ − s.
+    An eigenvalue θ of R gives λ = σ − 1/θ of A, so eigenvalues close to σ are dominant. The Krylov spaces of R equal the Krylov
+    spaces of the Cayley transform (A − (σ − 2s) I) (A − σ I)⁻¹. Its eigenvalues leave the unit disc where eigenvalues of A pass
+    σ − s.
 
     Parameters
     ----------
@@ -63,13 +64,13 @@ def shift_invert(matrices: Matrices, estimate: Array, margin: float) -> tuple[Ar
     estimate
         Estimates of the real part of the rightmost eigenvalue, shape (batch,).
     margin
-        Shifts lie this far to the right of the estimate, relative to it or to 1, the edge of stability.
+        Distance of the shifts to the right of the estimate, relative to the estimate or to 1, the edge of stability.
 
     Returns
     -------
     tuple of NumPy arrays of shape (batch,)
-        Re λ, and its error to first order: the residual ‖A y − λ y‖ of a unit vector y times the condition of the Ritz value,
-        ‖u‖ ‖s‖ / |uᴴ s| of its left and right eigenvectors in the Krylov space. Infinite where R could not be had.
+        Re λ, and its error to first order: the residual ‖A y − λ y‖ of a unit vector y times the condition number of the Ritz
+        value, ‖u‖ ‖s‖ / |uᴴ s| for its left and right eigenvectors in the Krylov space. Infinite if R could not be computed.
 
     References
     ----------
@@ -94,7 +95,7 @@ def _shift_invert(matrices: Matrices, shifts: Array) -> tuple[Array, Array]:
     everyone, chosen = np.arange(values.shape[0]), values.real.argmax(axis=1)
     found = resolvents.any(axis=(1, 2))
     value, vector = np.where(found, values[everyone, chosen], shifts), vectors[everyone, :, chosen]
-    # The residual proper, not the one that the recurrence promises: it also tells of an inverse that is inaccurate.
+    # The recomputed residual, not the residual of the recurrence: it also shows an inaccurate inverse.
     parts = np.stack([vector.real, vector.imag], axis=1).astype(matrices.gains.dtype) @ basis[:, :-1, :]
     images = matrices.times(parts)
     residual = images[:, 0, :] + 1j * images[:, 1, :] - value[:, None] * (parts[:, 0, :] + 1j * parts[:, 1, :])
@@ -103,17 +104,17 @@ def _shift_invert(matrices: Matrices, shifts: Array) -> tuple[Array, Array]:
 
 
 def _condition(vectors: Array, chosen: Array) -> Array:
-    """Condition of an eigenvalue of each matrix V Λ V⁻¹ with columns of norm 1: the norm of a row of V⁻¹."""
+    """Return the condition number of an eigenvalue of each matrix V Λ V⁻¹ with columns of norm 1: the norm of a row of V⁻¹."""
     target = np.eye(vectors.shape[1])[chosen][:, :, None]
     try:
         left = np.linalg.solve(np.moveaxis(vectors, 1, 2), target)
-    except np.linalg.LinAlgError:  # an eigenvector is missing in one of them
+    except np.linalg.LinAlgError:  # one of the matrices lacks an eigenvector
         return np.full(len(chosen), np.inf)
     return np.linalg.norm(left[:, :, 0], axis=1)
 
 
 def _arnoldi(product: Callable[[Array], Array], like: Array, dimension: int) -> tuple[Array, Array]:
-    """Bases, shape (batch, steps + 1, n), and as a NumPy array the Hessenberg matrices, shape (batch, steps + 1, steps)."""
+    """Return bases, shape (batch, steps + 1, n), and Hessenberg matrices, a NumPy array, shape (batch, steps + 1, steps)."""
     xp = array_namespace(like)
     batch, n = like.shape
     steps, rounding = min(dimension, n), n * machine_epsilon(like)
@@ -129,17 +130,18 @@ def _arnoldi(product: Callable[[Array], Array], like: Array, dimension: int) -> 
             vector = vector - (overlap[:, None, :] @ known)[:, 0, :]
             hessenberg[:, : step + 1, step] += to_numpy(overlap)
         size = row_norms(vector)
-        size = xp.where(size > rounding * before, size, 0.0)  # what is left of a space that is complete is rounding
+        size = xp.where(size > rounding * before, size, 0.0)  # in a complete space only rounding is left
         hessenberg[:, step + 1, step] = to_numpy(size)
-        # Where nothing is left, a division by infinity gives 0. The reciprocal of a tiny size would overflow.
+        # If nothing is left, a division by infinity gives 0. The reciprocal of a tiny size would overflow.
         basis[:, step + 1, :] = vector / xp.where(size > 0, size, xp.inf)[:, None]
     return basis, hessenberg
 
 
 def _without_padding(hessenberg: Array) -> Array:
-    """Return the matrices with eigenvalues far to the left where a Krylov space was complete before its last dimension.
+    """Return the matrices with eigenvalues far to the left for Krylov spaces that were complete before their last dimension.
 
-    Of a matrix of few eigenvalues it is; what follows are zeros, and 0 would pass for its rightmost eigenvalue.
+    Matrices with few eigenvalues have such spaces. The remaining dimensions are zeros, and 0 would count as rightmost
+    eigenvalue.
     """
     steps = np.arange(hessenberg.shape[2])
     ended = np.cumsum(hessenberg[:, steps[:-1] + 1, steps[:-1]] == 0, axis=1) > 0
@@ -149,7 +151,7 @@ def _without_padding(hessenberg: Array) -> Array:
 
 
 def _resolvents(matrices: Matrices, shifts: Array) -> Array:
-    """(σ I − A)⁻¹ for each matrix, 0 where it could not be computed."""
+    """Return (σ I − A)⁻¹ for each matrix, 0 if it could not be computed."""
     stack, diagonal = -matrices.stack(), np.arange(len(matrices.offset))
     stack[:, diagonal, diagonal] += shifts[:, None]
     try:

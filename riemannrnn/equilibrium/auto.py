@@ -1,4 +1,4 @@
-"""The automatic solver: it measures a sample of the batch, decides, and runs the steps that it decided on for all rows."""
+"""The automatic solver: it measures a sample of the batch, decides, and runs the chosen steps for all rows."""
 
 from dataclasses import dataclass
 from typing import final, get_args
@@ -20,18 +20,18 @@ from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 @final
 @dataclass(frozen=True)
 class Automatic(Solver):
-    """Chooses by measurements on a sample of the batch, and says in its results what it chose.
+    """Chooses by measurements on a sample of the batch; the name of the solver in its results says what it chose.
 
     Parameters
     ----------
     method
         "any" finds for each stimulus the fixed point at which the dynamics settle, as far as they settle. A stimulus for which
-        they do not settle may get another fixed point; which one can depend on the other stimuli and on rounding.
-        "chord" or "splitting" (Peaceman–Rachford) uses that map alone, with gains that the stimuli share: which of several
-        fixed points is found can depend on the batch. What a map leaves unsolved goes on to plain and then to averaged
-        iterations, so that no stimulus fails where these would converge.
+        they do not settle may get another fixed point, which can depend on the other stimuli and on rounding.
+        "chord" or "splitting" (Peaceman–Rachford) uses only this map, with gains that the stimuli share: if there are several
+        fixed points, the result can depend on the batch. Stimuli that a map leaves unsolved go on to plain and then to averaged
+        iterations, so no stimulus fails if these converge.
     precision
-        Of float64 problems: "mixed" iterates the chord map in float32, and corrects and certifies in float64; "native" does
+        For float64 problems: "mixed" iterates the chord map in float32, and corrects and certifies in float64; "native" does
         everything in float64.
 
     Raises
@@ -57,7 +57,7 @@ class Automatic(Solver):
 
     def prepare(self, problem: Problem, known: Knowledge | None = None) -> Prepared:
         """Prepare plain iterations for a small problem. For others measure, decide, and form the factor, on all cores."""
-        if problem.equation.drive.shape[0] == 0:  # no sample to decide by
+        if problem.equation.drive.shape[0] == 0:  # an empty batch has no sample
             return Picard().prepare(problem)
         iterations = 0 if self.method != "any" or (known and known.factors.formed) else brief_iterations(problem)
         if iterations:
@@ -65,7 +65,7 @@ class Automatic(Solver):
         return self.strategy(problem, known)
 
     def strategy(self, problem: Problem, known: Knowledge | None) -> "Strategy":
-        """Measure, decide, and form the factor that every row will need."""
+        """Measure, decide, and form the factor that every row needs."""
         with quiet():
             strategy = Strategy(self, problem, known)
             strategy.form()
@@ -73,10 +73,10 @@ class Automatic(Solver):
 
 
 class Strategy(Prepared):
-    """The four parts of the automatic solver, put together for one problem.
+    """The four parts of the automatic solver, combined for one problem.
 
-    `measured` measures a sample of the batch. `decide` chooses steps by the measurements. `Factors` forms what the rows share.
-    `Runner` solves rows by the steps: each step takes up the rows that the step before left, from where they started.
+    `measured` measures a sample of the batch. `decide` chooses steps from the measurements. `Factors` forms what the rows
+    share. `Runner` solves rows by the steps: each step continues with the rows that the previous step left, from their starts.
 
     A row of a nonlinear equation may have several fixed points, unless `has_unique_solutions` excludes it. `relaxed_solution`
     then chooses the fixed point at which the dynamics settle.
@@ -84,14 +84,14 @@ class Strategy(Prepared):
     Parameters
     ----------
     solver, problem
-        The method and the precision, and what is to be solved.
+        The method and the precision, and the problem.
     known
-        What was learnt from another equation with the same T or its transpose.
+        Results for another equation with the same T or its transpose.
     """
 
     def __init__(self, solver: Automatic, problem: Problem, known: Knowledge | None = None) -> None:
         self._solver, self._together, equation = solver, 0, problem.equation
-        if solver.method == "splitting":  # which does not depend on it
+        if solver.method == "splitting":  # it needs no measurement
             self.probe = unmeasured(problem)
         else:
             self.probe = measured(problem, known and known.probe)
@@ -115,7 +115,7 @@ class Strategy(Prepared):
         self._runner = Runner(problem, self.decision, factors)
 
     def form(self) -> None:
-        """Form the factor of the first step, if no plain iterations go before it."""
+        """Form the factor of the first step, unless plain iterations precede it."""
         if not self.decision.plain:
             next(self._runner.stages(self.decision.steps), None)
 
@@ -125,7 +125,7 @@ class Strategy(Prepared):
         return relaxed_solution(self._runner, rows)
 
     def finish(self, solution: Solution) -> Solution:
-        """Return the solution of the whole batch. The rows that are left are solved together, whatever chunks they were in."""
+        """Return the solution of the whole batch. Rows that are left are solved together, from all chunks."""
         if self.decision.situation.unique:
             return solution
         before, xp = solution.converged, namespace_of(solution.converged)
@@ -136,7 +136,7 @@ class Strategy(Prepared):
 
     @property
     def name(self) -> str:
-        """The solver, what goes first, and how many stimuli were solved by gains that they share at the end."""
+        """The solver, its first step, and how many stimuli were solved in the end with gains that they share."""
         factors = self._runner.factors
         chosen = self.decision.description(factors.formed, factors.has("single"))
         together = f", {self._together} with gains that they share" if self._together else ""

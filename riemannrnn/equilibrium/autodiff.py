@@ -1,4 +1,4 @@
-"""Fixed points as a primitive of autograd, twice differentiable, for costs of the rates that a user writes."""
+"""Fixed points as a twice differentiable primitive of autograd, for user-defined costs of the rates."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def differentiable_fixed_points(
     -------
     Callable
         (weights of shape (n, n), drive of shape (batch, n)) ↦ rates of shape (batch, n), NumPy arrays. It raises
-        `FixedPointError` where a stimulus has no fixed point, or a linear system of the derivative is not solved.
+        `FixedPointError` if a stimulus has no fixed point, or if a linear system of the derivative is not solved.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Problems that are so small that a plain iteration takes less time than to measure a sample and to decide."""
+"""Problems so small that plain iteration takes less time than measuring a sample and deciding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from riemannrnn.norms import norms_in_range
 
 
 def brief_iterations(problem: Problem) -> int:
-    """Return how many plain iterations take about as long as to measure, to decide and to begin; 0 if that is too few.
+    """Return how many plain iterations take about as long as measuring, deciding and starting; 0 if there are too few.
 
-    The time of an iteration is counted in multiplications, of which the calls of its functions take a fixed number and each
-    entry of the state some. It depends on the shape of the batch alone.
+    The time of an iteration is counted in multiplications: a fixed number for its function calls, and some for each entry of
+    the state. It depends only on the shape of the batch.
     """
     drive, operator = problem.equation.drive, problem.equation.operator
     if not is_numpy_array(drive) or operator.matrix_free or problem.max_iterations < TUNING.brief_budget:
@@ -35,19 +35,20 @@ def brief_iterations(problem: Problem) -> int:
 
 @dataclass
 class Brief(Prepared):
-    """Plain iterations for all rows, whose number is predicted, and the automatic solver for rows that they do not solve.
+    """A predicted number of plain iterations for all rows, and the automatic solver for rows that they do not solve.
 
-    A few iterations show how fast residuals fall. As many more follow as this takes to the tolerance, with no residuals between
-    them. Plain iteration reaches the fixed point at which the dynamics settle, which the automatic solver looks for, too.
+    A few iterations show how fast residuals fall. The iterations that the tolerance then needs follow, without computing
+    residuals between them. Plain iteration reaches the fixed point at which the dynamics settle; the automatic solver looks for
+    the same.
 
     Parameters
     ----------
     problem
-        What is to be solved.
+        The problem.
     iterations
         The most plain iterations.
     further
-        Prepares the solver of what is left, given its problem.
+        Prepares the solver for the remaining rows, given their problem.
     """
 
     problem: Problem
@@ -55,7 +56,7 @@ class Brief(Prepared):
     further: Callable[[Problem], Prepared]
     _rest: Prepared | None = field(default=None, init=False)
     _settled: bool = field(default=False, init=False)
-    """Whether residuals fell for long enough to go on from the states reached."""
+    """Whether residuals fell for long enough to continue from the states reached."""
 
     @property
     def name(self) -> str:
@@ -69,7 +70,7 @@ class Brief(Prepared):
         equation, state = self.problem.take(rows)
         if self.problem.start is None:
             return self._iterated(equation, state)
-        solution = self._certified(equation, state, 0)  # a start that is a solution is returned as it is
+        solution = self._certified(equation, state, 0)  # a start that is a solution is returned unchanged
         unsolved = solution.unsolved(equation)
         left = namespace_of(state).nonzero(unsolved)[0]
         if not left.shape[0]:
@@ -77,7 +78,7 @@ class Brief(Prepared):
         return solution.completed(self._iterated(equation.take(left), take_rows(state, left)), unsolved)
 
     def finish(self, solution: Solution) -> Solution:
-        """Return the solution, with the rows that are left solved by the automatic solver."""
+        """Return the solution, with the remaining rows solved by the automatic solver."""
         equation, xp = self.problem.equation, namespace_of(solution.state)
         unsolved = solution.unsolved(equation)
         left = xp.nonzero(unsolved)[0]
@@ -91,22 +92,22 @@ class Brief(Prepared):
         return solution.completed(self._rest.finish(rest), unsolved)
 
     def _iterated(self, equation: FixedPointEquation, state: Array) -> Solution:
-        """Return where a predicted number of iterations leads, or where it was predicted that too many are needed.
+        """Return the result of the predicted number of iterations, or the current state if too many are predicted.
 
-        A prediction is trusted for as many iterations as were done before. After these follows the next prediction.
+        A prediction is trusted for at most as many iterations as were done before it. Then a new prediction is made.
         """
         aim, xp = CERTIFICATE_MARGIN * self.problem.tolerance, namespace_of(state)
         work = xp.empty_like(state), xp.empty_like(state)
         count, step = TUNING.brief_start, 1
         state, before = self._further(equation, state, count, work)
-        known_at = count - 1  # the iteration whose residual is known
+        known_at = count - 1  # the last iteration with a known residual
         while True:
             state, residual = self._further(equation, state, step, work)
             count += step
             rate = (residual / before) ** (1 / (count - 1 - known_at)) if residual > 0 else nan
             growing = not rate < 1
             needed = 0.0 if growing else max(iterations_needed(rate, rate * residual, aim), 0.0)
-            # Residuals of adjoints often grow at first. Of fixed points this may mean that there are several.
+            # Residuals of adjoints often grow at first. For fixed points this may mean that there are several.
             if count + needed > self.iterations or (growing and (equation.nonlinear or count >= TUNING.brief_growth)):
                 return self._certified(equation, state, count)
             self._settled, before, known_at, step = True, residual, count - 1, count
@@ -119,7 +120,7 @@ class Brief(Prepared):
                 before, known_at, step = float(xp.max(solution.residual)), count, 2
 
     def _further(self, equation: FixedPointEquation, state: Array, count: int, work: Work) -> tuple[Array, float]:
-        """Return the state after some iterations, and the largest residual of the state before it; NaN if one is not finite."""
+        """Return the state after some iterations, and the largest residual of the previous state; NaN if one is not finite."""
         before = equation.repeated(state, count - 1, work)
         state = equation.image(before)
         return state, norms_in_range(state - before)[2]

@@ -1,4 +1,4 @@
-"""Which fixed points are not stable by a margin: a bound of the whole batch first, eigenvalues where it does not decide."""
+"""Which fixed points are not stable by a margin: a bound for the whole batch first, eigenvalues where it does not suffice."""
 
 from math import nan
 from typing import Any
@@ -12,14 +12,14 @@ from riemannrnn.network.operator import Operator
 
 
 def check_margin(name: str, margin: float | None, slowest: float = 1.0) -> None:
-    """Check that a network can have a margin of stability: without weights the spectral abscissa is −1 / max τ.
+    """Check that a margin of stability is possible: without weights the spectral abscissa is −1 / max τ.
 
     Parameters
     ----------
     name
-        What the margin is called in the message.
+        Name of the margin in the message.
     margin
-        The margin; None asks for no stability.
+        The margin; None requires no stability.
     slowest
         max τ, the largest time constant.
 
@@ -31,7 +31,7 @@ def check_margin(name: str, margin: float | None, slowest: float = 1.0) -> None:
     if margin is not None and not 0 <= margin < 1 / slowest:
         raise ValueError(
             f"{name} = {margin} is outside [0, {1 / slowest:g}): without weights the spectral abscissa is −1 per largest time "
-            f"constant; choose a small margin such as {0.01 / slowest:g}, or None to ask for no stability"
+            f"constant; choose a small margin such as {0.01 / slowest:g}, or None to require no stability"
         )
 
 
@@ -81,7 +81,7 @@ def abscissa_bound(operator: Operator, gains: Array, time_constants: Any = None)
     and diagonal D. So the abscissa is at most β for every β with λ < 1 + β τ for all τ. The bound is the limit of these β.
     Gains of 0 follow by continuity.
 
-    NaN where a gain is negative. Infinity where the operator knows no bound.
+    NaN if a gain is negative. Infinity if the operator knows no bound.
 
     Parameters
     ----------

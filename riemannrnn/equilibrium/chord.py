@@ -1,4 +1,4 @@
-"""The chord map: the equation preconditioned by one factor that all stimuli share."""
+"""The chord map: the equation preconditioned by one factor for all stimuli."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,11 +34,11 @@ class ChordMap(FixedPointMap):
     equation
         The equation s = φ(T s + d).
     gain
-        ḡ, shape (n,), in the form that the operator shares it.
+        ḡ, shape (n,), as returned by the operator's `shared_gains`.
     propagator
         The operator of M.
     blocks
-        Blocks of units. There is only one where a part of M takes as long as the whole.
+        Number of blocks of units. It is 1 if a part of M takes as long as the whole.
     """
 
     equation: FixedPointEquation
@@ -89,7 +89,7 @@ class ChordMap(FixedPointMap):
         return replace(self, equation=self.equation.take(rows))
 
     def _remainder(self, inputs: Array, units: slice, work: Work | tuple[None, None] = (None, None)) -> Array:
-        """Return φ(z) − ḡ ∘ (z − d) of some units, given their z, in the second of the arrays to work in or in a new one."""
+        """Return φ(z) − ḡ ∘ (z − d) of some units, given their z, in the second work array or in a new one."""
         xp = namespace_of(inputs)
         if self._excess is None:
             shared = into(work[0], xp.multiply, inputs, self.gain[units])
@@ -102,7 +102,7 @@ class ChordMap(FixedPointMap):
 
     @cached_property
     def _parts(self) -> list[tuple[slice, Operator]]:
-        """The blocks, and the map to each, where that costs less than the map to all."""
+        """The blocks, and the map to each block, if it costs less than the map to all units."""
         n, count = self.gain.shape[0], self.blocks
         blocks = [slice(block * n // count, (block + 1) * n // count) for block in range(count)]
         return [(units, part) for units in blocks if (part := self.propagator.part(units))]
@@ -114,21 +114,21 @@ class ChordMap(FixedPointMap):
 
     @cached_property
     def _excess(self) -> Array | None:
-        """g − ḡ of a linear equation, shape (batch, n), so that φ(z) − ḡ ∘ z is one product."""
+        """g − ḡ of a linear equation, shape (batch, n); φ(z) − ḡ ∘ z is then one product."""
         return None if self.equation.nonlinear else self.equation.activation - self.gain
 
 
 @dataclass(frozen=True)
 class CorrectedMap(FixedPointMap):
-    """z ↦ z + (I − T Ḡ)⁻¹ ρ with ρ = T φ(z) + d − z: the chord map by way of its residual, for two products instead of one.
+    """z ↦ z + (I − T Ḡ)⁻¹ ρ with ρ = T φ(z) + d − z: the chord map computed from its residual, with two products.
 
-    Its rounding gets small with ρ. That of the other form is of M times a vector that does not get small, and keeps residuals
-    up where M is large.
+    Its rounding error becomes small with ρ. In the other form M multiplies a vector that does not become small. Where M is
+    large, its rounding error limits the residual.
 
     Parameters
     ----------
     chord
-        The chord map, of one block.
+        The chord map, with one block.
     """
 
     chord: ChordMap

@@ -1,4 +1,4 @@
-"""What the automatic solver does: a pure function of what was measured. No arrays are computed here."""
+"""The steps of the automatic solver, as a pure function of the measurements. This module computes no arrays."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,7 +16,7 @@ Precision = Literal["mixed", "native"]
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known before the first stage.
+    """The facts that are known before the first stage.
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ class Situation:
     nonlinear
         Whether the rows are fixed points rather than solutions of a linear equation.
     unique
-        Whether each row has one solution, or any solution will do.
+        Whether each row has one solution, or any solution is acceptable.
     factor_rows
-        For how many rows T s costs as much as a factor.
+        The number of rows for which T s costs as much as a factor.
     divisible
         Whether T s at some of the units takes less time than at all units.
     factored
-        Whether a factor is there already, from another equation with T or its transpose.
+        Whether a factor exists already, from another equation with T or its transpose.
     method, precision
         As for `Automatic`.
     """
@@ -57,28 +57,28 @@ class Situation:
         return self.rate < 1
 
     def plain_pays(self, factored: bool) -> bool:
-        """Tell whether plain iteration is done before a factor would pay, or before accelerated iterations with a known one."""
+        """Tell whether plain iteration ends before a factor would pay off, or before accelerated iterations if one exists."""
         factor = 0 if factored else TUNING.factor_products * self.factor_rows / max(self.rows, 1)
         return self.method == "any" and self.left <= TUNING.chord_iterations + factor
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one stage does with the rows that the stage before left unsolved.
+    """One stage: the treatment of the rows that the previous stage left unsolved.
 
     Parameters
     ----------
     on
-        What is iterated: the equation itself, a map of the inputs, the "better" or the "other" map of the two that compete on
-        the sample, or the "recentred" chord map, whose gain is again and again the mean of the rows that are left.
+        What is iterated: the equation itself; a map of the inputs; the "better" or the "other" of the two maps that compete on
+        the sample; or the "recentred" chord map, with a gain that is repeatedly set to the mean over the remaining rows.
     iterations, solver
-        The most iterations, and what iterates.
+        The most iterations, and the solver.
     repeated, patience
         As for `MapStage`.
     needs
         A map that must exist.
     otherwise
-        The step that is done if the map does not exist. None: no step.
+        The step to take if the map does not exist. None: no step.
     """
 
     on: Literal["equation", "recentred", "better", "other"] | MapName
@@ -95,23 +95,23 @@ Steps = tuple[Step, ...]
 
 @dataclass(frozen=True)
 class Decision:
-    """The steps for rows of every kind, and how the chord map is helped.
+    """The steps for rows of every kind, and the acceleration of the chord map.
 
     Parameters
     ----------
     situation
-        What was measured.
+        The measurements.
     plain
-        Plain iterations that go first.
+        Number of plain iterations at the beginning.
     blocks
-        Blocks of units in a sweep of the chord map.
+        Number of blocks of units in a sweep of the chord map.
     accelerated
         Whether the chord map needs Anderson acceleration.
     steps
-        For rows of which any solution will do.
+        For rows for which any solution is acceptable.
     settling, contracting, separate, shared
-        For rows that may have several solutions: plain iterations; the chord map, where it contracts; steps in which no row
-        depends on another; and the last steps, for all rows that are left together.
+        For rows that may have several solutions: plain iterations; the chord map, if it contracts; steps in which no row
+        depends on another; and the last steps, for all remaining rows together.
     """
 
     situation: Situation
@@ -125,12 +125,12 @@ class Decision:
     shared: Steps
 
     def description(self, factored: bool, corrected: bool) -> str:
-        """Return what goes first, in words.
+        """Return the name of the first steps.
 
         Parameters
         ----------
         factored, corrected
-            Whether a factor was formed in the end, and whether in float32.
+            Whether a factor was formed in the end, and whether it was formed in float32.
         """
         situation = self.situation
         if situation.plain_pays(factored):
@@ -145,12 +145,12 @@ class Decision:
 
 
 def decide(situation: Situation) -> Decision:
-    """Return what to do.
+    """Return the decision.
 
-    Where the plain iteration contracts fast, nothing is factored. Where it contracts, the chord map is quickest: in sweeps over
-    blocks of units where the contraction is slow, with Anderson acceleration where sweeps are not enough. Other equations are
-    solved by the chord map or by Peaceman–Rachford splitting. These compete on the sample. The last resort for fixed points is
-    averaged splitting; for a linear equation it is the direct solution by Krylov steps.
+    If the plain iteration contracts fast, nothing is factored. If it contracts slowly, the chord map is fastest: in sweeps over
+    blocks of units, and with Anderson acceleration if sweeps do not suffice. Other equations are solved by the chord map or by
+    Peaceman–Rachford splitting, which compete on the sample. The last resort for fixed points is averaged splitting; for a
+    linear equation it is the direct solution by Krylov steps.
     """
     settling = 0 if situation.contracting or situation.method == "splitting" else TUNING.settling_iterations
     fast = situation.plain_pays(situation.factored)
@@ -187,7 +187,7 @@ def _plain(iterations: int) -> Steps:
 
 
 def _contracting(situation: Situation, accelerated: bool) -> Steps:
-    """Return the chord map as it suits rows that the plain iteration contracts, in float32 if that is asked for and exists."""
+    """Return the chord map for rows on which the plain iteration contracts, in float32 if this is requested and possible."""
     solver = Anderson(1 if situation.rate < TUNING.slow else TUNING.memory) if accelerated else Picard()
     chord = Step("chord", TUNING.accelerated_iterations, solver)
     if situation.precision == "native":
@@ -215,7 +215,7 @@ def _last(situation: Situation) -> Steps:
     if not situation.nonlinear:
         return (direct,)
     patience = max(TUNING.least_patience, situation.budget // 8)
-    # Plain iterations first: what they solve must not be lost to the maps, for example by overflow.
+    # Plain iterations first: a row that they solve must not be lost, for example by overflow of a map.
     return (
         Step("equation", TUNING.accelerated_iterations, Picard(), needs="splitting", otherwise=direct),
         Step("splitting", situation.budget, Picard(0.5), patience=patience),

@@ -13,7 +13,7 @@ Work: TypeAlias = tuple[Array, Array]
 """Two arrays of shape (batch, n) that may be overwritten."""
 
 Rows: TypeAlias = Array | slice
-"""Some of the rows of a batch, by their indices or consecutive ones."""
+"""Some rows of a batch, by their indices or as a slice."""
 
 
 class FixedPointMap(ABC):
@@ -21,12 +21,12 @@ class FixedPointMap(ABC):
 
     @abstractmethod
     def image(self, state: Array, work: Work | None = None) -> Array:
-        """Return the map's value at each row, shape (batch, n), in one of the arrays to work in or in a new one."""
+        """Return the map's value at each row, shape (batch, n), in one of the work arrays or in a new one."""
 
     def repeated(self, state: Array, count: int, work: Work) -> Array:
-        """Return what the map makes of the rows when it is applied several times, in one of the arrays to work in.
+        """Return the result of applying the map to the rows several times, in one of the work arrays.
 
-        The state may be one of them.
+        The state may be one of the work arrays.
         """
         for _ in range(count):
             state = self.image(state, work[::-1] if state is work[0] else work)
@@ -39,7 +39,7 @@ class FixedPointMap(ABC):
 
 @dataclass(frozen=True)
 class FixedPointEquation(FixedPointMap):
-    """s = f(T s + d) for a batch of independent rows, or with gains g in place of f, the linear s = g ∘ (T s + d).
+    """s = f(T s + d) for a batch of independent rows; with gains g instead of f, the linear equation s = g ∘ (T s + d).
 
     Three equations of the theory have this form: the fixed point (T = W, d = x), the adjoint (T = Wᵀ, d = ℓ, gains g) and the
     tangent (T = W, d = V r, gains g). One set of solvers serves all three.
@@ -59,7 +59,7 @@ class FixedPointEquation(FixedPointMap):
     activation: Activation | Array
 
     def single(self, operator: Operator | None = None) -> "FixedPointEquation | None":
-        """Return the equation in float32, or None where it is in float32 already; T in float32 is converted unless given."""
+        """Return the equation in float32, or None if it is in float32 already; T is converted unless given in float32."""
         xp = namespace_of(self.drive)
         if self.drive.dtype == xp.float32:
             return None
@@ -82,19 +82,19 @@ class FixedPointEquation(FixedPointMap):
         return self.respond(inputs, inputs)
 
     def respond(self, inputs: Array, out: Array | None = None) -> Array:
-        """Return φ(inputs), in the array `out`, which may be the inputs themselves, or in another."""
+        """Return φ(inputs), in the array `out`, which may be the inputs, or in a new array."""
         if isinstance(self.activation, Activation):
             return self.activation.respond(inputs, out)
         return into(out, namespace_of(inputs).multiply, self.activation, inputs)
 
     def slope(self, inputs: Array, image: Array) -> Array:
-        """Return φ′ at the inputs, where φ is `image`, shape (batch, n)."""
+        """Return φ′ at the inputs, given φ at the inputs as `image`, shape (batch, n)."""
         return self.activation.derivative(inputs, image) if isinstance(self.activation, Activation) else self.activation
 
     def source(self, inputs: Array, image: Array, gains: Array) -> Array:
         """Return b of the linearised equation s = G T s + b at the inputs z, shape (batch, n): b = φ(z) − G (z − d).
 
-        Of a linear equation b is g ∘ d.
+        For a linear equation b is g ∘ d.
         """
         return image - gains * (inputs - self.drive) if self.nonlinear else gains * self.drive
 
@@ -105,11 +105,11 @@ class FixedPointEquation(FixedPointMap):
 
 
 def take_rows(array: Array, rows: Rows) -> Array:
-    """Return rows of an array; consecutive ones, given by a slice, are not copied."""
+    """Return rows of an array; a slice is not copied."""
     return array[rows, ...] if isinstance(rows, slice) else namespace_of(array).take(array, rows, axis=0)
 
 
 def finite_rows(array: Array) -> Array:
-    """Tell for each row whether all of it is finite, shape (batch,)."""
+    """Tell for each row whether all of its entries are finite, shape (batch,)."""
     xp = namespace_of(array)
     return xp.all(xp.isfinite(array), axis=1)

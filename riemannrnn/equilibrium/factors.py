@@ -1,4 +1,4 @@
-"""The maps that share one factor for all rows: each is formed once, when it is first needed, for all threads."""
+"""The maps with one factor for all rows; each is formed once, on first use, for all threads."""
 
 from collections.abc import Callable
 from math import inf
@@ -25,11 +25,11 @@ class Factors:
     equation
         The equation s = φ(T s + d).
     gain
-        ḡ, the gain that the rows share, shape (n,).
+        ḡ, the shared gain of the rows, shape (n,).
     blocks
-        Blocks of units in a sweep of the chord map.
+        Number of blocks of units in a sweep of the chord map.
     known
-        Maps of another equation with the same T or its transpose. They are used again with this equation.
+        Maps of another equation with the same T or its transpose; they are reused.
     """
 
     def __init__(self, equation: FixedPointEquation, gain: Array, blocks: int, known: "Factors | None" = None) -> None:
@@ -40,7 +40,7 @@ class Factors:
 
     @property
     def formed(self) -> bool:
-        """Whether a map was asked for before."""
+        """Whether a map was requested before."""
         return bool(self._maps)
 
     def has(self, name: MapName) -> bool:
@@ -58,7 +58,7 @@ class Factors:
             return self._maps[name]
 
     def ranked(self, progress: Callable[[ChordMap], float]) -> list[MapName]:
-        """Return the names of the chord map and the splitting map, first the map of less `progress`, which is measured once."""
+        """Return the names of the chord map and the splitting map, the map with less `progress` first; it is measured once."""
 
         def key(name: MapName) -> float:
             fixed_point_map = self.get(name)
@@ -80,7 +80,7 @@ class Factors:
 
 
 class Knowledge(NamedTuple):
-    """What the automatic solver learnt of T from one equation, to be used for other equations with T or its transpose.
+    """Results of the automatic solver about T from one equation, for other equations with T or its transpose.
 
     Attributes
     ----------

@@ -25,14 +25,14 @@ from riemannrnn.network.operator import Operator
 
 
 class FixedPointError(ArithmeticError):
-    """Some stimuli have no fixed point to the tolerance, or a linear system at one of them was not solved.
+    """Some stimuli have no fixed point to the tolerance, or a linear system at a fixed point was not solved.
 
     Parameters
     ----------
     message
-        How many, which first, how far off, and what to do.
+        How many stimuli failed, the first of them, its residual, and what to do.
     fixed_points
-        What was computed nevertheless; None where it was a linear system that failed.
+        The results despite the failure; None if a linear system failed.
     """
 
     def __init__(self, message: str, fixed_points: "FixedPoints | None" = None) -> None:
@@ -58,11 +58,11 @@ class FixedPoints(Summarised, Solution):
     residual
         ‖f(W r + x) − r‖₂ recomputed at the rates returned, shape (batch,).
     converged
-        Whether the residual is at most the tolerance and 4 machine epsilons times ‖r‖, shape (batch,). That of a unit does not
-        count as far as the rounding of its sum (W r)ᵢ may reach, 8 machine epsilons times gᵢ ‖Wᵢ‖ ‖r‖ / √n, if the whole is at
-        most 10 tolerances and 400 machine epsilons times ‖r‖. A singular row has not converged.
+        Whether the residual is at most the tolerance and 4 machine epsilons times ‖r‖, shape (batch,). The residual of a unit
+        does not count up to the rounding error of its sum (W r)ᵢ, 8 machine epsilons times gᵢ ‖Wᵢ‖ ‖r‖ / √n, if the whole
+        residual is at most 10 tolerances and 400 machine epsilons times ‖r‖. A singular row has not converged.
     singular
-        Whether the residual is that small only because ‖r‖ is so large: with b = f(z) − G (z − x), so that r = G W r + b, the
+        Whether the residual is this small only because ‖r‖ is large. With b = f(z) − G (z − x), and so r = G W r + b, the
         residual or 4 machine epsilons times ‖r‖ exceeds the tolerance plus 1 % of ‖b‖. Then I − G W is singular to working
         precision, shape (batch,).
     iterations
@@ -74,13 +74,13 @@ class FixedPoints(Summarised, Solution):
     activation, connectivity
         f, and how the parameters act as W.
     solver
-        The solver, and where it was chosen automatically what was chosen.
+        The name of the solver; for the automatic solver also its choice.
     tolerance
-        The tolerance asked for.
+        The requested tolerance.
     time_constants
         τ of each unit, shape (n,). None: all are 1.
     known
-        What the automatic solver learnt of the weights. Linear systems at the fixed points use it again.
+        Results of the automatic solver about the weights, reused for linear systems at the fixed points.
     """
 
     operator: Operator
@@ -98,11 +98,11 @@ class FixedPoints(Summarised, Solution):
 
     @property
     def weights(self) -> Point:
-        """The parameters of W, an array of shape (n, n) where the connectivity is dense."""
+        """The parameters of W; an array of shape (n, n) for dense connectivity."""
         return self.operator.parameters
 
     def under(self, on_failure: "OnFailure") -> "FixedPoints":
-        """Return the fixed points as a policy has them; raises `FixedPointError` under "raise" if a stimulus failed."""
+        """Return the fixed points under a policy; under "raise" `FixedPointError` is raised if a stimulus failed."""
         xp = array_namespace(self.rates)
         failed = xp.nonzero(~self.converged)[0]
         if on_failure == "mask" or failed.shape[0] == 0:
@@ -129,7 +129,7 @@ class FixedPoints(Summarised, Solution):
         return facts | {"activation": self.activation.name, "solver": self.solver, "dtype": str(self.rates.dtype)}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out `known`, which is only a shortcut: a copy solves its linear systems without it."""
+        """Leave out `known`, which only saves time: a copy solves its linear systems without it."""
         return vars(self) | {"known": None}
 
     @property
@@ -138,15 +138,15 @@ class FixedPoints(Summarised, Solution):
         return self.sentences(self.tolerance)
 
     def stability(self, time_constants: Any = None) -> Array:
-        """Return the spectral abscissa of T⁻¹ (−I + G W) for each stimulus, shape (batch,): stable where it is negative.
+        """Return the spectral abscissa of T⁻¹ (−I + G W) for each stimulus, shape (batch,): negative means stable.
 
-        It is the growth rate of the slowest perturbation of τᵢ ṙᵢ = −rᵢ + f((W r + x)ᵢ); NaN where there is no fixed point.
+        It is the growth rate of the slowest perturbation of τᵢ ṙᵢ = −rᵢ + f((W r + x)ᵢ); NaN for stimuli without a fixed point.
 
         Parameters
         ----------
         time_constants
-            τ > 0 of each unit, shape (n,), in any unit of time; the result is in 1 over this unit. Default: those of the
-            network.
+            τ > 0 of each unit, shape (n,), in any unit of time; the result is in 1 over this unit. Default: the time constants
+            of the network.
 
         Raises
         ------
@@ -172,7 +172,7 @@ def solve_fixed_points(
     on_failure: OnFailure = "raise",
     connectivity: Connectivity | None = None,
 ) -> FixedPoints:
-    """Solve r = f(W r + x) for a batch of stimuli, each row of `drive` on its own.
+    """Solve r = f(W r + x) for a batch of stimuli, each row of `drive` independently.
 
     Parameters
     ----------
@@ -183,33 +183,33 @@ def solve_fixed_points(
     activation
         f: a name, an `Activation`, or a function written with `autograd.numpy`.
     solver
-        "auto", "flow", "chord", "splitting", "picard", "anderson", "newton", or a `Solver` with options of its own, among them
+        "auto", "flow", "chord", "splitting", "picard", "anderson", "newton", or a `Solver` with its own options, for example
         `Automatic(precision="native")`.
     initial_rates
-        Where to start, shape (batch, n). Default: f(x). A start that is a fixed point to the tolerance is returned as it is.
-        "flow" promises the fixed point that the dynamics reach from the start; "auto" finds it as far as possible.
+        The start, shape (batch, n). Default: f(x). A start that is a fixed point to the tolerance is returned unchanged.
+        "flow" guarantees the fixed point that the dynamics reach from the start; "auto" finds it as far as possible.
     tolerance
         Largest ‖f(W r + x) − r‖₂ per stimulus. Default: 1e-10 in float64, 1e-5 in float32.
     max_iterations
-        Iterations at most.
+        Largest number of iterations.
     on_failure
-        "raise" raises; "mask" returns all, with `converged` false where it failed; "inf" also sets those rates to infinity, so
-        that no cost of them is finite.
+        "raise" raises an error. "mask" returns all stimuli, with `converged` False for those that failed. "inf" also sets their
+        rates to infinity, so every cost of them is infinite or NaN.
     connectivity
         How the parameters act. Default: dense.
 
     Returns
     -------
     FixedPoints
-        Rates, gains and a verdict for each stimulus. A stimulus that fails harms no other.
+        Rates, gains and convergence of each stimulus. A stimulus that fails does not affect others.
 
     Raises
     ------
     FixedPointError
-        Under "raise", if a stimulus did not converge; carries the result.
+        Under "raise", if a stimulus did not converge; the error holds the result.
     ValueError
-        For masked arrays, arrays whose shapes or dtypes do not fit, weights that are not finite, an invalid option, or an
-        unknown solver. (NaN in the drive is the failure of that stimulus alone.)
+        For masked arrays, arrays with shapes or dtypes that do not fit, weights that are not finite, an invalid option, or an
+        unknown solver. (NaN in the drive is only a failure of its stimulus.)
     """
     f = as_activation(activation)
     connectivity = connectivity or Dense()
@@ -222,7 +222,7 @@ def solve_fixed_points(
     solution, prepared = solve_equation(Problem(equation, initial_rates, tolerance, options.max_iterations), solver)
     result = FixedPoints(
         **vars(solution),
-        operator=connectivity.bind(copied(weights)),  # the caller may change the weights in place before asking for adjoints
+        operator=connectivity.bind(copied(weights)),  # the caller may change the weights in place before computing adjoints
         solver=prepared.name,
         tolerance=tolerance,
         activation=f,
@@ -233,7 +233,7 @@ def solve_fixed_points(
 
 
 def _as_arrays(weights: Point, drive: Any, initial_rates: Any) -> tuple[Point, Array, Array | None]:
-    """Return arrays of what may be lists or tables; integers and lists take the floating dtype of the others."""
+    """Return arrays for arguments that may be lists or tables; integers and lists take the floating dtype of the others."""
     arrays = (each for each in (*arrays_of(weights), drive) if is_array_api_obj(each))
     dtype = next((str(each.dtype).rpartition(".")[2] for each in arrays if is_single_or_double(each)), "float64")
     weights = map_arrays(lambda each: as_array("weights", each, dtype), weights)
@@ -242,7 +242,7 @@ def _as_arrays(weights: Point, drive: Any, initial_rates: Any) -> tuple[Point, A
 
 
 def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> None:
-    array_namespace(*arrays_of(weights), drive)  # refuses several libraries at once
+    array_namespace(*arrays_of(weights), drive)  # raises for arrays of several libraries
     if drive.ndim != 2:
         raise ValueError(f"the drive has shape {tuple(drive.shape)}; pass one row a stimulus, shape (batch, n)")
     if initial_rates is not None and initial_rates.shape != drive.shape:
@@ -262,5 +262,5 @@ def _check_arrays(weights: Point, drive: Array, initial_rates: Array | None) -> 
 
 
 def default_tolerance(array: Array) -> float:
-    """Return the residual asked for by default: 1e-10 in float64, 1e-5 in float32."""
+    """Return the default tolerance: 1e-10 in float64, 1e-5 in float32."""
     return 1e-10 if float(array_namespace(array).finfo(array.dtype).eps) < 1e-10 else 1e-5

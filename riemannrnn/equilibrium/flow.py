@@ -1,4 +1,4 @@
-"""The dynamics τ ṙ = −r + φ(T r + d), followed from the start with error control to the fixed point that they reach."""
+"""The dynamics τ ṙ = −r + φ(T r + d), integrated from the start with error control until they reach a fixed point."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
@@ -26,16 +26,16 @@ FIRST_STEP = 0.25
 """Length of the first step, in units of τ."""
 
 SHRINK, GROW = 0.2, 5.0
-"""A step is at least and at most this many times as long as the step before."""
+"""A step is at least and at most this many times as long as the previous step."""
 
 ROUND = 10
 """Steps of the integration between two attempts to finish by Newton's method."""
 
 CLOSE = 0.1
-"""An attempt is made where the residual is below this share of the norm of the rates."""
+"""Newton's method is tried if the residual is below this share of the norm of the rates."""
 
 AGAIN = 0.3
-"""Another attempt is made where the residual has fallen to this share of the residual of the last attempt."""
+"""It is tried again if the residual has fallen to this share of its value at the last attempt."""
 
 NEWTON_ITERATIONS = 8
 """Iterations of Newton's method in one attempt."""
@@ -44,18 +44,18 @@ LINEAR = 0.3
 """An attempt is accepted if the dynamics between the state and the fixed point are linear up to this share of the residual."""
 
 LINEAR_STEPS = 64
-"""Half-steps of the linear dynamics that show on a device whether a fixed point is stable."""
+"""Number of half-steps of the linear dynamics that show on a device whether a fixed point is stable."""
 
 PROGRESS = 0.9
-"""A round makes progress if the residual falls below this share of the smallest one before."""
+"""A round makes progress if the residual falls below this share of the smallest residual so far."""
 
 
 @final
 @dataclass(frozen=True)
 class RungeKutta(Iteration):
-    """Steps of the Bogacki–Shampine method of orders 3 and 2 along τ ṙ = −r + φ(T r + d), a step length for each stimulus.
+    """The Bogacki–Shampine method of orders 3 and 2 for τ ṙ = −r + φ(T r + d), with a step length for each stimulus.
 
-    A step evaluates the map at three states. A step whose error is too large is taken again, shorter.
+    A step evaluates the map at three states. A step with too large an error is repeated with a shorter length.
 
     References
     ----------
@@ -92,7 +92,7 @@ class RungeKutta(Iteration):
         return namespace_of(best).where((error <= allowed)[:, None], iterate.state, iterate.memory[0])
 
     def _error(self, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> tuple[Array, Array]:
-        """Return the estimated error of the last step of each row, and the error that is allowed, shape (batch,)."""
+        """Return the estimated error of the last step of each row, and the allowed error, shape (batch,)."""
         before, _, partial, length = iterate.memory
         sizes = namespace_of(before).maximum(row_norms(before), row_norms(iterate.state))
         return row_norms(partial - (length / 8)[:, None] * evaluated.residual), ACCURACY * sizes + tolerance
@@ -109,13 +109,13 @@ class Flow(Solver):
 
     Each stimulus is integrated with error control until its state is close to a fixed point. Newton's method then finds this
     point. It is accepted only if it is stable and if the dynamics between the state and the point are close to linear.
-    Otherwise the integration goes on. A stimulus whose rates oscillate for ever does not converge. The result of a stimulus
-    does not depend on the other stimuli. One iteration is one step of `RungeKutta`, of three products.
+    Otherwise the integration continues. A stimulus with rates that oscillate for ever does not converge. The result of a
+    stimulus does not depend on the other stimuli. One iteration is one step of `RungeKutta`, with three products.
 
-    A start that is a fixed point is returned as it is, also where it is unstable.
+    A start that is a fixed point is returned unchanged, even if it is unstable.
     """
 
-    linear: ClassVar[bool] = False  # a linear equation has one solution, and any solver may find it
+    linear: ClassVar[bool] = False  # a linear equation has one solution, which any solver may find
 
     @property
     def name(self) -> str:
@@ -141,7 +141,7 @@ class _Followed(Prepared):
 
 
 def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget: int, patience: int | None = None) -> Solution:
-    """Return where the dynamics of each row arrive; only the rows that have arrived are marked as converged.
+    """Return the states that the dynamics of each row reach; only rows that have reached a fixed point are converged.
 
     Parameters
     ----------
@@ -150,9 +150,9 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
     start
         The state at time 0, shape (batch, n).
     tolerance
-        The residual that is wanted.
+        The residual to reach.
     budget
-        Steps of the integration at most.
+        Most steps of the integration.
     patience
         A row is given up after this many rounds without progress. None: it is not given up.
     """
@@ -182,7 +182,7 @@ def follow(equation: FixedPointEquation, start: Array, tolerance: float, budget:
 
 
 def _finished(equation: FixedPointEquation, part: Solution, trying: Array, tolerance: float, budget: int) -> Solution:
-    """Return the states, or the fixed points next to those that try where Newton's method finds them and they are accepted."""
+    """Return the states; for rows in `trying`, the nearby fixed points that Newton's method finds and that are accepted."""
     xp = namespace_of(part.state)
     if budget <= 0 or not bool(xp.any(trying)):
         return part
@@ -198,16 +198,16 @@ def _finished(equation: FixedPointEquation, part: Solution, trying: Array, toler
 
 
 def spread(values: Array, among: Array) -> Array:
-    """Return a mark for each row of a batch: false where `among` is false, and the values, in order, where it is true."""
+    """Return a mark for each row of a batch: False where `among` is False; elsewhere the values, in order."""
     xp = namespace_of(among)
     place = xp.cumulative_sum(xp.astype(among, xp.int64)) - 1
     return among & take_rows(values, xp.where(place < 0, 0, place))
 
 
 def linear_between(equation: FixedPointEquation, inputs: Array, residual: Array, found: Solution) -> Array:
-    """Tell whether φ is linear between states, given by their inputs and residuals, and fixed points, shape (batch,).
+    """Tell whether φ is nearly linear between states, given by inputs and residuals, and fixed points, shape (batch,).
 
-    The remainder ‖φ(z) − φ(z*) − φ′(z*) (z − z*)‖ is compared with the residual ‖φ(z) − s‖. Where the remainder is small, the
+    The remainder ‖φ(z) − φ(z*) − φ′(z*) (z − z*)‖ is compared with the residual ‖φ(z) − s‖. If the remainder is small, the
     dynamics from s to s* are linear, with the Jacobian at s*.
     """
     remainder = equation.respond(inputs) - equation.respond(found.inputs) - found.gains * (inputs - found.inputs)
@@ -215,10 +215,10 @@ def linear_between(equation: FixedPointEquation, inputs: Array, residual: Array,
 
 
 def stable_rows(equation: FixedPointEquation, gains: Array, asked: Array) -> Array:
-    """Tell for the rows that are asked for whether −I + G T has eigenvalues with negative real parts only, shape (batch,).
+    """Tell for the rows in `asked` whether all eigenvalues of −I + G T have negative real parts, shape (batch,).
 
-    Eigenvalues are computed on the host. On a device, vectors are followed along the linear dynamics instead, so that no array
-    is moved.
+    Eigenvalues are computed on the host. On a device, vectors are followed along the linear dynamics instead, and no array is
+    moved.
     """
     xp = namespace_of(gains)
     rows = xp.nonzero(asked)[0]
@@ -232,7 +232,7 @@ def stable_rows(equation: FixedPointEquation, gains: Array, asked: Array) -> Arr
 
 
 def _shrinking(operator: Operator, gains: Array) -> Array:
-    """Tell for each row whether a vector gets shorter in the second half of `LINEAR_STEPS` half-steps of v̇ = −v + G T v."""
+    """Tell for each row whether a vector shrinks in the second half of `LINEAR_STEPS` half-steps of v̇ = −v + G T v."""
     xp, n = namespace_of(gains), gains.shape[1]
     vector = xp.sin(1.7 * xp.arange(1, n + 1, dtype=gains.dtype, device=device(gains))) + xp.zeros_like(gains)
     lengths = []

@@ -24,7 +24,7 @@ from riemannrnn.runtime import summed
 
 @dataclass(frozen=True)
 class LinearSolution(Solution):
-    """Adjoints or tangents of a batch of stimuli, with a verdict for each.
+    """Adjoints or tangents of a batch of stimuli, with the convergence of each.
 
     Attributes
     ----------
@@ -33,17 +33,17 @@ class LinearSolution(Solution):
     residual
         ‖g ∘ (T s + d) − s‖₂ relative to the largest entry of g ∘ d in the batch times √n, shape (batch,).
     converged
-        Whether that is at most the tolerance, or at rounding, and the system is not singular, shape (batch,).
+        Whether the residual is at most the tolerance or at rounding, and the system is not singular, shape (batch,).
     singular
-        Whether the residual is at rounding only because ‖s‖ is so large: the residual or 4 machine epsilons times ‖s‖ exceeds
-        the tolerance plus 1 % of ‖g ∘ d‖, in the units of the residual. Then I − G W is singular to working precision, shape
+        Whether the residual is at rounding only because ‖s‖ is large: the residual or 4 machine epsilons times ‖s‖ exceeds the
+        tolerance plus 1 % of ‖g ∘ d‖, in the units of the residual. Then I − G W is singular to working precision, shape
         (batch,).
     finite
         Whether g ∘ d is finite, shape (batch,).
     iterations
         Iterations that each stimulus took, shape (batch,).
     solver, tolerance
-        The solver, and where it was chosen automatically what was chosen; the tolerance asked for.
+        The name of the solver, for the automatic solver also its choice; the requested tolerance.
     """
 
     finite: Array
@@ -56,7 +56,7 @@ class LinearSolution(Solution):
         return self.sentences(self.tolerance)
 
     def required(self, what: str) -> Array:
-        """Return the states, or raise `FixedPointError` where one is not solved; `what` names the system in the message."""
+        """Return the states, or raise `FixedPointError` if one is not solved; `what` names the system in the message."""
         xp = namespace_of(self.state)
         if bool(xp.all(self.converged)):
             return self.state
@@ -64,7 +64,7 @@ class LinearSolution(Solution):
         first = int(failed[0])
         raise FixedPointError(
             f"the {what} of {failed.shape[0]} of {self.state.shape[0]} stimuli is not solved; the first is stimulus {first} "
-            f"with a residual of {float(self.residual[first]):.1e} where {self.tolerance:.1e} was asked for: "
+            f"with a residual of {float(self.residual[first]):.1e}, above the tolerance {self.tolerance:.1e}: "
             f"{self._cause(first)}"
         )
 
@@ -75,7 +75,7 @@ class LinearSolution(Solution):
             return "its right-hand side holds NaN or infinity. Look for them in the targets, the loss or the direction."
         if bool(self.singular[stimulus]):
             return (
-                "I − G W is singular there to working precision, so that the derivative does not exist or cannot be computed. "
+                "I − G W is singular there to working precision: the derivative does not exist or cannot be computed. "
                 "Shorten the step that led here, or compute in float64."
             )
         if not isfinite(float(self.residual[stimulus])):
@@ -91,22 +91,22 @@ class LinearSolution(Solution):
 
 @dataclass(frozen=True)
 class Implicit:
-    """Linear systems at the fixed points of a batch, all solved by the machinery that found the fixed points.
+    """Linear systems at the fixed points of a batch, solved by the same solvers as the fixed points.
 
     Parameters
     ----------
     fixed_points
-        Where to differentiate; rates that are not finite harm what is summed over stimuli.
+        The fixed points. Rates that are not finite would spoil sums over stimuli.
     solver, tolerance, max_iterations
-        As for `solve_fixed_points`; the residual is that of s = g ∘ (T s + d), relative to the largest entry of g ∘ d in the
-        batch times √n.
+        As for `solve_fixed_points`. The residual is the residual of s = g ∘ (T s + d), relative to the largest entry of g ∘ d
+        in the batch times √n.
 
     Raises
     ------
     FixedPointError
-        From every method but `solve_adjoint` and `solve_tangent`, if the system of some converged stimulus is not solved to the
-        tolerance: I − G W is singular or close to singular there, or the solver does not suit it. Never from a solver that is
-        not exact, such as `Neumann`.
+        From every method except `solve_adjoint` and `solve_tangent`, if the system of a converged stimulus is not solved to the
+        tolerance: I − G W is singular or close to singular, or the solver does not suit the system. Never from an inexact
+        solver, such as `Neumann`.
     """
 
     fixed_points: FixedPoints
@@ -115,11 +115,11 @@ class Implicit:
     max_iterations: int = 1000
 
     def adjoint(self, errors: Array) -> Array:
-        """Return u = G (ℓ + Wᵀ u), shape (batch, n), for errors ℓ of that shape."""
+        """Return u = G (ℓ + Wᵀ u), shape (batch, n), for errors ℓ with this shape."""
         return self._required(self.solve_adjoint(errors), "adjoint")
 
     def solve_adjoint(self, errors: Array) -> LinearSolution:
-        """Return the adjoints with their residuals and verdicts."""
+        """Return the adjoints with their residuals and convergence."""
         return self._solve(self.operator.transpose, errors)
 
     def tangent(self, vector: Point) -> Array:
@@ -131,11 +131,11 @@ class Implicit:
         return self._required(self._solve(self.operator, drive), "response")
 
     def inputs_change(self, vector: Point, rates_change: Array) -> Array:
-        """Return δz = V r + W δr, the change of the inputs along V, which changes the rates by δr, shape (batch, n)."""
+        """Return δz = V r + W δr, the change of the inputs along V, given the change δr of the rates, shape (batch, n)."""
         return self.change(vector).apply(self.fixed_points.rates) + self.operator.apply(rates_change)
 
     def state_gradient(self, inputs_covectors: Array, rates_covectors: Array | float = 0.0) -> Point:
-        """Return the gradient in the parameters of Σ ⟨c, z⟩ + ⟨ℓ, r⟩, which is Σ (c + u) rᵀ with u the adjoint of ℓ + Wᵀ c."""
+        """Return the gradient of Σ ⟨c, z⟩ + ⟨ℓ, r⟩ in the parameters, Σ (c + u) rᵀ with u the adjoint of ℓ + Wᵀ c."""
         adjoint = self.adjoint(rates_covectors + self.operator.transpose.apply(inputs_covectors))
         return self.gradient(inputs_covectors + adjoint)
 
@@ -145,7 +145,7 @@ class Implicit:
         return self.fixed_points.activation.second_derivative(self.fixed_points.inputs, self.fixed_points.rates)
 
     def solve_tangent(self, vector: Point) -> LinearSolution:
-        """Return the tangents with their residuals and verdicts."""
+        """Return the tangents with their residuals and convergence."""
         return self._solve(self.operator, self.change(vector).apply(self.fixed_points.rates))
 
     def gradient(self, adjoint: Array, rates: Array | None = None) -> Point:
@@ -161,7 +161,7 @@ class Implicit:
         errors, adjoint
             ℓ and its adjoint u, shape (batch, n).
         vector
-            V, a change of W as `Connectivity.change` takes it; with dense weights of their shape.
+            V, a change of W in the form of `Connectivity.change`; for dense weights an array of their shape.
         loss_hessian
             δr ↦ ∇²L δr on rows, shape (batch, n).
         """
@@ -184,7 +184,7 @@ class Implicit:
             δℓ + Vᵀ u, with V the change of the weights, shape (batch, n).
         """
         transpose = self.operator.transpose
-        # δu = c + v with c = δG (ℓ + Wᵀ u), so that v solves an adjoint equation of its own: v = G (Wᵀ v + …).
+        # δu = c + v with c = δG (ℓ + Wᵀ u), so v solves another adjoint equation: v = G (Wᵀ v + …).
         direct = self.curvature * inputs_change * (errors + transpose.apply(adjoint))
         return direct + self.adjoint(errors_change + transpose.apply(direct))
 
@@ -194,7 +194,7 @@ class Implicit:
         return self.fixed_points.operator
 
     def change(self, vector: Point) -> Operator:
-        """Return the operator of a change V of W, given as `Connectivity.change` takes it."""
+        """Return the operator of a change V of W, given in the form of `Connectivity.change`."""
         connectivity = self.fixed_points.connectivity
         return connectivity.bind(connectivity.change(vector))
 
@@ -204,7 +204,7 @@ class Implicit:
     def _solve(self, operator: Operator, drive: Array) -> LinearSolution:
         fixed_points = self.fixed_points
         xp = namespace_of(drive)
-        # Stimuli without a fixed point get the trivial system s = 0, so that they cost nothing and harm no other.
+        # Stimuli without a fixed point get the trivial system s = 0, which costs nothing and affects no other stimulus.
         gains, there = fixed_points.gains, fixed_points.converged[:, None]
         if not bool(xp.all(there)):
             drive, gains = xp.where(there, drive, 0.0), xp.where(there, gains, 0.0)
@@ -221,10 +221,10 @@ def solve_linear(
     max_iterations: int,
     known: Knowledge | None = None,
 ) -> LinearSolution:
-    """Solve s = g ∘ (T s + d) for every row; what the solver of the fixed points learnt of T is used again."""
+    """Solve s = g ∘ (T s + d) for every row, using what the solver of the fixed points learnt about T."""
     source = gains * drive
     largest, finite = _largest(source)
-    # In units of the largest drive of the batch, so that a gradient is as accurate for a mean over stimuli as for a sum.
+    # In units of the largest drive of the batch: gradients of a mean over stimuli and of a sum are equally accurate.
     scale = largest * drive.shape[1] ** 0.5 or 1.0
     equation = FixedPointEquation(operator, drive / scale, gains)
     solution, prepared = solve_equation(Problem(equation, None, tolerance, max_iterations), solver, known)
@@ -236,7 +236,7 @@ def solve_linear(
 
 
 def _largest(array: Array) -> tuple[float, Array]:
-    """Return the largest finite magnitude of an array, 0 if there is none, and for each row whether all of it is finite."""
+    """Return the largest finite absolute value of an array, 0 if there is none, and whether each row is finite."""
     xp = namespace_of(array)
     finite = xp.ones_like(array[:, 0], dtype=xp.bool)
     if array.shape[0] == 0:

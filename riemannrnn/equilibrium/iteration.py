@@ -1,4 +1,4 @@
-"""The loop that every solver shares: residuals, convergence of each stimulus, and leaving the batch when done."""
+"""The loop of every solver: residuals, convergence of each stimulus, and removal of converged rows from the batch."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from riemannrnn.equilibrium.factors import Knowledge
 
 COMPACTION_SHARE = 0.25
-"""Converged rows leave the batch once they are this share of it: copying costs a pass through memory, so not one by one."""
+"""Converged rows are removed when they are this share of the batch: a copy costs a pass through memory."""
 
 TRACKED_FROM = 16
-"""Iteration from which on the state of the smallest residual is kept: before, the price would show in every solution."""
+"""Iteration from which the state with the smallest residual is kept; earlier it would cost time in every solution."""
 
 SAFE = 1.01
-"""Factor of bounds that are computed in another order than the numbers that they bound."""
+"""Safety factor for bounds that are computed in another order than the bounded numbers."""
 
 PROGRESS = 0.9
-"""The residual of a row falls at least to this share, or the row is stopped where a patience is given."""
+"""A row is stopped, if a patience is given, unless its residual falls at least to this share."""
 
 
 @dataclass(frozen=True)
 class Iterate:
-    """What one update sees and returns: the state s and whatever the solver remembers, one row a stimulus.
+    """The input and output of an update: the state s and the solver's memory, one row for each stimulus.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Iterate:
     memory
         The solver's own arrays, each with the batch as first axis.
     spare
-        Two arrays of the shape of the state for the loop to work in; without them it makes new ones.
+        Two arrays with the shape of the state for the loop to overwrite; without them it allocates new ones.
     """
 
     state: Array
@@ -76,7 +76,7 @@ class Evaluated(NamedTuple):
 
 
 class Iteration(Solver):
-    """A solver by one iteration: an update of a batch of states that knows nothing of convergence or of other rows."""
+    """A solver with one iteration: an update of a batch of states, without knowledge of convergence or of other rows."""
 
     def prepare(self, problem: Problem, known: "Knowledge | None" = None) -> Prepared:
         return _Iterated(self, problem)
@@ -87,21 +87,21 @@ class Iteration(Solver):
 
     @abstractmethod
     def update(self, equation: FixedPointMap, iterate: Iterate, evaluated: Evaluated, tolerance: float) -> Iterate:
-        """Return the next iterate, given what the map makes of this one and the residual that is aimed at.
+        """Return the next iterate, given the value of the map at this one and the tolerance.
 
-        The arrays given are the solver's, to overwrite, to keep or to give back as spare ones.
+        The solver owns the given arrays: it may overwrite them, keep them or return them as spare arrays.
         """
 
     def reached(self, iterate: Iterate, evaluated: Evaluated, best: Array) -> Array:
-        """Return the states of rows that end without convergence: those of the smallest residual, unless the last matter."""
+        """Return the states of rows that end without convergence: by default the states with the smallest residual."""
         return best
 
     def expected(self, iterate: Iterate, size: Array) -> Array:
-        """Return the residual that the image is expected to have, shape (batch,): that of the state, unless more is known."""
+        """Return the expected residual of the image, shape (batch,): by default the residual of the state."""
         return size
 
     def least_expected(self, least: float, before: float) -> float:
-        """Return a lower bound of what `expected` returns, for residuals from `least` on, that were at most `before` before."""
+        """Return a lower bound of `expected`, for residuals of at least `least` now and at most `before` one iteration ago."""
         return least
 
     def reach(self, state: Array, travelled: float) -> float:
@@ -119,7 +119,7 @@ class Iteration(Solver):
 
 @dataclass(frozen=True)
 class _Iterated(Prepared):
-    """An iteration on the equation itself, from the start of each row."""
+    """An iteration of the equation itself, from the start of each row."""
 
     solver: Iteration
     problem: Problem
@@ -135,7 +135,7 @@ class _Iterated(Prepared):
 
 @dataclass(frozen=True)
 class Outcome:
-    """States with the iterations each took and whether its residual came below tolerance, one row a stimulus."""
+    """States, the iterations of each, and whether its residual is below the tolerance, one row for each stimulus."""
 
     state: Array
     iterations: Array
@@ -154,19 +154,19 @@ def iterate_rows(
 ) -> Outcome:
     """Iterate every row until ‖image − s‖ ≤ tolerance, its residual is not finite, or the iterations are used up.
 
-    Iterations work in the arrays of those before, as far as the solver gives them back. The states returned are those of which
-    the residual is known. A row that uses up its iterations gets the state of the smallest residual among the start and the
+    Iterations reuse the arrays of earlier iterations, as far as the solver returns them. The returned states are states with a
+    known residual. A row that uses up its iterations gets the state with the smallest residual among the start and the
     iterates from `TRACKED_FROM` on.
 
     Parameters
     ----------
     solver, equation, state, tolerance, max_iterations
-        What iterates, on which map, from which states, to what residual and how often at most.
+        The solver, the map, the states at the start, the residual to reach, and the most iterations.
     images
-        Return what the map made of the states, as soon as the residual that is expected of the images is small enough. This
-        saves a product. The caller certifies the images.
+        Return the value of the map at the states, as soon as its expected residual is small enough. This saves a product. The
+        caller certifies these images.
     patience
-        Stop a row whose residual has fallen by less than `PROGRESS` asks for in this many iterations.
+        Stop a row if its residual has fallen by less than `PROGRESS` requires in this many iterations.
     """
     xp = namespace_of(state)
     rows = xp.arange(state.shape[0], device=device(state))
@@ -180,7 +180,7 @@ def iterate_rows(
             evaluated, least, largest = _evaluated(equation, iterate)
             watched = (patience and iteration % patience == 0) or (iteration >= TRACKED_FROM and not images)
             if iteration < max_iterations and not (watched and iteration):
-                # Bounds of all rows show that none can stop here. Most iterations end so.
+                # Bounds over all rows show that none can stop now, as in most iterations.
                 expected = solver.least_expected(least, before) if images else least
                 if expected > tolerance + rounding * solver.reach(iterate.state, travelled):
                     smallest = reference = evaluated.size if iteration == 0 else smallest
@@ -224,23 +224,23 @@ def iterate_rows(
 
 
 def iterated(solver: Iteration, equation: FixedPointEquation, state: Array, tolerance: float, max_iterations: int) -> Solution:
-    """Iterate every row of an equation from its state, and certify the states reached."""
+    """Iterate every row of an equation from its state, and certify the final states."""
     outcome = iterate_rows(solver, equation, state, CERTIFICATE_MARGIN * tolerance, max_iterations)
     return certified(equation, outcome.state, outcome.iterations, tolerance)
 
 
 def _ended(solver: Iteration, iterate: Iterate, evaluated: Evaluated, best: Array, smallest: Array, converged: Array) -> Array:
-    """Return the states that are handed out if the rows end here."""
+    """Return the result for rows that end in this iteration."""
     xp = namespace_of(best)
     if bool(xp.all(converged)):
         return iterate.state
     reached = solver.reached(iterate, evaluated, _better(iterate, evaluated, best, smallest))
-    last = converged | ~xp.isfinite(evaluated.size)  # of a row that diverges the state shows it
+    last = converged | ~xp.isfinite(evaluated.size)  # for a diverging row the state shows the divergence
     return xp.where(last[:, None], iterate.state, reached)
 
 
 def _better(iterate: Iterate, evaluated: Evaluated, best: Array, smallest: Array) -> Array:
-    """Return the states of this iteration where their residuals are smaller than the smallest before, else the best before."""
+    """Return the states of this iteration if their residuals are the smallest so far, otherwise the best states before."""
     return namespace_of(best).where((evaluated.size < smallest)[:, None], iterate.state, best)
 
 

@@ -1,4 +1,4 @@
-"""The Jacobians of the dynamics T ṙ = −r + f(W r + x) at fixed points, in the form that stability is computed from."""
+"""The Jacobians of the dynamics T ṙ = −r + f(W r + x) at fixed points, in a form for computing stability."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -43,7 +43,7 @@ class Jacobians:
         Raises
         ------
         ValueError
-            For invalid time constants, as `checked_time_constants` does.
+            For invalid time constants, as in `checked_time_constants`.
         """
         xp = array_namespace(gains)
         if time_constants is None:
@@ -58,11 +58,11 @@ class Jacobians:
         return (rightmost - 1) / self.fastest
 
     def edge(self, limit: float) -> float:
-        """Return the real part of an eigenvalue of A at which the spectral abscissa of the dynamics is a limit."""
+        """Return the real part of an eigenvalue of A for which the spectral abscissa of the dynamics equals a limit."""
         return 1 + limit * self.fastest
 
     def product(self, vectors: Array, gains: Array) -> Array:
-        """Return A v for some of the gains, a vector v for each, shape (batch, n)."""
+        """Return A v for some of the gains, with one vector v for each, shape (batch, n)."""
         return gains * self.operator.apply(vectors) + self.offset * vectors
 
     def on_host(self) -> "Matrices":
@@ -121,7 +121,7 @@ class Matrices:
         return replace(self, gains=self.gains[rows])
 
     def stack(self, rows: Any = slice(None)) -> Array:
-        """Return the matrices of some stimuli with all entries, shape (batch, n, n)."""
+        """Return the matrices of some stimuli as arrays, shape (batch, n, n)."""
         stack = self.gains[rows, :, None] * self.weights
         if self.offset.any():
             diagonal = np.arange(len(self.offset))

@@ -1,4 +1,4 @@
-"""Krylov solution of one linear system a row, all rows in lock-step."""
+"""Krylov solution of one linear system for each row, all rows in lock-step."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from manifolds import Array
 from riemannrnn.norms import row_norms
 
 REPEATED = 10
-"""An image adds a direction only if its part outside the span of those before is above this many machine epsilons of it."""
+"""An image adds a direction only if its part outside the span of earlier images exceeds this many machine epsilons."""
 
 
 def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, tolerance: Array, max_iterations: int) -> Array:
-    """Solve (A x = b) for every row by GCR, the form of GMRES that keeps its residual in sight.
+    """Solve (A x = b) for every row by GCR, a form of GMRES in which the residual is always available.
 
     Parameters
     ----------
@@ -23,12 +23,12 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
     tolerance
         Norm of the residual to reach, shape (batch,).
     max_iterations
-        Products with the operator at most; also the number of directions kept.
+        Most products with the operator; also the number of stored directions.
 
     Returns
     -------
     Array
-        x, shape (batch, n). Rows that did not reach the tolerance hold their best approximation.
+        x, shape (batch, n). Rows that did not reach the tolerance have their best approximation.
 
     References
     ----------
@@ -38,12 +38,12 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
     epsilon = float(xp.finfo(right_hand_side.dtype).eps)
     solution = xp.zeros_like(right_hand_side)
     length = row_norms(right_hand_side)
-    length = xp.where(length > 0, length, 1.0)  # in units of which no square overflows
+    length = xp.where(length > 0, length, 1.0)  # scaling by it avoids overflow of squares
     residual, tolerance = right_hand_side / length[:, None], tolerance / length
     directions: list[Array] = []
     images: list[Array] = []
     for _ in range(max_iterations):
-        if not bool(xp.any(row_norms(residual) > tolerance)):  # rows of NaN, too, have nothing to gain
+        if not bool(xp.any(row_norms(residual) > tolerance)):  # False for NaN: such rows cannot improve
             break
         direction, image = residual, operator(residual)
         before = row_norms(image)
@@ -55,7 +55,7 @@ def solve_rows(operator: Callable[[Array], Array], right_hand_side: Array, toler
         new = size > REPEATED * epsilon * before
         if not bool(xp.any(new)):
             break
-        size = xp.where(new, size, xp.inf)[:, None]  # the others get a direction of zeros
+        size = xp.where(new, size, xp.inf)[:, None]  # the other rows get a zero direction
         direction, image = direction / size, image / size
         step = xp.vecdot(image, residual)[:, None]
         solution = solution + step * direction

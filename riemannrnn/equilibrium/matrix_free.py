@@ -1,4 +1,4 @@
-"""The rightmost eigenvalues of G W where W is known by its products alone, such as a convolution on many units."""
+"""The rightmost eigenvalues of G W if only products with W are available, as for a convolution with many units."""
 
 from math import isnan, nan
 
@@ -11,7 +11,7 @@ from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.jacobians import Jacobians
 
 MOST_STEPS = 8 * PLAIN_STEPS
-"""The largest dimension of a Krylov space, which is doubled until the eigenvalue is known."""
+"""The largest dimension of a Krylov space; the dimension is doubled until the eigenvalue is known."""
 
 BASIS_BYTES = 2**28
 """Memory of the bases that are held at a time."""
@@ -21,16 +21,16 @@ def rightmost_by_products(jacobians: Jacobians, edge: float = nan) -> Array:
     """Return the real part of the rightmost eigenvalue of A for each stimulus, shape (batch,), a NumPy array.
 
     Plain Arnoldi steps in Krylov spaces of 24, 48, 96 and 192 dimensions give an estimate and an interval. A stimulus leaves
-    when its interval is narrower than √ε, with ε the rounding of the dtype, or lies on one side of the edge. The intervals are
-    experience, not proven bounds (see `arnoldi.plain`).
+    is finished when its interval is narrower than √ε, with ε the rounding of the dtype, or is on one side of the edge. The
+    intervals are empirical, not proven bounds (see `arnoldi.plain`).
 
     Parameters
     ----------
     jacobians
         A, which is G W with equal time constants.
     edge
-        Where it is enough to know on which side an eigenvalue is. A stimulus whose side stays open gets the upper end of its
-        interval.
+        A value; it suffices to know on which side of it an eigenvalue is. A stimulus that stays undecided gets the upper end of
+        its interval.
     """
     gains = jacobians.gains
     batch, n = gains.shape

@@ -1,4 +1,4 @@
-"""Fixed points on monotone weights, in a number of iterations that is stated beforehand."""
+"""Fixed points for monotone weights, with a number of iterations that is known beforehand."""
 
 from dataclasses import dataclass
 from math import ceil, inf, log
@@ -25,29 +25,29 @@ AIM = 0.7
 """Inputs are iterated until the bound on the residual of their rates is this fraction of the tolerance."""
 
 ACCELERATED_ITERATIONS = 60
-"""Iterations with Anderson acceleration, which is quicker and promises nothing, before those that keep the promise."""
+"""Iterations with Anderson acceleration, which is faster but guarantees nothing, before the guaranteed iterations."""
 
 
 @final
 @dataclass(frozen=True)
 class PeacemanRachford(Solver):
-    """Peaceman–Rachford splitting of r = f(W r + x) on monotone weights, from any start in a stated number of iterations.
+    """Peaceman–Rachford splitting of r = f(W r + x) for monotone weights, from any start in a known number of iterations.
 
     With C = (2 I − W)⁻¹ W the map u ↦ C (2 f(u) − u) + 2 (2 I − W)⁻¹ x contracts by the factor q = ‖E^{-1/2} C E^{1/2}‖₂ < 1
-    wherever I − W = E (S + K), S positive definite, K skew and E = diag(scales), for all f of slopes in [0, 1]. The residual of
-    the rates is at most ½ ‖2 I − W‖₂ times the length of the last step, which states how many steps suffice. The same holds
-    for adjoints and tangents. Anderson acceleration goes first and mostly leaves nothing to do.
+    if I − W = E (S + K), S positive definite, K skew and E = diag(scales), for all f with slopes in [0, 1]. The residual of
+    the rates is at most ½ ‖2 I − W‖₂ times the length of the last step, which gives the number of steps. The same holds
+    for adjoints and tangents. Anderson acceleration goes first and usually leaves nothing to do.
 
     Parameters
     ----------
     scales
-        The diagonal of E, shape (n,) or (n, 1): exp ε for a point of `ScaledMonotoneManifold`. Default: ones, for those of
+        The diagonal of E, shape (n,) or (n, 1): exp ε for a point of `ScaledMonotoneManifold`. Default: ones, for points of
         `MonotoneManifold`.
 
     Raises
     ------
     ValueError
-        When it solves: for weights with q ≥ 1, and for activations with a slope outside [0, 1].
+        On solving, for weights with q ≥ 1, and for activations with a slope outside [0, 1].
 
     References
     ----------
@@ -62,8 +62,8 @@ class PeacemanRachford(Solver):
         return "peaceman-rachford"
 
     def prepare(self, problem: Problem, known: "Knowledge | None" = None) -> Prepared:
-        """Return the solver ready for a problem: a `StatedSplitting` where there are rows."""
-        if problem.equation.drive.shape[0] == 0:  # no step to measure
+        """Return the solver prepared for a problem: a `StatedSplitting` if there are rows."""
+        if problem.equation.drive.shape[0] == 0:  # an empty batch has no first step to measure
             return Picard().prepare(problem)
         if isinstance(problem.equation.activation, Activation):
             check_slopes(problem.equation.activation)
@@ -71,14 +71,14 @@ class PeacemanRachford(Solver):
 
 
 class StatedSplitting(Prepared):
-    """The splitting map of an equation, its contraction, and how many iterations are enough for all rows.
+    """The splitting map of an equation, its contraction, and the number of iterations that suffices for all rows.
 
     Attributes
     ----------
     contraction
         q.
     iterations
-        Iterations after which the residual of every row is certain to be below the tolerance, but for rounding.
+        Iterations after which the residual of every row is certain to be below the tolerance, up to rounding.
     """
 
     def __init__(self, problem: Problem, scales: Array | None) -> None:
@@ -108,7 +108,7 @@ class StatedSplitting(Prepared):
         left = xp.nonzero(~solution.converged)[0]
         equation, fixed_point_map = equation.take(left), fixed_point_map.take(left)
         start, reached = take_rows(start, left), take_rows(reached, left)
-        nearer = _step_lengths(fixed_point_map, reached) < _step_lengths(fixed_point_map, start)  # false for NaN
+        nearer = _step_lengths(fixed_point_map, reached) < _step_lengths(fixed_point_map, start)  # False for NaN
         start = xp.where(nearer[:, None], reached, start)
         rest, _ = self._run(Picard(), equation, fixed_point_map, start, min(self.iterations, budget) - quick)
         return solution.completed(rest)
@@ -120,7 +120,7 @@ class StatedSplitting(Prepared):
         return certified(equation, equation.respond(outcome.state), outcome.iterations, self.problem.tolerance), outcome.state
 
     def _contraction(self, roots: Array) -> float:
-        contraction = self._map.propagator.spectral_norm(roots) / 2  # q may be closer to 1 than float32 can tell
+        contraction = self._map.propagator.spectral_norm(roots) / 2  # q may be closer to 1 than float32 resolves
         if not contraction < 1:
             raise _not_monotone(contraction)
         return contraction
@@ -131,7 +131,7 @@ class StatedSplitting(Prepared):
         return operator.spectral_norm(array_namespace(self._start).ones_like(self._start[0, :]), shift=-2.0)
 
     def _enough(self, roots: Array) -> int:
-        """Return the k for which q^k times the first step, in the norm in which the map contracts, is below the aim."""
+        """Return the k for which q^k times the first step, in the norm of the contraction, is below the aim."""
         xp = array_namespace(roots)
         step = self._map.image(self._start) - self._start
         lengths = row_norms(xp.astype(step, xp.float64) * roots) / float(xp.min(roots))
@@ -142,7 +142,7 @@ class StatedSplitting(Prepared):
 
 
 def _roots(equation: FixedPointEquation, scales: Array | None) -> Array:
-    """Return the diagonal of E^{-1/2}, or for the transpose that of E^{1/2}, float64, shape (n,)."""
+    """Return the diagonal of E^{-1/2}, or of E^{1/2} for the transpose, float64, shape (n,)."""
     xp = array_namespace(equation.drive)
     if scales is None:
         return xp.ones_like(equation.drive[0, :], dtype=xp.float64)

@@ -1,4 +1,4 @@
-"""Inexact derivatives by a truncated Neumann series, named for what they are."""
+"""Inexact derivatives by a truncated Neumann series."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Neumann(Solver):
-    """u ≈ Σ (G Wᵀ)ʲ G ℓ over j < k: derivatives that are not exact, for k − 1 products, whatever the tolerance.
+    """u ≈ Σ (G Wᵀ)ʲ G ℓ over j < k: inexact derivatives with k − 1 products, for any tolerance.
 
-    The residual of the result says how inexact it is. One term is G ℓ, "Jacobian-free backpropagation" (Fung et al., AAAI
-    2022); more are the "phantom gradient" of Geng et al. (NeurIPS 2021) undamped. Not for the fixed points themselves.
+    The residual of the result shows its error. One term is G ℓ, "Jacobian-free backpropagation" (Fung et al., AAAI 2022). More
+    terms are the undamped "phantom gradient" of Geng et al. (NeurIPS 2021). It does not solve for fixed points.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Neumann(Solver):
     Raises
     ------
     ValueError
-        For fewer.
+        For a smaller number.
     """
 
     terms: int = 1

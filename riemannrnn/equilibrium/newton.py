@@ -1,4 +1,4 @@
-"""Newton–Krylov: r ← r + (I − G W)⁻¹ (f(W r + x) − r), the linear systems solved without forming a matrix."""
+"""Newton–Krylov: r ← r + (I − G W)⁻¹ (f(W r + x) − r), with linear systems solved without forming a matrix."""
 
 from dataclasses import dataclass
 from typing import final
@@ -12,7 +12,7 @@ from riemannrnn.equilibrium.krylov import solve_rows
 from riemannrnn.norms import row_norms
 
 FORCING = 0.1
-"""The inner systems are solved to this fraction of the residual, tighter as it falls (Eisenstat & Walker 1996)."""
+"""Tolerance of the inner systems relative to the residual; it tightens as the residual falls (Eisenstat & Walker 1996)."""
 
 
 @final
@@ -20,17 +20,17 @@ FORCING = 0.1
 class Newton(Iteration):
     """Newton's method with Krylov inner solves and a line search on the residual of each stimulus.
 
-    Finds unstable fixed points as readily as stable ones: ask `stability()` which it is.
+    It finds unstable fixed points as easily as stable ones; check `stability()`.
 
     Parameters
     ----------
     max_krylov
-        Inner products with G W per Newton step at most, at least 1; n of them solve exactly.
+        Most inner products with G W in a Newton step, at least 1; n of them solve exactly.
 
     Raises
     ------
     ValueError
-        For fewer than 1.
+        For a smaller number.
     """
 
     max_krylov: int = 60

@@ -9,25 +9,25 @@ from riemannrnn.equilibrium.equation import FixedPointMap
 from riemannrnn.equilibrium.iteration import Evaluated, Iterate, Iteration
 
 MISJUDGED = 2.0
-"""The rate of the next iteration is at most so many times that of the last: 1.2 to 2.2 times was seen of the worst stimulus."""
+"""Largest growth of the ratio of successive residuals in one iteration; 1.2 to 2.2 was measured for the worst stimulus."""
 
 
 @final
 @dataclass(frozen=True)
 class Picard(Iteration):
-    """Damped Picard iteration; α Euler steps of the rate dynamics τ ṙ = −r + f(W r + x), in units of τ.
+    """Damped Picard iteration; these are Euler steps of length α of the rate dynamics τ ṙ = −r + f(W r + x), in units of τ.
 
-    Converges where 1 − α + α λ lies inside the unit circle for every eigenvalue λ of G W.
+    It converges if 1 − α + α λ is inside the unit circle for every eigenvalue λ of G W.
 
     Parameters
     ----------
     damping
-        α, above 0 and at most 1. Smaller reaches every stable fixed point, more slowly.
+        α, above 0 and at most 1. A small enough α reaches every stable fixed point, but more slowly.
 
     Raises
     ------
     ValueError
-        For a damping outside that range.
+        For a damping outside this range.
     """
 
     damping: float = 1.0

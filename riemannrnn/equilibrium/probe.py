@@ -1,4 +1,4 @@
-"""Measurements on a sample of the batch: how fast plain iterations contract, the shared gain, and which map gets further."""
+"""Measurements on a sample of the batch: the contraction of plain iterations, the shared gain, and the better map."""
 
 from math import inf, log
 from typing import NamedTuple
@@ -22,11 +22,11 @@ class Probe(NamedTuple):
     Attributes
     ----------
     rate
-        The factor by which an iteration shortens the residual of the slowest row; infinite where it does not contract.
+        The factor by which an iteration shortens the residual of the slowest row; infinite if it does not contract.
     left
-        How many more iterations the slowest row needs.
+        The number of further iterations that the slowest row needs.
     gain
-        The gain that the rows share, shape (n,).
+        The shared gain of the rows, shape (n,).
     """
 
     rate: float
@@ -43,8 +43,8 @@ def sample_of(equation: FixedPointEquation) -> Array:
 def measured(problem: Problem, known: Probe | None) -> Probe:
     """Return the measurements on the sample of a problem.
 
-    The gain and the contraction of a known equation with the same T, or its transpose, are used again: the Jacobians are the
-    same at the known fixed points, or their transposes up to similarity.
+    The gain and the contraction of a known equation with the same T or its transpose are reused: the Jacobians at the known
+    fixed points are the same, or their transposes up to similarity.
     """
     if known is not None and known.rate < 1:
         return Probe(known.rate, iterations_needed(known.rate, 1.0, problem.tolerance), known.gain)
@@ -52,7 +52,7 @@ def measured(problem: Problem, known: Probe | None) -> Probe:
 
 
 def unmeasured(problem: Problem) -> Probe:
-    """Return what is assumed without a sample: that plain iterations do not contract."""
+    """Return the assumption without a sample: plain iterations do not contract."""
     return Probe(inf, inf, namespace_of(problem.equation.drive).zeros_like(problem.equation.drive[0, :]))
 
 
@@ -79,14 +79,14 @@ def probe(equation: FixedPointEquation, state: Array, tolerance: float) -> Probe
 
 
 def iterations_needed(rate: float, residual: float, tolerance: float) -> float:
-    """Return how many iterations of this rate take a residual to the tolerance."""
+    """Return the number of iterations at this rate that bring a residual to the tolerance."""
     return log(residual / max(tolerance, 1e-300)) / -log(max(rate, 1e-3))
 
 
 def initial_inputs(equation: FixedPointEquation, state: Array, start: Array) -> Array:
-    """Return where the maps of the inputs start: at the inputs of the state or of the start, whichever is closer.
+    """Return the start for maps of the inputs: the inputs of the state or of the start, whichever is closer.
 
-    Where neither is close, large weights would turn the error into inputs that saturate every unit. The drive alone is then a
+    If neither is close, large weights would turn the error into inputs that saturate every unit. The drive alone is then a
     better start.
     """
     xp = namespace_of(start)

@@ -1,4 +1,4 @@
-"""Which of several fixed points is chosen: the fixed point that the dynamics reach from the start, row by row."""
+"""The choice among several fixed points: for each row the fixed point that the dynamics reach from the start."""
 
 from functools import cache
 
@@ -21,10 +21,10 @@ from riemannrnn.norms import row_norms
 def relaxed_solution(runner: Runner, rows: slice) -> Solution:
     """Return for each row the fixed point at which the dynamics settle, as far as they settle.
 
-    Where the plain iteration contracts, the chord map goes on from a few plain iterations. Its solution is kept if the map is
-    close to linear from there to the solution and, where the contraction is slow, if the solution is stable. The dynamics of
-    all other rows are integrated.
-    Rows for which they reach no fixed point keep the solution that they have, or get one by stages that treat each row alone.
+    If the plain iteration contracts, the chord map continues after a few plain iterations. Its solution is accepted if the map
+    is nearly linear from this state to the solution and, for a slow contraction, if the solution is stable. The dynamics of all
+    other rows are integrated. Rows for which the dynamics reach no fixed point keep their solution, or are solved by stages
+    that treat each row separately.
     """
     problem, decision = runner.problem, runner.decision
     equation, start = problem.take(rows)
@@ -45,7 +45,7 @@ def relaxed_solution(runner: Runner, rows: slice) -> Solution:
 
 
 def completed(runner: Runner, solution: Solution, rows: Array, steps: Steps, inputs: Array | None = None) -> Solution:
-    """Return a solution whose unsolved rows are solved by more steps, as far as their drives are finite."""
+    """Return a solution with its unsolved rows solved by more steps, if their drives are finite."""
     xp = namespace_of(rows)
     hopeful = ~solution.converged & finite_rows(take_rows(runner.problem.equation.drive, rows))
     left = xp.nonzero(hopeful)[0]
@@ -57,7 +57,7 @@ def completed(runner: Runner, solution: Solution, rows: Array, steps: Steps, inp
 
 
 def _left(runner: Runner, solution: Solution, rows: Array, most: int) -> int:
-    """Return how many iterations of the budget are left for some rows, at most this many; 0 if there are no rows."""
+    """Return the number of remaining iterations of the budget for some rows, at most `most`; 0 without rows."""
     if rows.shape[0] == 0:
         return 0
     spent = int(namespace_of(rows).max(take_rows(solution.iterations, rows)))
@@ -65,10 +65,10 @@ def _left(runner: Runner, solution: Solution, rows: Array, most: int) -> int:
 
 
 def _compared(runner: Runner, equation: FixedPointEquation, settled: Solution, solution: Solution) -> tuple[Solution, Array]:
-    """Return the solution and which rows of it may not be the one at which the relaxation settles, shape (batch,).
+    """Return the solution, and which of its rows may not be the fixed point of the relaxation, shape (batch,).
 
-    A row is in no doubt if the map is close to linear between its relaxed state and its solution. The others are relaxed
-    further. Where the relaxation converges, its result replaces the solution.
+    A row is accepted if the map is nearly linear between its relaxed state and its solution. The others are relaxed further. If
+    the relaxation converges, its result replaces the solution.
     """
     xp = namespace_of(settled.state)
     if not runner.decision.situation.contracting:
@@ -96,7 +96,7 @@ def _compared(runner: Runner, equation: FixedPointEquation, settled: Solution, s
 def _contracting(equation: FixedPointEquation, settled: Solution, solution: Solution) -> Array:
     """Tell for each row whether v ↦ G T v shortens the residual of the relaxed state more and more, shape (batch,).
 
-    G T then has no eigenvalue of modulus above 1 that shows, which is enough for stability.
+    Then G T shows no eigenvalue with modulus above 1, which suffices for stability.
     """
     vector = equation.respond(settled.inputs) - settled.state
     lengths = []

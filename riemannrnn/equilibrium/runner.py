@@ -1,4 +1,4 @@
-"""Running the steps that were decided on: each takes up the rows that the step before left unsolved."""
+"""Running the chosen steps: each continues with the rows that the previous step left unsolved."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Runner:
     Parameters
     ----------
     problem
-        What is to be solved.
+        The problem.
     decision
         The steps for rows of every kind.
     factors
@@ -43,10 +43,10 @@ class Runner:
         Parameters
         ----------
         steps, rows, budget
-            The steps in order, which rows, and the most iterations.
+            The steps in order, the rows, and the most iterations.
         inputs
-            Where maps of the inputs start, shape (rows, n). Default: at the drive, or next to the start of the problem if it
-            has one.
+            The start for maps of the inputs, shape (rows, n). Default: the drive, or inputs close to the start of the problem
+            if there is one.
         """
         xp, tolerance = namespace_of(self.problem.equation.drive), self.problem.tolerance
         equation, start = self.problem.take(rows)
@@ -70,14 +70,14 @@ class Runner:
             residual, before = take_rows(part.residual, again), take_rows(best, again)
             near = residual < xp.minimum(TUNING.near * row_norms(state), 0.5 * before)
             best = xp.minimum(residual, before)
-            if inputs is not None:  # rows that are far from a solution start from the same inputs again
+            if inputs is not None:  # rows far from a solution start from the same inputs again
                 inputs = xp.where(near[:, None], take_rows(part.inputs, again), take_rows(inputs, again))
             if not (stage.repeated and 2 * int(xp.count_nonzero(near)) > again.shape[0]):
                 stage = next(stages, None)
         return solution or certified(equation, start, xp.zeros_like(left), tolerance)
 
     def stages(self, steps: Steps) -> Iterator[Stage]:
-        """Yield the stages of steps, each factor formed when its turn comes. Steps whose map does not exist are left out."""
+        """Yield the stages of steps; each factor is formed when needed. Steps without an existing map are left out."""
         for step in steps:
             if (stage := self._stage(step)) is not None:
                 yield stage

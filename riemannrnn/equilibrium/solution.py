@@ -1,4 +1,4 @@
-"""Certified solutions of the equation, a row each, and how parts of a batch are put together."""
+"""Certified solutions of the equation, one for each row, and how parts of a batch are combined."""
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -15,38 +15,38 @@ from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_row
 from riemannrnn.norms import norms_in_range, row_norms
 
 CERTIFICATE_MARGIN = 0.8
-"""States are iterated to this fraction of the tolerance: recomputed in another product, a residual differs by rounding."""
+"""States are iterated to this fraction of the tolerance: the residual of a recomputed product differs by rounding."""
 
 ROUNDING = 4
-"""A residual below this many machine epsilons times ‖s‖ is rounding and counts as converged whatever the tolerance."""
+"""A residual below this many machine epsilons times ‖s‖ is rounding, and counts as converged for every tolerance."""
 
 PRODUCT_ROUNDING, MOST_ROUNDING = 8, 400
-"""How many roundings of its product the residual of a unit may hold, and how many epsilons of ‖s‖ the whole. Of exact fixed
-points under trained weights, rounded to float32, units hold 1.4 to 1.7 in the root mean square, one in a thousand 6 to 8."""
+"""Allowed roundings of its product in the residual of a unit, and allowed epsilons of ‖s‖ in the whole. For exact fixed points
+under trained weights, rounded to float32, units have 1.4 to 1.7 in the root mean square, and one in a thousand has 6 to 8."""
 
 MOST_TOLERANCES = 10
-"""Where the rounding of T s explains it, a residual may be up to this many tolerances."""
+"""If the rounding of T s explains it, a residual may be up to this many tolerances."""
 
 LARGEST_ERROR = 0.01
-"""Largest residual or rounding of a solution relative to ‖b‖, s = G T s + b, beyond the tolerance. Where ‖s‖ > 1e13 ‖b‖ in
-float64, 2e4 ‖b‖ in float32, rounding exceeds this: I − G T is singular to working precision, whatever the residual."""
+"""Largest residual or rounding of a solution relative to ‖b‖, s = G T s + b, in addition to the tolerance. If ‖s‖ > 1e13 ‖b‖ in
+float64, or 2e4 ‖b‖ in float32, rounding exceeds this: I − G T is singular to working precision, for any residual."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """States of s = φ(T s + d), certified. `FixedPoints` and `LinearSolution` are solutions with more facts.
+    """Certified states of s = φ(T s + d). `FixedPoints` and `LinearSolution` are solutions with more information.
 
     Attributes
     ----------
     state, inputs, gains
-        s, T s + d, and φ′ there, shape (batch, n).
+        s, T s + d, and φ′ at T s + d, shape (batch, n).
     residual, iterations
-        ‖φ(T s + d) − s‖, NaN where T s + d is not finite, infinite if unsolved and above the root of the largest
-        number, and the iterations it took, shape (batch,).
+        ‖φ(T s + d) − s‖, NaN if T s + d is not finite, infinite if unsolved and above the root of the largest number; and the
+        number of iterations, shape (batch,).
     converged
         Whether the residual is at most the tolerance or at rounding, and the row is not singular, shape (batch,).
     singular
-        Whether the residual is at rounding, but the rounding hides b of the linearised equation s = G T s + b, shape (batch,).
+        Whether the residual is at rounding, but rounding hides b of the linearised equation s = G T s + b, shape (batch,).
     """
 
     state: Array
@@ -66,9 +66,9 @@ class Solution:
         return replace(self, **{field.name: take_rows(getattr(self, field.name), rows) for field in fields(Solution)})
 
     def completed(self, rest: "Solution", again: Array | None = None) -> Self:
-        """Return this solution with the rows that `again` marks, in order, replaced by those of `rest`; iterations add up.
+        """Return this solution with the rows marked by `again` replaced, in order, by the rows of `rest`; iterations are added.
 
-        Without a mark they are all that have not converged.
+        Default: all rows that have not converged.
         """
         xp = namespace_of(self.state)
         kept = self.converged if again is None else ~again
@@ -83,8 +83,8 @@ class Solution:
         return replace(self, **merged)
 
     def sentences(self, tolerance: float) -> list[str]:
-        """Return the result of each row in words, given the tolerance that was asked for."""
-        # Moved at once: from a device, number by number would take as long as the solution.
+        """Return the result of each row as a sentence, given the requested tolerance."""
+        # All at once: from a device, a transfer number by number would take as long as the solution.
         rows = zip(*(to_numpy(array) for array in (self.residual, self.converged, self.singular, self.iterations)), strict=True)
         return [_sentence(float(size), bool(good), bool(bad), int(count), tolerance) for size, good, bad, count in rows]
 
@@ -95,21 +95,21 @@ def _sentence(residual: float, converged: bool, singular: bool, iterations: int,
     if singular:
         return f"Not converged in {iterations} iterations: I − G W is singular to working precision at the state reached."
     if np.isfinite(residual):
-        return f"Not converged in {iterations} iterations: the residual is {residual:.1e}, asked for was {tolerance:.1e}."
+        return f"Not converged in {iterations} iterations: the residual {residual:.1e} is above the tolerance {tolerance:.1e}."
     if iterations == 0:
         return "Diverged at the start: the drive or the initial state holds NaN or infinity, or its image overflows."
     return f"Diverged within {iterations} iterations: the state reached is not finite."
 
 
 class Collected:
-    """The solution of all rows, put together as chunks of them are solved: no chunk is kept for longer than it takes.
+    """The solution of all rows, combined as chunks are solved; no chunk is kept longer than necessary.
 
-    The solution of a single chunk is the whole, and is not copied.
+    The solution of a single chunk is the whole solution, and is not copied.
 
     Parameters
     ----------
     equation
-        Of all the rows.
+        The equation of all rows.
     """
 
     def __init__(self, equation: FixedPointEquation) -> None:
@@ -117,7 +117,7 @@ class Collected:
         self._single: Solution | None = None
 
     def add(self, rows: slice, part: Solution) -> None:
-        """Put the solution of consecutive rows in its place."""
+        """Store the solution of consecutive rows at its place."""
         if rows.start == 0 and rows.stop == self._equation.drive.shape[0]:
             self._single = part
             return
@@ -148,23 +148,23 @@ class Collected:
 
     @property
     def _names(self) -> list[str]:
-        # Gains that are given are there already.
+        # Given gains exist already.
         return [field.name for field in fields(Solution) if self._equation.nonlinear or field.name != "gains"]
 
 
 def certified(equation: FixedPointEquation, state: Array, iterations: Array, tolerance: float) -> Solution:
-    """Compute the residual, undamped, at states that are to be returned."""
+    """Compute the undamped residual of the states to return."""
     return judged(equation, state, equation.inputs(state), iterations, tolerance)
 
 
 def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations: Array, tolerance: float) -> Solution:
-    """Return the solution whose states are these, the inputs T s + d there being known."""
+    """Return the solution with these states, given their inputs T s + d."""
     xp = namespace_of(inputs)
     image = equation.respond(inputs)
     gains, difference = equation.slope(inputs, image), image - state
     residual, _, largest = norms_in_range(difference)
     unit, _, reach = norms_in_range(state, float(xp.finfo(state.dtype).eps))
-    # Where the largest residual and rounding are within the tolerance, so is every row, and none is singular.
+    # If the largest residual and rounding are within the tolerance, every row has converged, and none is singular.
     if max(largest, ROUNDING * reach) <= tolerance and bool(xp.all(finite_rows(inputs))):
         converged = xp.ones_like(residual, dtype=xp.bool)
         return Solution(state, inputs, gains, residual, converged, ~converged, iterations)
@@ -174,10 +174,10 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
         unexplained = xp.abs(difference) - _rounding(equation, gains, state)
         unexplained = row_norms(xp.where(unexplained < 0, 0.0, unexplained))
         converged = converged | (close & is_converged(state, unexplained, tolerance))
-    # A saturated unit answers an infinite drive with a finite rate, whose derivatives would be NaN.
+    # With an infinite drive a saturated unit has a finite rate, but its derivatives would be NaN.
     finite = finite_rows(inputs)
     converged, residual = converged & finite, xp.where(finite, residual, xp.nan)
-    # A state with a larger residual runs away. Its gains would spoil the mean gain that the other rows share.
+    # A state with a larger residual diverges. Its gains would spoil the mean gain of the other rows.
     residual = xp.where(converged | ~(residual > float(xp.finfo(state.dtype).max) ** 0.5), residual, xp.inf)
     error = xp.maximum(residual, ROUNDING * unit)
     singular = converged & _is_hiding(equation, inputs, image, gains, error, tolerance)
@@ -189,8 +189,8 @@ def _is_hiding(
 ) -> Array:
     """Tell for each row whether an error of the equation exceeds the tolerance and hides b of s = G T s + b, shape (batch,).
 
-    Some matrix within rounding of I − G T is solved by any s that is large enough, so a small residual relative to ‖s‖ proves
-    nothing: where the rounding of T s is as large as b, s depends on the rounding and not on b.
+    Some matrix within rounding of I − G T is solved by every large enough s, so a small residual relative to ‖s‖ proves
+    nothing: if the rounding of T s is as large as b, s depends on the rounding and not on b.
     """
     xp = namespace_of(error)
     hiding = error > tolerance
@@ -200,10 +200,10 @@ def _is_hiding(
 
 
 def _rounding(equation: FixedPointEquation, gains: Array, state: Array) -> Array:
-    """Return the part of the residual of each unit that the rounding of T s may cause, shape (batch, n).
+    """Return the part of the residual of each unit that rounding of T s may cause, shape (batch, n).
 
-    The terms of (T s)_i are ‖T_i‖ ‖s‖ / n in the root mean square, so that their sum, however small it is itself, is known to
-    about machine epsilon times ‖T_i‖ ‖s‖ / √n. Saturated units, and those of small weights, are granted nothing.
+    The terms of (T s)_i have the root mean square ‖T_i‖ ‖s‖ / n. Their sum, however small, is therefore known to about machine
+    epsilon times ‖T_i‖ ‖s‖ / √n. For saturated units and units with small weights this part is zero or small.
     """
     n = state.shape[1]
     share = PRODUCT_ROUNDING * namespace_of(state).abs(gains) * equation.operator.row_norms
@@ -216,10 +216,10 @@ def is_converged(
 ) -> Array:
     """Tell for each row whether its residual is at most the tolerance and this many machine epsilons times ‖s‖.
 
-    `unit` is what `unit_rounding` returns for the states, if it is known.
+    `unit` is the result of `unit_rounding` for the states, if it is known.
     """
     bound = tolerance + rounding * (unit_rounding(state) if unit is None else unit)
-    # An infinite state would certify any residual.
+    # Relative to an infinite state every residual would be small.
     return (residual <= bound) & namespace_of(state).isfinite(bound)
 
 
@@ -229,5 +229,5 @@ def unit_rounding(state: Array) -> Array:
 
 
 def quiet() -> np.errstate:
-    """Return the context in which what is not finite is reported by its status, not by a warning."""
+    """Return a context in which values that are not finite cause no warning; the status reports them."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")

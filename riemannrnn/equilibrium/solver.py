@@ -1,4 +1,4 @@
-"""What every solver has: a name, what it declares that it can do, and how it is prepared for a problem."""
+"""The interface of solvers: a name, declared abilities, and preparation for a problem."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from manifolds import Array
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, take_rows
 from riemannrnn.equilibrium.solution import Solution
 
-if TYPE_CHECKING:  # which is made of maps that solvers iterate
+if TYPE_CHECKING:  # `factors` imports this module
     from riemannrnn.equilibrium.factors import Knowledge
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An equation, the states to start from, and the accuracy and the work that are asked for.
+    """An equation, the states at the start, and the required accuracy and work limit.
 
     Parameters
     ----------
     equation
         The equation s = φ(T s + d) for a batch of rows.
     start
-        The states to start from, shape (batch, n). None: φ(d).
+        The states at the start, shape (batch, n). None: φ(d).
     tolerance
         The largest residual of a row.
     max_iterations
@@ -34,33 +34,33 @@ class Problem:
     max_iterations: int
 
     def take(self, rows: Rows) -> tuple[FixedPointEquation, Array]:
-        """Return the equation of some rows, and the states that they start from."""
+        """Return the equation of some rows, and their states at the start."""
         equation = self.equation.take(rows)
         return equation, equation.respond(equation.drive) if self.start is None else take_rows(self.start, rows)
 
 
 class Prepared(ABC):
-    """A solver that is ready for one problem: the work that all rows share is done.
+    """A solver that is prepared for one problem: the work shared by all rows is done.
 
-    Chunks of rows may be solved by several threads at once.
+    Several threads may solve chunks of rows at once.
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The name of the solver, and where it chose or promised something, what that is."""
+        """The name of the solver, with its choice or guarantee, if any."""
 
     @abstractmethod
     def solve(self, rows: slice) -> Solution:
         """Return the solution of some rows."""
 
     def finish(self, solution: Solution) -> Solution:
-        """Return the solution of the whole batch, after all chunks of rows have been solved. By default it is unchanged."""
+        """Return the solution of the whole batch, after all chunks of rows have been solved. Default: unchanged."""
         return solution
 
     @property
     def knowledge(self) -> "Knowledge | None":
-        """What was learnt of T and serves other equations with T or its transpose. By default nothing."""
+        """Results about T for other equations with T or its transpose. Default: None."""
         return None
 
 
@@ -71,7 +71,7 @@ class Solver(ABC):
     """Whether it finds fixed points."""
 
     linear: ClassVar[bool] = True
-    """Whether it solves the linear equations of derivatives. Where it does not, the automatic solver solves them."""
+    """Whether it solves the linear equations of derivatives. If not, the automatic solver solves them."""
 
     exact: ClassVar[bool] = True
     """Whether its solutions are meant to reach the tolerance."""
@@ -88,7 +88,7 @@ class Solver(ABC):
         Parameters
         ----------
         problem
-            What is to be solved.
+            The problem.
         known
-            What was learnt from another equation with the same T or its transpose.
+            Results for another equation with the same T or its transpose.
         """

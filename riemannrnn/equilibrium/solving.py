@@ -1,4 +1,4 @@
-"""Solving the equation for a whole batch on all cores, by a solver or by the name of one."""
+"""Solving the equation for a whole batch on all cores, with a solver or the name of a solver."""
 
 from riemannrnn.equilibrium.anderson import Anderson
 from riemannrnn.equilibrium.auto import Automatic
@@ -13,11 +13,11 @@ from riemannrnn.runtime import held, map_chunks
 
 _KNOWN = (Automatic(), Automatic("chord"), Automatic("splitting"), PeacemanRachford(), Picard(), Anderson(), Newton(), Flow())
 SOLVERS: dict[str, Solver] = {solver.name: solver for solver in _KNOWN}
-"""The solvers known by name."""
+"""The solvers by name."""
 
 
 def solver_of(solver: str | Solver) -> Solver:
-    """Return a solver, or the solver of a name.
+    """Return a solver, or the solver with a name.
 
     Raises
     ------
@@ -37,23 +37,23 @@ def solve_equation(problem: Problem, solver: str | Solver, known: Knowledge | No
     Parameters
     ----------
     problem
-        The equation, the states to start from, and the accuracy and the work that are asked for.
+        The equation, the states at the start, and the required accuracy and work limit.
     solver
         As for `solve_fixed_points`.
     known
-        What was learnt from another equation with the same T or its transpose.
+        Results for another equation with the same T or its transpose.
 
     Returns
     -------
     solution
-        The states reached, certified.
+        The final states, certified.
     prepared
-        The solver as it was prepared, with its name and what it learnt.
+        The prepared solver, with its name and its results about T.
 
     Raises
     ------
     ValueError
-        For an unknown solver, or a solver of linear equations where fixed points are asked for.
+        For an unknown solver, or a solver of linear equations if fixed points are required.
     """
     equation, solver = problem.equation, solver_of(solver)
     if equation.nonlinear and not solver.nonlinear:

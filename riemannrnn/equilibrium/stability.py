@@ -17,26 +17,26 @@ from riemannrnn.network.operator import Operator
 from riemannrnn.runtime import cores, map_chunks, workers
 
 DENSE_LIMIT, SURVEY_DENSE_LIMIT = 256, 64
-"""Up to this many units all eigenvalues are computed: of every stimulus, or in a survey."""
+"""Up to this many units all eigenvalues are computed: for every stimulus, or in a survey."""
 
 MARGINS = (0.1, 0.1, 0.01)
-"""How far to the right of the latest estimate the shifts are that are tried before all eigenvalues of a stimulus are computed.
-The last shift separates eigenvalues that are close to each other, as the eigenvalues of slow units are."""
+"""Distances of the shifts to the right of the latest estimate, before all eigenvalues of a stimulus are computed. The last
+shift separates eigenvalues that are close to each other, such as the eigenvalues of slow units."""
 
 FINALISTS = 16
-"""A survey starts with this number of the largest estimates."""
+"""Number of the largest estimates with which a survey starts."""
 
 
 def spectral_abscissa(operator: Operator, gains: Array, time_constants: Any = None) -> Array:
     """Return the largest real part of the eigenvalues of T⁻¹ (−I + G W) for each stimulus.
 
     Up to 256 units, and for low rank, all eigenvalues are computed. For more units, Arnoldi's method with shift and inversion
-    is used (`arnoldi.shift_invert`). All eigenvalues are computed where the estimated error of this method is above √ε, with ε
-    the rounding of the dtype, or where its result lies further left than plain Arnoldi steps allow. This checks that no
-    eigenvalue lies further right. It does not prove it. For a convolution of more than 256 units,
-    `rightmost_by_products` is used, which needs no matrix.
+    is used (`arnoldi.shift_invert`). All eigenvalues are computed if the estimated error of this method is above √ε, with ε the
+    rounding of the dtype, or if its result is further left than plain Arnoldi steps allow. This checks that no eigenvalue is
+    further right. It does not prove it. For a convolution of more than 256 units, `rightmost_by_products` is used, which needs
+    no matrix.
 
-    Low rank k saves work if the time constants have few different values, each of k units or more. Otherwise the weights are
+    Low rank k saves work if the time constants have few different values, each for k units or more. Otherwise the weights are
     computed as an n × n matrix.
 
     Parameters
@@ -71,10 +71,10 @@ def spectral_abscissa(operator: Operator, gains: Array, time_constants: Any = No
 
 
 def survey_stability(operator: Operator, gains: Array, time_constants: Any = None) -> tuple[float, int]:
-    """Return the largest spectral abscissa of T⁻¹ (−I + G W) over all stimuli, and how many are not stable.
+    """Return the largest spectral abscissa of T⁻¹ (−I + G W) over all stimuli, and the number of stimuli that are not stable.
 
     Plain Arnoldi steps screen all stimuli in lock-step. Eigenvalues are then computed for the stimuli that may be the worst, or
-    whose sign is not decided: for the sixteen worst like `spectral_abscissa`, for the others like `spectral_abscissa` for many
+    have an undecided sign: for the sixteen worst like `spectral_abscissa`, for the others like `spectral_abscissa` for many
     units. The intervals of `arnoldi.plain` decide. They are not proven bounds. On trained networks close to the edge of
     stability they held for every stimulus that was checked.
 
@@ -89,7 +89,7 @@ def survey_stability(operator: Operator, gains: Array, time_constants: Any = Non
 
 
 def unstable_stimuli(operator: Operator, gains: Array, limit: float = 0.0, time_constants: Any = None) -> tuple[float, Array]:
-    """Return an estimate of the largest spectral abscissa, and the stimuli whose own is not below a limit.
+    """Return an estimate of the largest spectral abscissa, and the stimuli with an abscissa that is not below a limit.
 
     Like `survey_stability`, but stimuli that are clearly on one side of the limit are only screened.
 
@@ -106,7 +106,7 @@ def unstable_stimuli(operator: Operator, gains: Array, limit: float = 0.0, time_
 
 
 def _rightmost_parts(jacobians: Jacobians, edge: float, largest: bool) -> Array:
-    """Rightmost real parts of the eigenvalues, exact where it tells which exceed the edge, or also the largest."""
+    """Return rightmost real parts of the eigenvalues, exact where needed to compare with the edge, or for the largest."""
     reduced = _reduced(jacobians)
     if reduced is not None:
         return reduced
@@ -129,7 +129,7 @@ def _rightmost_parts(jacobians: Jacobians, edge: float, largest: bool) -> Array:
 
 
 def _screen(jacobians: Jacobians) -> Array:
-    """Estimates of the rightmost real parts of the eigenvalues, and the ends of their intervals, shape (3, batch)."""
+    """Return estimates of the rightmost real parts of the eigenvalues, and the ends of their intervals, shape (3, batch)."""
 
     def screen(rows: Array) -> tuple[Array, ...]:
         chosen = take_rows(jacobians.gains, rows)
@@ -139,7 +139,7 @@ def _screen(jacobians: Jacobians) -> Array:
 
 
 def _exact(host: Matrices, screened: Array, edge: float = nan) -> Array:
-    """Rightmost real parts of the eigenvalues, given what screening found; or only on which side of an edge they are."""
+    """Return rightmost real parts of the eigenvalues, given the screening; with an edge only on which side they are."""
     rightmost, (_, lower, upper) = screened[0].copy(), screened
     epsilon = machine_epsilon(host.gains)
     rest = np.flatnonzero(upper - lower > epsilon * np.maximum(np.abs(rightmost), 1))
@@ -166,7 +166,7 @@ def _dense(host: Matrices) -> Array:
 
 
 def _reduced(jacobians: Jacobians) -> Array | None:
-    """Rightmost real parts of the eigenvalues from smaller matrices, or None where there are none."""
+    """Return rightmost real parts of the eigenvalues from smaller matrices, or None if there are none."""
     reduced = jacobians.reduced()
     if reduced is None:
         return None
@@ -175,7 +175,7 @@ def _reduced(jacobians: Jacobians) -> Array | None:
 
 
 def _rightmost(matrices: Callable[[Array], Array], batch: int, size: int) -> Array:
-    """All eigenvalues, stimuli shared among the cores (LAPACK releases the interpreter lock)."""
+    """Compute all eigenvalues, with stimuli shared among the cores (LAPACK releases the interpreter lock)."""
     chunks = np.array_split(np.arange(batch), max(cores(), batch * size * size // 2**24 + 1))
     with workers() as (pool, _):
         parts = list(pool.map(lambda rows: np.linalg.eigvals(matrices(rows)).real.max(axis=1), chunks))

@@ -1,4 +1,4 @@
-"""The stages of the automatic solver: each takes some rows as far as it can, and certifies the states that they reach."""
+"""The stages of the automatic solver: each solves some rows as far as it can, and certifies their states."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Stage(ABC):
 
     @property
     def repeated(self) -> bool:
-        """Whether it is run again as long as it brings most of the rows closer."""
+        """Whether it is repeated as long as it brings most of the rows closer."""
         return False
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Stage(ABC):
         rows
             The indices of the rows in the whole batch.
         start, inputs
-            States and inputs to start from. The inputs may be None where the stage takes only states.
+            States and inputs at the start. The inputs may be None if the stage uses only states.
         tolerance, budget
             The largest residual of a row, and the most iterations.
         """
@@ -53,7 +53,7 @@ class Stage(ABC):
 
 @dataclass(frozen=True)
 class DirectStage(Stage):
-    """A solver on the equation itself."""
+    """A solver applied to the equation itself."""
 
     solver: Iteration
     takes_inputs: ClassVar[bool] = False
@@ -66,14 +66,14 @@ class DirectStage(Stage):
 
 @dataclass(frozen=True)
 class MapStage(Stage):
-    """A solver on a map of the inputs.
+    """A solver applied to a map of the inputs.
 
     Parameters
     ----------
     iterations, solver, fixed_point_map
-        The most iterations, what iterates, and the map.
+        The most iterations, the solver, and the map.
     repeated
-        Whether the stage is run again as long as it brings most of the rows closer.
+        Whether the stage is repeated as long as it brings most of the rows closer.
     patience
         As for `iterate_rows`.
     """
@@ -101,7 +101,7 @@ class MapStage(Stage):
         budget: int,
         certifications: int = TUNING.certifications,
     ) -> Solution:
-        """Iterate the inputs to the residual `aim`, and those whose rates then miss the tolerance to a smaller one."""
+        """Iterate the inputs to the residual `aim`; continue to a smaller residual if the rates then miss the tolerance."""
         xp = namespace_of(inputs)
         inner = iterate_rows(self.solver, fixed_point_map, inputs, aim, budget, images=True, patience=self.patience)
         solution = certified(equation, equation.respond(inner.state, inner.state), inner.iterations, tolerance)
@@ -118,10 +118,10 @@ class MapStage(Stage):
 
 @dataclass(frozen=True)
 class RecentredStage(Stage):
-    """The chord map with a gain that is chosen again and again: the mean of the rows that are left, at their states.
+    """The chord map with a gain that is chosen repeatedly: the mean over the remaining rows, at their states.
 
-    Where gains differ so much that their mean fits no row, the mean of the rows that are left fits these rows better with each
-    round. For a single row this is Newton's method. The gains depend on which rows are solved together.
+    If gains differ so much that their mean fits no row, the mean over the remaining rows fits these rows better in each round.
+    For a single row this is Newton's method. The gains depend on which rows are solved together.
     """
 
     def run(
@@ -145,11 +145,11 @@ class RecentredStage(Stage):
 
 @dataclass(frozen=True)
 class MixedStage(Stage):
-    """The chord map in float32, then corrections whose residuals are taken in float64 and which are solved in float32.
+    """The chord map in float32, then corrections with residuals computed in float64 and solved for in float32.
 
-    With residual ρ = T φ(z) + d − z, the correction e of the inputs solves e = T (φ′(z) ∘ e) + ρ, Newton's equation: linear, so
-    that float32 finds it to a relative precision of its own, by the same chord map. For a linear equation this is iterative
-    refinement (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, ch. 12).
+    With residual ρ = T φ(z) + d − z, the correction e of the inputs solves Newton's equation e = T (φ′(z) ∘ e) + ρ. It is
+    linear, so the chord map in float32 finds it to float32 precision relative to its size. For a linear equation this is
+    iterative refinement (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, ch. 12).
     """
 
     solver: Iteration
@@ -194,7 +194,7 @@ class MixedStage(Stage):
 
 
 def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
-    """Return the chord map whose gain is the mean at the inputs; None if no row is finite, or the map has no factor."""
+    """Return the chord map with the mean gain at the inputs; None if no row is finite, or the map has no factor."""
     inputs = take_rows(inputs, namespace_of(inputs).nonzero(finite_rows(inputs))[0])
     if inputs.shape[0] == 0:
         return None
@@ -206,6 +206,6 @@ def _recentred(equation: FixedPointEquation, inputs: Array) -> ChordMap | None:
 
 
 def _most(outcome: Outcome) -> int:
-    """Return the iterations of the slowest row that arrived; those that did not must not use up what the others need."""
+    """Return the iterations of the slowest converged row; rows that did not converge must not use up the budget of others."""
     xp = namespace_of(outcome.iterations)
     return int(xp.max(xp.where(outcome.converged, outcome.iterations, 0)))

@@ -1,4 +1,4 @@
-"""The tuned constants of the automatic solver, with what each was measured on."""
+"""The tuned constants of the automatic solver, with the measurements behind them."""
 
 from dataclasses import dataclass
 from typing import final
@@ -9,9 +9,9 @@ from typing import final
 class Tuning:
     """Constants that decide how fast the automatic solver is, and for hard problems which rows it solves.
 
-    None of them decides what counts as a solution: `riemannrnn.equilibrium.solution` has those. Each says where its value comes
-    from. "Counted" follows from the number of matrix products. "Measured" was compared in time or in rows solved, on the
-    networks named. "Chosen" was set without a comparison that is on record.
+    None of them decides what counts as a solution: `riemannrnn.equilibrium.solution` has those constants. Each says where its
+    value comes from. "Counted" follows from the number of matrix products. "Measured" was compared in time or in rows solved,
+    on the networks named. "Chosen" was set without a recorded comparison.
     """
 
     # The sample of the batch.
@@ -20,7 +20,7 @@ class Tuning:
     """Rows of the sample, spread over the batch. Chosen."""
 
     sample_iterations: int = 7
-    """Most plain iterations of the sample. Measured: with 6, the gains of networks that contract slowly were seen too early."""
+    """Most plain iterations of the sample. Measured: 6 judged the gains of slowly contracting networks too early."""
 
     fewest_iterations: int = 4
     """Fewest plain iterations of the sample. Chosen: two ratios of residuals need four."""
@@ -47,7 +47,7 @@ class Tuning:
     """Most plain iterations without a sample. Measured like `brief_work`: with 200, batches of 32 with slow rows lost time."""
 
     brief_budget: int = 200
-    """No plain iterations go first where fewer iterations are allowed in all. Chosen: the accelerated maps need up to 60."""
+    """No plain iterations go first if fewer iterations are allowed in total. Chosen: the accelerated maps need up to 60."""
 
     brief_growth: int = 16
     """Iterations in which the residuals of a linear equation may grow at first. Measured for 20 units, radius 0.9."""
@@ -58,19 +58,19 @@ class Tuning:
     # Plain iteration or a shared factor.
 
     chord_iterations: int = 3
-    """Plain iterations that take as long as the chord map where it contracts well. Measured at a contraction of 0.2."""
+    """Plain iterations that take as long as the chord map if it contracts well. Measured at a contraction of 0.2."""
 
     factor_products: float = 1.25
-    """Half of the products of n × n matrices that the factor of the chord map takes, because the adjoint uses the factor again.
-    Counted for the inverse by blocks."""
+    """Half of the products of n × n matrices for the factor of the chord map: the adjoint reuses the factor. Counted for the
+    inverse by blocks."""
 
     settling_iterations: int = 8
-    """First plain iterations where they do not contract. Measured on huge weights: they solve units that are saturated."""
+    """First plain iterations if they do not contract. Measured on huge weights: they solve units that are saturated."""
 
     relaxing_iterations: int = 2
-    """Plain iterations before the chord map where a stimulus may have several fixed points. Chosen."""
+    """Plain iterations before the chord map if a stimulus may have several fixed points. Chosen."""
 
-    # How the chord map is helped.
+    # Acceleration of the chord map.
 
     fast: float = 0.6
     """Below this contraction of the plain iteration, the chord map needs neither sweeps nor acceleration. Measured on tanh
@@ -98,20 +98,20 @@ class Tuning:
     """Iterations of an accelerated map before the next stage. Chosen."""
 
     near: float = 0.1
-    """An accelerated map goes on where residuals fall and most are below this share of the norm of their states. Measured on
-    chaotic weights and on trained weights, whose rows were given up before."""
+    """An accelerated map continues while residuals fall and most are below this share of the norm of their states. Measured on
+    chaotic weights and on trained weights, with rows that were given up before."""
 
     trial_iterations: int = 10
-    """Iterations for which the maps compete on the sample where it does not contract. Chosen."""
+    """Iterations for which the maps compete on the sample if it does not contract. Chosen."""
 
     recentred_iterations: int = 300
-    """Iterations of the chord map with gains that are chosen again and again. Measured on 500 digits and chaotic weights."""
+    """Iterations of the chord map with repeatedly chosen gains. Measured on 500 digits and chaotic weights."""
 
     round: int = 15
     """Iterations of the chord map between two choices of its gains. Measured like `recentred_iterations`."""
 
     newton_iterations: int = 40
-    """Iterations of Newton's method for rows that the dynamics bring to no fixed point. Chosen."""
+    """Iterations of Newton's method for rows for which the dynamics reach no fixed point. Chosen."""
 
     least_patience: int = 100
     """Averaged iterations in which the residual of a row has to fall at least once. Chosen."""
@@ -123,16 +123,16 @@ class Tuning:
     tanh and relu, 100 to 1,000 units, radius 0.5 to 1.2: the residual of the rates was below half of it."""
 
     certifications: int = 3
-    """How often the rows of such a map that miss the tolerance in the rates are iterated to a smaller residual. Chosen."""
+    """Most repetitions, with a smaller residual, for rows of such a map with rates that miss the tolerance. Chosen."""
 
     single_aim: float = 2e-6
-    """Residual of an input, root mean square, to which float32 iterates before float64 takes over. Counted: ten roundings."""
+    """Root mean square residual of an input at which float64 replaces float32. Counted: ten roundings."""
 
     correction_aims: tuple[float, float] = (2e-5, 1e-1)
-    """Corrections in float32 are solved to a relative residual between these. Chosen."""
+    """Bounds of the relative residual of corrections in float32. Chosen."""
 
     correction_margin: float = 0.7
-    """They are solved to this fraction of the tolerance. Another correction would cost two products in float64. Chosen."""
+    """Corrections are solved to this fraction of the tolerance. Another correction costs two products in float64. Chosen."""
 
     corrections: int = 4
     """Most corrections in a row. Chosen."""
@@ -152,16 +152,16 @@ class Tuning:
     """Comparisons of a row in doubt before the dynamics are integrated. Chosen."""
 
     checked: float = 0.8
-    """From this contraction of the sample on, the stability of every solution is checked. Chosen."""
+    """Contraction of the sample above which the stability of every solution is checked. Chosen."""
 
     powers: int = 4
-    """Products in each of two series that show whether vectors get shorter at a solution. Chosen."""
+    """Products in each of two series that show whether vectors shrink at a solution. Chosen."""
 
     clearly: float = 0.97
     """A solution is stable if each product of the second series shortens vectors by this factor. Chosen."""
 
     strictly: float = 1e-6
-    """Weights count as monotone where I − sym W exceeds this multiple of the identity. Chosen, far above rounding."""
+    """Weights count as monotone if I − sym W exceeds this multiple of the identity. Chosen, far above rounding."""
 
 
 TUNING = Tuning()
