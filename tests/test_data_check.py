@@ -35,7 +35,7 @@ def test_a_table(csv):
     assert "3 different: setosa, versicolor, virginica" in lines["species"]
     assert "Stimuli: 60 of 3 inputs: length, width, lab, as float64." in result.stdout
     assert "Index: column 'Unnamed: 0' numbers or names the rows, and is left out." in result.stdout
-    assert 'Missing in stimuli: 3, in 1 of 3 inputs. They are refused, unless missing="mean"' in result.stdout
+    assert 'Missing in stimuli: 3, in 1 of 3 inputs. They cause an error, unless missing="mean"' in result.stdout
     assert "Constant inputs: lab." in result.stdout
     expected = "Targets: column 'species': classification, 3 classes: setosa (20), versicolor (20), virginica (19)."
     assert expected in result.stdout
@@ -65,7 +65,7 @@ def test_arrays_by_name(tmp_path):
     assert "Stimuli and targets: name them with --inputs and --target: responses, stimuli." in result.stdout
     result = run("data", "check", tmp_path / "recording.h5", "--target", "responses")
     assert "Stimuli: 60 of 100 inputs, as float64." in result.stdout
-    assert "Infinite in stimuli: 59, in 1 of 100 inputs. They are refused." in result.stdout
+    assert "Infinite in stimuli: 59, in 1 of 100 inputs. They cause an error." in result.stdout
     assert "regression, 5 outputs." in result.stdout
     assert "Missing targets: 150 of 300 (50.0%)" in result.stdout
 

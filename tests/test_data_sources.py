@@ -65,7 +65,7 @@ def check(source: Source):
             got = np.from_dlpack(read(rows)) if not isinstance(read(rows), np.ndarray) else read(rows)
             np.testing.assert_array_equal(got, expected)
     for wrong in ([ROWS], [-ROWS - 1], [0.5], np.zeros((2, 2), int)):
-        with pytest.raises(DatasetError, match=f"has {ROWS} rows, but rows .* were asked for, .* from 0 to {ROWS - 1}"):
+        with pytest.raises(DatasetError, match=f"has {ROWS} rows, but rows .* were requested, .* from 0 to {ROWS - 1}"):
             source.read(np.array(wrong))
 
 

@@ -117,7 +117,7 @@ def test_partial_fit_takes_classes_that_come_later_and_refuses_others():
         classifier().partial_fit(X, Y)
     model = classifier().partial_fit(X[early], Y[early], classes=range(10)).partial_fit(X[late], Y[late])
     assert model.predict_proba(X).shape == (240, 10)
-    with pytest.raises(ValueError, match=r"classes = \[0, 1\] are not those of the first call"):
+    with pytest.raises(ValueError, match=r"classes = \[0, 1\] differ from the classes of the first call"):
         model.partial_fit(X, Y, classes=[0, 1])
     with pytest.raises(ValueError, match="y holds 10, which is none of the classes"):
         model.partial_fit(X, Y + 1)
@@ -247,7 +247,7 @@ def test_a_trained_model_that_other_samples_would_make_unstable_blames_them():
     X, y = generator.standard_normal((40, 4)), np.arange(40) % 3
     model = FixedPointClassifier(n_units=10, rule="dW1", bias=0.0, learning_rate=0.3, epochs=40, random_state=0).fit(3 * X, y)
     with pytest.raises(
-        ValueError, match=r"training cannot go on: .* have no fixed point .*\. Pass samples like those .*fit it anew$"
+        ValueError, match=r"training cannot go on: .* have no fixed point .*\. Pass samples like those .*fit it again$"
     ):
         model.partial_fit(0.01 * X, y)
 

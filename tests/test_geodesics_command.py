@@ -290,7 +290,7 @@ def other_run(folder, table, key, value):
 def test_runs_of_different_networks_are_refused(run_folders, tmp_path, key, value):
     message = refused(run("geodesics", run_folders[0], other_run(tmp_path / "other", "network", key, value)))
     assert f"network.{key} is " in message
-    assert "weights of one mean nothing to the other" in message
+    assert "weights of different networks cannot be compared" in message
 
 
 def test_runs_on_other_data_are_judged_by_the_first_and_that_is_said(run_folders, tmp_path):

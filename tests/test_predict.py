@@ -125,7 +125,7 @@ def test_rows_without_a_fixed_point_are_left_empty_and_counted(folder):
         ((".", "none.npy"), "none.npy cannot be read: the file does not exist"),
         (("stimuli.npy", "stimuli.npy"), "stimuli.npy is not a model: it does not end with 'riemannrnn model 1'"),
         (("model.npz", "wide.npy"), "the stimuli have shape (30, 6); this network takes (batch, 3)"),
-        (("model.npz", "stimuli.npy", "--output", "no/out.csv"), "--output no/out.csv: there is no folder "),
+        (("model.npz", "stimuli.npy", "--output", "no/out.csv"), "--output no/out.csv: the folder "),
         (("model.npz", "several.npz"), "several.npz holds the arrays x, y; name the stimuli with inputs="),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_file_is_streamed_and_the_run_goes_on(tmp_path, monkeypatch):
 MISTAKES = {
     "a file": (("--data", "flower.csv"), "flower.csv cannot be read: the file does not exist; did you mean"),
     "a column": (("--target", "specie"), "column 'specie' of .*: unknown; did you mean species"),
-    "no column": ((), "there are no targets to learn: name their column with --target, or data.target; riemannrnn data check"),
+    "no column": ((), "training needs targets: name their column with --target, or data.target; riemannrnn data check"),
     "holes": (("--target", "species"), "a stimulus has a missing number or infinity in column length.*mean"),
     "missing": (("--missing", "median"), r"data.missing = 'median': unknown; did you mean mean"),
     "text": (("--target", "length", "--missing", "mean"), "column 'species' holds text, but stimuli are numbers"),

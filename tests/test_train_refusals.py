@@ -23,7 +23,7 @@ def test_a_path_is_recorded_unless_it_is_not_wanted_or_there_is_none(tmp_path):
     assert "path.h5" not in names(folder)
     assert sorted(results(folder)[0]) == ["input_weights", "readout", "weights_0", "weights_1", "weights_2"]
     wrong, _ = begin(tmp_path / "on", train={"manifold": "low-rank", "record": True}, network={"units": 12})
-    assert refused(wrong) == "Error: train.record = true: 'low-rank' never forms W, and there is no path to record"
+    assert refused(wrong) == "Error: train.record = true: 'low-rank' never forms W, so its path cannot be recorded"
 
 
 def test_another_configuration_than_that_of_the_checkpoint_is_refused(tmp_path):
@@ -59,10 +59,10 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, content):
     if content is not None:
         (tmp_path / "config.toml").write_text(content)
     before = names(tmp_path)
-    assert refused(run("train", "--resume", tmp_path)).startswith(f"Error: {tmp_path} is no run to go on with; ")
+    assert refused(run("train", "--resume", tmp_path)).startswith(f"Error: {tmp_path} is not a run to go on with; ")
     assert names(tmp_path) == before
     assert (tmp_path / "weights.npz").read_text() == "mine"
-    assert "is no run to go on with" in refused(run("train", "--resume", tmp_path / "nowhere"))
+    assert "is not a run to go on with" in refused(run("train", "--resume", tmp_path / "nowhere"))
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The command line, `riemannrnn`: a module a command."""
+"""The command line, `riemannrnn`: one module for each command."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -28,7 +28,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def main(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Train the fixed points of recurrent networks as Riemannian optimisation."""

@@ -1,4 +1,4 @@
-"""What the commands share: the console, progress bars, and how a command refuses."""
+"""Shared parts of the commands: the console, progress bars, and errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +17,10 @@ from riemannrnn.run_folder import RunFolderError
 console = Console()
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+"""Exit status after Ctrl-C, as in shells."""
 
 UNFINISHED = 1
-"""Exit status of what was begun and could not be finished."""
+"""Exit status of a command that started and could not finish."""
 
 
 def progress_bars() -> Bars:
@@ -30,7 +30,7 @@ def progress_bars() -> Bars:
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[Progress]:
-    """Show one progress bar; yield the function that moves it."""
+    """Show one progress bar; yield the function that updates it."""
     with progress_bars() as bars:
         bar = bars.add_task(escape(name), total=1.0)
         yield lambda share: bars.update(bar, completed=share)
@@ -42,7 +42,7 @@ def complain(kind: str, sentence: str) -> None:
 
 
 def print_written(folder: Path, files: Sequence[str] = ()) -> None:
-    """Say in which folder the results are, and in which files beside config.toml.
+    """Print the folder of the results, and its files except config.toml.
 
     Raises
     ------
@@ -60,6 +60,6 @@ def print_written(folder: Path, files: Sequence[str] = ()) -> None:
 
 
 def refuse(error: Exception, status: int = 2) -> NoReturn:
-    """Print an error as a sentence and leave, with status 2 where nothing was begun."""
+    """Print an error as a sentence and exit, with status 2 if nothing was started."""
     complain("Error", str(error))
     raise typer.Exit(status)

@@ -27,10 +27,10 @@ from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, 
 from riemannrnn.runtime import cores
 
 WIDE = 100
-"""Columns from which the name of a contender fits on a line of the table."""
+"""Terminal width at which the name of a contender fits on one line of the table."""
 
 NARROW = 20
-"""Columns that are left for it in a terminal of 80."""
+"""Width of the first column in a terminal of 80 columns."""
 
 
 class Precision(StrEnum):
@@ -56,10 +56,10 @@ def compare_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
     dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
     backend: Annotated[Backend, typer.Option(help="Where the arrays are: in memory, or on a GPU with CuPy.")] = Backend.NUMPY,
-    stable: Annotated[float, typer.Option(min=0, max=0.99, help="Margin by which fixed points have to be stable.")] = STABLE_BY,
-    allow_unstable: Annotated[bool, typer.Option("--allow-unstable", help="Do not ask for stable fixed points.")] = False,
-    max_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of computation of a contender.")] = MAX_SECONDS,
-    inner_iterations: Annotated[int, typer.Option(min=1, help="Iterations at most to invert a metric once.")] = 50,
+    stable: Annotated[float, typer.Option(min=0, max=0.99, help="Stability margin that fixed points must have.")] = STABLE_BY,
+    allow_unstable: Annotated[bool, typer.Option("--allow-unstable", help="Do not require stable fixed points.")] = False,
+    max_seconds: Annotated[float, typer.Option(min=0.01, help="Most seconds of computation of a contender.")] = MAX_SECONDS,
+    inner_iterations: Annotated[int, typer.Option(min=1, help="Most iterations to invert a metric once.")] = 50,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes; 0: in this one. Default: one a core.")] = None,
     manifold: Annotated[
         list[str] | None, typer.Option(help="Every optimiser on this manifold, or on 'all'; repeatable. See --list.")
@@ -68,7 +68,7 @@ def compare_command(
         list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
-    list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
+    list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and exit.")] = False,
 ) -> None:
     """Compare manifolds, retractions and optimisers on scikit-learn's handwritten digits."""
     manifolds = [name for each in manifold or [] for name in (CATALOGUE if each == "all" else [each])]
@@ -98,7 +98,7 @@ def compare_command(
         written: list[str] | RunFolderError | KeyboardInterrupt = write_comparison(comparison, folder, title)
     except (RunFolderError, KeyboardInterrupt) as error:
         written = error
-    console.print(table(comparison))  # whether they could be written or not, and they whether this can be printed or not
+    console.print(table(comparison))  # printing and writing do not depend on each other
     _print_reasons(comparison)
     if isinstance(written, RunFolderError):
         refuse(written, UNFINISHED)
@@ -114,7 +114,7 @@ def compare_command(
 
 
 def _print_list(contenders: tuple[Contender, ...]) -> None:
-    """Say in a line each what the manifolds are and when to use them, and name the contenders."""
+    """Print a line for each manifold, with its use, and the names of the contenders."""
     manifolds = Table(title="manifolds, for --manifold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
     manifolds.add_column(no_wrap=True)
     manifolds.add_column()
@@ -137,7 +137,7 @@ def digits_task(
 
 
 def write_comparison(comparison: Comparison, folder: Path, title: str) -> list[str]:
-    """Write history.nc, summary.csv and comparison.png into the run folder; nothing where no contender finished.
+    """Write history.nc, summary.csv and comparison.png into the run folder; write nothing if no contender finished.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def write_comparison(comparison: Comparison, folder: Path, title: str) -> list[s
 
 
 def table(comparison: Comparison) -> Table:
-    """Return the table of a comparison, best first; contenders that took no step are not in it."""
+    """Return the table of a comparison, best first; contenders that took no step are left out."""
     result = Table(
         title=f"{comparison.budget} evaluations for each contender",
         caption="test: accuracy in %; J+∇J+H: evaluations of cost, gradient and Hessian; iter: fixed-point iterations; "
@@ -185,7 +185,7 @@ def _cells(entry: Entry) -> list[str]:
 
 
 def _broken(name: str) -> str:
-    """Return a name in lines that fit the first column of a narrow table, broken before slashes only."""
+    """Return a name in lines that fit the first column of a narrow table, broken only before slashes."""
     lines = wrap(name.replace("/", " /"), NARROW, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace(" /", "/")
 
@@ -195,7 +195,7 @@ def _number(value: float, form: str) -> str:
 
 
 def _print_reasons(comparison: Comparison) -> None:
-    """Say how many runs used their budget, why others stopped before, what failed, a line each, and then the verdict."""
+    """Print how many runs used their budget, why others stopped early, what failed, and then the verdict."""
     budget_used = f"Used its {comparison.budget} evaluations."
     full = sum(entry.stopped == budget_used for entry in comparison.entries)
     console.print(f"{full} of {len(comparison.entries)} contenders used all {comparison.budget} evaluations.", highlight=False)
@@ -212,7 +212,7 @@ def _print_reasons(comparison: Comparison) -> None:
         console.print(escape(shorten(line, console.width, placeholder=" …")), highlight=False)
     if comparison.stable is not None and comparison.entries:
         console.print(
-            f"Fixed points had to be stable by {comparison.stable:g}; asking for it took {comparison.stability_seconds:.1f} s.",
+            f"Fixed points had to be stable by {comparison.stable:g}; checking this took {comparison.stability_seconds:.1f} s.",
             highlight=False,
         )
     if comparison.entries:

@@ -1,4 +1,4 @@
-"""The configuration of `riemannrnn train`: what its TOML file may hold, and errors that name the place and the remedy."""
+"""The configuration of `riemannrnn train`: the contents of its TOML file, and errors that name the key and the remedy."""
 
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from riemannrnn.settings import Options, SettingError, again, option, record_of,
 from riemannrnn.training.options import NetworkOptions, TrainingOptions
 
 VERSIONS = "versions"
-"""The table of a run folder that says what made it; it has no options."""
+"""The table of a run folder about the program that wrote it; it has no options."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class LayerTable(Options):
     by_name: ClassVar[bool] = True
 
     units: int = again(NetworkOptions, "n_units", 100)
-    activation: str | None = again(NetworkOptions, "activation", None)  # None: that of the network
+    activation: str | None = again(NetworkOptions, "activation", None)  # None: the activation of the network
     skips: tuple[int, ...] = option((), "Numbers of lower layers that also drive this layer; the lowest is 0.", least=0)
 
 
 @dataclass(frozen=True)
 class NetworkTable(Options):
-    """`[network]`: the arguments of `RateNetwork` or `Stack`, and the weights to start from."""
+    """`[network]`: the arguments of `RateNetwork` or `Stack`, and the weights at the start."""
 
     by_name: ClassVar[bool] = True
 
@@ -37,19 +37,19 @@ class NetworkTable(Options):
     radius: float = again(NetworkOptions, "radius", 0.5)
     trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
     layers: tuple[LayerTable, ...] = again(NetworkOptions, "layers", ())
-    seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0, flag=True)
+    seed: int = option(0, "Seed of the read-in, the readout and the weights at the start.", least=0, flag=True)
     dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
 
 
 @dataclass(frozen=True)
 class DataTable(Options):
-    """`[data]`: what is learned, and what is held out."""
+    """`[data]`: the training data and the held-out data."""
 
     by_name: ClassVar[bool] = True
 
     name: str = option(
         "digits",
-        'Without a file: "digits", of which `training_size` are learned and the rest held out, or "mnist" from the files of a '
+        'Without a file: "digits", with `training_size` for training and the rest held out, or "mnist" from the files of a '
         "folder.",
         choices=("digits", "mnist"),
     )
@@ -58,13 +58,13 @@ class DataTable(Options):
     folder: str | None = option(None, "Folder of the four files of MNIST.")
     file: str | None = option(
         None,
-        "File of stimuli and targets, in the place of bundled data: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX.",
+        "File of stimuli and targets, instead of bundled data: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX.",
         flag="data",
     )
     target: tuple[str, ...] = option((), "Column or columns of the targets, or the name of their array.", flag=True)
     target_file: str | None = option(None, "File of the targets, if they are not in `file`.")
     inputs: tuple[str, ...] = option((), "Columns of the stimuli, or the name of their array. Default: all others.")
-    index: str | None = option(None, "Column that numbers or names the rows, and is left out. Default: a first one that does.")
+    index: str | None = option(None, "Column that numbers or names the rows, and is left out. Default: found automatically.")
     task: str | None = option(
         None,
         '"classification" or "regression". Default: texts, truth values and one column of whole numbers are classes.',
@@ -72,13 +72,13 @@ class DataTable(Options):
     )
     missing: str | None = option(
         None,
-        'What becomes of missing numbers in stimuli: "refuse", or "mean" of their column over the rows for training. '
-        'Default: "refuse". Missing targets were not observed, and are left out of the loss.',
+        'Treatment of missing numbers in stimuli: "refuse" (an error), or "mean" of their column over the rows for training. '
+        'Default: "refuse". Missing targets count as not observed, and are left out of the loss.',
         choices=("refuse", "mean"),
         flag=True,
     )
     standardise: bool | None = option(
-        None, "Whether stimuli in a file are brought to mean 0 and variance 1 over the training rows. Default: true."
+        None, "Whether stimuli in a file are scaled to mean 0 and variance 1 over the training rows. Default: true."
     )
     held_out: float | None = option(
         None, "Share of the rows of a file that are held out, or their number. Default: 0.2.", least=0
@@ -86,25 +86,25 @@ class DataTable(Options):
     rows: str | None = option(None, "Dimension of the rows in a file with named dimensions. Default: the first.")
     stream: bool | None = option(
         None,
-        "Whether the batches of a file are read when they are needed. Default: where the stimuli take more than a quarter of "
+        "Whether the batches of a file are read on demand. Default: true if the stimuli take more than a quarter of "
         "the memory of this machine.",
     )
-    cache: str | None = option(None, "Folder for a file that has to be converted before it is read by rows.")
+    cache: str | None = option(None, "Folder for files that must be converted before they can be read by rows.")
 
     @classmethod
     def checked(cls, name: str, value: Any, prefix: str = "") -> Any:
-        """Return the value of an option; one name stands for a list of one."""
+        """Return the value of an option; a single name stands for a list with one name."""
         single = isinstance(value, str) and name in ("target", "inputs")
         return super().checked(name, (value,) if single else value, prefix)
 
 
 BUNDLED = ("name", "training_size", "folder")
-"""Keys of `[data]` that belong to bundled data. The others, apart from the seed, belong to a file."""
+"""Keys of `[data]` for bundled data. The others, except the seed, are for a file."""
 
 
 @dataclass(frozen=True)
 class TrainTable(TrainingOptions):
-    """`[train]`: the options of `train`, with rule, manifold and schedule by name, and what the command adds."""
+    """`[train]`: the options of `train`, with rule, manifold and schedule by name, and options of the command."""
 
     by_name: ClassVar[bool] = True
 
@@ -115,13 +115,13 @@ class TrainTable(TrainingOptions):
         0.05, "Margin of the guard: the spectral abscissa stays below minus this, in units of 1/τ.", least=0, below=1
     )
     record: bool | None = option(
-        None, "Whether W is written to path.h5 along learning, for `riemannrnn geodesics`. Default: where it is a matrix."
+        None, "Whether W is written to path.h5 during learning, for `riemannrnn geodesics`. Default: true if W is a matrix."
     )
 
 
 @dataclass(frozen=True)
 class Config:
-    """A training run, table by table."""
+    """The configuration of a training run, one table in each attribute."""
 
     network: NetworkTable = field(default_factory=NetworkTable)
     data: DataTable = field(default_factory=DataTable)
@@ -133,12 +133,12 @@ PATHS = [f"{table}.{each.name}" for table, schema in TABLES.items() for each in 
 
 
 def read_config(path: Path | None, given: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
-    """Return the configuration in a TOML file, if there is one, with other values for the keys that are given.
+    """Return the configuration in a TOML file, if one is given, with the given values replacing those in the file.
 
     Raises
     ------
     SettingError
-        If there is no such file, or for the first key or value in it that is wrong, named by its path.
+        If the file does not exist, or for the first invalid key or value in it, named by its path.
     """
     return parse_config(merged(_tables(path) if path else {}, given or {}))
 
@@ -149,17 +149,17 @@ def read_run(folder: Path) -> Config:
     Raises
     ------
     SettingError
-        If it is not the folder of a training run, or as for `read_config`.
+        If it is not the folder of a training run, or for the errors of `read_config`.
     """
     path = folder / "config.toml"
-    # A run is only gone on with, and its results replaced, where this command has begun it.
+    # Only a run that this command started is continued, which replaces its results.
     if not path.is_file() or not (folder / "checkpoints").is_dir() or _tables(path).keys() != {*TABLES, VERSIONS}:
-        raise SettingError(f"{folder} is no run to go on with; name a folder that `riemannrnn train` has made")
+        raise SettingError(f"{folder} is not a run to go on with; name a folder that `riemannrnn train` has made")
     return read_config(path)
 
 
 def write_config(path: Path, config: Config) -> None:
-    """Write a configuration, with the version that it is run with."""
+    """Write a configuration, with the version of the program."""
     write_toml(path, asdict(config) | {VERSIONS: {"riemannrnn": version("riemannrnn")}})
 
 

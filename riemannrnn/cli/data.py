@@ -18,7 +18,7 @@ from riemannrnn.data.survey import Survey, all_sources, class_counts, survey
 from riemannrnn.progress import Progress
 
 MOST_COLUMNS = 24
-"""Number of columns of numbers up to which each has a line of its own."""
+"""Largest number of numeric columns that are printed on separate lines."""
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -41,14 +41,14 @@ def check_command(
     rows: Annotated[str | None, typer.Option(help="Dimension of the rows, if it is not the first.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for files that have to be converted.")] = None,
 ) -> None:
-    """Say what a file holds, and how it would be used."""
+    """Print the contents of a file, and how they would be used."""
 
     def used() -> Table:
         options: dict[str, Any] = {"rows": rows, "cache": cache, "notify": _note}
         return open_table(file, target=_one(target), inputs=_one(inputs), index=index, **options)
 
     try:
-        table = used() if target or inputs or index else None  # what is named wrongly is refused before all rows are read
+        table = used() if target or inputs or index else None  # wrong names raise an error before all rows are read
         surveys = _surveys(file, rows, cache)
         _print_contents(file, surveys)
         if table is None and len(surveys) == 1:
@@ -64,7 +64,7 @@ def check_command(
 
 
 def _surveys(file: Path, rows: str | None, cache: Path | None) -> dict[str, Survey]:
-    """Return what each array in a file holds."""
+    """Return a survey of each array in a file."""
     sources, found = all_sources(file, rows, cache, _note), dict[str, Survey]()
     with progress_bar(file.name) as progress:
         for done, (name, source) in enumerate(sources.items()):
@@ -77,7 +77,7 @@ def _advance(progress: Progress, done: int, total: int, share: float) -> None:
 
 
 def _if_usable(used: Callable[[], Table]) -> Table | None:
-    """Return a table, or print why there is none. The command does not fail: no column was asked for."""
+    """Return a table, or print why there is none. This is not an error: no column was requested."""
     try:
         return used()
     except DatasetError as error:
@@ -104,7 +104,7 @@ def _print_contents(file: Path, surveys: dict[str, Survey]) -> None:
 
 
 def _lines(name: str, found: Survey) -> Iterable[tuple[str, ...]]:
-    """Return the lines on one source: one for each column of a table that is not too wide, or one for all numbers."""
+    """Return the lines about one source: one for each column of a narrow table, or one for all numbers."""
     source = found.source
     texts = [place for place, column in enumerate(source.columns) if column.is_text]
     numbers = [place for place in range(len(found.names)) if place not in texts]
@@ -181,11 +181,11 @@ def _print_missing(table: Table, found: Survey) -> None:
     if missing.any():
         _say(
             f"Missing in stimuli: {int(missing.sum())}, in {int((missing > 0).sum())} of {len(chosen)} inputs. "
-            'They are refused, unless missing="mean" replaces them by the mean of their column.'
+            'They cause an error, unless missing="mean" replaces them by the mean of their column.'
         )
     if infinite.any():
         count, places = int(infinite.sum()), int((infinite > 0).sum())
-        _say(f"Infinite in stimuli: {count}, in {places} of {len(chosen)} inputs. They are refused.")
+        _say(f"Infinite in stimuli: {count}, in {places} of {len(chosen)} inputs. They cause an error.")
     constant = [name for name in found.constant if name in table.stimuli.names]
     if constant:
         _say(f"Constant inputs: {_shortened(constant)}. They tell nothing about the targets.")

@@ -14,7 +14,7 @@ def explore_command(
         list[Path] | None,
         typer.Argument(metavar="[RUN]...", help="Run folders that hold a recorded path, or a sweep."),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen.", show_default="any free port")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.", show_default="any free port")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a window of the browser.")] = True,
 ) -> None:
     """Look at metrics, geodesics and runs in the browser, and play with them. Ctrl-C stops it."""

@@ -40,7 +40,7 @@ def geodesics_command(
         list[str] | None,
         typer.Option(help=f"One of {', '.join(METRIC_NAMES)}; repeatable.", show_default="euclidean, and the run's own"),
     ] = None,
-    stimuli: Annotated[int, typer.Option(min=1, help="Training stimuli to evaluate, at most.")] = MOST_STIMULI,
+    stimuli: Annotated[int, typer.Option(min=1, help="Most training stimuli to evaluate.")] = MOST_STIMULI,
     parameter: Annotated[
         str | None,
         typer.Option(help="Recurrent weights of a stack, such as layers.1.recurrent.", show_default="the lowest layer's"),
@@ -50,7 +50,7 @@ def geodesics_command(
         Path | None, typer.Option(help="Folder in which the report's folder is made.", show_default="the first RUN")
     ] = None,
 ) -> None:
-    """Say how far, how straight and how near to the edge training runs went, under one metric or several."""
+    """Print how far, how straight and how near to the edge training runs went, in one metric or several."""
     with ExitStack() as opened:
         try:
             if animation not in ("none", *animation_formats()):
@@ -80,7 +80,7 @@ def geodesics_command(
                 _write(data, where, animation)
                 reports.append(data)
                 write_csv(folder / "summary.csv", runs_table(reports))
-                _print(data)  # last: results are written even if nothing can be printed
+                _print(data)  # last: results are written even if printing fails
             if len(paths) > 1:
                 with progress_bar("end points") as progress:
                     between = between_ends(paths, metrics, progress)
@@ -100,13 +100,13 @@ def geodesics_command(
 
 
 def _usual_metrics(runs: list[RecordedRun]) -> list[str]:
-    """Return the Euclidean metric and those of the manifolds of the runs; the default where none of them tells one."""
+    """Return the Euclidean metric and the metrics of the runs' manifolds; the default if no run has a manifold."""
     own = [run.manifold for run in runs if run.manifold in METRIC_NAMES and run.manifold != "low-rank"]
     return ["euclidean", *map(str, own)] if own else list(DEFAULT_METRICS)
 
 
 def _refuse_strangers(runs: list[RecordedRun]) -> None:
-    """Refuse runs of different networks: with another read-in, readout or activation the same weights do something else."""
+    """Check that runs have one network: with another read-in, readout or activation the same weights mean something else."""
     one = runs[0].settings["network"]
     for run in runs[1:]:
         other = run.settings["network"]
@@ -114,19 +114,19 @@ def _refuse_strangers(runs: list[RecordedRun]) -> None:
             if one.get(key) != other.get(key):
                 raise ValueError(
                     f"network.{key} is {one.get(key)!r} in {runs[0].folder} and {other.get(key)!r} in {run.folder}: weights of "
-                    "one mean nothing to the other; compare runs of one network"
+                    "different networks cannot be compared; compare runs of one network"
                 )
 
 
 def _other_data(runs: list[RecordedRun], names: list[str]) -> str:
-    """Return a note on runs that learned from other data than the first, which judges all ends; or nothing."""
+    """Return a note on runs with other training data than the first, which evaluates all ends; or an empty string."""
     data = runs[0].settings["data"]
     others = [name for name, run in zip(names, runs, strict=True) if run.settings["data"] != data]
     return f"All losses are on the training data of {names[0]}; {', '.join(others)} learned from others." if others else ""
 
 
 def _name_apart(paths: list[LearningPath]) -> None:
-    """Put numbers behind runs of one name, since names become folders."""
+    """Append numbers to equal names of runs, because names become folders."""
     names = [path.name for path in paths]
     for path in paths:
         if names.count(path.name) > 1:

@@ -1,4 +1,4 @@
-"""What surrounds every command: streams that may break, and the last errors that end in a sentence."""
+"""The frame of every command: output streams that may break, and errors that become sentences."""
 
 import errno
 import sys
@@ -14,11 +14,11 @@ from riemannrnn.run_folder import RunFolderError
 
 
 class Commands(TyperGroup):
-    """The commands, whose results do not depend on whether their output can be written.
+    """The commands; their results do not depend on whether their output can be written.
 
-    Where the standard output is full a command goes on without it, and ends in an error and status 1. Where it is closed, as in
-    `riemannrnn train | head -1`, the command goes on and ends as usual: the reader wanted no more. A lack of memory, and what
-    cannot be written into a run folder, ends in a sentence and status 1.
+    If the standard output is full, a command continues without it, and ends with an error and status 1. If it is closed, as in
+    `riemannrnn train | head -1`, the command continues and ends as usual, because the reader needs no more. A lack of memory,
+    or a run folder that cannot be written, ends with a sentence and status 1.
     """
 
     def main(self, *arguments: Any, **options: Any) -> Any:
@@ -46,12 +46,12 @@ class Commands(TyperGroup):
 
 
 class _Output(FileIO):
-    """A file that takes all that is written after its first error, and drops it."""
+    """A file that accepts and drops all data after its first error."""
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write bytes; return how many were taken."""
+        """Write bytes; return how many were accepted."""
         if self.error is None:
             try:
                 return super().write(data)
@@ -61,7 +61,7 @@ class _Output(FileIO):
 
 
 class _Stream(TextIOWrapper):
-    """A text stream in place of another of the same descriptor, which raises no error."""
+    """A text stream that replaces another with the same descriptor, and raises no error."""
 
     def __init__(self, stream: TextIOWrapper) -> None:
         self.output = _Output(stream.fileno(), "w", closefd=False)
@@ -70,9 +70,9 @@ class _Stream(TextIOWrapper):
 
 @contextmanager
 def _forgiving_streams() -> Iterator[Callable[[], OSError | None]]:
-    """Replace the standard output and error by streams that raise no error; yield what tells the first error of the output.
+    """Replace standard output and error by streams that raise no error; yield a function for the first error of the output.
 
-    Terminals stay as they are. Characters that a stream cannot encode are written as "?".
+    Terminals are not replaced. Characters that a stream cannot encode are written as "?".
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = output, errors = _forgiving(sys.stdout), _forgiving(sys.stderr)
@@ -98,5 +98,5 @@ def _forgiving(stream: TextIO) -> TextIO:
     stream.reconfigure(errors="replace")
     try:
         return stream if stream.isatty() else _Stream(stream)
-    except UnsupportedOperation:  # it has no descriptor, as in a test
+    except UnsupportedOperation:  # the stream has no descriptor, as in a test
         return stream

@@ -1,4 +1,4 @@
-"""Options of the command line that are keys of the configuration: each is declared by its record alone."""
+"""Options of the command line that are keys of the configuration; only their record declares them."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from riemannrnn.settings import Options
 
 
 def _flags() -> dict[str, list[tuple[str, type[Options], Field[Any]]]]:
-    """Return the keys that are options of the command line, each with its table and record, by the name of the option."""
+    """Return the keys that are options of the command line, with their tables and records, by the name of the option."""
     found: dict[str, list[tuple[str, type[Options], Field[Any]]]] = {}
     for table, record in TABLES.items():
         for each in fields(record):
@@ -24,13 +24,13 @@ def _flags() -> dict[str, list[tuple[str, type[Options], Field[Any]]]]:
 
 
 FLAGS = _flags()
-"""The options of the command line that are keys; an option sets all keys that have its name."""
+"""The options of the command line that are keys; an option sets all keys with its name."""
 
 Command = Callable[..., None]
 
 
 def with_keys(command: Command) -> Command:
-    """Return a command with the options of `FLAGS`, which are passed to it as tables of the configuration, `given`."""
+    """Return a command with the options of `FLAGS`, which it receives as tables of the configuration, `given`."""
 
     @wraps(command)
     def with_options(**options: Any) -> None:
@@ -48,7 +48,7 @@ def with_keys(command: Command) -> Command:
 
 
 def _parameter(name: str) -> inspect.Parameter:
-    """Return an option of the command line, with the kind and the help of its keys."""
+    """Return an option of the command line, with the type and the help of its keys."""
     helps = dict.fromkeys(each.metadata["help"].replace("`", "") for _, _, each in FLAGS[name])
     _, record, declared = FLAGS[name][0]
     kind = record.plain_kind(declared.name)

@@ -34,10 +34,10 @@ def predict_command(
     rows: Annotated[str | None, typer.Option(help="Dimension of the rows, if it is not the first.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for files that have to be converted.")] = None,
 ) -> None:
-    """Predict labels or targets of the stimuli in a file, as they were given in training, and write them as CSV."""
+    """Predict labels or targets for the stimuli in a file, in their form in training, and write them as CSV."""
     try:
         if not output.resolve().parent.is_dir():
-            raise SettingError(f"--output {output}: there is no folder {output.resolve().parent}; make it, or name another")
+            raise SettingError(f"--output {output}: the folder {output.resolve().parent} does not exist; name another")
         model = load_model(run)
         table = _stimuli(model, file, inputs, index, {"rows": rows, "cache": cache, "notify": _note})
         with progress_bar(file.name) as progress:
@@ -60,14 +60,14 @@ def _note(message: str) -> None:
 
 
 def _stimuli(model: TrainedModel, file: Path, inputs: list[str] | None, index: str | None, options: dict[str, Any]) -> Table:
-    """Return the stimuli as they are in the file, of the columns or the array that the model was trained on."""
+    """Return the stimuli of a file, from the columns or the array that the model was trained on, without scaling."""
     chosen = _inputs(model, file, options) if inputs is None else inputs[0] if len(inputs) == 1 else inputs
     table = open_table(file, inputs=chosen, index=index, missing="mean", dtype=str(model.network.dtype), **options)
     return replace(table, given=identity(table.n_inputs))  # the model standardises
 
 
 def _inputs(model: TrainedModel, file: Path, options: dict[str, Any]) -> str | list[str] | None:
-    """Return the columns or the array of a file that have the names of training; None where the file has no names to choose."""
+    """Return the columns or the array of a file with the names in training; None if the file has no names."""
     arrays = array_names(file, options["rows"])
     if len(arrays) > 1:
         return model.inputs[0] if len(model.inputs) == 1 else None
@@ -76,7 +76,7 @@ def _inputs(model: TrainedModel, file: Path, options: dict[str, Any]) -> str | l
 
 
 def _write(output: Path, model: TrainedModel, table: Table, index: int | None, progress: Progress) -> int:
-    """Write the predictions of all rows, a chunk at a time; return how many stimuli have no fixed point."""
+    """Write the predictions of all rows, one chunk at a time; return the number of stimuli without a fixed point."""
     lost = 0
 
     def write(path: Path) -> None:
@@ -98,7 +98,7 @@ def _write(output: Path, model: TrainedModel, table: Table, index: int | None, p
 
 
 def _blocks(table: Table, index: int | None) -> Iterator[tuple[int, list[Any], Array]]:
-    """Yield where each chunk ends, the names of its rows, and its stimuli."""
+    """Yield the end of each chunk, the names of its rows, and its stimuli."""
     source = table.stimuli.source
     with table.reader() as read, source.reader() as read_all:
         for start, stop in pairwise(table.bounds().tolist()):
@@ -108,7 +108,7 @@ def _blocks(table: Table, index: int | None) -> Iterator[tuple[int, list[Any], A
 
 
 def _keys(source: Source, index: int) -> Callable[[Array], list[Any]]:
-    """Return a function that returns the names of rows from a column that numbers or names them."""
+    """Return a function that returns the names of rows, from a column that numbers or names them."""
     column = source.columns[index]
 
     def keys(rows: Array) -> list[Any]:

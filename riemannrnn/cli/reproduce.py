@@ -17,10 +17,10 @@ from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder
 from riemannrnn.runtime import one_blas_thread
 
 SEEDS = 3
-"""Of MNIST, by default."""
+"""Default number of seeds for MNIST."""
 
 COLOURS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
-"""Of the verdicts."""
+"""Colours of the verdicts."""
 
 
 def reproduce_command(
@@ -38,7 +38,7 @@ def reproduce_command(
         Path | None, typer.Option(help="mnist: folder of the four IDX files.", show_default=f"${DATA_VARIABLE}")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="mnist: fetch what is missing from OpenML first.")] = False,
-    list_figures: Annotated[bool, typer.Option("--list", help="List the figures and leave.")] = False,
+    list_figures: Annotated[bool, typer.Option("--list", help="List the figures and exit.")] = False,
 ) -> None:
     """Reproduce a figure of Zhu & Rosenbaum (2024): the figure, the numbers behind it, and a verdict."""
     if list_figures:
@@ -76,7 +76,7 @@ def _names(name: str | None) -> list[str]:
 
 
 def _load(folder: Path | None, download: bool) -> tuple[Dataset, Dataset]:
-    """Return MNIST, or refuse before anything is computed."""
+    """Return MNIST, or raise an error before anything is computed."""
     named = os.environ.get(DATA_VARIABLE)
     chosen = folder or (Path(named) if named else None)
     try:
@@ -89,9 +89,9 @@ def _load(folder: Path | None, download: bool) -> tuple[Dataset, Dataset]:
 
 
 def _reproduce(names: list[str], folder: Path, mnist: tuple[Dataset, Dataset] | None, settings: Settings) -> list[Reproduction]:
-    """Compute and write the figures one by one; after Ctrl-C return those that there are."""
+    """Compute and write the figures one by one; after Ctrl-C return the finished ones."""
     finished: list[Reproduction] = []
-    with progress_bars() as progress, one_blas_thread():  # its threads would wait for each other, not work
+    with progress_bars() as progress, one_blas_thread():  # several BLAS threads would mostly wait for each other
         for name in names:
             where = folder if len(names) == 1 else folder / name
             make_folder(where)

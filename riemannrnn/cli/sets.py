@@ -1,4 +1,4 @@
-"""What `riemannrnn train` learns and what it holds out: bundled data, or the rows of a file."""
+"""The training and held-out data of `riemannrnn train`: bundled data, or the rows of a file."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,18 +17,18 @@ from riemannrnn.training.checkpoints import fingerprint
 from riemannrnn.training.material import answer_of, target_blocks
 
 DIGITS = 1000
-"""This many are learned by default; the others are held out."""
+"""Default number of training digits; the others are held out."""
 
 SEEN = 1000
-"""Stimuli of a stream that manifolds see."""
+"""Number of stimuli of a stream that manifolds use."""
 
 HELD_OUT = 0.2
-"""Share of the rows of a file that are held out by default."""
+"""Default share of the rows of a file that are held out."""
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Data that are learned and data that are held out.
+    """Training data and held-out data.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Sets:
 
     @property
     def count(self) -> int:
-        """Number of stimuli to learn."""
+        """Number of training stimuli."""
         return len(self.training) if isinstance(self.training, Table) else len(self.training.labels)
 
     @property
@@ -59,7 +59,7 @@ class Sets:
 
     @property
     def title(self) -> str:
-        """What figures call the data."""
+        """Name of the data in figures."""
         return Path(self.data.file).name if self.data.file else self.data.name
 
     @property
@@ -71,7 +71,7 @@ class Sets:
         return f"{self.training.fingerprint} {self.held_out.fingerprint}"  # type: ignore[union-attr]
 
     def stimuli(self) -> Dataset:
-        """Return the stimuli to learn, for manifolds that depend on them; no manifold looks at the labels."""
+        """Return the training stimuli, for manifolds that depend on them; no manifold uses the labels."""
         if isinstance(self.training, Dataset):
             return self.training
         count = min(self.count, SEEN) if self.data.stream else self.count
@@ -79,7 +79,7 @@ class Sets:
         return Dataset(self.title, stimuli, np.zeros(len(stimuli), np.int64))
 
     def arguments(self, batch_size: int, seed: int) -> dict[str, Any]:
-        """Return the arguments of `train`. A stream has an order from the seed."""
+        """Return the arguments of `train`. The seed determines the order of a stream."""
         if isinstance(self.training, Dataset) and isinstance(self.held_out, Dataset):
             held_out = self.held_out.stimuli, self.held_out.labels
             return {"stimuli": self.training.stimuli, "labels": self.training.labels, "held_out": held_out}
@@ -95,7 +95,7 @@ def load_sets(config: Config) -> Sets:
     DatasetError
         If they cannot be read, or do not fit the configuration.
     SettingError
-        For options that do not go together.
+        For options that exclude each other.
     """
     data = config.data
     if data.file is not None:
@@ -118,7 +118,7 @@ def _of_file(data: DataTable, dtype: str) -> Sets:
     names = array_names(data.file, data.rows)
     if not data.target and data.target_file is None:
         raise SettingError(
-            "there are no targets to learn: name their column with --target, or data.target; riemannrnn data check "
+            "training needs targets: name their column with --target, or data.target; riemannrnn data check "
             f"{data.file} lists the columns"
         )
     others = [name for name in names if name not in data.target]
@@ -141,7 +141,7 @@ def _of_file(data: DataTable, dtype: str) -> Sets:
 
 
 def _check(rows: str, table: Table, stream: bool) -> None:
-    """Check that rows can be used, before a run folder is made. Stimuli that are streamed are checked when they are read."""
+    """Check that rows can be used, before a run folder is made. Streamed stimuli are checked when they are read."""
     if not any((~np.isnan(block)).any() for block in target_blocks(table)):
         raise DatasetError(
             f"{table.stimuli.source.name}: none of the {len(table)} {rows} rows has a target; name another target, or change "
@@ -152,7 +152,7 @@ def _check(rows: str, table: Table, stream: bool) -> None:
 
 
 def _refuse_others(data: DataTable, names: Iterable[str], owner: str, remedy: str) -> None:
-    """Refuse keys that belong to another kind of data."""
+    """Check that no key belongs to another kind of data."""
     defaults = DataTable()
     for name in names:
         value = getattr(data, name)
@@ -162,14 +162,14 @@ def _refuse_others(data: DataTable, names: Iterable[str], owner: str, remedy: st
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).resolve())  # a run may go on from elsewhere
+    return None if path is None else str(Path(path).resolve())  # a run may be continued from another folder
 
 
 def _bundled(data: DataTable, dtype: np.dtype[Any]) -> Sets:
     """Return the digits or MNIST."""
     if data.name == "mnist":
         try:
-            folder = mnist_folder(data.folder).resolve()  # a run may go on from elsewhere
+            folder = mnist_folder(data.folder).resolve()  # a run may be continued from another folder
             whole, held_out = load_mnist(folder, dtype)
         except DatasetError as error:
             raise DatasetError(f"data.folder: {error}") from error

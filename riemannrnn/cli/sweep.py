@@ -17,36 +17,36 @@ from riemannrnn.run_folder import RunFolderError, RunInUseError
 from riemannrnn.runtime import cores
 from riemannrnn.settings import SettingError
 
-if TYPE_CHECKING:  # a sweep trains as `riemannrnn train` does, and imports that
+if TYPE_CHECKING:  # importing a sweep also imports `riemannrnn train`
     from riemannrnn.sweep import SweepResult, Tally
     from riemannrnn.sweep.rehearsal import Rehearsal
 
 SHOWN = 10
-"""Cells of a kind that are listed, at most."""
+"""Most cells of a kind that are listed."""
 
 FILES = ("sweep.nc", "summary.csv", "sweep.png")
 
 
 def sweep_command(
     grid: Annotated[Path, typer.Argument(help="TOML file with [base], [grid], [[exclude]], replicates and seed.")],
-    output: Annotated[Path, typer.Option(help="Folder of the sweep, made if need be.")],
+    output: Annotated[Path, typer.Option(help="Folder of the sweep; created if it does not exist.")],
     workers: Annotated[int | None, typer.Option(min=0, help="Processes; 0: in this one. Default: one a core.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a scheduler of dask, in place of --workers.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in the folder.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Run the cells again that failed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would run, estimate the time, and leave.")] = False,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler, instead of --workers.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in the folder.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would run, estimate the time, and exit.")] = False,
 ) -> None:
     """Train over a grid of options and seeds, in this process, on all cores, or on a cluster."""
     from riemannrnn.sweep.rehearsal import rehearse  # noqa: PLC0415  # they import this package
     from riemannrnn.sweep.runner import read_grid, sweep  # noqa: PLC0415
 
     if workers is not None and scheduler is not None:
-        refuse(SettingError("--workers and --scheduler exclude each other: the scheduler knows its own workers"))
+        refuse(SettingError("--workers and --scheduler exclude each other: the scheduler has its own workers"))
     try:
         if dry_run:
             return _print_rehearsal(rehearse(grid, output, resume), workers)
         chosen = read_grid(grid)
-        chosen.cells()  # an invalid grid is refused before any worker starts
+        chosen.cells()  # an invalid grid raises an error before any worker starts
         with _client(workers, scheduler) as client, _bar() as show:
             result = sweep(chosen, client, output=output, resume=resume, retry=retry, progress=show)
     except (SettingError, RunInUseError) as error:
@@ -58,10 +58,10 @@ def sweep_command(
 
 @contextmanager
 def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """Yield the client of the workers that were asked for, None for this process, and say where the dashboard is."""
+    """Yield the client of the requested workers, None for this process, and print the address of the dashboard."""
     from riemannrnn.sweep.runner import client_of, local_client  # noqa: PLC0415
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker or scheduler is told in a sentence
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker or scheduler is reported in a sentence
     count = cores() if workers is None else workers
     with client_of(scheduler) if scheduler is not None else local_client(count) if count else nullcontext() as client:
         if client is not None:
@@ -71,7 +71,7 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 
 @contextmanager
 def _bar() -> Iterator[Callable[["Tally"], None]]:
-    """Show a progress bar; yield the function that moves it."""
+    """Show a progress bar; yield the function that updates it."""
     with progress_bars() as progress:
         bars: list[TaskID] = []
 
@@ -86,7 +86,7 @@ def _bar() -> Iterator[Callable[["Tally"], None]]:
 
 
 def _print_rehearsal(rehearsal: "Rehearsal", workers: int | None) -> None:
-    """Print the cells that would run and the time that they would take."""
+    """Print the cells that would run and an estimate of their time."""
     pending, count = rehearsal.pending, cores() if workers is None else workers
     for cell in pending:
         console.print(escape(cell.name), soft_wrap=True, highlight=False)
@@ -98,7 +98,7 @@ def _print_rehearsal(rehearsal: "Rehearsal", workers: int | None) -> None:
 
 
 def _print_result(result: "SweepResult") -> None:
-    """Print how many cells ended in which way, why some did not finish, and where the files are; leave by what that means."""
+    """Print how many cells ended in which way, why some did not finish, and where the files are; exit accordingly."""
     from riemannrnn.sweep.cell import FAILED, FINISHED, UNFINISHED  # noqa: PLC0415
 
     console.print(f"{len(result.having(FINISHED))} of {len(result.cells)} cells finished.", highlight=False)

@@ -42,11 +42,11 @@ def train_command(
         Path | None,
         typer.Option(help="TOML file with the tables network, data and train; see --list. Other options override it."),
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Run folder to go on with, from its last checkpoint.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Run folder to continue from its last checkpoint.")] = None,
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = OUTPUT,
-    list_keys: Annotated[bool, typer.Option("--list", help="List the keys of the TOML file, and leave.")] = False,
+    list_keys: Annotated[bool, typer.Option("--list", help="List the keys of the TOML file, and exit.")] = False,
 ) -> None:
-    """Train a network on a file; without options a hundred units, stable by construction, on scikit-learn's digits."""
+    """Train a network on a file; without options, train 100 units, stable by construction, on scikit-learn's digits."""
     if list_keys:
         return _print_keys()
     try:
@@ -65,7 +65,7 @@ def train_command(
 
 
 def _print_keys() -> None:
-    """Print each key with its default and its meaning, table by table."""
+    """Print each key with its default and its meaning, one table after the other."""
     for name, record in TABLES.items():
         table = Table("key", "default", "meaning", title=escape(f"[{name}]"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for each in fields(record):
@@ -75,7 +75,7 @@ def _print_keys() -> None:
 
 
 def _begun(config: Path | None, given: dict[str, dict[str, Any]], output: Path) -> tuple[Training, Path]:
-    """Return a new run and its folder, which is one to go on with as soon as its configuration is written."""
+    """Return a new run and its folder, which can be continued as soon as its configuration is written."""
     training = prepare(read_config(config, given))
     folder = create_run_folder(output, "train")
     make_folder(folder / "checkpoints")
@@ -86,7 +86,7 @@ def _begun(config: Path | None, given: dict[str, dict[str, Any]], output: Path) 
 def _continued(config: Path | None, given: dict[str, dict[str, Any]], folder: Path, output: Path) -> tuple[Training, Path]:
     if config or output != OUTPUT or any(given.values()):
         raise SettingError("--resume takes no other option; a run goes on as it began, in its own folder")
-    with divided_into(recorded_cores(folder / "checkpoints") or parts()):  # the start depends on it, too
+    with divided_into(recorded_cores(folder / "checkpoints") or parts()):  # the start depends on it too
         return prepare(read_run(folder)), folder
 
 
@@ -110,13 +110,13 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
 
 
 def _go_on(stopped: str, folder: Path) -> NoReturn:
-    """Say how to go on with an interrupted run, and leave."""
+    """Print how to continue an interrupted run, and exit."""
     console.print(f"{stopped} Go on with {escape(_again(folder))}", soft_wrap=True, highlight=False)
     raise typer.Exit(INTERRUPTED)
 
 
 def write_history(history: History, training: Training, folder: Path) -> list[str]:
-    """Write history.nc, model.npz, weights.npz and training.png into the run folder; nothing where no step was finished.
+    """Write history.nc, model.npz, weights.npz and training.png into the run folder; write nothing if no step was finished.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def write_history(history: History, training: Training, folder: Path) -> list[st
 
 
 def _arrays(history: History, network: Model) -> dict[str, Array]:
-    """Return all parameters by name; of W alone as `weights`, `input_weights` and `readout`, and its factors numbered."""
+    """Return all parameters by name; if only W is trained, `weights`, `input_weights` and `readout`; factors are numbered."""
     if not network.one_matrix:
         return history.parameters | dict(network.fixed)
     arrays = arrays_of(history.weights)
@@ -159,7 +159,7 @@ def _with_progress(training: Training, folder: Path) -> History:
 
 
 def _state(training: Training, history: History) -> str:
-    """Return where a run stands, in a line."""
+    """Return the state of a run in one line."""
     if training.config.train.guard:
         seen = history.abscissa[-1]
         stability = f"abscissa {seen:+.2f}" if np.isfinite(seen) else "no step taken"
@@ -179,7 +179,7 @@ def _print_result(history: History, training: Training, written: list[str], fold
         held_out = f", {history.test_loss[-1]:.4f} on held-out stimuli"
     if np.isinf(history.test_loss[-1]):
         held_out = ", but held-out stimuli without a fixed point"
-    elif np.isnan(history.test_loss[-1]):  # it ended between two evaluations
+    elif np.isnan(history.test_loss[-1]):  # the run ended between two evaluations
         held_out = ""
     guarded = f", {history.guard_actions} steps shortened by the guard" if training.config.train.guard else ""
     if history.range_test is not None:
@@ -191,10 +191,10 @@ def _print_result(history: History, training: Training, written: list[str], fold
 
 @contextmanager
 def _warnings_as_sentences() -> Iterator[None]:
-    """Print what is said of damaged checkpoints as a sentence, not as a line of code."""
+    """Print warnings about damaged checkpoints as sentences, without code."""
     with warnings.catch_warnings():
         warnings.filterwarnings("always", message=".*it is passed over", category=RuntimeWarning)
-        warnings.filterwarnings("ignore", category=LossNotFallenWarning)  # it is part of why the run ended, which is printed
+        warnings.filterwarnings("ignore", category=LossNotFallenWarning)  # it is part of the printed reason
         warnings.showwarning = lambda message, *rest: complain("Warning", str(message))
         yield
 

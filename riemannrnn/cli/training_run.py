@@ -1,4 +1,4 @@
-"""What `riemannrnn train` runs: a configuration with a value for every key, and the task and the rule that it stands for."""
+"""The run of `riemannrnn train`: a configuration with a value for every key, and its task and rule."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -31,7 +31,7 @@ from riemannrnn.training.training import check_decay, train
 
 @dataclass(frozen=True)
 class Training:
-    """A run that can begin: its configuration, with a value for every key, and what is made from it."""
+    """A run that is ready to start: its configuration, with a value for every key, and the objects made from it."""
 
     config: Config
     sets: Sets
@@ -42,7 +42,7 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """How many steps the run has."""
+        """Number of steps of the run."""
         settings = self.config.train
         return settings.epochs * ceil(self.sets.count / settings.batch_size)
 
@@ -52,7 +52,7 @@ class Training:
             return self._train(folder, resume, callback, recorder)
 
     def _recorder(self, folder: Path) -> AbstractContextManager[Recorder | None]:
-        """Return what records the path, in place of one that an attempt before left, from the first step of this one on."""
+        """Return the recorder of the path. It replaces the path of an earlier attempt from the first new step on."""
         network, data = self.config.network, self.config.data
         made = self.network
         arguments = {
@@ -89,12 +89,12 @@ class Training:
 
 
 def prepare(config: Config) -> Training:
-    """Return the run of a configuration, with the defaults of `train` written out in it.
+    """Return the run of a configuration, with the defaults of `train` filled in.
 
     Raises
     ------
     ValueError
-        For data that are not there, or values that do not fit each other.
+        For missing data, or values that do not fit each other.
     """
     sets = load_sets(config)
     count, network = sets.count, config.network
@@ -120,14 +120,14 @@ def prepare(config: Config) -> Training:
         config = replace(config, train=replace(config.train, guard=not promised))
     matrix = all(not several(made.named(task.weights)[name]) for name in made.recurrent)
     if config.train.record and not matrix:
-        raise SettingError(f"train.record = true: {config.train.manifold!r} never forms W, and there is no path to record")
+        raise SettingError(f"train.record = true: {config.train.manifold!r} never forms W, so its path cannot be recorded")
     if config.train.record is None:
         config = replace(config, train=replace(config.train, record=matrix))
     return Training(config, sets, task.network, task.weights, rule, promised)
 
 
 def _batch_size(size: int, count: int) -> int:
-    """Return the batch size; the default is all stimuli, where there are fewer."""
+    """Return the batch size; the default is reduced to the number of stimuli."""
     if size > count and size != TrainTable.batch_size:
         raise SettingError(f"train.batch_size = {size}: too large; there are {count} stimuli to learn")
     return min(size, count)
@@ -139,7 +139,7 @@ def _several(network: NetworkTable) -> bool:
 
 
 def _network(table: NetworkTable, n_inputs: int, n_outputs: int) -> tuple[Any, Point]:
-    """Return the network of a configuration, and its flat parameters to start from."""
+    """Return the network of a configuration, and its flat parameters at the start."""
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
     if not table.layers and not _several(table):
         network = RateNetwork(table.units, n_inputs, n_outputs, **options)
@@ -153,7 +153,7 @@ def _network(table: NetworkTable, n_inputs: int, n_outputs: int) -> tuple[Any, P
 
 
 def _check_size(units: int, dtype: str) -> None:
-    """Refuse more units than this machine has memory for: it might end the process before an error can be raised."""
+    """Check the number of units against the memory: a lack of memory might end the process without an error."""
     needed, memory = units**2 * np.dtype(dtype).itemsize, physical_memory()
     if needed > memory:
         raise SettingError(
@@ -163,7 +163,7 @@ def _check_size(units: int, dtype: str) -> None:
 
 
 def _place(config: Config, task: Task) -> tuple[Task, Rule]:
-    """Return the task as it starts on the manifold of the configuration, and the rule there."""
+    """Return the task as it starts on the manifold of the configuration, and the rule."""
     settings, name = config.train, str(config.train.rule)
     try:
         task, rule = rule_on(task, name, settings.manifold)

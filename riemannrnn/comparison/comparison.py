@@ -16,13 +16,13 @@ from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
-"""The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""
+"""The learning rates of fixed-step rules, chosen by the loss on the validation split."""
 
 STABLE_BY = 0.01
-"""The margin by which the fixed points of a comparison have to be stable, in units of 1/τ."""
+"""The stability margin that fixed points of a comparison must have, in units of 1/τ."""
 
 MAX_SECONDS = 20.0
-"""Seconds of computation that each contender may use."""
+"""Most seconds of computation of each contender."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,17 +36,17 @@ class Comparison(Summarised):
 
     @property
     def ranking(self) -> list[Entry]:
-        """The entries, best first: those that keep every fixed point before those that lose some, then by training loss."""
+        """The entries, best first: entries that keep every fixed point come before the others, then by training loss."""
         return sorted(self.entries, key=lambda entry: entry.rank)
 
     @property
     def stability_seconds(self) -> float:
-        """Seconds that all contenders together spent on finding out whether fixed points are stable."""
+        """Seconds that all contenders together spent on checking the stability of fixed points."""
         return float(np.nansum([entry.stability_seconds for entry in self.entries]))
 
     @property
     def recommendation(self) -> str:
-        """Which contender to take, and why, in one or two sentences."""
+        """The recommended contender and the reason, in one or two sentences."""
         there = [entry for entry in self.ranking if entry.weights is not None]
         if not there:
             return "No contender can be recommended: none took a step. The failures say why."
@@ -84,8 +84,8 @@ class Comparison(Summarised):
     def to_dataset(self) -> xr.Dataset:
         """Return the histories as `loss`, `seconds` and `test_accuracy` over contender × evaluation.
 
-        The manifold, the retraction and the optimiser of each contender are coordinates. The values at an evaluation are those
-        of the last point that was accepted by then. They are NaN before the first point. The accuracy is NaN where it was not
+        The manifold, the retraction and the optimiser of each contender are coordinates. The values at an evaluation belong to
+        the last point that was accepted by then. They are NaN before the first point. The accuracy is NaN if it was not
         measured.
         """
         evaluations = np.arange(self.budget + 1)
@@ -118,7 +118,7 @@ def compare(
     inner_iterations: int = 50,
     workers: int = 0,
 ) -> Comparison:
-    """Run every contender on the task and report how far it came, at what price, and how stable its fixed points are.
+    """Run every contender on the task; report its progress, its cost, and the stability of its fixed points.
 
     Parameters
     ----------
@@ -127,35 +127,36 @@ def compare(
     contenders
         Default: all.
     budget
-        Evaluations of the training cost, its gradient and its Hessian that each contender may use, by our own count.
+        Evaluations of the training cost, its gradient and its Hessian for each contender, counted by this package.
     learning_rates
-        The grid for fixed-step rules; each rate is tried for a third of the budget (4 evaluations at least),
-        which is not counted against it.
+        The learning rates for fixed-step rules. Each rate is tried for a third of the budget (at least 4 evaluations),
+        which does not count against the budget.
     progress
-        Called as a run proceeds; with workers, when it has ended.
+        Called with the progress of a run; with workers, when a run has ended.
     stable
-        Weights count as lost where a stimulus of the training split has no fixed point that is stable by this margin, as for
-        `FixedPointCost`. What this costs is in `Comparison.stability_seconds`. None asks for no stability.
+        Weights count as lost if a stimulus of the training split has no fixed point that is stable by this margin, as for
+        `FixedPointCost`. `Comparison.stability_seconds` is the time for these checks. None: stability is not required.
     max_seconds
-        Seconds of computation of a contender; what it has reached by then is its result. Each learning rate of the grid is
-        tried for as long at most. With more workers than free cores a contender reaches less in that time.
+        Most seconds of computation of a contender; its result is what it has reached by then. Each learning rate is tried for
+        at most as long. With more workers than free cores a contender reaches less in this time.
     inner_iterations
-        Iterations of conjugate gradients at most when a metric is inverted once, as "response" does for every gradient.
+        Most iterations of conjugate gradients to invert a metric once, as "response" does for every gradient.
     workers
-        Processes that run the contenders; 0: this one. Each contender runs on one core, so that the rows are the same to the
-        bit with any number, as long as none runs out of time. A script that asks for processes needs the usual
+        Number of processes for the contenders; 0: this process. Each contender runs on one core, so the rows are the same to
+        the bit for any number, unless a contender runs out of time. A script that uses processes needs the usual
         `if __name__ == "__main__":`.
 
     Returns
     -------
     Comparison
         The rows in the order of the contenders. A contender that fails is a row with its reason. After Ctrl-C: the rows of
-        those that had finished.
+        contenders that had finished.
 
     Raises
     ------
     ValueError
-        For a budget below 2, an empty grid, a margin outside [0, 1), limits that are not positive, or fewer than no workers.
+        For a budget below 2, an empty grid, a margin outside [0, 1), limits that are not positive, or a negative number of
+        workers.
     """
     if budget < 2:
         raise ValueError(f"budget = {budget} is too small: a step takes a cost and a gradient; choose at least 2")

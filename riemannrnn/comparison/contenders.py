@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: every manifold × retraction × optimiser, and the per-stimulus rules."""
+"""The contenders of a comparison: every manifold × retraction × optimiser, and the per-stimulus rules."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -24,11 +24,11 @@ OPTIMISERS: dict[str, Callable[..., Any]] = {
     "conjugate-gradient": partial(SameDtypeConjugateGradient, line_searcher=BoundedLineSearcher()),
     "trust-regions": SameDtypeTrustRegions,
 }
-"""The optimisers of pymanopt, by name; each run copies the line searcher, which remembers its last step."""
+"""pymanopt's optimisers by name; each run copies the line searcher, which remembers its last step."""
 
 PER_STIMULUS = ("dW3", "dW4")
 FIXED_STEP = ("descent", "momentum", *PER_STIMULUS)
-"""The rules whose steps have a learning rate, among them those with a metric for each stimulus."""
+"""The rules with a learning rate, including the rules with one metric for each stimulus."""
 
 PAPER = ("euclidean", "resolvent")
 """The manifolds of the paper."""
@@ -41,7 +41,7 @@ class Contender:
     Attributes
     ----------
     manifold
-        A name in `CATALOGUE`, or "per-stimulus" for the rules that have a metric for each stimulus.
+        A name in `CATALOGUE`, or "per-stimulus" for the rules with one metric for each stimulus.
     retraction
         "geodesic" or "additive".
     optimiser
@@ -50,7 +50,7 @@ class Contender:
     Raises
     ------
     SettingError
-        For unknown names, or those that do not go together.
+        For unknown names, or names that do not go together.
     """
 
     manifold: str
@@ -73,12 +73,12 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """What it is called in tables, for instance "resolvent/geodesic/trust-regions"."""
+        """Name in tables, for instance "resolvent/geodesic/trust-regions"."""
         return f"{self.manifold}/{self.retraction}/{self.optimiser}"
 
     def begin(self, task: Task) -> Start:
-        """Return the manifold with this retraction, and the place where the task starts on it."""
-        known = CATALOGUE.get(self.manifold, CATALOGUE["euclidean"])  # the rules of a stimulus each take straight steps
+        """Return the manifold with this retraction, and the start of the task on it."""
+        known = CATALOGUE.get(self.manifold, CATALOGUE["euclidean"])  # the per-stimulus rules take straight steps
         return known.start(task, self.retraction)
 
     def make_optimiser(self, **options: Any) -> Any:
@@ -97,16 +97,16 @@ class Contender:
 
 
 PARTS = tuple(each.name for each in fields(Contender))
-"""What a contender consists of, the words of its name in their order."""
+"""The parts of a contender, in the order of its name."""
 
 
 def contenders_on(names: Iterable[str]) -> tuple[Contender, ...]:
-    """Return every optimiser on each of these manifolds, with every retraction that is worth comparing.
+    """Return every optimiser on each of these manifolds, with every retraction in the catalogue's comparison.
 
     Raises
     ------
     ValueError
-        For an unknown name, listing those known.
+        For an unknown name; the message lists the known names.
     """
     found: list[Contender] = []
     for name in names:
@@ -128,12 +128,12 @@ def all_contenders() -> tuple[Contender, ...]:
 
 
 def choose_contenders(patterns: Sequence[str], manifolds: Sequence[str] = ()) -> tuple[Contender, ...]:
-    """Return the contenders on these manifolds, or else all, whose name contains one of the patterns, if there are any.
+    """Return the contenders on these manifolds, or all, with a name that contains one of the patterns, if there are any.
 
     Raises
     ------
     ValueError
-        For an unknown manifold, or a pattern that no name contains, listing the names.
+        For an unknown manifold, or a pattern that no name contains; the message lists the names.
     """
     everyone = contenders_on(dict.fromkeys(manifolds)) if manifolds else all_contenders()
     for pattern in patterns:

@@ -1,4 +1,4 @@
-"""One contender's run in a comparison: the task, the budget, and the honest record of it."""
+"""One contender's run in a comparison: the task, the budget, and the record."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,24 +24,24 @@ from riemannrnn.metrics.entry import Start
 from riemannrnn.progress import Progress
 
 LEAST_TRIAL = 4
-"""Evaluations of a trial at least: cost and gradient at the start, and at the point one step on."""
+"""Fewest evaluations of a trial: cost and gradient at the start, and after one step."""
 
 TRIAL_SHARE = 3
-"""A learning rate is tried for this part, one in three, of the budget."""
+"""A learning rate is tried for one part in this many of the budget."""
 
 FAILED = "Failed: "
-"""How the reason begins for which a run ended with an error."""
+"""The beginning of the reason for a run that ended with an error."""
 
 FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.linalg.LinAlgError)
-"""What ends a run with a reason instead of the program."""
+"""Errors that end a run with a reason instead of the program."""
 
 
 @dataclass(repr=False)
 class Entry(Summarised):
-    """A row of the table: how one contender did. Attributes that a failed run never reached are NaN.
+    """A row of the table: the results of one contender. Attributes that a failed run never reached are NaN.
 
-    `weights` is W at the last accepted point, to which the numbers belong: the factors of it where the network has such, None
-    where there is no such point. `stability_seconds` are those of the seconds that were spent on asking for stability.
+    `weights` is W at the last accepted point, to which the numbers belong; its factors, if the network has factors; None if no
+    point was accepted. `stability_seconds` is the part of the seconds that was spent on checking stability.
     """
 
     contender: Contender
@@ -74,21 +74,21 @@ class Entry(Summarised):
 
     @property
     def failed(self) -> bool:
-        """Whether the run ended with an error; what it had reached by then is kept."""
+        """Whether the run ended with an error; its results so far are kept."""
         return self.stopped.startswith(FAILED)
 
     @property
     def keeps_all(self) -> bool:
-        """Whether every stimulus, of the training and the test split, has a stable fixed point at the weights."""
+        """Whether every stimulus of the training and test splits has a stable fixed point at the weights."""
         return self.without_stable_fixed_point == 0
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
-        """Sorts entries, the best first: without weights last, then those that lose fixed points, then by training loss."""
+        """Sort key, best first: entries without weights last, then entries that lose fixed points, then by training loss."""
         return self.weights is None, not self.keeps_all, self.training_loss
 
     def as_row(self) -> dict[str, object]:
-        """Return everything but the history and the weights, for a table."""
+        """Return everything except the history and the weights, for a table."""
         row: dict[str, object] = {"contender": self.contender.name, **vars(self.contender)}
         row.update(
             {
@@ -102,7 +102,7 @@ class Entry(Summarised):
 
 @dataclass(frozen=True)
 class Accepted:
-    """A point that a run accepted: how much it had used by then, and what it had reached (accuracy NaN: not measured)."""
+    """A point that a run accepted: the evaluations and seconds so far, and the loss and accuracy (NaN: not measured)."""
 
     evaluations: int
     seconds: float
@@ -111,28 +111,28 @@ class Accepted:
 
 
 class BudgetUsedError(Exception):
-    """Ends the run of an optimiser that knows no budget."""
+    """Ends the run of an optimiser that has no budget of its own."""
 
 
 class TimeUsedError(Exception):
-    """Ends the run of an optimiser whose time is used up."""
+    """Ends the run of an optimiser when its time is used up."""
 
 
 class Scorekeeper:
-    """Counts against the budget and keeps the accepted points of a run, with a clock that stands still while it measures.
+    """Counts against the budget and keeps the accepted points of a run; its clock stands still while it measures.
 
     Parameters
     ----------
     start
-        The task, and where it starts on the contender's manifold.
+        The task, and its start on the contender's manifold.
     budget
-        Evaluations at most; `BudgetUsedError` is raised from the one that would be too many.
+        Most evaluations; the next evaluation raises `BudgetUsedError`.
     report
-        Called with the share of the budget that is used.
+        Called with the used share of the budget.
     measurements
-        How often to measure the test accuracy in the course of the run; 0: never.
+        Number of measurements of the test accuracy during the run; 0: none.
     max_seconds
-        Seconds of computation at most; `TimeUsedError` is raised from the first evaluation after them.
+        Most seconds of computation; the first evaluation after them raises `TimeUsedError`.
     """
 
     def __init__(
@@ -155,11 +155,11 @@ class Scorekeeper:
         self.start_clock()
 
     def start_clock(self) -> None:
-        """Set the clock to zero; the search for a learning rate counts neither as evaluations nor as seconds."""
+        """Set the clock to zero. The search for a learning rate does not count, neither as evaluations nor as seconds."""
         self._started = time.perf_counter()
 
     def _observe(self, kind: Kind, weights: Array, value: float) -> None:
-        if kind == "gradient":  # pymanopt's optimisers ask for a gradient where they have accepted a point
+        if kind == "gradient":  # pymanopt's optimisers compute a gradient at a point that they have accepted
             self.accept(weights, value)
         if self.cost.evaluations.total >= self._budget:
             raise BudgetUsedError
@@ -167,7 +167,7 @@ class Scorekeeper:
             raise TimeUsedError
 
     def accept(self, weights: Array, loss: float) -> None:
-        """Take note of an accepted point."""
+        """Record an accepted point."""
         stopped_at = time.perf_counter()
         used = self.cost.evaluations.total
         self.weights = weights
@@ -219,24 +219,24 @@ def run_contender(
 
 
 def follow_rule(contender: Contender, score: Scorekeeper, learning_rate: float) -> str:
-    """Take fixed steps by the contender's rule until the budget is used; return the reason for stopping before.
+    """Take fixed steps by the contender's rule until the budget is used; return the reason for an early stop.
 
     Raises
     ------
     FixedPointError
-        Where a stimulus has no fixed point any more, or the cost asks for stability and has none.
+        If a stimulus has lost its fixed point, or its stability if the cost requires it.
     """
     rule = contender.make_rule(score.start.manifold)
     point, memory, before = score.start.point, None, None
     while True:
         weights = rule.parameterization.weights(point)
         evaluation = score.cost.at(weights)
-        if evaluation is before:  # remembered and not counted: the budget would never end
+        if evaluation is before:  # cached and not counted: the budget would never end
             return f"Stopped: a step of rate {learning_rate:g} no longer changes the weights."
         before = evaluation
         if not isfinite(evaluation.cost):
             if not score.history:
-                return str(evaluation.gradient)  # raises the reason: there is none at the start
+                return str(evaluation.gradient)  # raises the reason: at the start no gradient exists
             raise FixedPointError(
                 f"a stimulus lost its fixed point in a step of rate {learning_rate:g}; the point before is kept."
             )
@@ -260,12 +260,12 @@ def follow_optimiser(contender: Contender, score: Scorekeeper) -> str:
 def choose_learning_rate(
     contender: Contender, start: Start, budget: int, learning_rates: Sequence[float], max_seconds: float = inf
 ) -> float:
-    """Return the rate of the grid whose run ends with the lowest loss on the validation split.
+    """Return the learning rate with the lowest final loss on the validation split.
 
     Raises
     ------
     FixedPointError
-        If every rate fails, as when it loses a fixed point.
+        If every rate fails, for example by losing a fixed point.
     """
     losses, reasons = dict[float, float](), list[str]()
     for rate in map(float, learning_rates):
@@ -288,7 +288,7 @@ def _validation_loss(contender: Contender, start: Start, budget: int, rate: floa
         reason = follow_rule(contender, trial, rate)
     if reason.startswith("Failed"):
         raise FixedPointError(reason.removeprefix("Failed: "))
-    return start.task.cost(start.task.validation)(trial.weights)  # also where a step no longer moves the weights
+    return start.task.cost(start.task.validation)(trial.weights)  # also if a step no longer changes the weights
 
 
 def accuracy_on_test(task: Task, weights: Array) -> float:
@@ -319,7 +319,7 @@ def _summarise(entry: Entry, task: Task, score: Scorekeeper) -> None:
     if not score.history:
         return
     entry.weights = weights
-    # From a cold start, as accuracy and stability are, so that a row tells what anyone finds at its weights.
+    # From a cold start, like accuracy and stability: a row describes what a user finds at its weights.
     entry.training_loss, entry.seconds = task.cost(task.training)(weights), score.history[-1].seconds
     on_test = _fixed_points(task, weights, task.test)
     entry.test_accuracy = _accuracy(task, on_test)

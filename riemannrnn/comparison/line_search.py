@@ -1,4 +1,4 @@
-"""A line search whose first trial is bounded, for the optimisers of pymanopt."""
+"""A line search with a bounded first trial, for the optimisers of pymanopt."""
 
 from collections.abc import Callable
 from math import inf
@@ -11,13 +11,13 @@ from manifolds import Point, WeightManifold
 class BoundedLineSearcher:
     """Backtracking by Armijo's rule, as pymanopt's `AdaptiveLineSearcher`, with a bound on the first trial.
 
-    pymanopt reuses the step size α of the search before, not the length α‖d‖. If a direction is 1e10 times longer than
-    the last direction, pymanopt tries a step that is 1e10 times longer. Here the first trial is no longer than
+    pymanopt reuses the step size α of the previous search, not the length α‖d‖. If a direction is 1e10 times longer than
+    the previous direction, pymanopt tries a step that is 1e10 times longer. Here the first trial is at most
 
         min(share t* ‖d‖, growth ℓ),
 
-    where t* is the time at which the path along d leaves the manifold and ℓ is the length of the last accepted step. Where the
-    bound is not active, the search is pymanopt's.
+    where t* is the time at which the path along d leaves the manifold and ℓ is the length of the last accepted step. If the
+    bound is not active, the search equals pymanopt's.
 
     Parameters
     ----------
@@ -26,13 +26,13 @@ class BoundedLineSearcher:
     sufficient_decrease
         c in Armijo's rule J(W′) ≤ J(W) + c α ⟨grad J, d⟩.
     most_trials
-        Trials of a search; if all are rejected and the last does not lower J, no step is taken.
+        Most trials of a search; if all are rejected and the last does not lower J, no step is taken.
     first_length
         Length of the first trial of the first search.
     growth
         A first trial is at most this many times as long as the last accepted step.
     share
-        Share of the exit time that a first trial may take.
+        Largest share of the exit time for a first trial.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class BoundedLineSearcher:
     def search(
         self, objective: Callable[[Point], float], manifold: Any, x: Point, d: Point, f0: float, df0: float
     ) -> tuple[float, Point]:
-        """Return the length of the step, 0 if there is none, and the point where it ends.
+        """Return the length of the step, 0 if there is none, and its end.
 
         Parameters
         ----------
         objective
             J.
         manifold
-            A manifold of pymanopt. Where it is a `WeightManifold`, its exit time is respected.
+            A manifold of pymanopt. If it is a `WeightManifold`, its exit time is respected.
         x, d
             The point and the tangent vector along which to search.
         f0, df0
@@ -78,7 +78,7 @@ class BoundedLineSearcher:
             if value <= f0 + self._decrease * size * df0 or trials >= self._most_trials:
                 break
             size *= self._contraction
-        # One rejected trial means that the size is right. None, or several of them, ask for a longer trial next time.
+        # One rejected trial means that the size is right. With none, or several, the next first trial is longer.
         self._size = size if trials == 2 else 2 * size
         if not value <= f0:
             self._size = None

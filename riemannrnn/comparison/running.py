@@ -17,7 +17,7 @@ from riemannrnn.runtime import one_core
 
 @dataclass(frozen=True)
 class Rules:
-    """What is the same for all contenders; attributes as for `compare`."""
+    """The options that all contenders share; attributes as for `compare`."""
 
     task: Task
     budget: int
@@ -34,7 +34,7 @@ def in_turn(
 
 
 def in_processes(contenders: Sequence[Contender], rules: Rules, workers: int) -> Generator[Entry, None, None]:
-    """Yield the rows of contenders as they end in processes. A contender whose process was killed is a failure."""
+    """Yield the rows of contenders as they end in processes. A contender with a killed process is a failure."""
     before = set(active_children())
     count = min(workers, len(contenders)) or 1
     pool = ProcessPoolExecutor(count, get_context("spawn"), _leave_ctrl_c_to_the_parent)
@@ -42,9 +42,9 @@ def in_processes(contenders: Sequence[Contender], rules: Rules, workers: int) ->
         running = {pool.submit(_entry, contender, rules): contender for contender in contenders}
         for future in as_completed(running):
             yield _result(future, running[future])
-    except BaseException:  # such as Ctrl-C, here or where the rows are used: nobody waits for what still runs
+    except BaseException:  # for example Ctrl-C, here or in the caller: do not wait for what still runs
         for process in set(active_children()) - before:
-            process.terminate()  # the pool alone joins its processes: a second thread could miss that one has ended
+            process.terminate()  # only the pool joins its processes: a second thread could miss that one has ended
         raise
     finally:
         pool.shutdown(cancel_futures=True)

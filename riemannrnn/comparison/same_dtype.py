@@ -13,8 +13,8 @@ from manifolds import Point
 class SameDtypeConjugateGradient(ConjugateGradient):
     """Conjugate gradients in the dtype of the point.
 
-    The factor β of the last direction is a Python float here. pymanopt takes β from the metric, and the metric of a product
-    returns a NumPy float64, which makes float64 of a float32 direction.
+    The factor β of the last direction is a Python float here. pymanopt takes β from the metric. The metric of a product returns
+    a NumPy float64, which turns a float32 direction into float64.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -32,7 +32,7 @@ class SameDtypeTrustRegions(TrustRegions):
 
 
 class _InPythonFloats:
-    """A problem whose inner products are Python floats, which never widen an array."""
+    """A problem with inner products that are Python floats, which never widen an array."""
 
     def __init__(self, problem: Any) -> None:
         manifold = problem.manifold
@@ -46,7 +46,7 @@ class _InPythonFloats:
 
 
 def _in_dtype_of(point: Point, vector: Point) -> Point:
-    if isinstance(vector, list):  # in place, as the vectors of a product have arithmetic of their own
+    if isinstance(vector, list):  # in place, because the vectors of a product have their own arithmetic
         vector[:] = [_in_dtype_of(*pair) for pair in zip(point, vector, strict=True)]
         return vector
     return array_namespace(point).astype(vector, point.dtype, copy=False)

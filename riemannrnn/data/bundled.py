@@ -20,7 +20,7 @@ DATA_VARIABLE = "RIEMANNRNN_DATA"
 _WHERE = (
     "put the four MNIST files (train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
     "t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz) in one folder and name it with "
-    f"the environment variable {DATA_VARIABLE}, with --data, or in a configuration with data.folder; where there is a network, "
+    f"the environment variable {DATA_VARIABLE}, with --data, or in a configuration with data.folder; if there is a network, "
     "riemannrnn.data.fetch_mnist(folder) downloads them"
 )
 _PIXELS = (28, 28)
@@ -52,7 +52,7 @@ def load_mnist(folder: Path | str | None = None, dtype: DTypeLike = np.float32) 
     Parameters
     ----------
     folder : Path or str, optional
-        Where the files are; the environment variable RIEMANNRNN_DATA by default.
+        The folder of the files. Default: the environment variable RIEMANNRNN_DATA.
     dtype : dtype, optional
         Floating type of the stimuli.
 
@@ -72,10 +72,10 @@ def load_mnist(folder: Path | str | None = None, dtype: DTypeLike = np.float32) 
 
 
 def mnist_folder(folder: Path | str | None = None) -> Path:
-    """Return the folder in which `load_mnist` looks; raises as it does if none is named."""
+    """Return the folder of `load_mnist`; raises the same error if none is named."""
     chosen = folder if folder is not None else os.environ.get(DATA_VARIABLE)
     if not chosen:
-        raise DatasetError(f"MNIST cannot be found, since no folder is given and {DATA_VARIABLE} is not set: {_WHERE}")
+        raise DatasetError(f"MNIST cannot be found, because no folder is given and {DATA_VARIABLE} is not set: {_WHERE}")
     return Path(chosen)
 
 
@@ -90,11 +90,11 @@ def _read_mnist(folder: Path, part: str, dtype: DTypeLike) -> Dataset:
     if len(labels) != len(images):
         raise DatasetError(
             f"{labels_path} holds {len(labels)} labels but {images_path} {len(images)} images, "
-            "since they do not belong together: copy or download both again"
+            "so they do not belong together: copy or download both again"
         )
     if labels.max() > 9:
         raise DatasetError(
-            f"{labels_path} holds the label {labels.max()}, since it is not MNIST's (labels 0 to 9): copy or download it again"
+            f"{labels_path} holds the label {labels.max()}, but MNIST has labels 0 to 9: copy or download it again"
         )
     scale = np.dtype(dtype).type(255)
     stimuli = images.reshape(len(images), -1).astype(dtype) / scale
@@ -102,24 +102,24 @@ def _read_mnist(folder: Path, part: str, dtype: DTypeLike) -> Dataset:
 
 
 def _mnist_paths(folder: Path, part: str) -> tuple[Path, Path]:
-    """Return where the images and the labels of a part are."""
+    """Return the paths of the images and the labels of a part."""
     return folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
 
 
 def fetch_mnist(folder: Path | str) -> None:
     """Download MNIST from OpenML and write the IDX files that `load_mnist` reads.
 
-    Files that exist are left as they are; where all four do, nothing is downloaded.
+    Existing files are left unchanged; if all four exist, nothing is downloaded.
 
     Parameters
     ----------
     folder : Path or str
-        Where to write; made if need be.
+        The target folder; created if it does not exist.
 
     Raises
     ------
     DatasetError
-        If the download fails, or what comes is not MNIST.
+        If the download fails, or the data are not MNIST.
     RunFolderError
         If a file cannot be written.
     """
@@ -136,13 +136,13 @@ def fetch_mnist(folder: Path | str) -> None:
         bunch = datasets.fetch_openml("mnist_784", version=1, as_frame=False, parser="auto")
     except (OSError, ValueError, HTTPException) as error:  # no answer, a wrong checksum, an answer that breaks off
         raise DatasetError(
-            f"MNIST cannot be downloaded ({error}), since OpenML did not answer well: try again, or {_WHERE}"
+            f"MNIST cannot be downloaded ({error}), because OpenML did not respond as expected: try again, or {_WHERE}"
         ) from error
     pixels, labels = np.asarray(bunch.data), np.asarray(bunch.target).astype(np.int64)
     total = sum(_MNIST_COUNTS.values())
     if pixels.shape != (total, math.prod(_PIXELS)) or labels.shape != (total,):
         raise DatasetError(
-            f"OpenML sent images {pixels.shape} and labels {labels.shape}, since MNIST should be "
+            f"OpenML sent images {pixels.shape} and labels {labels.shape}, but MNIST should be "
             f"({total}, {math.prod(_PIXELS)}) and ({total},): try again, or {_WHERE}"
         )
     start = 0

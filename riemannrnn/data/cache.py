@@ -1,4 +1,4 @@
-"""The cache: files that cannot be read by rows, converted once into arrays that can."""
+"""The cache: files that cannot be read by rows are converted once into arrays that can."""
 
 import json
 import os
@@ -21,7 +21,7 @@ Write = Callable[[Path], tuple[Column, ...]]
 
 
 def cache_folder(folder: Path | str | None = None) -> Path:
-    """Return the folder of the cache: `folder` if it is given, or `riemannrnn` in the user's folder for caches."""
+    """Return the folder of the cache: `folder` if it is given, otherwise `riemannrnn` in the user's cache folder."""
     if folder is not None:
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "riemannrnn"
@@ -35,20 +35,20 @@ def tell(message: str) -> None:
 def converted(
     name: str, key: str, write: Write, folder: Path | str | None, notify: Callable[[str], object]
 ) -> tuple[Path, tuple[Column, ...]]:
-    """Return the array file that a file is converted into, and its columns; convert it if that was not done before.
+    """Return the array file that a file is converted into, and its columns; convert it if necessary.
 
     Parameters
     ----------
     name
-        What messages call the file, or the array in it.
+        Name of the file, or of the array in it, in messages.
     key
-        Fingerprint of what is converted. It names the folder of the result in the cache.
+        Fingerprint of the file's content, which is the name of the result's folder in the cache.
     write
         Writes the array file.
     folder
         The cache.
     notify
-        Is called with a sentence if the file is converted.
+        Called with a sentence if the file is converted.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def converted(
 
 
 def damaged(place: Path, name: str, error: Exception) -> DatasetError:
-    """Return the error of a damaged folder in the cache."""
+    """Return the error for a damaged folder in the cache."""
     return DatasetError(f"{place}, into which {name} was converted, is damaged ({error}); delete it, and it is made again")
 
 

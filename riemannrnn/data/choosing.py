@@ -20,7 +20,7 @@ INDEX_NAMES = ("", "index", "id", "row", "unnamed: 0", "__index_level_0__")
 """Names of a first column that numbers the rows, in lower case."""
 
 Names = str | int | Sequence[str | int]
-"""One name or several; the columns of an array without names are called by their numbers."""
+"""One name or several; columns of an array without names are named by their numbers."""
 
 
 def open_table(
@@ -43,16 +43,16 @@ def open_table(
     Parameters
     ----------
     data
-        Whatever `open_source` takes.
+        Any argument of `open_source`.
     targets
-        The targets, if they are not in `data`: whatever `open_source` takes.
+        The targets, if they are not in `data`: any argument of `open_source`.
     target
         The column of the targets or several columns, or the name of their array. Default: all of `targets`, if they are
         given.
     inputs
-        The columns of the stimuli, or the name of their array. Default: all that are not named otherwise.
+        The columns of the stimuli, or the name of their array. Default: all remaining ones.
     index
-        The column that numbers or names the rows, which is left out. Default: a first column that is called index, id or row,
+        The column that numbers or names the rows; it is left out. Default: the first column, if it is called index, id or row,
         has no name, or counts the rows. False: there is none.
     task
         "classification" or "regression". Default: texts, truth values and one column of whole numbers are classes.
@@ -60,7 +60,7 @@ def open_table(
         "refuse": a missing number in a stimulus is an error. "mean": it becomes the mean of its column over the training rows.
         Missing targets are kept: they were not observed.
     standardise
-        Whether stimuli are brought to mean 0 and variance 1 over the training rows.
+        Whether stimuli are scaled to mean 0 and variance 1 over the training rows.
     dtype
         "float32" or "float64". Default: the dtype of the stimuli, or float64 for whole numbers.
     rows
@@ -71,7 +71,7 @@ def open_table(
     Returns
     -------
     Table
-        The stimuli and targets, of which only targets that are classes were read.
+        The stimuli and targets. Only targets that are classes have been read.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _counts(source: Source) -> bool:
 def _from_arrays(
     data: Any, arrays: list[str], targets: Any, target: Names | None, inputs: Names | None, options: dict[str, Any]
 ) -> tuple[Field, Field | None]:
-    """Return stimuli and targets that are arrays of one container, by their names."""
+    """Return stimuli and targets that are named arrays in one container."""
     names = {"target": target, "inputs": inputs}
     for option, name in names.items():
         if name is not None and not isinstance(name, str):
@@ -166,7 +166,7 @@ def _from_arrays(
 def _from_columns(
     data: Any, targets: Any, target: Names | None, inputs: Names | None, index: Any, options: dict[str, Any]
 ) -> tuple[Field, Field | None]:
-    """Return stimuli and targets that are columns of one table or array, or of one each."""
+    """Return stimuli and targets that are columns of one table or array, or of two."""
     source = open_source(data, **options)
     left_out = {index_column(source, index)}
     answers = None
@@ -184,7 +184,7 @@ def _from_columns(
 
 
 def _answers(targets: Any, target: Names | None, options: dict[str, Any]) -> Field:
-    """Return targets from a file or an object of their own."""
+    """Return targets from a separate file or object."""
     arrays = array_names(targets)
     if arrays:
         return Field(open_source(targets, None if target is None else str(target), **options))
@@ -251,7 +251,7 @@ def _classes(answers: Field, task: str | None) -> Classes | None:
 
 
 def _class_name(value: float, kind: str) -> str:
-    """Return the name of a class that a number stands for."""
+    """Return the name of the class that a number represents."""
     if kind == "bool":
         return str(bool(value))
     return str(int(value)) if value.is_integer() else str(value)

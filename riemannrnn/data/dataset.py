@@ -16,24 +16,24 @@ from riemannrnn.data.errors import DatasetError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset(Summarised):
-    """Static stimuli with a class label each.
+    """Static stimuli with one class label each.
 
     Parameters
     ----------
     name : str
-        What messages and figures call it.
+        Name in messages and figures.
     stimuli : ndarray of float, shape (n_stimuli, n_inputs)
-        One stimulus a row, in the dimensionless units of the network's input.
+        One stimulus in each row, in the dimensionless units of the network's input.
     labels : ndarray of int64, shape (n_stimuli,)
         Class of each stimulus, from 0.
     n_classes : int, optional
-        Number of classes; when 0, one more than the largest label. A subset keeps the
-        number of the set that it was taken from, whichever labels it happens to hold.
+        Number of classes. If 0, one more than the largest label. A subset keeps the number of classes of its
+        data set, for any labels that it contains.
 
     Raises
     ------
     DatasetError
-        If shapes or types differ from the above, a number is not finite, or a label lies outside the classes.
+        If shapes or types differ from the above, a number is not finite, or a label is not one of the classes.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Dataset(Summarised):
     n_classes: int = 0
 
     def __post_init__(self) -> None:
-        """Check shapes, types and labels, and count the classes where that is left to us."""
+        """Check shapes, types and labels, and count the classes if their number is not given."""
         for name in ("stimuli", "labels"):
             object.__setattr__(self, name, self._array(name))
         stimuli, labels = self.stimuli, self.labels
@@ -117,7 +117,7 @@ class Dataset(Summarised):
         return tuple(self._take(piece) for piece in pieces)
 
     def to(self, backend: str | Namespace) -> Dataset:
-        """Return the data set with its arrays on a backend, such as ``"cupy"``; they are moved once, here.
+        """Return the data set with its arrays moved to a backend, such as ``"cupy"``.
 
         Parameters
         ----------
@@ -127,12 +127,12 @@ class Dataset(Summarised):
         Raises
         ------
         riemannrnn.BackendError
-            If the backend is not there.
+            If the backend is not available.
         """
         return replace(self, stimuli=to_backend(self.stimuli, backend), labels=to_backend(self.labels, backend))
 
     def _take(self, rows: NDArray[np.intp]) -> Dataset:
-        """Return some of the stimuli, wherever they are."""
+        """Return some of the stimuli, on their backend."""
         xp = array_namespace(self.stimuli)
         chosen = xp.asarray(rows, device=device(self.stimuli))
         return replace(self, stimuli=xp.take(self.stimuli, chosen, axis=0), labels=xp.take(self.labels, chosen, axis=0))

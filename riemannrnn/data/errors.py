@@ -1,4 +1,4 @@
-"""The error of data that cannot be used, and how a missing package is reported."""
+"""The error for data that cannot be used, and the message about a missing package."""
 
 from importlib import import_module
 from types import ModuleType
@@ -16,7 +16,7 @@ def require(package: str, purpose: str) -> ModuleType:
     package
         Its name in an import statement.
     purpose
-        What needs it, such as "a CSV file", for the message.
+        What needs the package, such as "a CSV file", for the message.
 
     Raises
     ------

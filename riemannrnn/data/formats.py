@@ -1,4 +1,4 @@
-"""Formats of files: how the arrays in each are opened, and the table of the endings of their names."""
+"""File formats: how the arrays in each are opened, and the table of file name endings."""
 
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from riemannrnn.data.sliced import Opener, Stored
 from riemannrnn.data.source import digest_of
 
 _SAMPLES, _SAMPLE_BYTES = 64, 2**16
-"""Number and size of the pieces of a large file that its fingerprint covers."""
+"""Number and size of the pieces of a large file that enter its fingerprint."""
 
 
 @contextmanager
@@ -34,11 +34,11 @@ class Format:
     Parameters
     ----------
     title
-        What messages call a file of the format.
+        Name of a file of the format in messages.
     opener
         Opens the arrays in a file.
     frames
-        Reads a file as a table, a part at a time, if the file holds a table and no arrays.
+        Reads a file as a table, one part at a time, if the format holds a table and no arrays.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Format:
 
 
 class Mapped:
-    """An array in a file, which is mapped into memory for as long as a slice is copied: read pages do not add up."""
+    """An array in a file. It is mapped into memory only while a slice is copied, so that read pages do not accumulate."""
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool) -> None:
         self.path, self.offset, self.shape, self.dtype, self.order = path, offset, shape, dtype, "F" if fortran else "C"
@@ -58,7 +58,7 @@ class Mapped:
 
 
 class Compressed:
-    """An array in a compressed member of a ZIP file, which is read from its beginning."""
+    """An array in a compressed member of a ZIP file, which can only be read from its beginning."""
 
     def __init__(self, path: Path, member: str, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool) -> None:
         self.path, self.member, self.shape, self.dtype, self.fortran = path, member, shape, dtype, fortran
@@ -78,12 +78,12 @@ class Compressed:
 
 
 def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, order and dtype from the header of an array file; the content follows.
+    """Return shape, order and dtype from the header of an array file, which precedes the content.
 
     Raises
     ------
     ValueError
-        If it is none, or holds Python objects.
+        If the header is invalid, or the array holds Python objects.
     """
     major, _ = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
@@ -106,7 +106,7 @@ def open_npy(path: Path) -> Iterator[dict[str, Stored]]:
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[dict[str, Stored]]:
-    """Yield the arrays of a .npz file; those that are not compressed are read by rows."""
+    """Yield the arrays of a .npz file; uncompressed arrays are read by rows."""
     found = {}
     with zipfile.ZipFile(path) as archive, open(path, "rb") as raw:
         for member in archive.infolist():
@@ -127,7 +127,7 @@ def open_npz(path: Path) -> Iterator[dict[str, Stored]]:
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[dict[str, Stored]]:
-    """Yield the datasets of an HDF5 file, those in groups by their path."""
+    """Yield the datasets of an HDF5 file; datasets in groups are named by their path."""
     h5py = require("h5py", "an HDF5 file")
     found = {}
 
@@ -152,7 +152,7 @@ def open_netcdf(path: Path) -> Iterator[dict[str, Stored]]:
 
 @contextmanager
 def open_zarr(path: Path) -> Iterator[dict[str, Stored]]:
-    """Yield the arrays of a zarr folder, those in groups by their path."""
+    """Yield the arrays of a zarr folder; arrays in groups are named by their path."""
     zarr = require("zarr", "a zarr folder")
     node = zarr.open(path, mode="r")
     arrays = {"": node} if isinstance(node, zarr.Array) else dict(_zarr_arrays(node, zarr.Array))
@@ -173,7 +173,7 @@ def _zarr_stored(array: Any) -> Stored:
 
 
 def dataset_arrays(dataset: Any) -> dict[str, Stored]:
-    """Return the variables of an xarray dataset, without the coordinates that number its dimensions."""
+    """Return the variables of an xarray dataset, except the coordinates of its dimensions."""
     return {
         str(name): data_array(dataset[name]) for name in dataset.variables if name not in dataset.dims and dataset[name].ndim
     }
@@ -233,7 +233,7 @@ def format_of(path: Path) -> Format:
 
 
 def fingerprint(path: Path, whole: bool) -> str:
-    """Return a digest of the content of a file or of the files in a folder, which does not depend on where they are.
+    """Return a digest of the content of a file, or of the files in a folder; it does not depend on their location.
 
     Parameters
     ----------

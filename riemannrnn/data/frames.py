@@ -1,4 +1,4 @@
-"""Tables: columns of numbers and texts become one array, with texts as the index of their class."""
+"""Tables: columns of numbers and texts become one array, in which a text is the index of its class."""
 
 import csv
 import gzip
@@ -17,24 +17,24 @@ Frame: TypeAlias = dict[str, np.ndarray]
 """Some rows of a table: columns by name. A column of text has dtype object, and None where it is missing."""
 
 Frames: TypeAlias = Callable[[Path, set[str]], Iterator[Frame]]
-"""Reads a table from a file in parts, with these columns as text, whatever they look like."""
+"""Reads a table from a file in parts; the given columns are read as text, whatever they contain."""
 
 MOST_CLASSES = 10_000
-"""Number of different texts up to which a column holds classes. A column with more holds names or remarks."""
+"""Most different texts in a column of classes. A column with more holds names or remarks."""
 
 _CELLS = 2**20
-"""Cells of a table that are read at a time."""
+"""Number of table cells that are read at a time."""
 
 
 def scan(frames: Callable[[set[str]], Iterable[Frame]]) -> tuple[int, tuple[Column, ...]]:
     """Return the number of rows and the columns of a table.
 
-    A column is text if a part of it is; the table is then read again with this column as text in all parts.
+    A column is text if any part of it is. The table is then read again, with this column as text in all parts.
 
     Parameters
     ----------
     frames
-        Returns the parts of the table, with the columns in a set as text.
+        Function that returns the parts of the table, with a set of columns read as text.
     """
     text: set[str] = set()
     while True:
@@ -51,7 +51,7 @@ def scan(frames: Callable[[set[str]], Iterable[Frame]]) -> tuple[int, tuple[Colu
 
 @dataclass
 class _Seen:
-    """What was seen of a column: the dtype of its numbers, whether they are all whole, its texts, and how many are missing."""
+    """The facts about a column so far: dtype of its numbers, whether all are whole, its texts, and its missing values."""
 
     dtype: np.dtype[Any] | None = None
     whole: bool = True
@@ -73,7 +73,7 @@ class _Seen:
             self.whole = self.whole and bool(np.isfinite(there).all() and (there == np.rint(there)).all())
 
     def column(self, name: str) -> Column:
-        """Return what is known of the column. Whole numbers of which some are missing were read as floats."""
+        """Return the facts about the column. Whole numbers with missing values were read as floats."""
         if self.texts is not None:
             return Column(name, "text", tuple(sorted(self.texts)) if len(self.texts) <= MOST_CLASSES else (), self.missing)
         return Column(name, "int64" if self.missing and self.whole else str(self.dtype), (), self.missing)
@@ -97,7 +97,7 @@ def encode(frame: Frame, columns: tuple[Column, ...]) -> np.ndarray:
 
 
 def _places(texts: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
-    """Return the index of each text in the sorted classes; NaN where it is missing, or where there are too many classes."""
+    """Return the index of each text in the sorted classes; NaN if it is missing, or if there are too many classes."""
     places = np.full(len(texts), np.nan)
     if classes:
         there = np.array([text is not None for text in texts])
@@ -106,7 +106,7 @@ def _places(texts: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
 
 
 def pandas_frame(table: Any) -> dict[str, np.ndarray]:
-    """Return the columns of a table of pandas; its index is left out."""
+    """Return the columns of a pandas table, without its index."""
     if not table.columns.is_unique:
         raise DatasetError("two columns of the table have one name; rename them")
     return {str(name): _column(table[name]) for name in table.columns}
@@ -123,7 +123,7 @@ def _column(series: Any) -> np.ndarray:
 
 
 def text_column(values: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
-    """Return texts as an array of objects, with None where they are missing: None or NaN, unless that is given."""
+    """Return texts as an array of objects, with None for missing ones: None, NaN, or the given ones."""
     if missing is None:
         missing = np.array([value is None or (isinstance(value, float) and math.isnan(value)) for value in values], bool)
     texts = np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values], object)
@@ -132,7 +132,7 @@ def text_column(values: np.ndarray, missing: np.ndarray | None = None) -> np.nda
 
 
 def csv_frames(path: Path, text: set[str]) -> Iterator[Frame]:
-    """Yield the rows of a CSV file. Its delimiter, and whether it begins with the names of its columns, are recognised."""
+    """Yield the rows of a CSV file. Its delimiter, and whether it starts with column names, are detected."""
     pandas = require("pandas", "a CSV file")
     opened: Any = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -153,7 +153,7 @@ def csv_frames(path: Path, text: set[str]) -> Iterator[Frame]:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Tell whether the first line of a table names its columns: not all are numbers, or they number the columns."""
+    """Tell whether the first line of a table names its columns: not all cells are numbers, or they number the columns."""
     try:
         numbers = [float(cell) for cell in cells if cell.strip()]
     except ValueError:

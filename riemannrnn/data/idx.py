@@ -1,4 +1,4 @@
-"""IDX files of unsigned bytes, the format of MNIST: checked before memory is taken."""
+"""IDX files of unsigned bytes, the format of MNIST; they are checked before memory is allocated."""
 
 import gzip
 import math
@@ -14,10 +14,10 @@ from riemannrnn.data.errors import DatasetError
 from riemannrnn.run_folder import write_atomically
 
 _MAGIC = b"\0\0\x08"
-"""The first bytes of a file of unsigned bytes; the number of dimensions follows, then the sizes."""
+"""The first bytes of a file of unsigned bytes. The number of dimensions follows, then the sizes."""
 
 _DEFLATE_RATIO = 1032
-"""Bytes at most that one byte of a deflate stream stands for."""
+"""Most bytes that one byte of a deflate stream represents."""
 
 
 def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDArray[np.uint8]:
@@ -28,13 +28,13 @@ def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDA
     path : Path or str
         The file.
     shape : sequence of int or None, optional
-        The sizes in the header, with None for a size that may be any, such as ``(None, 28, 28)`` for images and ``(None,)``
-        for labels. Default: any sizes.
+        The sizes in the header, with None for any size, such as ``(None, 28, 28)`` for images and ``(None,)`` for labels.
+        Default: any sizes.
 
     Returns
     -------
     ndarray of uint8
-        In the shape that the header gives.
+        In the shape in the header.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_idx(path: Path | str, shape: Sequence[int | None] | None = None) -> NDA
 
 
 def _read_sizes(path: Path, file: BinaryIO, shape: Sequence[int | None] | None) -> tuple[int, ...]:
-    """Return the sizes in an IDX header, if they are plausible."""
+    """Return the sizes in an IDX header, after a check that they are plausible."""
     magic = file.read(4)
     if magic[:3] != _MAGIC or len(magic) < 4 or not 1 <= magic[3] <= 8:
         raise _damaged(path, f"begins with 0x{magic.hex()}, but an IDX file of unsigned bytes begins with 0x00000801 to 08")
@@ -84,7 +84,7 @@ def _damaged(path: Path, reason: str) -> DatasetError:
 
 
 def write_idx(path: Path, values: NDArray[Any]) -> None:
-    """Write whole numbers from 0 to 255 as a gzip IDX file, unless there is one already.
+    """Write whole numbers from 0 to 255 as a gzip IDX file, unless it already exists.
 
     Raises
     ------
@@ -102,5 +102,5 @@ def write_idx(path: Path, values: NDArray[Any]) -> None:
             "download them again"
         )
     header = _MAGIC + bytes([values.ndim]) + np.array(values.shape, dtype=">u4").tobytes()
-    # No name and no time in the header of gzip: the same digits give the same file.
+    # The header of gzip has no name and no time: equal digits give equal files.
     write_atomically(path, lambda temporary: temporary.write_bytes(gzip.compress(header + content.tobytes(), mtime=0)))

@@ -1,4 +1,4 @@
-"""Opening sources: the one place where files and objects of Python become rows."""
+"""Opening sources: the only module that turns files and Python objects into rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -19,10 +19,10 @@ from riemannrnn.data.source import ArraySource, Column, Source, checked_shape, d
 from riemannrnn.settings import unknown
 
 _ROWS = 2**14
-"""Rows of an array that are converted at a time."""
+"""Number of rows of an array that are converted at a time."""
 
 Notify = Callable[[str], object]
-"""Takes a message for the user."""
+"""Function that receives a message for the user."""
 
 
 def open_source(
@@ -41,19 +41,19 @@ def open_source(
         The name of a file: .npy, .npz, .csv, .tsv, .parquet, .h5, .nc, .zarr, or IDX. Or an array, a list, a table or series of
         pandas, an array of dask, an array or dataset of xarray, a mapping of names to arrays, or a source.
     array
-        The name of the array, where there are several.
+        The name of the array, if there are several.
     rows
         The name of the dimension of the rows. Default: the first dimension.
     cache
-        The folder for what a file is converted into that cannot be read by rows. What is in it may be deleted. Default:
-        `riemannrnn` in the user's folder for caches.
+        The folder for converted files, for files that cannot be read by rows. Its contents may be deleted. Default:
+        `riemannrnn` in the user's cache folder.
     notify
-        Is called with a message when a file is converted. Default: the message is printed on the standard error.
+        Called with a message when a file is converted. Default: the message is printed on the standard error.
 
     Returns
     -------
     Source
-        The rows; nothing but a few of them is read yet.
+        The rows; only a few of them have been read.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def open_source(
             return _open_file(path, format_of(path), array, rows, cache, notify)
         except (DatasetError, MemoryError):
             raise
-        except Exception as error:  # whatever the library of the format raises for a damaged file
+        except Exception as error:  # libraries raise different errors for a damaged file
             raise _unreadable(path, error) from error
     arrays = _objects(what)
     name = _chosen(type(what).__name__, arrays, array)
@@ -82,14 +82,14 @@ def open_source(
 
 
 def array_names(what: Any, rows: str | None = None) -> list[str]:
-    """Return the names of the arrays in a file or an object; none for a table or a single array.
+    """Return the names of the arrays in a file or an object; an empty list for a table or a single array.
 
     Parameters
     ----------
     what
-        Whatever `open_source` takes.
+        Any argument of `open_source`.
     rows
-        The name of a dimension. Arrays without it are left out, if there are arrays with it.
+        The name of a dimension. Arrays without it are left out, unless no array has it.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def _blocks(stored: Stored) -> Iterator[np.ndarray]:
 
 
 def _chosen(where: str, arrays: Mapping[str, object], wanted: str | None) -> str:
-    """Return the name of the array that is wanted, or of the only one."""
+    """Return the name of the requested array, or of the only one."""
     if wanted is None and len(arrays) == 1:
         return next(iter(arrays))
     if not arrays:
@@ -220,7 +220,7 @@ def _chosen(where: str, arrays: Mapping[str, object], wanted: str | None) -> str
 
 
 def _objects(what: Any) -> dict[str, Stored | Source]:
-    """Return the arrays in an object of Python, by name."""
+    """Return the arrays in a Python object, by name."""
     for base in type(what).__mro__:
         make = OBJECTS.get(f"{base.__module__.partition('.')[0]}.{base.__name__}")
         if make is not None:
@@ -253,7 +253,7 @@ def _array(what: Any) -> Source:
 
 
 def _numbers(values: np.ndarray) -> bool:
-    """Tell whether an array of objects holds numbers only, and None where they are missing."""
+    """Tell whether an array of objects holds only numbers, and None for missing ones."""
     return values.dtype == object and not any(isinstance(value, str | bytes) for value in values.flat)
 
 
@@ -274,4 +274,4 @@ OBJECTS: dict[str, Callable[[Any], dict[str, Stored | Source]]] = {
     "zarr.Array": lambda what: {"": Stored(what, what.chunks[0])},
     "riemannrnn.Dataset": lambda what: {name: _array(getattr(what, name)) for name in ("stimuli", "labels")},
 }
-"""How arrays are found in objects, by the package and the name of the type."""
+"""Functions that find the arrays in objects, by package and type name."""

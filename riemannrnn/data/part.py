@@ -1,4 +1,4 @@
-"""Parts of the rows of a source, drawn at random without a list of all rows."""
+"""Parts of the rows of a source, drawn at random without storing a list of all rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 from riemannrnn.data.errors import DatasetError
 
 BLOCK = 4096
-"""Consecutive rows, of which each part gets its share."""
+"""Number of consecutive rows in a block; each part gets its share of every block."""
 
 
 @dataclass(frozen=True)
 class Part:
     """Rows of a source drawn at random, or all other rows.
 
-    Of each block of 4096 consecutive rows a proportional number is drawn, from the seed and the number of the block. The parts
-    have exact sizes, and no memory is needed but for one block.
+    A proportional number of rows is drawn from each block of 4096 consecutive rows; the draw depends on the seed and the number
+    of the block. The parts have exact sizes, and only one block needs memory.
 
     Parameters
     ----------
     total
         Rows of the source.
     drawn
-        Number of rows that are drawn.
+        Number of drawn rows.
     seed
         Seed of the choice.
     others
-        Whether the part is the rows that are not drawn.
+        Whether the part consists of the rows that are not drawn.
 
     Raises
     ------
@@ -49,14 +49,14 @@ class Part:
         return self.total - self.drawn if self.others else self.drawn
 
     def before(self, row: int) -> int:
-        """Return how many rows of the part come before a row of the source."""
+        """Return the number of rows of the part before a row of the source."""
         if row >= self.total:
             return len(self)
         block = row // BLOCK
         return int(self._until(block * BLOCK)) + int((self._of_block(block) < row).sum())
 
     def rows(self, places: range | NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return the rows of the source at places in the part."""
+        """Return the rows of the source at positions in the part."""
         wanted = np.asarray(places, np.int64)
         starts = self._until(np.arange(0, self.total, BLOCK))
         blocks = np.searchsorted(starts, wanted, side="right") - 1
@@ -69,7 +69,7 @@ class Part:
         return found
 
     def _until(self, row: Any) -> Any:
-        """Return how many rows of the part come before the first row of a block, or of several blocks."""
+        """Return the number of rows of the part before the first row of a block, or of several blocks."""
         drawn = self.drawn * row // self.total
         return row - drawn if self.others else drawn
 

@@ -1,4 +1,4 @@
-"""Prefetching: one thread makes the next item while the caller uses the last."""
+"""Prefetching: one thread prepares the next item while the caller uses the current one."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
@@ -12,7 +12,7 @@ _Queued: TypeAlias = tuple[Item] | BaseException | None
 """An item, an error, or the end."""
 
 _PATIENCE = 0.1
-"""Seconds after which a thread that waits looks whether it is to stop."""
+"""Seconds after which a waiting thread checks whether it has to stop."""
 
 
 def prefetched(make: Callable[[], Generator[Item, None, None]]) -> Generator[Item, None, None]:
@@ -20,12 +20,12 @@ def prefetched(make: Callable[[], Generator[Item, None, None]]) -> Generator[Ite
 
     The order and the items do not depend on timing. The thread ends when the generator is closed or collected, when the caller
     is interrupted inside it, and when the iterator ends. An error of the iterator is raised to the caller, after the items
-    before.
+    before it.
 
     Parameters
     ----------
     make
-        Returns the iterator; it is called in the thread.
+        Function that returns the iterator; it is called in the thread.
     """
     items: Queue[_Queued[Item]] = Queue(maxsize=1)
     stop = Event()
@@ -58,7 +58,7 @@ def _fill(make: Callable[[], Generator[Item, None, None]], items: "Queue[_Queued
 
 
 def _put(items: "Queue[_Queued[Item]]", item: "_Queued[Item]", stop: Event) -> bool:
-    """Put an item into the queue; return False if the thread is to stop."""
+    """Put an item into the queue; return False if the thread has to stop."""
     while not stop.is_set():
         try:
             items.put(item, timeout=_PATIENCE)

@@ -1,4 +1,4 @@
-"""Sources that are read by slices: arrays in files, and arrays that are computed when they are read."""
+"""Sources that are read by slices: arrays in files, and arrays that are computed on reading."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -19,20 +19,20 @@ _REMEDY = "it is damaged or was changed meanwhile: make or copy it again"
 
 @dataclass(frozen=True)
 class Stored:
-    """An array that is read by slices: on disk, or computed when it is read.
+    """An array that is read by slices: stored on disk, or computed on reading.
 
     Parameters
     ----------
     values
-        Has `shape`, `dtype` and `values[start:stop]`, of which NumPy can make an array.
+        Object with `shape`, `dtype` and `values[start:stop]`, which NumPy can convert to an array.
     chunk
-        Number of rows that are stored together, if any are.
+        Number of rows that are stored together, if known.
     dimensions
-        Names of the dimensions, if they have any.
+        Names of the dimensions, if any.
     blocks
         For an array that is compressed as a whole: yields its rows in order, about this many at a time.
     transpose
-        Returns the array with its dimensions in another order, given their names. None: it would have to be read for that.
+        Returns the array with its dimensions in another order, given their names. None: this would need to read the array.
     """
 
     values: Any
@@ -43,11 +43,11 @@ class Stored:
 
 
 Opener: TypeAlias = Callable[[Path], AbstractContextManager[dict[str, Stored]]]
-"""Opens a file, and yields the arrays in it by name."""
+"""Opens a file, and yields its arrays by name."""
 
 
 class SlicedSource(Source):
-    """Rows of an array that is read by slices; subclasses say how it is opened."""
+    """Rows of an array that is read by slices; subclasses define how it is opened."""
 
     @abstractmethod
     def opened(self) -> AbstractContextManager[Any]:
@@ -55,13 +55,13 @@ class SlicedSource(Source):
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
-        """Yield a function that reads rows, chunk by chunk."""
+        """Yield a function that reads rows, one chunk after the other."""
         with ExitStack() as opened:
             try:
                 values = opened.enter_context(self.opened())
             except MemoryError:
                 raise
-            except Exception as error:  # whatever the library of the format raises for a damaged file
+            except Exception as error:  # libraries raise different errors for a damaged file
                 raise DatasetError(f"{self.name} cannot be opened ({error}); {_REMEDY}") from error
             yield lambda rows: self._take(values, rows)
 
@@ -89,7 +89,7 @@ class SlicedSource(Source):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LazySource(SlicedSource):
-    """Rows of an array that is computed or loaded when it is read, such as those of dask and xarray."""
+    """Rows of an array that is computed or loaded on reading, such as an array of dask or xarray."""
 
     name: str
     stored: Stored
@@ -116,16 +116,16 @@ class LazySource(SlicedSource):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class FileSource(SlicedSource):
-    """Rows of an array in a file. It is opened for reading only, so that a source can be sent to another process.
+    """Rows of an array in a file. The file is opened only for reading; a source can be sent to another process.
 
     Parameters
     ----------
     name, path, opener, array
-        What messages call it; the file, how it is opened, and the name of the array in it.
+        Name in messages; the file, its opener, and the name of the array in it.
     shape, dtype, chunk, dimensions, columns, fingerprint
         As for every source.
     rows
-        Name of the dimension of the rows, if that is not the first.
+        Name of the dimension of the rows, if it is not the first.
     """
 
     name: str
@@ -165,7 +165,7 @@ def facts(name: str, stored: Stored) -> dict[str, Any]:
 
 
 def rows_first(name: str, stored: Stored, rows: str | None) -> Stored:
-    """Return an array whose first dimension numbers the rows.
+    """Return an array with the rows as its first dimension.
 
     Raises
     ------

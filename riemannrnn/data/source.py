@@ -21,13 +21,13 @@ Rows: TypeAlias = Any
 """A slice, or an array of row numbers or of truth values."""
 
 Reader: TypeAlias = Callable[[Rows], Array]
-"""Returns rows, in the order asked for."""
+"""Returns rows, in the requested order."""
 
 CHUNK_BYTES = 2**20
 """Bytes of a chunk, unless the chunks on disk are larger."""
 
 _WHOLE, _SAMPLES = 2**24, 64
-"""Bytes up to which the fingerprint of an array in memory covers every row, and the number of rows that it covers above."""
+"""Most bytes of an array in memory with all rows in its fingerprint, and the number of rows in it for larger arrays."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Column:
         Its name.
     kind
         Its dtype, or "text". Whole numbers are stored as floats if some are missing. Text is stored as the index in `classes`,
-        and as NaN where it is missing.
+        and as NaN if it is missing.
     classes
-        The different texts, sorted; none if there are too many.
+        The different texts, sorted; empty if there are too many.
     missing
         Number of rows without a value.
     """
@@ -64,7 +64,7 @@ class Source(ABC, Summarised):
     Attributes
     ----------
     name : str
-        What messages call it: the file, or the type of the object.
+        Name in messages: the file, or the type of the object.
     shape : tuple of int
         Number of rows, then the sizes of a row.
     dtype : str
@@ -72,12 +72,12 @@ class Source(ABC, Summarised):
     chunk : int
         Number of consecutive rows that are best read together.
     columns : tuple of Column
-        The columns of a table; empty for an array, whose columns have no names.
+        The columns of a table; empty for an array, which has no column names.
     dimensions : tuple of str
         Names of the dimensions; empty if they have none.
     fingerprint : str
-        A short text that differs if the content differs, and does not depend on where the content is. Of large files and arrays
-        it covers samples.
+        A short text that differs if the content differs, and does not depend on its location. For large files and arrays it
+        covers samples.
     """
 
     name: str
@@ -90,10 +90,10 @@ class Source(ABC, Summarised):
 
     @abstractmethod
     def reader(self) -> AbstractContextManager[Reader]:
-        """Return a context in which rows are read; it holds what has to be opened and closed."""
+        """Return a context for reading rows; it opens and closes files if necessary."""
 
     def read(self, rows: Rows) -> Array:
-        """Return rows as an array of shape (rows, ...), in the order asked for.
+        """Return rows as an array of shape (rows, ...), in the requested order.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class Source(ABC, Summarised):
             return found.astype(np.int64)
         if found.ndim != 1 or found.dtype.kind not in "iu" or found.min() < -len(self) or found.max() >= len(self):
             raise DatasetError(
-                f"{self.name} has {len(self)} rows, but rows {found.min()} to {found.max()} were asked for, an array of "
+                f"{self.name} has {len(self)} rows, but rows {found.min()} to {found.max()} were requested, an array of "
                 f"{found.dtype} of shape {found.shape}; pass a list of whole numbers from 0 to {len(self) - 1}"
             )
         return np.asarray(np.where(found < 0, found + len(self), found))
@@ -145,7 +145,7 @@ class ArraySource(Source):
     Parameters
     ----------
     name, values, columns, dimensions
-        The array, and what is known of it.
+        The array, and the facts about it.
     """
 
     name: str
@@ -189,12 +189,12 @@ class ArraySource(Source):
 
 
 def checked_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of an array of rows.
+    """Return the shape of an array of rows, after a check.
 
     Raises
     ------
     DatasetError
-        If it has no rows, or rows without a number.
+        If it has no rows, or rows without any number.
     """
     if not shape or 0 in shape:
         raise DatasetError(f"{name} has shape {shape}, which holds no rows; pass an array of at least one row and column")
@@ -213,7 +213,7 @@ def digest(*parts: object) -> str:
 
 
 def digest_of(parts: Iterable[object]) -> str:
-    """Return the digest of bytes and plain values, which come one after the other."""
+    """Return the digest of a sequence of bytes and plain values."""
     made = hashlib.blake2b(digest_size=10)
     for part in parts:
         content = part if isinstance(part, bytes) else repr(part).encode()

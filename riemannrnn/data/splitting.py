@@ -1,4 +1,4 @@
-"""The rows for training and the held-out rows of a file, from plain settings."""
+"""The training and held-out rows of a file, from plain settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from riemannrnn.data.table import Table
 
 
 def split_file(settings: Mapping[str, Any], dtype: str, notify: Notify = tell) -> tuple[Table, Table]:
-    """Return the rows for training and the held-out rows of a file.
+    """Return the training and the held-out rows of a file.
 
     Parameters
     ----------
@@ -20,14 +20,14 @@ def split_file(settings: Mapping[str, Any], dtype: str, notify: Notify = tell) -
     dtype
         Dtype of the stimuli.
     notify
-        Is called with a message when a file is converted.
+        Called with a message when a file is converted.
 
     Raises
     ------
     DatasetError
         As `open_table` and `Table.split` do.
     KeyError
-        For a setting that is missing.
+        For a missing setting.
     """
     table = open_table(
         settings["file"],
@@ -47,5 +47,5 @@ def split_file(settings: Mapping[str, Any], dtype: str, notify: Notify = tell) -
 
 
 def _one(names: Any) -> Any:
-    """Return the only name, several names, or None if there are none."""
+    """Return the only name, a list of names, or None if there are none."""
     return names[0] if len(names) == 1 else list(names) or None

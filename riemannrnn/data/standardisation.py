@@ -1,4 +1,4 @@
-"""Standardisation: what is subtracted from stimuli, what they are divided by, and what takes the place of missing numbers."""
+"""Standardisation: the shift and the scale of stimuli, and the replacement of missing numbers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from riemannrnn.data.errors import DatasetError
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Standardisation(Summarised):
-    """The map x ↦ (x − shift) / scale of each input, with `fill` for x where it is NaN.
+    """The map x ↦ (x − shift) / scale of each input; x is replaced by `fill` if it is NaN.
 
     Parameters
     ----------
     shift, scale, fill : ndarray of float64, shape (n_inputs,)
-        For each input. Where `fill` is NaN, a missing number stays NaN.
+        For each input. If `fill` is NaN, a missing number stays NaN.
     """
 
     shift: NDArray[np.float64]
@@ -30,7 +30,7 @@ class Standardisation(Summarised):
     fill: NDArray[np.float64]
 
     def __call__(self, stimuli: Array) -> Array:
-        """Return stimuli after the map, shape (batch, n_inputs), in their dtype and on their backend."""
+        """Return the mapped stimuli, shape (batch, n_inputs), in their dtype and on their backend."""
         xp = namespace_of(stimuli)
 
         def like(values: NDArray[np.float64]) -> Array:
@@ -40,12 +40,12 @@ class Standardisation(Summarised):
         return (filled - like(self.shift)[None, :]) / like(self.scale)[None, :]
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return the arrays by name, to be saved with a model."""
+        """Return the arrays by name, for saving with a model."""
         return {"shift": self.shift, "scale": self.scale, "fill": self.fill}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Standardisation":
-        """Return the standardisation that `arrays` came from."""
+        """Return the standardisation whose `arrays` method returned these arrays."""
         return cls(*(np.asarray(arrays[name], np.float64) for name in ("shift", "scale", "fill")))
 
     def summary(self) -> dict[str, object]:
@@ -56,7 +56,7 @@ class Standardisation(Summarised):
 
 @dataclass
 class Moments:
-    """Statistics of each column, of rows that come a few at a time.
+    """Statistics of each column, accumulated over rows that arrive in blocks.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Moments:
     largest: Any = -np.inf
 
     def add(self, rows: Array) -> None:
-        """Add rows, shape (rows, columns): pooled mean and squares of two sets (Chan, Golub and LeVeque 1983)."""
+        """Add rows, shape (rows, columns): mean and squares of two sets are pooled (Chan, Golub and LeVeque 1983)."""
         values = to_numpy(rows).astype(np.float64)
         there = np.isfinite(values)
         count = there.sum(axis=0)
@@ -98,18 +98,18 @@ class Moments:
 
 
 def fitted(blocks: Iterable[Array], standardise: bool, fill: bool, name: str) -> Standardisation:
-    """Return the standardisation that gives these rows mean 0 and variance 1; columns that are constant become 0.
+    """Return the standardisation that gives these rows mean 0 and variance 1; constant columns become 0.
 
     Parameters
     ----------
     blocks
-        All rows, a few at a time.
+        All rows, in blocks.
     standardise
         Whether to shift and scale.
     fill
-        Whether missing numbers become the mean of their column.
+        Whether missing numbers are replaced by the mean of their column.
     name
-        What messages call the rows.
+        Name of the rows in messages.
 
     Raises
     ------

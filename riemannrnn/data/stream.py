@@ -1,4 +1,4 @@
-"""Streams: batches of a table in random order, of which only a window is in memory."""
+"""Streams: batches of a table in random order; only a window of its rows is in memory."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -22,7 +22,7 @@ WINDOW_BYTES = 2**26
 
 
 class Position(NamedTuple):
-    """A place in a stream: all that a checkpoint has to hold of it."""
+    """A position in a stream; a checkpoint stores nothing else about it."""
 
     epoch: int = 0
     window: int = 0
@@ -34,7 +34,7 @@ START = Position()
 
 
 class _Window(NamedTuple):
-    """Rows of a window as they are stored, and the order in which they are taken."""
+    """The rows of a window as stored, and the order in which they are taken."""
 
     stimuli: Array
     targets: Array | None
@@ -42,24 +42,24 @@ class _Window(NamedTuple):
 
 
 class Stream(Summarised):
-    """Batches of stimuli and targets, every row once an epoch, in an order that is drawn from the seed and the epoch alone.
+    """Batches of stimuli and targets, with every row once an epoch; the order depends only on the seed and the epoch.
 
-    The chunks of the table are shuffled. Several chunks at a time are read, which are a window, and the rows of a window are
-    shuffled. Where a window holds all rows, this is a random permutation. Memory is needed for a few windows, however many rows
-    there are: batches are taken from one window, the next one waits, and a third is being read.
+    The chunks of the table are shuffled. Several chunks, a window, are read at a time, and the rows of a window are shuffled.
+    If a window holds all rows, this is a random permutation. Only a few windows need memory, for any number of rows: batches
+    are taken from one window, the next window waits, and a third is being read.
 
     Parameters
     ----------
     table : Table
-        Stimuli and targets; or stimuli, as anything that `open_table` takes.
+        Stimuli and targets; or stimuli, as any argument of `open_table`.
     batch_size : int
-        Rows of a batch; the last batch of an epoch holds the rest.
+        Number of rows of a batch; the last batch of an epoch may be smaller.
     seed : int
         Seed of the order.
     window : int, optional
-        Chunks of a window. Default: as many as hold 64 MiB of stimuli.
+        Number of chunks of a window. Default: as many as fit in 64 MiB of stimuli.
     prefetch : bool
-        Whether a thread reads the next window while batches are taken from the last. The batches are the same.
+        Whether a thread reads the next window while batches are taken from the current one. The batches are the same.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class Stream(Summarised):
         return digest(self.table.fingerprint, self.seed, self.window, self._bounds.tolist())
 
     def position_at(self, step: int) -> Position:
-        """Return the place at which the batch after this many steps begins."""
+        """Return the position of the batch after this many steps."""
         epoch, batch = divmod(step, self.per_epoch)
         row = batch * self.batch_size
         ends = np.cumsum([self._rows_of(chunks) for chunks in self._windows(epoch)])
@@ -101,7 +101,7 @@ class Stream(Summarised):
         return Position(epoch, window, row - int(ends[window - 1] if window else 0))
 
     def batch_at(self, step: int) -> Pair:
-        """Return the batch after this many steps; the window that it begins in is read for it alone.
+        """Return the batch after this many steps; its window is read only for this batch.
 
         Raises
         ------
@@ -113,14 +113,14 @@ class Stream(Summarised):
             return next(batches)
 
     def batches(self, position: Position = START) -> Generator[Pair, None, None]:
-        """Return a generator of batches from a place on, without end.
+        """Return an endless generator of batches from a position on.
 
-        Close it when it is no longer needed (`contextlib.closing`), so that the thread and the file are closed.
+        Close it when it is no longer needed (`contextlib.closing`): this stops the thread and closes the file.
 
         Parameters
         ----------
         position
-            The place of the first batch.
+            The position of the first batch.
 
         Yields
         ------
@@ -149,7 +149,7 @@ class Stream(Summarised):
             )
 
     def _batches(self, windows: Generator[tuple[bool, _Window], None, None], position: Position) -> Generator[Pair, None, None]:
-        """Yield batches from windows, each with whether it is the last of its epoch; a batch may take rows from several."""
+        """Yield batches from windows, each with a mark for the last of its epoch; a batch may span several windows."""
         parts: list[Pair] = []
         missing, place = self.batch_size, position.row
         with closing(windows):
@@ -164,7 +164,7 @@ class Stream(Summarised):
                 place = 0
 
     def _read_windows(self, position: Position) -> Generator[tuple[bool, _Window], None, None]:
-        """Yield the windows from a place on, without end."""
+        """Yield the windows from a position on, endlessly."""
         epoch, first = position.epoch, position.window
         with self.table.reader() as read:
             while True:
@@ -176,7 +176,7 @@ class Stream(Summarised):
                 epoch, first = epoch + 1, 0
 
     def _filled(self, read: Callable[[slice], Pair], chunks: NDArray[np.int64], rows: int) -> Pair:
-        """Return the rows of chunks one after the other. They are read into their place, so that memory is taken once."""
+        """Return the rows of chunks in order. They are read into their final place, so memory is allocated once."""
         filled: list[Array | None] = []
         place = 0
         for chunk in chunks:
@@ -214,7 +214,7 @@ def _empty_like(part: Array, rows: int) -> Array:
 
 
 def _joined(pairs: list[Pair]) -> Pair:
-    """Return the rows of several pairs one after the other."""
+    """Return the concatenated rows of several pairs."""
     if len(pairs) == 1:
         return pairs[0]
     stimuli, targets = zip(*pairs)

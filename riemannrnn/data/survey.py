@@ -1,4 +1,4 @@
-"""Surveys: what a source holds, from one pass over its rows."""
+"""Surveys: the contents of a source, from one pass over its rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from riemannrnn.data.table import Field, Table
 
 @dataclass(frozen=True)
 class Survey:
-    """What a source holds.
+    """The contents of a source.
 
     Parameters
     ----------
     source
         The source.
     names
-        Names of its columns; numbers where they have no names.
+        Names of its columns, or numbers if they have no names.
     moments
-        Statistics of each column. Of a column of text only the number of missing values means something.
+        Statistics of each column. For a column of text only the number of missing values is meaningful.
     """
 
     source: Source
@@ -35,7 +35,7 @@ class Survey:
 
     @property
     def constant(self) -> list[str]:
-        """Names of the columns of numbers that are all the same."""
+        """Names of the numeric columns with only one value."""
         texts = {each.name for each in self.source.columns if each.is_text}
         same = np.flatnonzero((self.moments.count > 0) & (self.moments.smallest == self.moments.largest))
         return [self.names[place] for place in same if self.names[place] not in texts]
@@ -47,9 +47,9 @@ def survey(source: Source, progress: Callable[[float], object] = lambda share: N
     Parameters
     ----------
     source
-        The source; all of its rows are read once, a chunk at a time.
+        The source; all of its rows are read once, one chunk at a time.
     progress
-        Is called with the share that is done.
+        Called with the completed share.
 
     Raises
     ------
@@ -65,9 +65,9 @@ def survey(source: Source, progress: Callable[[float], object] = lambda share: N
 
 
 def all_sources(data: Any, rows: str | None = None, cache: Any = None, notify: Notify = tell) -> dict[str, Source]:
-    """Return every array in a file or an object by name; one without a name if it is a table or a single array.
+    """Return every array in a file or an object by name; a table or a single array has an empty name.
 
-    The options are those of `open_source`. Arrays without the dimension `rows` are left out.
+    The options are the options of `open_source`. Arrays without the dimension `rows` are left out.
 
     Raises
     ------

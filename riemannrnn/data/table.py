@@ -26,12 +26,12 @@ Pair: TypeAlias = tuple[Array, Array | None]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Field(Summarised):
-    """Columns of a source: all of an array, whose rows are flattened, or some columns of a table.
+    """Columns of a source: all columns of an array, with flattened rows, or some columns of a table.
 
     Parameters
     ----------
     source
-        Where they are.
+        The source of the columns.
     chosen
         Numbers of the columns. None: all.
     """
@@ -41,7 +41,7 @@ class Field(Summarised):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns; their numbers where they have no names."""
+        """Names of the columns, or their numbers if they have no names."""
         names = [each.name for each in self.source.columns] or range(int(np.prod(self.source.shape[1:])))
         return tuple(str(names[place]) for place in (range(len(names)) if self.chosen is None else self.chosen))
 
@@ -67,9 +67,9 @@ class Classes(Summarised):
     names
         Name of each class, in the order of the labels 0, 1, 2, …
     values
-        Number that stands for each class in the source, increasing.
+        The number that represents each class in the source, increasing.
     missing
-        Whether some labels are missing. Labels are then float64 with NaN, and int64 otherwise.
+        Whether some labels are missing. Labels are then float64 with NaN, otherwise int64.
     """
 
     names: tuple[str, ...]
@@ -87,7 +87,7 @@ class Classes(Summarised):
         Raises
         ------
         DatasetError
-            For a number that stands for no class.
+            For a number that represents no class.
         """
         xp = namespace_of(targets)
         codes = to_numpy(targets).astype(np.float64)[:, 0]
@@ -105,24 +105,24 @@ class Classes(Summarised):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Table(Summarised):
-    """Stimuli and targets, read a few rows at a time; `open_table` makes one.
+    """Stimuli and targets, read a few rows at a time; made by `open_table`.
 
     Parameters
     ----------
     stimuli : Field
-        Where the stimuli are.
+        The columns of the stimuli.
     targets : Field, optional
-        Where the targets are.
+        The columns of the targets.
     classes : Classes, optional
-        The classes, if the targets are classes. Otherwise they are numbers, and NaN where they were not observed.
+        The classes, if the targets are classes. Otherwise they are numbers, and NaN if they were not observed.
     dtype : str
-        Floating dtype of the stimuli and of targets that are numbers.
+        Floating dtype of the stimuli and of numeric targets.
     standardise : bool
-        Whether stimuli are brought to mean 0 and variance 1.
+        Whether stimuli are scaled to mean 0 and variance 1.
     missing : str
         "refuse": a missing number in a stimulus is an error. "mean": it becomes the mean of its column.
     part : Part, optional
-        The rows of the source that are rows of the table. Default: all.
+        The rows of the source that belong to the table. Default: all.
     given : Standardisation, optional
         The standardisation to apply. Default: it is fitted to the rows of the table.
     """
@@ -151,7 +151,7 @@ class Table(Summarised):
 
     @property
     def fingerprint(self) -> str:
-        """A short text that differs if the rows, or how they are used, differ."""
+        """A short text that differs if the rows, or their use, differ."""
         sources = [(each.source.fingerprint, each.chosen) for each in (self.stimuli, self.targets) if each]
         return digest(
             sources,
@@ -164,7 +164,7 @@ class Table(Summarised):
 
     @cached_property
     def standardisation(self) -> Standardisation | None:
-        """What is applied to the stimuli: fitted to these rows when it is needed first, or given. None: nothing is."""
+        """The standardisation of the stimuli: given, or fitted to these rows on first use. None: there is none."""
         if self.given is not None or not (self.standardise or self.missing == "mean"):
             return self.given
         name = self.stimuli.source.name
@@ -184,7 +184,7 @@ class Table(Summarised):
         Returns
         -------
         stimuli : Array, shape (rows, n_inputs)
-            Standardised, if that was asked for.
+            Standardised, if requested.
         targets : Array or None
             Labels, shape (rows,), or numbers, shape (rows, n_outputs).
 
@@ -198,7 +198,7 @@ class Table(Summarised):
 
     @contextmanager
     def reader(self) -> Iterator[Any]:
-        """Yield a function that returns stimuli and targets of rows as they are stored; `finish` does the rest."""
+        """Yield a function that returns the stored stimuli and targets of rows; `finish` converts them."""
         with self.stimuli.source.reader() as read_stimuli:
             if self.targets is None or self.targets.source is self.stimuli.source:
                 yield lambda rows: self._picked(read_stimuli, None, rows)
@@ -217,7 +217,7 @@ class Table(Summarised):
         return self.stimuli.pick(stimuli), self.targets.pick(stimuli if read_targets is None else read_targets(places))
 
     def finish(self, stimuli: Array, targets: Array | None) -> Pair:
-        """Return stimuli and targets in their dtypes, standardised and with labels; raises as `read` does."""
+        """Return stimuli and targets in their dtypes, standardised and with labels; raises the errors of `read`."""
         made = self._floats(stimuli)
         made = made if self.standardisation is None else self.standardisation(made)
         if targets is None or self.targets is None:
@@ -233,7 +233,7 @@ class Table(Summarised):
         return made, numbers
 
     def _floats(self, stimuli: Array) -> Array:
-        """Return stimuli in the dtype of the table, and check that they are finite."""
+        """Return stimuli in the dtype of the table, after a check that they are finite."""
         xp = namespace_of(stimuli)
         stimuli = xp.astype(stimuli, getattr(xp, self.dtype), copy=False)
         wrong = xp.isinf(stimuli) if self.missing == "mean" else ~xp.isfinite(stimuli)
@@ -246,13 +246,13 @@ class Table(Summarised):
         return stimuli
 
     def bounds(self) -> NDArray[np.int64]:
-        """Return where the chunks of the stimuli begin among the rows of the table, and where the last ends."""
+        """Return the positions in the table at which the chunks of the stimuli begin, and the end of the last chunk."""
         source = self.stimuli.source
         starts = [*range(0, len(source), source.chunk), len(source)]
         return np.unique(np.array(starts if self.part is None else [self.part.before(row) for row in starts], np.int64))
 
     def blocks(self) -> Iterator[Pair]:
-        """Yield all rows in order, a chunk at a time."""
+        """Yield all rows in order, one chunk at a time."""
         yield from (self.finish(*pair) for pair in self._stored_blocks())
 
     def _stored_blocks(self) -> Iterator[Pair]:
@@ -262,9 +262,9 @@ class Table(Summarised):
                 yield read(slice(int(start), int(stop)))
 
     def split(self, held_out: float, seed: int) -> tuple["Table", "Table"]:
-        """Return the rows for training and those that are held out, drawn at random.
+        """Return the rows for training and the held-out rows, drawn at random.
 
-        Both have the standardisation that is fitted to the rows for training.
+        Both have the standardisation fitted to the rows for training.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: parameters, the network, and its training."""
+"""The base of the classifier and the regressor: parameters, the network, and its training."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -34,18 +34,18 @@ from riemannrnn.training.outcome import START, LossNotFallenWarning
 from riemannrnn.training.training import single_residual, train
 
 LARGEST_BATCH = 200
-"""Samples a step at most, by default."""
+"""Default limit of the number of samples in a step."""
 
 STEPS = 10
-"""Steps an epoch by default, where that does not make a batch too large."""
+"""Default number of steps in an epoch, if batches do not become too large."""
 
 INNER_ITERATIONS = 10
-"""Iterations of conjugate gradients for one gradient under the response metric; each of their iterates descends."""
+"""Iterations of conjugate gradients for one gradient in the response metric; every iterate is a descent direction."""
 
 
 @dataclass(frozen=True)
 class EstimatorOptions(NetworkOptions, TrainingOptions):
-    """What the parameters of an estimator may be: the options of its network and of its training."""
+    """The allowed parameters of an estimator: the options of its network and of its training."""
 
     by_name: ClassVar[bool] = True
 
@@ -56,7 +56,7 @@ class EstimatorOptions(NetworkOptions, TrainingOptions):
 
 @dataclass(frozen=True)
 class Model:
-    """What a fitted estimator is, whatever its parameters are set to later; made of plain values, so that it can be stored."""
+    """The state of a fitted estimator, independent of later changes of parameters; plain values, so that it can be stored."""
 
     options: EstimatorOptions
     n_features: int
@@ -66,12 +66,12 @@ class Model:
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """The kinds of parameters that are trained: of several layers all by default."""
+        """The kinds of trained parameters; the default with several layers is all."""
         return self.options.trained or (PARTS if self.options.layers else ("recurrent",))
 
     @property
     def n_inputs(self) -> int:
-        """Number of inputs: an input more than there are features, unless biases are trained."""
+        """Number of inputs: one more than the number of features, unless biases are trained."""
         return self.n_features + ("bias" not in self.trained)
 
     def network(self, dtype: Any, connectivity: Connectivity | None = None) -> Any:
@@ -83,16 +83,16 @@ class Model:
         return Stack(layers, self.n_inputs, self.n_outputs, trained=self.trained, **options)
 
     def stimuli(self, X: Array) -> Array:
-        """Return the samples, with a constant input by which each unit has a drive of its own where no bias is trained."""
+        """Return the samples. If no bias is trained, a constant input gives each unit a drive of its own."""
         if "bias" in self.trained:
             return X
         constant = self.options.bias * (self.n_features + 1) ** 0.5  # W_in has entries of variance 1 / n_inputs
         return np.concatenate([X, np.full_like(X[:, :1], constant)], axis=1)
 
     def place(self, stimuli: Array) -> tuple[Task, Rule]:
-        """Return the task at its start, and the rule there."""
+        """Return the task at its start, and the rule."""
         chosen = self.options.resolved(not self.network(self.dtype).one_matrix)
-        data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold looks at the labels
+        data = Dataset("samples", stimuli, np.zeros(len(stimuli), np.int64))  # no manifold uses the labels
         network, radius = self.network(self.dtype), self.options.radius
         try:
             start = network.initial_weights(radius) if network.one_matrix else network.flat(network.initial_parameters(radius))
@@ -103,12 +103,12 @@ class Model:
 
     @property
     def residual(self) -> float:
-        """Up to which a fixed point serves."""
+        """Default tolerance of fixed points."""
         return single_residual(min(self.options.layers or (self.options.n_units,)))
 
 
 class FixedPointEstimator(BaseEstimator):
-    """A network of scikit-learn's kind, but for what its outputs mean."""
+    """A network as a scikit-learn estimator, without a meaning of its outputs."""
 
     _model: Model
     _connectivity: Connectivity
@@ -155,7 +155,7 @@ class FixedPointEstimator(BaseEstimator):
     def weights_(self) -> Point:
         """The recurrent weights W, shape (n_units, n_units), or on the low-rank manifold its factors (u, s, vᵀ).
 
-        Where more is trained, all trained parameters, flat; `parameters_` holds them by name.
+        If more is trained, all trained parameters, flat; `parameters_` holds them by name.
         """
         return self.history_.weights
 
@@ -166,7 +166,7 @@ class FixedPointEstimator(BaseEstimator):
 
     @property
     def network_(self) -> Any:
-        """The network, a `RateNetwork` or a `Stack`, in float64; without trained biases its last input is the constant one."""
+        """The network, a `RateNetwork` or a `Stack`, in float64; without trained biases its last input is constant."""
         return self._model.network(np.float64, self._connectivity)
 
     def fixed_points(self, X: Array) -> FixedPoints:
@@ -180,15 +180,15 @@ class FixedPointEstimator(BaseEstimator):
         Returns
         -------
         FixedPoints
-            Rates of shape (n_samples, n_units), residual, stability and status of each sample; one that has no fixed point is
-            marked in `converged`, and harms no other. Of several layers, those of the highest.
+            Rates of shape (n_samples, n_units), residual, stability and status of each sample. A sample without a fixed point
+            is marked in `converged`, and does not affect others. For several layers, the fixed points of the highest layer.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             Before `fit`.
         ValueError
-            For samples unlike those of training.
+            For samples that do not have the form of the training samples.
         """
         return self._response(X).fixed_points
 
@@ -203,7 +203,7 @@ class FixedPointEstimator(BaseEstimator):
         return response
 
     def _outputs(self, X: Array) -> Array:
-        """Return W_out r in the dtype of training, shape (n_samples, k); warn where there is no fixed point."""
+        """Return W_out r in the dtype of training, shape (n_samples, k); warn about samples without a fixed point."""
         response = self._response(X)
         failed = np.any([~(layer.residual <= self._model.residual) for layer in response.layers], axis=0)
         if failed.any():
@@ -218,7 +218,7 @@ class FixedPointEstimator(BaseEstimator):
         return response.outputs.astype(self._model.dtype)
 
     def _learn(self, X: Array, loss: Loss, n_outputs: int, online: bool = False) -> Self:
-        """Train from the beginning; or online, for an epoch from where training was, if it was anywhere."""
+        """Train a new network; with `online`, train an existing network for one more epoch."""
         options = self._checked()
         if online and self._trained():
             before, curve, model = self.history_, self.loss_curve_, self._model
@@ -238,7 +238,7 @@ class FixedPointEstimator(BaseEstimator):
         settled["seed"] = np.random.default_rng((model.seed, len(curve)))
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", LossNotFallenWarning)  # told below, as scikit-learn tells it
+                warnings.simplefilter("ignore", LossNotFallenWarning)  # reported below, in scikit-learn's form
                 history = train(
                     task.network,
                     before or task.weights,
@@ -253,7 +253,7 @@ class FixedPointEstimator(BaseEstimator):
             if before is None:
                 raise ValueError(f"radius = {options.radius!r}: too large for these samples; {reason} Choose less") from error
             raise ValueError(
-                f"training cannot go on: {reason} Pass samples like those that the model was trained on, or fit it anew"
+                f"training cannot go on: {reason} Pass samples like those that the model was trained on, or fit it again"
             ) from error
         if history.failed or history.interrupted or not (online or history.loss_fell):
             remedy = (
@@ -269,7 +269,7 @@ class FixedPointEstimator(BaseEstimator):
 
     @contextmanager
     def _as_it_was(self) -> Iterator[None]:
-        """Undo what is set meanwhile, such as the number of features, where data are refused in the end."""
+        """Restore attributes, such as the number of features, if the data are rejected in the end."""
         before = self.__dict__.copy()
         try:
             yield
@@ -285,11 +285,11 @@ class FixedPointEstimator(BaseEstimator):
         return self._trained()
 
     def _dtypes(self, first: bool) -> Any:
-        """Return what samples are converted to: the dtype of the weights, once there are any."""
+        """Return the dtypes to which samples are converted: the dtype of the weights, once they exist."""
         return [np.float64, np.float32] if first else self._model.dtype
 
     def _checked(self) -> EstimatorOptions:
-        """Return the parameters; an invalid one is refused."""
+        """Return the parameters, after a check that they are valid."""
         return EstimatorOptions(
             **{name: value for name, value in self.get_params(deep=False).items() if name != "random_state"}
         )
@@ -301,7 +301,7 @@ def checked_weights(sample_weight: Array | None, X: Array) -> Array | None:
     Raises
     ------
     ValueError
-        For another number of weights. The loss refuses weights that are negative or not finite.
+        For another number of weights. The loss checks that weights are finite and not negative.
     """
     if sample_weight is None:
         return None

@@ -18,49 +18,48 @@ from riemannrnn.estimators.base import FixedPointEstimator, checked_weights
 class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     """Classify by the fixed points of a recurrent network: softmax(W_out r) with r = f(W r + W_in s).
 
-    The recurrent weights W alone are trained by default, as in the paper: read-in W_in and readout W_out are random and stay as
-    they are. `trained` and `layers` change that.
-    A constant input gives each unit a drive of its own. Scale the features to about unit variance before; with large ones the
-    units saturate, and training takes long.
+    By default only the recurrent weights W are trained, as in the paper: the read-in W_in and the readout W_out are random and
+    fixed. `trained` and `layers` change this. A constant input gives each unit a drive of its own. Scale the features to about
+    unit variance first: with large features the units saturate, and training takes long.
 
     Parameters
     ----------
     n_units
         Number of recurrent units.
     layers
-        Numbers of units of several layers, from the lowest, in the place of `n_units`.
+        Numbers of units of several layers, from the lowest, instead of `n_units`.
     trained
-        The parameters that are trained: "recurrent", "input", "bias" and "readout". Default: the recurrent weights alone, as
-        in the paper; with `layers` all.
+        The trained parameters: "recurrent", "input", "bias" and "readout". Default: only the recurrent weights, as in the
+        paper; with `layers` all.
     activation
         f, by name.
     radius
-        Spectral radius of the weights to start from, about.
+        Approximate spectral radius of the weights at the start.
     bias
         Standard deviation of the constant drives of the units.
     rule
-        "dW1" to "dW4", "kfac", "descent", "momentum" or "adam". Default: "descent" on a manifold that is named;
-        without one Adam on "scaled-monotone", where every sample has exactly one fixed point.
+        "dW1" to "dW4", "kfac", "descent", "momentum" or "adam". Default: "descent" if a manifold is named; otherwise Adam
+        on "scaled-monotone", where every sample has exactly one fixed point.
     manifold
-        The metric of rules that take one, by its name in `riemannrnn compare --list`. Default: "resolvent" for a rule that is
+        The metric of rules that need one, by its name in `riemannrnn compare --list`. Default: "resolvent" if a rule is
         named.
     learning_rate, schedule, decay
-        As for `train`: with a rule or a manifold, and without a rate, a range test finds one; `history_.learning_rate` is it.
+        As for `train`. With a rule or a manifold but no rate, a range test finds it; see `history_.learning_rate`.
     batch_size
-        Samples a step. Default: a tenth of them, but at most 200.
+        Number of samples in each step. Default: a tenth of all samples, but at most 200.
     epochs
         Passes through the samples in `fit`; `partial_fit` makes one.
     tolerance
-        Residual asked of fixed points in training. Default: 1e-4 √n_units where they are unique, else that of the dtype.
+        Tolerance of fixed points in training. Default: 1e-4 √n_units if they are unique, otherwise the default of the dtype.
     random_state
-        Seed of the network and of the order of samples. None: from the global state of NumPy, as everywhere in scikit-learn.
+        Seed of the network and of the order of samples. None: NumPy's global state is used, as is usual in scikit-learn.
 
     Attributes
     ----------
     classes_
         The labels, sorted.
     weights_, network_
-        The recurrent weights, and the `RateNetwork` that they are of.
+        The recurrent weights, and their `RateNetwork`.
     history_
         The `History` of the last call of `fit` or `partial_fit`.
     loss_curve_
@@ -68,12 +67,12 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     n_iter_
         Number of epochs.
     n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+        As usual in scikit-learn.
 
     Notes
     -----
-    float32 is trained in float32. A run that ends early (no fixed point under a step, Ctrl-C) warns with the reason, and what
-    it reached is kept.
+    float32 samples are trained in float32. A run that ends early (a step loses a fixed point, Ctrl-C) warns with the reason,
+    and keeps its result so far.
 
     References
     ----------
@@ -99,16 +98,16 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         Parameters
         ----------
         X
-            Shape (n_samples, n_features), float32 or float64; others are converted.
+            Shape (n_samples, n_features), float32 or float64; other dtypes are converted.
         y
-            Labels of any kind, shape (n_samples,), of two classes at least.
+            Labels of any kind, shape (n_samples,), of at least two classes.
         sample_weight
             Weights of the samples, shape (n_samples,), 0 or more: a weight of 2 counts as two equal samples. Default: all 1.
 
         Raises
         ------
         ValueError
-            For a parameter or data that mean nothing.
+            For an invalid parameter or invalid data.
         """
         with self._as_it_was():
             X, y = self._samples(X, y, first=True)
@@ -118,21 +117,21 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
             return self._learn_classes(X, y, classes, sample_weight)
 
     def partial_fit(self, X: Array, y: Array, classes: Array | None = None, sample_weight: Array | None = None) -> Self:
-        """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
+        """Train for one epoch at a constant rate: the existing network, or a new network if there is none.
 
         Parameters
         ----------
         X, y
-            As for `fit`; not all classes need be among them.
+            As for `fit`; they need not contain all classes.
         classes
-            All that will ever be; for the first call.
+            All classes of this and later calls; needed in the first call.
         sample_weight
             As for `fit`.
 
         Raises
         ------
         ValueError
-            As for `fit`; and for a first call without classes, a later one with others, or labels that are none of them.
+            As for `fit`. For a first call without classes, a later call with other classes, or unknown labels.
         """
         first = not self._trained()
         if first and classes is None:
@@ -142,7 +141,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
             known = self.classes_ if classes is None else np.unique(classes)
             if not first and not np.array_equal(known, self.classes_):
                 raise ValueError(
-                    f"classes = {classes!r} are not those of the first call, {self.classes_.tolist()}; leave them out"
+                    f"classes = {classes!r} differ from the classes of the first call, {self.classes_.tolist()}; leave them out"
                 )
             return self._learn_classes(X, y, known, sample_weight, online=True)
 
@@ -156,7 +155,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         return self.classes_[outputs.argmax(axis=1)]
 
     def _samples(self, X: Array, y: Array, first: bool) -> tuple[Array, Array]:
-        self._checked()  # what is refused leaves the estimator as it was
+        self._checked()  # an error leaves the estimator unchanged
         check_unmasked("samples", X)
         check_unmasked("labels", y)
         X, y = validate_data(self, X, y, dtype=self._dtypes(first), reset=first)

@@ -16,7 +16,7 @@ from riemannrnn.estimators.base import FixedPointEstimator, checked_weights
 class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
     """Regress on the fixed points of a recurrent network: mean + scale · W_out r with r = f(W r + W_in s).
 
-    The squared error of standardised targets is what is minimised; W alone is trained, as for `FixedPointClassifier`.
+    The squared error of standardised targets is minimised. Only W is trained by default, as for `FixedPointClassifier`.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
     Attributes
     ----------
     target_mean_, target_scale_
-        Mean and standard deviation of each target in `fit` or the first `partial_fit`; the scale of a constant target is 1.
+        Mean and standard deviation of each target in `fit` or the first `partial_fit`; a constant target has scale 1.
     weights_, network_, history_, loss_curve_, n_iter_, n_features_in_, feature_names_in_
         As for `FixedPointClassifier`; the loss is ½ ‖W_out r − t‖² for standardised targets t.
 
@@ -51,7 +51,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         Parameters
         ----------
         X
-            Shape (n_samples, n_features), float32 or float64; others are converted.
+            Shape (n_samples, n_features), float32 or float64; other dtypes are converted.
         y
             Targets, shape (n_samples,) or (n_samples, n_targets).
         sample_weight
@@ -60,19 +60,19 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         Raises
         ------
         ValueError
-            For a parameter or data that mean nothing.
+            For an invalid parameter or invalid data.
         """
         return self._fit(X, y, sample_weight, first=True, online=False)
 
     def partial_fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> Self:
-        """Train for an epoch at a constant rate, from where training was, or a new network if there is none.
+        """Train for one epoch at a constant rate: the existing network, or a new network if there is none.
 
-        Mean and scale of the targets are those of the first call; parameters and errors as for `fit`.
+        The mean and the scale of the targets are kept from the first call; parameters and errors as for `fit`.
         """
         return self._fit(X, y, sample_weight, first=not self._trained(), online=True)
 
     def predict(self, X: Array) -> Array:
-        """Return the targets, with the shape that they had in training."""
+        """Return the targets, in their shape in training."""
         outputs = self._outputs(X)
         y = self.target_mean_ + self.target_scale_ * (outputs if self.target_mean_.ndim else outputs[:, 0])
         return y.astype(outputs.dtype, copy=False)
@@ -83,7 +83,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         return tags
 
     def _fit(self, X: Array, y: Array, sample_weight: Array | None, first: bool, online: bool) -> Self:
-        """Train; what is refused leaves the estimator as it was."""
+        """Train; an error leaves the estimator unchanged."""
         self._checked()
         with self._as_it_was():
             check_unmasked("samples", X)
@@ -103,7 +103,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
 
 
 def _standard(y: Array) -> tuple[Array, Array]:
-    """Return the mean of each target and its standard deviation, 1 of a constant one."""
+    """Return the mean and the standard deviation of each target; the latter is 1 for a constant target."""
     mean, spread = np.mean(y, axis=0), np.std(y, axis=0)
     constant = spread <= np.finfo(np.float64).eps * len(y) * abs(mean)
     return mean, np.where(constant, 1.0, spread)

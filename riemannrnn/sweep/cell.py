@@ -1,4 +1,4 @@
-"""One cell of a sweep: an ordinary training run in an ordinary run folder, told from all others by its content."""
+"""One cell of a sweep: an ordinary training run in an ordinary run folder, identified by its content."""
 
 import hashlib
 import json
@@ -29,28 +29,28 @@ from riemannrnn.training.history import History
 from riemannrnn.training.outcome import LossNotFallenWarning
 
 ROW = "cell.toml"
-"""The file in the folder of a cell that says how the run ended; it is there once the run is finished or has failed."""
+"""The file in a cell's folder with the result of the run; it exists once the run has finished or failed."""
 
 FINISHED, FAILED, UNFINISHED, EXCLUDED = "finished", "failed", "unfinished", "excluded"
-"""How a cell ended. One that failed did so by itself, and would again; one that is unfinished was cut short."""
+"""How a cell ended. A failed cell would fail again; an unfinished cell was cut short."""
 
 FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.linalg.LinAlgError)
-"""Errors whose message is a reason; other errors are named by their type, too."""
+"""Errors with a message that is a sufficient reason; for other errors the type is added."""
 
 SHORTAGES = (OSError, MemoryError)
-"""What leaves a cell unfinished: the next attempt may go better."""
+"""Errors that leave a cell unfinished: the next attempt may succeed."""
 
 POLL_SECONDS = 0.5
-"""Seconds between two looks at a folder that another process holds."""
+"""Seconds between two checks of a folder that another process holds."""
 
 TRIAL_SECONDS = 2.0
-"""Seconds of steps from which the seconds of a run are estimated."""
+"""Seconds of steps from which the time of a run is estimated."""
 
 Row = dict[str, int | float | str]
 
 
 def cell_keys(cells: Sequence[Cell]) -> list[str]:
-    """Return the key of each cell: a digest of its configuration, of the version, and of the data that it learns from.
+    """Return the key of each cell: a digest of its configuration, the version, and its data.
 
     Data that cannot be read have an empty fingerprint. The cell then fails with the reason when it runs.
     """
@@ -64,22 +64,22 @@ def cell_keys(cells: Sequence[Cell]) -> list[str]:
 
 
 def run_cell(tables: Mapping[str, Any], folder: str) -> Row:
-    """Train as a configuration says, or go on with what a folder holds, and return the row of the result.
+    """Train with a configuration, or continue the run in the folder, and return the row of the result.
 
-    A cell that has its row is not run again. If another process trains in the folder, this waits until it has ended. The
-    run has one thread.
+    A cell with a result is not run again. If another process trains in the folder, the call waits until it has ended. The run
+    uses one thread.
 
     Parameters
     ----------
     tables
         The configuration.
     folder
-        The folder of the run, made if need be.
+        The folder of the run; created if it does not exist.
 
     Returns
     -------
     dict
-        Numbers and texts: `status`, `reason`, `seconds`, `steps`, and the last value of everything that is measured.
+        Numbers and texts: `status`, `reason`, `seconds`, `steps`, and the last value of every measured quantity.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def finished_row(folder: Path) -> Row | None:
 
 
 def unfinished_row(reason: str) -> Row:
-    """Return the row of a cell that was cut short."""
+    """Return the row for a cell that was cut short."""
     return {"status": UNFINISHED, "reason": reason}
 
 
@@ -114,7 +114,7 @@ def _run(tables: Mapping[str, Any], folder: Path) -> Row:
         history = _train(tables, folder)
     except SHORTAGES:
         raise
-    except Exception as error:  # a fault of the program in one cell must not lose the others
+    except Exception as error:  # a program error in one cell must not lose the other cells
         result |= {
             "status": FAILED,
             "reason": str(error) if isinstance(error, FAILURES) else f"{type(error).__name__}: {error}",
@@ -133,7 +133,7 @@ def _train(tables: Mapping[str, Any], folder: Path) -> History:
     make_folder(folder / "checkpoints")
     write_config(folder / "config.toml", training.config)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LossNotFallenWarning)  # the reason says it
+        warnings.simplefilter("ignore", LossNotFallenWarning)  # the reason contains it
         history = training.run(folder, any((folder / "checkpoints").glob(PATTERN)), lambda step, history: None)
         if not history.interrupted:
             write_history(history, training, folder)
@@ -141,7 +141,7 @@ def _train(tables: Mapping[str, Any], folder: Path) -> History:
 
 
 def _measured(history: History) -> Row:
-    """Return the number of steps, the learning rate, and the last value of each list that has an entry a step."""
+    """Return the number of steps, the learning rate, and the last value of each list with one entry for each step."""
     dataset = history.to_dataset()
     found: Row = {"steps": dataset.sizes["step"], "learning_rate": float(history.learning_rate)}
     for name, values in dataset.data_vars.items():
@@ -152,7 +152,7 @@ def _measured(history: History) -> Row:
 
 @contextmanager
 def _waiting_for(folder: Path) -> Iterator[None]:
-    """Hold a folder as `locked` does, after any other process that holds it."""
+    """Lock a folder as `locked` does, after waiting for any other process."""
     with ExitStack() as lock:
         while True:
             try:
@@ -164,7 +164,7 @@ def _waiting_for(folder: Path) -> Iterator[None]:
 
 
 def _data_options(configuration: Mapping[str, Any]) -> str:
-    """Return the options on which the data depend, as a text."""
+    """Return the options that determine the data, as a text."""
     return json.dumps([configuration["data"], configuration["network"].get("dtype")], sort_keys=True, default=str)
 
 
@@ -180,7 +180,7 @@ def _digest(content: Any) -> str:
 
 
 def trial_seconds(tables: Mapping[str, Any]) -> float:
-    """Return about how many seconds a run takes, by its first steps on one thread; NaN if it fails there."""
+    """Return the estimated seconds of a run, from its first steps on one thread; NaN if they fail."""
     times: list[float] = []
 
     def watch(step: int, history: History) -> None:

@@ -1,4 +1,4 @@
-"""The grid of a sweep: which training runs it has, as its TOML file says."""
+"""The grid of a sweep: its training runs, as defined by its TOML file."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from riemannrnn.cli.config import PATHS, parse_config
 from riemannrnn.settings import SettingError, checked, unknown
 
 TABLES = ("base", "grid", "exclude", "replicates", "seed", "versions")
-"""What the file of a grid may hold; the last is in the copy that a sweep keeps, and has no options."""
+"""The allowed tables of a grid's file; the last is in the copy that a sweep keeps, and has no options."""
 
 SEEDS = tuple(path for path in PATHS if path.endswith(".seed"))
 """The options that a replicate sets, unless the file does."""
@@ -34,7 +34,7 @@ class Cell:
     replicate
         The number of the replicate, from 0.
     tables
-        The configuration, as `riemannrnn train --config` takes it.
+        The configuration, in the form of `riemannrnn train --config`.
     """
 
     place: Mapping[str, Any]
@@ -49,10 +49,10 @@ class Cell:
 
 @dataclass(frozen=True, repr=False)
 class Grid(Summarised):
-    """A base configuration, the axes along which it varies, and how often each point is repeated with other seeds.
+    """A base configuration, the axes along which it varies, and the number of repetitions of each point with other seeds.
 
-    The seeds of replicate k come from `SeedSequence(seed, spawn_key=(k,))`. They are the same at all points of the grid. The
-    points are thus compared on the same data and from the same start. A seed that the base or an axis gives stays as it is.
+    The seeds of replicate k come from `SeedSequence(seed, spawn_key=(k,))`. They are the same at all points of the grid, so the
+    points are compared on the same data and from the same start. A seed in the base or in an axis is not changed.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Grid(Summarised):
     Raises
     ------
     SettingError
-        For an axis without values, a value that occurs twice, an excluded axis that the grid lacks, or a wrong number.
+        For an axis without values, a repeated value, an excluded axis that is not in the grid, or an invalid number.
     """
 
     base: Tables = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Grid(Summarised):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the grid in a TOML file; raises as `parse` does, and if the file cannot be read."""
+        """Return the grid in a TOML file; raises the errors of `parse`, and an error if the file cannot be read."""
         try:
             return cls.parse(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except OSError as error:
@@ -144,7 +144,7 @@ class Grid(Summarised):
         Raises
         ------
         SettingError
-            For a configuration that `riemannrnn train` refuses, or if all points are excluded.
+            For a configuration that is invalid for `riemannrnn train`, or if all points are excluded.
         """
         found = [self._cell(place, replicate) for place in self.points() for replicate in range(self.replicates)]
         if not found:
@@ -168,7 +168,7 @@ class Grid(Summarised):
         seeds = {path: seed for path, seed in self.seeds(replicate).items() if path not in given}
         for path, value in (seeds | dict(place)).items():
             _set(tables, path, value)
-        parse_config(tables)  # refuses what is wrong before anything runs
+        parse_config(tables)  # raises for an invalid configuration before anything runs
         return Cell(place, replicate, tables)
 
 
@@ -182,14 +182,14 @@ def _paths(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(tables: Tables, path: str, value: Any) -> None:
-    """Put a value at a dotted path into nested tables; a number in the path is a place in a list."""
+    """Set the value at a dotted path in nested tables; a number in the path is an index of a list."""
     first, _, rest = path.partition(".")
     where: Any = tables
     while rest:
         try:
             where = where[int(first)] if isinstance(where, list) else where.setdefault(first, {})
         except (ValueError, IndexError):
-            raise SettingError(f"{path}: there is no {first!r} in the list of the base") from None
+            raise SettingError(f"{path}: the list of the base has no entry {first!r}; correct the path") from None
         first, _, rest = rest.partition(".")
     if not isinstance(where, dict):
         raise SettingError(f"{path}: {first!r} has no place in the base, which has {where!r} there; correct the path")

@@ -1,9 +1,9 @@
-"""What a worker process of a sweep on this machine does when it starts."""
+"""Set-up of a worker process of a sweep on this machine."""
 
 import signal
 from typing import Any
 
 
 def dask_setup(worker: Any) -> None:
-    """Leave Ctrl-C, which a terminal sends to all processes, to the client."""
+    """Ignore Ctrl-C, which a terminal sends to all processes; the client handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What a sweep would run, and how long that would take."""
+"""What a sweep would run, and an estimate of its time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from riemannrnn.sweep.runner import Plan, check_folder, planned, read_grid
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The plan of a sweep, and seconds of a cell.
+    """The plan of a sweep, and the estimated seconds of a cell.
 
     Attributes
     ----------
     plan
-        The cells, and the rows of those that have ended.
+        The cells, and the rows of cells that have ended.
     seconds
         Seconds of a cell on one core; NaN if the trial failed.
     basis
-        From what that is known.
+        The basis of the estimate.
     """
 
     plan: Plan
@@ -36,14 +36,14 @@ class Rehearsal:
         return [self.plan.cells[number] for number in self.plan.pending]
 
     def seconds_on(self, workers: int) -> float:
-        """Return the seconds that the sweep would take on this many workers."""
+        """Return the estimated seconds of the sweep on this many workers."""
         return self.seconds * -(-len(self.pending) // max(workers, 1))
 
 
 def rehearse(grid: Grid | Mapping[str, Any] | Path | str, output: Path, resume: bool = False) -> Rehearsal:
     """Return what a sweep would run; raises `SettingError` as `sweep` does, and writes nothing.
 
-    The seconds of a cell are the mean of the cells that have finished, or those of some steps of the first one that would run.
+    The seconds of a cell are the mean over finished cells, or an estimate from some steps of the first cell to run.
     """
     grid, folder = read_grid(grid), output.resolve()
     if folder.is_dir():

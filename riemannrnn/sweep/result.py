@@ -1,4 +1,4 @@
-"""What a sweep found, as one dataset over axes × replicates, and the files of it."""
+"""The result of a sweep, as one dataset over axes × replicates, and its files."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +19,15 @@ from riemannrnn.sweep.cell import EXCLUDED, FAILED, FINISHED, UNFINISHED, Row
 from riemannrnn.sweep.grid import Cell, Grid
 
 HISTORY = "history.nc"
-"""The file of a run folder that holds what was measured at each step."""
+"""The file of a run folder with the measurements of each step."""
 
 PACKAGES = ("riemannrnn", "numpy", "scipy")
-"""The packages whose versions are attributes of the dataset."""
+"""The packages with versions among the attributes of the dataset."""
 
 
 @dataclass(frozen=True, repr=False)
 class SweepResult(Summarised):
-    """The rows of all cells, and where their runs are.
+    """The rows of all cells, and the folders of their runs.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class SweepResult(Summarised):
     folder
         The folder of the sweep.
     cells, keys, rows
-        The cells, their keys, and how each ended: numbers and texts.
+        The cells, their keys, and their results: numbers and texts.
     interrupted
         Whether Ctrl-C ended it.
     """
@@ -58,7 +58,7 @@ class SweepResult(Summarised):
         return [(cell, row) for cell, row in zip(self.cells, self.rows, strict=True) if row["status"] == status]
 
     def as_rows(self) -> list[Row]:
-        """Return a row a cell for a table: its place, its key, and its values, which are empty where there are none."""
+        """Return one row for each cell: its place, its key, and its values; missing values are empty."""
         names = dict.fromkeys(name for row in self.rows for name in row)
         blank = dict.fromkeys(names, "")
         return [
@@ -73,9 +73,9 @@ class SweepResult(Summarised):
         ]
 
     def to_dataset(self) -> xr.Dataset:
-        """Return everything over axes × replicate, and over steps what each run measured at each step.
+        """Return the results over axes × replicate, and the measurements of each run over steps.
 
-        Numbers are NaN and texts empty where there are none. The seeds of replicates are there by the paths of their options.
+        Missing numbers are NaN and missing texts are empty. The seeds of replicates are named by the paths of their options.
         """
         axes = {path: _coordinate(values) for path, values in self.grid.axes.items()}
         coordinates = axes | {"replicate": np.arange(self.grid.replicates)}
@@ -107,7 +107,7 @@ class SweepResult(Summarised):
         return (*(list(values).index(cell.place[path]) for path, values in self.grid.axes.items()), cell.replicate)
 
     def _per_step(self, dims: tuple[str, ...], places: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> dict[str, Any]:
-        """Return what each run measured at each step, NaN after its last one."""
+        """Return the measurements of each run at each step, NaN after its last step."""
         ended = [row["status"] != UNFINISHED for row in self.rows]
         paths = [self.folder / "cells" / key / HISTORY for key in self.keys]
         histories = [_history(path) if there else {} for path, there in zip(paths, ended, strict=True)]
@@ -121,7 +121,7 @@ class SweepResult(Summarised):
 
 
 def _history(path: Path) -> Mapping[str, np.ndarray]:
-    """Return the lists of a run that have an entry a step; none where it has not come to write them."""
+    """Return the lists of a run with one entry for each step; empty if the run has not written them."""
     if not path.is_file():
         return {}
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
@@ -129,7 +129,7 @@ def _history(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def _arranged(places: Iterable[tuple[int, ...]], rows: Sequence[Row], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Return an array for each name in the rows, over the places."""
+    """Return an array over the places for each name in the rows."""
     texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
     names = dict.fromkeys(name for row in rows for name in row)
     arrays = {name: np.full(shape, "" if name in texts else nan, object if name in texts else float) for name in names}
@@ -141,7 +141,7 @@ def _arranged(places: Iterable[tuple[int, ...]], rows: Sequence[Row], shape: tup
 
 
 def _coordinate(values: Sequence[Any]) -> np.ndarray:
-    """Return the values of an axis: numbers as they are, everything else as text."""
+    """Return the values of an axis: numbers unchanged, everything else as text."""
     plain = [_plain(value) for value in values]
     return np.array(plain if not any(isinstance(value, str) for value in plain) else [str(value) for value in plain])
 

@@ -20,10 +20,10 @@ from riemannrnn.sweep.grid import Cell, Grid
 from riemannrnn.sweep.result import SweepResult
 
 GRID = "grid.toml"
-"""The file in the folder of a sweep that holds its grid, and the version that it is run with."""
+"""The file in the folder of a sweep with its grid and the version of the program."""
 
 EXTRA = "dask.distributed is not installed: run pip install 'riemannrnn[sweep]', or pass --workers 0"
-"""What to do without the extra."""
+"""The remedy if the extra is not installed."""
 
 Job = tuple[int, Mapping[str, Any], str]
 """The number of a cell, its configuration, and its folder."""
@@ -31,12 +31,12 @@ Job = tuple[int, Mapping[str, Any], str]
 
 @dataclass(frozen=True)
 class Tally:
-    """How far a sweep is.
+    """The progress of a sweep.
 
     Attributes
     ----------
     total, done, failed
-        Cells of the sweep, cells that have ended, and those of them that did not finish.
+        Number of cells of the sweep, of ended cells, and of ended cells that did not finish.
     before
         Cells that had ended before this attempt.
     seconds
@@ -51,14 +51,14 @@ class Tally:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the end, if the other cells take as long as those of this attempt; NaN before the first."""
+        """Estimated seconds until the end, from the cells of this attempt; NaN before the first cell has ended."""
         ran = self.done - self.before
         return self.seconds / ran * (self.total - self.done) if ran else float("nan")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a sweep, with the folder of each, and the rows of those that have ended."""
+    """The cells of a sweep, with their folders, and the rows of cells that have ended."""
 
     grid: Grid
     folder: Path
@@ -68,11 +68,11 @@ class Plan:
 
     @property
     def pending(self) -> list[int]:
-        """The numbers of the cells that are left to run."""
+        """The numbers of the cells that have not run."""
         return [number for number in range(len(self.cells)) if number not in self.rows]
 
     def job(self, number: int) -> Job:
-        """Return what a worker needs to know of a cell."""
+        """Return the data that a worker needs to run a cell."""
         return number, self.cells[number].tables, str(self.cell_folder(number))
 
     def cell_folder(self, number: int) -> Path:
@@ -80,14 +80,14 @@ class Plan:
         return self.folder / "cells" / self.keys[number]
 
     def read_rows(self) -> None:
-        """Take the rows of all cells that have ended from their folders, also if nobody was there to receive them."""
+        """Read the rows of all ended cells from their folders, including rows that no client received."""
         for number in range(len(self.cells)):
             row = finished_row(self.cell_folder(number))
             if row is not None:
                 self.rows[number] = row
 
     def result(self, interrupted: bool = False) -> SweepResult:
-        """Return the result, in which cells that are left are unfinished."""
+        """Return the result, in which cells that have not run are unfinished."""
         rows = [self.rows.get(number, unfinished_row("Not run yet.")) for number in range(len(self.cells))]
         return SweepResult(self.grid, self.folder, self.cells, self.keys, rows, interrupted)
 
@@ -103,30 +103,30 @@ def sweep(
 ) -> SweepResult:
     """Run every cell of a grid that has not run yet, and write the result.
 
-    Each cell is an ordinary training run, in a run folder of its own under `cells`. Its name there is a digest of its
-    configuration, of the version and of its data, so that a cell of another grid in the same folder is found again.
+    Each cell is an ordinary training run, in its own run folder under `cells`. The name of this folder is a digest of its
+    configuration, the version and its data. A cell of another grid in the same folder is therefore found again.
 
     Parameters
     ----------
     grid
         The grid, its tables, or its TOML file.
     client
-        A `distributed.Client`, whose workers run the cells. They need the same files as this process. Default: the cells run in
+        A `distributed.Client`; its workers run the cells. They need the same files as this process. Default: the cells run in
         this process, one after the other.
     output
         The folder of the sweep. Default: a new one under `runs`.
     resume
-        Whether to go on with the sweep in the folder.
+        Whether to continue the sweep in the folder.
     retry
-        Whether the cells that failed run again, from their beginning.
+        Whether to run failed cells again, from their beginning.
     progress
         Called after each cell.
 
     Returns
     -------
     SweepResult
-        A cell that fails is a row with its reason. After Ctrl-C, or if the workers are lost, the cells that had finished are
-        kept, and those left are unfinished.
+        A cell that fails is a row with its reason. After Ctrl-C, or if the workers are lost, finished cells are kept, and the
+        other cells are unfinished.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def sweep(
     RunInUseError
         If another process runs a sweep in the folder.
     RunFolderError
-        If the result cannot be written; the cells that finished are kept.
+        If the result cannot be written; finished cells are kept.
     """
     grid = read_grid(grid)
     cells = grid.cells()
@@ -153,14 +153,14 @@ def sweep(
 
 
 def read_grid(grid: Grid | Mapping[str, Any] | Path | str) -> Grid:
-    """Return a grid that is given as one, by its tables, or by its file."""
+    """Return a grid from a `Grid`, its tables, or its file."""
     if isinstance(grid, Grid):
         return grid
     return Grid.parse(grid) if isinstance(grid, Mapping) else Grid.read(Path(grid))
 
 
 def planned(grid: Grid, folder: Path, cells: Sequence[Cell]) -> Plan:
-    """Return the cells of a sweep with their keys, and the rows of those that have ended."""
+    """Return the cells of a sweep with their keys, and the rows of cells that have ended."""
     plan = Plan(grid, folder, cells, cell_keys(cells), {})
     plan.read_rows()
     return plan
@@ -168,7 +168,7 @@ def planned(grid: Grid, folder: Path, cells: Sequence[Cell]) -> Plan:
 
 @contextmanager
 def local_client(workers: int) -> Iterator[Any]:
-    """Yield a client of worker processes on this machine, with a thread each.
+    """Yield a client of worker processes on this machine, with one thread each.
 
     Raises
     ------
@@ -220,12 +220,12 @@ def _made(folder: Path) -> Path:
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Refuse a folder in which a sweep cannot run.
+    """Check that a sweep can run in a folder.
 
     Raises
     ------
     SettingError
-        If it holds something else, a sweep that is not to be resumed, or the sweep of another version.
+        If it holds other files, a sweep without `resume`, or a sweep of another version.
     """
     path, own = folder / GRID, version("riemannrnn")
     if not path.exists():
@@ -252,7 +252,7 @@ def _claim(folder: Path, grid: Grid, resume: bool) -> None:
 
 
 def _forget_failures(plan: Plan) -> None:
-    """Remove the folders of cells that failed, so that they run again from their beginning."""
+    """Remove the folders of failed cells, so that they run again from their beginning."""
     for number, row in list(plan.rows.items()):
         if row["status"] == FAILED:
             shutil.rmtree(plan.cell_folder(number))
@@ -260,7 +260,7 @@ def _forget_failures(plan: Plan) -> None:
 
 
 def _run(plan: Plan, client: Any, progress: Callable[[Tally], None]) -> bool:
-    """Run the cells that are left, and put their rows into the plan; return whether Ctrl-C ended it."""
+    """Run the remaining cells, and put their rows into the plan; return whether Ctrl-C ended the run."""
     started, before = time.perf_counter(), len(plan.rows)
 
     def report() -> None:
@@ -295,7 +295,7 @@ def _on(client: Any, jobs: Sequence[Job]) -> Iterator[tuple[int, Row]]:
 
 
 def _row(future: Any) -> Row:
-    """Return the row of a cell, which is unfinished if its worker or the scheduler was lost."""
+    """Return the row of a cell; it is unfinished if its worker or the scheduler was lost."""
     if future.status == "finished":
         return dict(future.result())
     if future.status == "error":
