@@ -1,4 +1,4 @@
-"""The explorer: metrics, geodesics and runs of learning in the browser. Panel and Bokeh are imported when it is started."""
+"""The explorer: metrics, geodesics and runs of learning in the browser. Panel and Bokeh are imported on start."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -25,24 +25,24 @@ def explore(
 ) -> "Explorer":
     """Start the explorer on this machine, and open it in the browser.
 
-    The server listens on the loopback address only. It reads no files but the given runs and the data that these name.
+    The server listens only on the loopback address. It reads only the given runs and the data that they name.
 
     Parameters
     ----------
     manifold
-        A manifold of your own, which the playground then offers as "own": of 2 × 2 matrices, or of n × n for the network of
+        Your own manifold, which the playground offers as "own": of 2 × 2 matrices, or of n × n matrices for the network with
         n units. Default: only the manifolds of the catalogue.
     runs
-        Run folders of trainings that recorded their path, or folders of such folders.
+        Run folders of trainings that recorded their path, or folders that contain such folders.
     port
-        Where to listen; 0: any free port.
+        Port to listen on; 0: any free port.
     browser
         Whether to open a window.
 
     Returns
     -------
     Explorer
-        With its `address`, `wait` and `stop`. It runs on a thread of its own, and ends with the process.
+        Has `address`, `wait` and `stop`. It runs in its own thread, and ends with the process.
 
     Raises
     ------

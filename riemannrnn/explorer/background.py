@@ -1,4 +1,4 @@
-"""Long work on another thread: its progress is shown, and it can be cancelled."""
+"""Long work in another thread, with a progress bar and a cancel button."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +13,7 @@ from riemannrnn.explorer import widgets
 from riemannrnn.progress import Progress
 
 SHOWN_EVERY = 0.2
-"""Seconds between two changes of the progress bar."""
+"""Seconds between two updates of the progress bar."""
 
 
 class CancelledError(Exception):
@@ -21,17 +21,17 @@ class CancelledError(Exception):
 
 
 class Background:
-    """Does one piece of work at a time for a window.
+    """Runs one piece of work at a time for a window.
 
     Parameters
     ----------
     document
-        The document of the window, whose thread is told the results; None, as in a test: work is done at once.
+        The document of the window; its thread receives the results. None, as in a test: the work runs immediately.
 
     Attributes
     ----------
     row
-        A progress bar and a button that cancels, which are seen while something is done.
+        A progress bar and a cancel button, visible while work runs.
     """
 
     def __init__(self, document: Any) -> None:
@@ -45,18 +45,18 @@ class Background:
 
     @property
     def busy(self) -> bool:
-        """Whether something is done."""
+        """Whether work is running."""
         return bool(self._button.visible)
 
     def start(self, work: Callable[[Progress], Any], done: Callable[[Any], None]) -> None:
-        """Cancel what is done, and begin other work.
+        """Cancel the running work, and start new work.
 
         Parameters
         ----------
         work
-            Called on another thread with what it tells its progress. That raises an error when the work is cancelled.
+            Called in another thread with a callback for its progress. The callback raises an error when the work is cancelled.
         done
-            Called on the thread of the window with the result.
+            Called in the thread of the window with the result.
         """
         self.cancel()
         stop = self._stop = Event()
@@ -78,12 +78,12 @@ class Background:
         future.add_done_callback(lambda ended: self._later(lambda: self._deliver(stop, ended, done)))
 
     def cancel(self) -> None:
-        """Cancel what is done."""
+        """Cancel the running work."""
         self._stop.set()
         self._bar.visible = self._button.visible = False
 
     def close(self, wait: bool = False) -> None:
-        """Cancel what is done, and end the thread; with `wait` return when it has ended."""
+        """Cancel the running work, and end the thread; with `wait` return when it has ended."""
         self._stop.set()
         self._workers.shutdown(wait=wait, cancel_futures=True)
 
@@ -98,5 +98,5 @@ class Background:
         done(future.result())
 
     def _later(self, action: Callable[[], None]) -> None:
-        with suppress(RuntimeError, AttributeError):  # the window was closed meanwhile
+        with suppress(RuntimeError, AttributeError):  # the window was closed in the meantime
             self._document.add_next_tick_callback(action)

@@ -1,4 +1,4 @@
-"""Panels as Bokeh figures, whose data are replaced when the picture changes: nothing is made again, so that nothing grows."""
+"""Panels as Bokeh figures. Only their data are replaced when the picture changes, so memory does not grow."""
 
 from collections.abc import Sequence
 from html import escape
@@ -20,12 +20,12 @@ IMAGE_COLUMNS = ("image", "x", "y", "width", "height")
 
 
 class Canvas:
-    """A Bokeh figure that shows one panel after the other.
+    """A Bokeh figure that shows one panel after another.
 
     Parameters
     ----------
     panel
-        The first panel; it decides whether the vertical axis is logarithmic.
+        The first panel; it determines whether the vertical axis is logarithmic.
     width, height
         In pixels.
 
@@ -52,16 +52,16 @@ class Canvas:
         self.figure.add_tools(HoverTool(renderers=[self._ground.lines, self._layers.lines], tooltips="@label", visible=False))
 
     def show(self, panel: Panel) -> None:
-        """Show another panel, in what is already there."""
+        """Show another panel in the existing figure."""
         self.figure.title.text = panel.title
         self.figure.title.text_font_size = "10pt"
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = panel.xlabel, panel.ylabel
         ranges = limits(panel)
-        if ranges != self._ranges:  # a view that the user has moved stays while the panel shows the same part
+        if ranges != self._ranges:  # a view that the user has moved stays while the ranges of the panel are the same
             self._ranges = ranges
             for axis, (low, high) in zip((self.figure.x_range, self.figure.y_range), ranges, strict=True):
                 axis.update(start=low, end=high, reset_start=low, reset_end=high)
-        if panel.under is not self._under:  # it is large, and stays while a point is dragged
+        if panel.under is not self._under:  # large, and unchanged while a point is dragged
             self._under = panel.under
             self._ground.show(panel.under)
         self._layers.show(panel.marks)
@@ -77,7 +77,7 @@ class _Layer:
         figure.scatter("x", "y", fill_color="colour", line_color="#000000", marker="marker", size="size", source=self._dots)
 
     def show(self, marks: Sequence[Mark]) -> None:
-        """Replace what is shown."""
+        """Replace the marks."""
         images = [mark for mark in marks if isinstance(mark, Image)]
         if images or len(self._images.data["x"]):
             self._images.data = _images(images)
@@ -116,7 +116,7 @@ def _dots(marks: Sequence[Dots]) -> dict[str, Any]:
 
 
 DASHED = {"solid": "", "dashed": "6 3", "dotted": "2 3", "dotdash": "2 3 6 3", "dashdot": "6 3 2 3"}
-"""Dashes of the legend, for SVG."""
+"""Dash patterns of the legend, for SVG."""
 
 SIGNS = {"circle": "●", "star": "★", "square": "■", "triangle": "▲", "diamond": "◆", "cross": "✕"}
 """Markers of the legend."""

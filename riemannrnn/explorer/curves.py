@@ -1,4 +1,4 @@
-"""Curves in weight space: geodesics, balls, and paths of learning rules, each a list of weights and why it ends."""
+"""Curves in weight space: geodesics, balls, and paths of learning rules, as lists of weights with the reason of their end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,27 +20,27 @@ from riemannrnn.rules import Rule, make_rule
 from riemannrnn.rules.named import OWN_METRIC, RULES_WITH_MANIFOLD
 
 OWN = "own"
-"""The name of a manifold of the user's."""
+"""The name of the user's manifold."""
 
 MEASURED = ("gain", "response", "aggregated")
-"""Manifolds of the catalogue whose metric depends on the network."""
+"""Manifolds of the catalogue with a metric that depends on the network."""
 
 MANIFOLDS = (*(name for name, entry in CATALOGUE.items() if entry.make is not None), *MEASURED)
-"""Manifolds of the catalogue whose points are all weights, or an open set of them. The others are not on the planes."""
+"""Manifolds of the catalogue with all weights, or an open set of them, as points. Only these are drawn on the planes."""
 
 RULES = ("dW1", "dW2", *OWN_METRIC)
-"""Rules with a metric of their own."""
+"""Rules with their own metric."""
 
 FAR = 1e6
-"""Weights beyond are not drawn."""
+"""Weights beyond this are not drawn."""
 
 FAILED = (*FAILURES, FixedPointError, ValueError)
-"""What ends a curve with a reason."""
+"""Errors that end a curve with a reason."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Weights along a curve, shape (n, n) each, and why it ends before its time, if it does."""
+    """Weights along a curve, each of shape (n, n), and why it ended early, if it did."""
 
     points: list[Array]
     reason: str = ""
@@ -55,13 +55,13 @@ class RulePath:
     rule
         Its name: "dW1", or "adam/resolvent".
     points
-        W after each step, the start first.
+        W after each step, beginning with the start.
     losses
-        J at each of them.
+        J at each point.
     reason
-        Why it ended before the steps that were asked for.
+        Why it ended early.
     memory
-        What the rule remembers at the last point.
+        The memory of the rule at the last point.
     """
 
     rule: str
@@ -72,12 +72,12 @@ class RulePath:
 
 
 def manifold_of(name: str, setting: Setting, own: WeightManifold | None = None) -> WeightManifold:
-    """Return a manifold of the catalogue, or the user's, on the weights of a network.
+    """Return a manifold of the catalogue, or the user's manifold, for the weights of a network.
 
     Raises
     ------
     ValueError
-        For an unknown name, or one without a manifold of the user's.
+        For an unknown name, or for the user's manifold if there is none.
     """
     n = setting.network.n_units
     if name == OWN and own is not None:
@@ -105,7 +105,7 @@ class Shown:
     manifold
         The manifold.
     followed, joined
-        Whether its geodesics from a point, and between two points, are found fast enough to be drawn.
+        Whether its geodesics from a point, and between two points, are computed fast enough to be drawn.
     """
 
     manifold: WeightManifold
@@ -114,9 +114,9 @@ class Shown:
 
 
 def shown(name: str, setting: Setting, own: WeightManifold | None = None) -> Shown:
-    """Return a manifold and what is drawn of it; raises as `manifold_of` does.
+    """Return a manifold, and which of its geodesics are drawn; raises as `manifold_of` does.
 
-    Logarithms that are found by shooting are drawn for two units only. Geodesics that are integrated are not drawn.
+    Logarithms found by shooting are drawn only for two units. Numerically integrated geodesics are not drawn.
     """
     manifold = manifold_of(name, setting, own)
     closed = bool(manifold.closed_logarithm)
@@ -125,7 +125,7 @@ def shown(name: str, setting: Setting, own: WeightManifold | None = None) -> Sho
 
 
 def learning(manifold: WeightManifold, setting: Setting) -> WeightManifold:
-    """Return the manifold of the weights that learn, under the induced metric."""
+    """Return the manifold of the trained weights, with the induced metric."""
     return manifold if setting.subspace is None else SubspaceManifold(manifold, setting.subspace)
 
 
@@ -149,12 +149,12 @@ def geodesic(metric: Shown, start: Array, end: Array, count: int) -> Curve:
 
 
 def through_coordinates(setting: Setting, start: Array, velocity: Array, times: Array) -> list[Array]:
-    """Return φ⁻¹(φ(W) + t Dφ[V]) in the resolvent chart, also past the edge, where W passes through infinity.
+    """Return φ⁻¹(φ(W) + t Dφ[V]) in the resolvent chart, also beyond the edge, where W passes through infinity.
 
     Parameters
     ----------
     setting
-        The network; its resolvent plane holds the chart.
+        The network; its resolvent plane contains the chart.
     start, velocity
         W and V.
     times
@@ -169,7 +169,7 @@ def through_coordinates(setting: Setting, start: Array, velocity: Array, times: 
 
 
 def ball(metric: Shown, setting: Setting, centre: Array, radius: float, count: int) -> Curve:
-    """Return the ends of geodesics of one length that start in the plane, or of tangent vectors where no geodesic is known.
+    """Return the ends of geodesics of one length that start in the plane, or of tangent vectors if geodesics are not known.
 
     The directions are a circle of the metric on the plane, by the Cholesky factor of its Gram matrix.
     """
@@ -186,7 +186,7 @@ def ball(metric: Shown, setting: Setting, centre: Array, radius: float, count: i
 
 
 def _end(metric: Shown, centre: Array, vector: Array) -> Array:
-    """Return the end of a geodesic, NaN past the edge, or W + V where geodesics are not followed."""
+    """Return the end of a geodesic, NaN beyond the edge, or W + V if geodesics are not drawn."""
     if not metric.followed:
         return centre + vector
     try:
@@ -207,7 +207,7 @@ def begin(rule: str, setting: Setting, start: Array) -> RulePath:
 def advance(path: RulePath, setting: Setting, rate: float, steps: int, own: WeightManifold | None = None) -> RulePath:
     """Return a path with more steps of its rule.
 
-    A rule whose metric is not of the weights that learn, as ΔW3, takes the step that is its projection onto them.
+    A rule with a metric on all weights, such as ΔW3, takes the projection of its step onto the trained weights.
 
     Parameters
     ----------
@@ -218,9 +218,9 @@ def advance(path: RulePath, setting: Setting, rate: float, steps: int, own: Weig
     rate
         η.
     steps
-        How many more.
+        Number of further steps.
     own
-        The manifold of the user's, for rules on it.
+        The user's manifold, for rules on it.
     """
     if path.reason:
         return path
@@ -250,7 +250,7 @@ def advance(path: RulePath, setting: Setting, rate: float, steps: int, own: Weig
 
 
 def _rule(name: str, setting: Setting, own: WeightManifold | None) -> Rule:
-    """Return a rule on the weights that learn."""
+    """Return a rule for the trained weights."""
     n = setting.network.n_units
     kind, _, manifold = name.partition("/")
     if kind in RULES_WITH_MANIFOLD:
@@ -262,7 +262,7 @@ def _rule(name: str, setting: Setting, own: WeightManifold | None) -> Rule:
 
 
 def refused_step(setting: Setting, point: Array, rate: float, times: Array) -> list[Array]:
-    """Return what the formula of ΔW2 gives at W, W + t (its step), also past the edge that ends the geodesic.
+    """Return W + t (step) by the formula of ΔW2, also beyond the edge at which the geodesic ends.
 
     Parameters
     ----------
@@ -284,11 +284,11 @@ def refused_step(setting: Setting, point: Array, rate: float, times: Array) -> l
 
 
 def rule_names(own: bool = False) -> list[str]:
-    """Return the rules of the playground by name; a rule that takes a manifold has an entry for each."""
+    """Return the rules of the playground by name; a rule that needs a manifold has one entry for each manifold."""
     return [*RULES, *(f"{rule}/{name}" for rule in RULES_WITH_MANIFOLD for name in [*MANIFOLDS, *([OWN] if own else [])])]
 
 
 def distances(setting: Setting, points: Sequence[Array]) -> list[float]:
-    """Return the distance in the picture that each step goes."""
+    """Return the length of each step in the picture."""
     places = [setting.place(point) for point in points]
     return [hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(places)]

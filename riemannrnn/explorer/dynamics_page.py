@@ -38,7 +38,7 @@ class DynamicsPage(Page):
         Raises
         ------
         RecordedRunError
-            If the run cannot be read, or its stimuli are not there.
+            If the run cannot be read, or its stimuli are missing.
         """
         if not self.state.run:
             return two_units(self.state)

@@ -1,4 +1,4 @@
-"""The picture of the dynamics view: one stimulus of a model, from chosen starts, and while it changes slowly."""
+"""The picture of the dynamics view: one stimulus of a model, from chosen starts, and with a slow change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from riemannrnn.network import Activation
 from riemannrnn.plots.panels import Dots, Line, Mark, Panel
 
 TIMES, PHASES = 161, 201
-"""Times at which rates are drawn, and phases of a slow stimulus."""
+"""Numbers of times at which rates are drawn, and of phases of a slow stimulus."""
 
 TURNS = 2
-"""Turns of the slow stimulus; the last is drawn."""
+"""Number of turns of the slow stimulus; the last is drawn."""
 
 
 @dataclass(frozen=True)
 class DynamicsState(State):
-    """What the dynamics view shows.
+    """The state of the dynamics view.
 
     Attributes
     ----------
     run
-        Whose weights; none: the two units of the playground.
+        The run that provides the weights; empty: the two units of the playground.
     step
-        Of learning; −1: the last.
+        The step of learning; −1: the last.
     weights
-        (w, c) of the two units, where there is no run.
+        (w, c) of the two units, without a run.
     stimulus, other
-        Which stimulus, and to which one it changes slowly.
+        The stimulus, and the stimulus to which it changes slowly.
     starts, spread, seed
-        How many starts, how far they are spread, and the seed that they are drawn with.
+        Number of starts, their spread, and the random seed.
     duration
         How long rates are followed, in τ.
     ratio
@@ -62,7 +62,7 @@ class Model:
     Attributes
     ----------
     name
-        What it is called.
+        Name in the picture.
     network
         The network, in float64.
     weights
@@ -94,7 +94,7 @@ def two_units(state: DynamicsState) -> Model:
 
 
 def integrate(activation: Activation, weights: Array, drive: Callable[[float], Array], start: Array, times: Array) -> Array:
-    """Return the rates at times of τ ṙ = −r + f(W r + x(t)), shape (times, n)."""
+    """Return the rates of τ ṙ = −r + f(W r + x(t)) at given times, shape (times, n)."""
 
     def velocity(time: float, rates: Array) -> Array:
         change: Array = activation.respond(weights @ rates + drive(time)) - rates
@@ -120,7 +120,7 @@ def dynamics_scene(state: DynamicsState, model: Model) -> DynamicsScene:
 
 
 def _apart(rates: Array, gains: Array) -> list[tuple[Array, Array]]:
-    """Return the different fixed points among some, with their gains."""
+    """Return the distinct fixed points, with their gains."""
     found: list[tuple[Array, Array]] = []
     for row, gain in zip(rates, gains, strict=True):
         if all(np.linalg.norm(row - known) > 1e-4 * (1 + np.linalg.norm(known)) for known, _ in found):
@@ -135,7 +135,7 @@ def _spectrum_of(model: Model, gains: Array) -> Array:
 
 
 def _portrait(rates: Array, found: list[tuple[Array, Array]]) -> Panel:
-    """Return the rates in the plane of the units, or of the first two principal components of all that was followed."""
+    """Return the rates in the plane of the two units, or of the first two principal components of the followed rates."""
     n = rates.shape[2]
     if n == 2:
         axes, centre, names = np.eye(2), np.zeros(2), ("rate of unit 1", "rate of unit 2")
@@ -156,7 +156,7 @@ def _portrait(rates: Array, found: list[tuple[Array, Array]]) -> Panel:
 
 
 def _approach(times: Array, rates: Array, found: list[tuple[Array, Array]], model: Model) -> Panel:
-    """Return the distance from the fixed point where each start ends, and the slowest exponential of the linear dynamics."""
+    """Return the distance from the fixed point at which each start ends, and the slowest exponential of the linear dynamics."""
     marks: list[Mark] = []
     for place, path in enumerate(rates):
         if not found:
@@ -184,7 +184,7 @@ def _spectrum(found: list[tuple[Array, Array]], model: Model) -> Panel:
 
 
 def _slowly(state: DynamicsState, model: Model, x: Array, end: Array) -> list[Panel]:
-    """Return the answer to a stimulus that goes to another and back, its fixed points, and the lag −τ (I − G W)⁻¹ ṙ*."""
+    """Return the response to a stimulus that changes to another and back, its fixed points, and the lag −τ (I − G W)⁻¹ ṙ*."""
     phases = np.linspace(0, 1, PHASES)
     if np.array_equal(x, end):
         end = -x

@@ -1,4 +1,4 @@
-"""What the views have in common: a state that the address holds, a picture that follows it, long work, keys, and saving."""
+"""The base of the views: a state in the address, a picture of it, long work, keys, and saving."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -26,10 +26,10 @@ from riemannrnn.explorer.state import State
 from riemannrnn.plots.panels import Format, Panel, picture
 
 WIDTH, HEIGHT, COLUMNS = 330, 310, 3
-"""Pixels of a panel, and panels beside each other: three and the controls fit a laptop."""
+"""Size of a panel in pixels, and number of panels in a row: three and the controls fit a laptop screen."""
 
 PAUSE, REST = 15, 200
-"""Milliseconds in which events are gathered, and after which a hurried picture is drawn in full."""
+"""Milliseconds in which events are collected, and after which a hurried picture is drawn in full."""
 
 STYLE = """
 :host, body { font-family: system-ui, sans-serif; font-size: 13.5px; color: #1a1a1a; }
@@ -45,7 +45,7 @@ kbd { border: 1px solid #999; border-radius: 3px; padding: 0 4px; font-size: 12p
 """
 
 VIEWS = {"": "playground", "run": "run", "dynamics": "dynamics"}
-"""The views, by the end of their address."""
+"""The views, by the last part of their address."""
 
 KEYS = """
 const held = ["INPUT", "TEXTAREA", "SELECT"];
@@ -59,7 +59,7 @@ document.addEventListener("keydown", (event) => {
   keys.text = name + " " + Date.now() + Math.random();
 });
 """
-"""Sends the names of pressed keys to the server, and does nothing else."""
+"""Sends the names of pressed keys to the server."""
 
 
 class Page(ABC):
@@ -68,16 +68,16 @@ class Page(ABC):
     Attributes
     ----------
     state
-        What is shown.
+        The current state.
     problems
-        Sentences about what is wrong with the address.
+        Sentences about errors in the address.
     controls
-        The widgets of the view, by the field of the state that each changes.
+        The widgets of the view, by the field of the state that each one changes.
     """
 
     title = ""
     keys: ClassVar[dict[str, str]] = {}
-    """What each key does, by its name."""
+    """The action of each key, by its name."""
 
     def __init__(self, state: State, problems: Sequence[str] = ()) -> None:
         self.state, self.problems = state, list(problems)
@@ -96,11 +96,11 @@ class Page(ABC):
         self._own_change = False
         self._resting = 0
 
-    # What a view provides
+    # Provided by a view
 
     @abstractmethod
     def panels(self, hurry: bool) -> Sequence[Panel]:
-        """Return the picture of the state; with `hurry` what can be computed between two movements of the mouse."""
+        """Return the picture of the state; with `hurry` only what can be computed between two movements of the mouse."""
 
     @abstractmethod
     def facts(self) -> str:
@@ -108,23 +108,23 @@ class Page(ABC):
 
     @abstractmethod
     def text(self) -> str:
-        """Return what is to be known about the picture, as HTML."""
+        """Return explanations of the picture, as HTML."""
 
     @abstractmethod
     def pressed(self, key: str) -> None:
-        """Do what a key stands for."""
+        """Perform the action of a key."""
 
     @abstractmethod
     def view(self) -> Any:
         """Return the page."""
 
-    def changed(self) -> None:  # noqa: B027  # most views have nothing else to do
-        """Do what else follows from a change of the state."""
+    def changed(self) -> None:  # noqa: B027  # most views do nothing here
+        """Perform further actions after a change of the state."""
 
     # The state
 
     def change(self, hurry: bool = False, **values: Any) -> None:
-        """Change the state; the picture, the controls and the address follow."""
+        """Change the state, and update the picture, the controls and the address."""
         self.become(replace(self.state, **values), hurry)
 
     def become(self, state: State, hurry: bool = False) -> None:
@@ -137,7 +137,7 @@ class Page(ABC):
         self.follow(hurry)
 
     def follow(self, hurry: bool = False) -> None:
-        """Draw the state soon. Events that come in a burst are drawn once."""
+        """Draw the state soon. Several events in quick succession are drawn once."""
         self._hurried = hurry
         if self._waiting:
             return
@@ -158,7 +158,7 @@ class Page(ABC):
             self.tell_address()
 
     def _rest(self) -> None:
-        """Draw in full when no event has come for a while."""
+        """Draw in full after a pause in the events."""
         self._resting += 1
         mine = self._resting
 
@@ -189,8 +189,8 @@ class Page(ABC):
         wrong = "".join(f"<p class='problem'>{escape(problem)}</p>" for problem in self.problems)
         self._facts.object = f"<div class='facts'>{wrong}{self.facts()}</div>"
 
-    def prepare(self, canvases: Sequence[Canvas]) -> None:  # noqa: B027  # most views need nothing
-        """Do what else new figures need."""
+    def prepare(self, canvases: Sequence[Canvas]) -> None:  # noqa: B027  # most views do nothing here
+        """Prepare new figures further, if needed."""
 
     # Controls and address
 
@@ -233,7 +233,7 @@ class Page(ABC):
             self.problems = problems
 
     def close(self, *ignored: Any) -> None:
-        """End what was begun for this window."""
+        """End the work that was started for this window."""
         self.background.close()
 
     # Saving
@@ -243,14 +243,14 @@ class Page(ABC):
         return BytesIO(picture(tuple(self.panels(False)), kind, self.title))
 
     def saved_page(self) -> BytesIO:
-        """Return the picture as one HTML file that needs no network: its figures can still be moved and zoomed."""
+        """Return the picture as one HTML file that needs no network; its figures can still be moved and zoomed."""
         panels = tuple(self.panels(False))
         figures = [Canvas(panel, WIDTH, HEIGHT).figure for panel in panels]
         words = Div(
             text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990
         )
         page = bokeh_column(words, gridplot(figures, ncols=COLUMNS, merge_tools=False))
-        own = Document()  # Bokeh's current document may be the document of a window that was closed
+        own = Document()  # Bokeh's current document may belong to a closed window
         with patch_curdoc(own):
             script, place = components(page)
         resources = Resources("inline", components=["bokeh", "bokeh-widgets"])
@@ -274,7 +274,7 @@ class Page(ABC):
     # The page
 
     def layout(self, *controls: Any) -> Any:
-        """Return the whole page: links to the other views, controls on the left, words and pictures on the right."""
+        """Return the whole page: links to the other views, controls on the left, text and pictures on the right."""
         links = " · ".join(f"<a href='./{where}'>{name}</a>" for where, name in VIEWS.items())
         keys = " ".join(f"<kbd>{escape(_shown(key))}</kbd> {escape(what)}<br>" for key, what in self.keys.items() if what)
         left = pn.Column(
@@ -290,7 +290,7 @@ class Page(ABC):
         return page
 
     def _key_field(self) -> Any:
-        """Return a hidden field in which the browser writes the key that was pressed."""
+        """Return a hidden field into which the browser writes the pressed key."""
         field = Div(text="", visible=False, tags=list(self.keys))
         field.on_change("text", lambda name, old, new: self.pressed(new.split(" ")[0]) if new else None)
         if self._document is not None:
@@ -305,5 +305,5 @@ def _shown(key: str) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number in a few digits."""
+    """Return a number with a few digits."""
     return "∞" if isinf(value) else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""The networks of the playground, each with a cost and a plane of weight space on which it is looked at."""
+"""The networks of the playground, each with a cost and a plane of weight space."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,21 +19,21 @@ NETWORKS = {
 """The networks by name."""
 
 ACTIVATIONS = ("identity", "tanh", "relu", "softplus")
-"""Activations that the playground offers."""
+"""Activations in the playground."""
 
 STIMULI, LARGE_STIMULI = 20, 12
-"""Stimuli of the two-unit networks, and of the large one."""
+"""Number of stimuli of the two-unit networks, and of the large network."""
 
 MOST_ITERATIONS = 200
-"""Fixed-point iterations at most."""
+"""Most fixed-point iterations."""
 
 REMEMBERED = 8
-"""Networks that are kept in memory."""
+"""Number of networks in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A network, its cost, and the plane on which both are looked at.
+    """A network, its cost, and the plane on which both are shown.
 
     Attributes
     ----------
@@ -42,18 +42,18 @@ class Setting:
     plane
         The plane in W.
     resolvent_plane
-        The plane in A = (I − W)⁻¹ on which the same weights are drawn; for the large network it is the plane through the
-        same three points.
+        The plane in A = (I − W)⁻¹ on which the same weights are drawn; for the large network it is the plane through the same
+        three points.
     unit
-        What a step of 1 along an axis of a picture is on the plane: √2 where a weight stands at two places of W.
+        Length on the plane of a unit step along an axis of the picture: √2 if a weight occurs at two places of W.
     subspace
-        The weights that learn; None: all of them, and the plane shows their shadow.
+        The trained weights; None: all of them, and the plane shows their projection.
     labels
         Names of the axes of the picture, in W and then in A.
     window, resolvent_window
-        Least and most of both axes of each picture: (left, right, bottom, top).
+        Limits of both axes of each picture: (left, right, bottom, top).
     target
-        Where the loss is least, on the axes of the picture.
+        The position of the smallest loss, on the axes of the picture.
     """
 
     network: RateNetwork
@@ -68,22 +68,22 @@ class Setting:
     target: tuple[float, float]
 
     def weights(self, place: tuple[float, float]) -> Array:
-        """Return W at a place of the picture, shape (n, n)."""
+        """Return W at a position in the picture, shape (n, n)."""
         return self.plane.weights(self.unit * place[0], self.unit * place[1])
 
     def place(self, weights: Array | None) -> tuple[float, float]:
-        """Return the place of W in the picture, or of its shadow; NaN for None."""
+        """Return the position of W in the picture, or of its projection; NaN for None."""
         u, v = self.plane.project(weights)
         return u / self.unit, v / self.unit
 
     def resolvent_place(self, weights: Array | None) -> tuple[float, float]:
-        """Return the place of A in its own picture; NaN where there is none."""
+        """Return the position of A in its own picture; NaN if it does not exist."""
         u, v = self.resolvent_plane.project(weights)
         return u / self.unit, v / self.unit
 
 
 def stimuli_with(covariance: Array, count: int, seed: int) -> Array:
-    """Return stimuli, a row each, with exactly this second moment and the same after a cyclic exchange of the units."""
+    """Return stimuli as rows, with exactly this second moment, which is the same after a cyclic exchange of the units."""
     orthonormal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((count // 2, len(covariance))))
     rows = (count // 2) ** 0.5 * orthonormal @ np.linalg.cholesky(covariance).T
     return np.concatenate([rows, rows[:, ::-1]])
@@ -102,13 +102,13 @@ def setting(
     activation
         A name, or an activation.
     correlation
-        Of the stimuli of the two units.
+        Correlation of the stimuli of the two units.
     units
-        Units of the large network.
+        Number of units of the large network.
     seed
-        Of the stimuli, and of the large network's weights.
+        Seed of the stimuli, and of the large network's weights.
     target
-        The weights whose fixed points are the targets, on the axes of the picture.
+        The weights with the target fixed points, on the axes of the picture.
 
     Raises
     ------
@@ -139,13 +139,13 @@ def setting(
 
 
 def _cost(network: RateNetwork, stimuli: Array, best: Array) -> FixedPointCost:
-    """Return the squared error of the rates to the fixed points at the best weights."""
+    """Return the squared error between the rates and the fixed points at the best weights."""
     rates = network.fixed_points(best, stimuli, max_iterations=MOST_ITERATIONS).rates
     return FixedPointCost(network, stimuli, SquaredError(rates), max_iterations=MOST_ITERATIONS)
 
 
 def _large(activation: "str | Activation", units: int, seed: int) -> Setting:
-    """Return a network of many units on the plane through no weights, where it starts, and the weights that it shall learn."""
+    """Return a network of many units, on the plane through zero weights, its start, and the weights that it should learn."""
     made = RateNetwork(units, activation=activation, seed=seed)
     generator = np.random.default_rng(seed)
     stimuli = generator.standard_normal((LARGE_STIMULI, units))
@@ -155,7 +155,7 @@ def _large(activation: "str | Activation", units: int, seed: int) -> Setting:
     none = np.zeros_like(start)
     plane, other = (Plane.through(chart, [none, 0.6 * start, best]) for chart in (Identity(), Resolvent()))
     target, edge = plane.project(best), float(np.linalg.norm(start))
-    unit = edge  # one is the random matrix of spectral radius one
+    unit = edge  # one unit is the random matrix of spectral radius one
     return Setting(
         made, _cost(made, stimuli, best), plane, other, unit, None,
         ("strength of random weights", "weights to be learned, beside them", "first axis in A", "second axis in A"),

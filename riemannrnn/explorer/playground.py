@@ -1,4 +1,4 @@
-"""The playground: its state, and its picture as panels, figures and sentences. No widget is known here."""
+"""The playground: its state, and its picture as panels, figures and sentences, without widgets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,39 +29,39 @@ from riemannrnn.explorer.verdicts import RuleRow, colour_of, manifold_label, rul
 from riemannrnn.plots.panels import Dots, Line, Mark, Panel
 
 CURVE_POINTS, BALL_POINTS, COARSER = 61, 49, 3
-"""Points of a geodesic, and of the outline of a ball; while the start is dragged a third of them."""
+"""Points of a geodesic and of the outline of a ball; a third of them while the start is dragged."""
 
 BALLS = 4
 """Balls along each side of a picture."""
 
 HURRY = 3
-"""Steps of each rule that are followed while the start is dragged."""
+"""Steps of each rule that are computed while the start is dragged."""
 
 MOST_DOTS = 41
-"""Points of a path of a rule that are marked each; of a longer path only the line is drawn."""
+"""Longest path of a rule with marked points; for a longer path only the line is drawn."""
 
 KINDS = {"descent": "solid", "momentum": "dashed", "adam": "dotted"}
-"""Line styles of the rules that take a manifold."""
+"""Line styles of the rules that need a manifold."""
 
 
 @dataclass(frozen=True)
 class Playground(State):
-    """What the playground shows.
+    """The state of the playground.
 
     Attributes
     ----------
     lesson
-        The lesson whose text is shown.
+        The lesson with the visible text.
     network, activation, correlation, units, seed, target
         As for `planes.setting`.
     start, end
-        Places in the picture, (horizontal, vertical).
+        Positions in the picture, (horizontal, vertical).
     rate, steps
-        η, and how many steps of each rule are shown.
+        η, and the number of visible steps of each rule.
     radius
-        Of the balls.
+        Radius of the balls.
     rules, manifolds
-        Which are shown.
+        The visible rules and manifolds.
     in_resolvent
         Whether the picture in A is shown.
     """
@@ -96,11 +96,11 @@ class PlaygroundScene:
     Attributes
     ----------
     panels
-        In W, the losses, in A if asked for, and one for each manifold.
+        In W, the losses, in A if requested, and one for each manifold.
     rows
         The table of rules.
     sentences
-        What is to be seen, and what failed.
+        What the picture shows, and what failed.
     """
 
     panels: tuple[Panel, ...]
@@ -109,7 +109,7 @@ class PlaygroundScene:
 
 
 class Paths:
-    """The paths of rules, kept while only the number of steps grows."""
+    """The paths of rules, cached while only the number of steps grows."""
 
     def __init__(self) -> None:
         self._key: object = None
@@ -138,15 +138,15 @@ def scene(
     Parameters
     ----------
     state
-        What to show.
+        The state.
     ground
-        The loss and what is singular; None: not known yet.
+        The loss and the singular sets; None: not known yet.
     paths
         The paths so far.
     own
-        The manifold of the user's, which the state calls "own".
+        The user's manifold, which the state calls "own".
     hurry
-        Leave out what takes long: steps beyond the first few, geodesics without closed form.
+        Leave out slow parts: steps beyond the first few, and geodesics without closed form.
     """
     made = state.setting()
     large = made.network.n_units > 2
@@ -186,7 +186,7 @@ def _flat(groups: Sequence[Sequence[Mark]]) -> list[Mark]:
 
 
 def _flight(path: RulePath, place: Callable[[Array], tuple[float, float]]) -> list[Mark]:
-    """Return the line along the steps of a rule, a dot at each, and a larger one at the last."""
+    """Return the line along the steps of a rule, with a dot at each step and a larger dot at the last."""
     x, y = np.array([place(point) for point in path.points]).T
     colour, dash = colour_of(path.rule), KINDS.get(path.rule.partition("/")[0], "solid")
     marks: list[Mark] = [Line(x, y, colour, dash, 2.2, rule_label(path.rule))]
@@ -197,7 +197,7 @@ def _flight(path: RulePath, place: Callable[[Array], tuple[float, float]]) -> li
 
 
 def _in_resolvent(made: Setting, paths: list[RulePath], ground: Ground | None, start: Array, rate: float) -> Panel:
-    """Return the same steps in A; there descent by ΔW2 is a straight line, which may pass the edge where W is infinite."""
+    """Return the same steps in A. Descent by ΔW2 is a straight line there, which may pass the edge where W is infinite."""
     left, right, bottom, top = made.resolvent_window
     under = () if ground is None else ground.resolvent
     marks: list[Mark] = []
@@ -229,7 +229,7 @@ def _of_manifold(
     ends: tuple[Array, Array],
     coarser: int,
 ) -> tuple[list[Mark], str]:
-    """Return balls, the geodesic and the straight line between the ends, and a sentence about what failed."""
+    """Return balls, the geodesic and the straight line between the ends, and a sentence about failures."""
     colour = colour_of(name)
     try:
         metric = shown(name, made, own)
@@ -249,7 +249,7 @@ def _of_manifold(
 
 
 def _refused(made: Setting, paths: list[RulePath], rate: float, place: Callable[[Array], tuple[float, float]]) -> list[Mark]:
-    """Return where the formula of a ΔW2 that was refused leads: in A straight on, past the edge where W is infinite."""
+    """Return the formula of a refused ΔW2: in A it goes straight on, beyond the edge where W is infinite."""
     marks: list[Mark] = []
     for path in paths:
         if path.rule == "dW2" and "exit time" in path.reason:
@@ -261,7 +261,7 @@ def _refused(made: Setting, paths: list[RulePath], rate: float, place: Callable[
 
 
 def _torn(places: Array) -> tuple[Array, Array]:
-    """Return places of a curve with a gap where it comes back from infinity: where it turns about between two points."""
+    """Return the positions of a curve, with a gap where it returns from infinity: where it reverses between two points."""
     x, y = places.T.copy()
     change = np.diff(places, axis=0)
     size = np.hypot(*change.T)
@@ -272,7 +272,7 @@ def _torn(places: Array) -> tuple[Array, Array]:
 
 
 def _past_the_edge(made: Setting, manifold: WeightManifold, ends: tuple[Array, Array], curve: Curve, colour: str) -> list[Mark]:
-    """Return the straight line in A where no geodesic joins the ends: it leaves through infinity, and comes back."""
+    """Return the straight line in A if no geodesic connects the ends: it passes through infinity and comes back."""
     if not manifold.flat or not curve.reason or not isinstance(manifold.chart, type(made.resolvent_plane.chart)):
         return []
     try:
@@ -309,6 +309,6 @@ def _outline(made: Setting, curve: Curve, colour: str, width: float) -> list[Mar
 
 
 def grid_step(window: tuple[float, float, float, float]) -> tuple[float, float]:
-    """Return how far an arrow key moves a point: a fiftieth of the window."""
+    """Return the distance by which an arrow key moves a point: a fiftieth of the window."""
     left, right, bottom, top = window
     return (right - left) / 50, (top - bottom) / 50

@@ -23,16 +23,16 @@ from riemannrnn.plots.panels import Panel
 from riemannrnn.progress import Progress
 
 COARSE, FINE = 9, {"chain": 33, "pair": 33, "large": 25}
-"""Points along each side of the loss, drawn first and last."""
+"""Points along each side for the loss, in the first and in the last drawing."""
 
 GROUNDS = 12
-"""Losses that are kept."""
+"""Number of cached losses."""
 
 FRAME, FRAMES = 60, 40
-"""Milliseconds between two steps while the rules run, and steps of one run."""
+"""Milliseconds between two steps while the rules run, and number of steps of one run."""
 
 REACH = 0.06
-"""How near to a point the mouse has to be to drag it, as a share of the picture."""
+"""Largest distance between mouse and point for dragging, as a share of the picture."""
 
 MOVES = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, 1), "ArrowDown": (0, -1)}
 
@@ -43,9 +43,9 @@ class PlaygroundPage(Page):
     Parameters
     ----------
     state, problems
-        What to show first, and what is wrong with the address.
+        The first state, and errors in the address.
     own
-        The manifold of the user's, if any.
+        The user's manifold, if any.
     """
 
     title = "The playground"
@@ -101,7 +101,7 @@ class PlaygroundPage(Page):
         evaluate(COARSE if known is None else finest)
 
     def refresh(self) -> None:
-        """Draw the state now, and go on with the loss that a drag has interrupted."""
+        """Draw the state now, and continue the evaluation of the loss that a drag has interrupted."""
         super().refresh()
         if self._interrupted and not self._hurried:
             self._interrupted = False
@@ -131,7 +131,7 @@ class PlaygroundPage(Page):
     # Dragging
 
     def prepare(self, canvases: Sequence[Canvas]) -> None:
-        """Let the start and the end be dragged in every picture in W, and be placed by a click."""
+        """Make the start and the end draggable in every picture in W, and let a click set them."""
         for canvas in canvases:
             if canvas.logarithmic or (canvas is canvases[1] and self.state.in_resolvent):
                 continue
@@ -141,7 +141,7 @@ class PlaygroundPage(Page):
             canvas.figure.on_event(Tap, self.tap)
 
     def grab(self, event: Any) -> None:
-        """Begin to drag the start or the end, the nearer one if it is near."""
+        """Start to drag the start or the end, whichever is nearer, if it is close to the mouse."""
         left, right, bottom, top = self.state.setting().window
 
         def away(field: str) -> float:
@@ -152,15 +152,15 @@ class PlaygroundPage(Page):
         self._held = nearer if away(nearer) < REACH else None
 
     def move(self, event: Any) -> None:
-        """Drag what was grabbed to where the mouse is."""
+        """Drag the grabbed point to the mouse."""
         if self._held is not None:
-            if self.background.busy:  # it would take the time of the picture that follows the mouse
+            if self.background.busy:  # its work would slow down the picture that follows the mouse
                 self.background.cancel()
                 self._interrupted = True
             self.change(True, **{self._held: self._within((float(event.x), float(event.y)))})
 
     def drop(self, event: Any) -> None:
-        """Leave what was dragged where it is."""
+        """Drop the dragged point at its position."""
         self._held = None
 
     def _within(self, place: tuple[float, float]) -> tuple[float, float]:
@@ -168,7 +168,7 @@ class PlaygroundPage(Page):
         return round(min(max(place[0], left), right), 4), round(min(max(place[1], bottom), top), 4)
 
     def tap(self, event: Any) -> None:
-        """Place the start, or with Shift the end."""
+        """Set the start, or with Shift the end."""
         place = self._within((float(event.x), float(event.y)))
         shifted = bool((event.modifiers or {}).get("shift"))
         self.change(False, **{"end" if shifted else "start": place})
@@ -185,7 +185,7 @@ class PlaygroundPage(Page):
         self.change(steps=0)
 
     def run(self) -> None:
-        """Take one step after the other, or stop."""
+        """Take one step after another, or stop."""
         if self._running is not None:
             self.stop()
             return
@@ -250,8 +250,8 @@ class PlaygroundPage(Page):
         self.look()
         return page
 
-    def become(self, state: Playground, hurry: bool = False) -> None:  # type: ignore[override]  # its own state
-        """Show another state; another lesson begins where it begins."""
+    def become(self, state: Playground, hurry: bool = False) -> None:  # type: ignore[override]  # its own type of state
+        """Show another state; a different lesson starts from its own state."""
         if state.lesson != self.state.lesson and state == replace(self.state, lesson=state.lesson) and state.lesson in PRESETS:
             self.stop()
             state = PRESETS[state.lesson].state

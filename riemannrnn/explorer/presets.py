@@ -1,4 +1,4 @@
-"""The lessons of the playground: each a state to begin with, and what to look at and to try."""
+"""The lessons of the playground: each has a state, an explanation, and things to try."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Preset:
     attempt
         What to try.
     state
-        Where it begins.
+        The state at its beginning.
     """
 
     title: str

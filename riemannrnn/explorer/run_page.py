@@ -15,10 +15,10 @@ from riemannrnn.plots.panels import Panel
 from riemannrnn.progress import Progress
 
 WATCH = 2000
-"""Milliseconds between two looks at runs that may be growing."""
+"""Milliseconds between two checks whether runs have grown."""
 
 STRIDE = 40
-"""Parts of learning by which a key moves the slider."""
+"""Share of learning by which a key moves the slider."""
 
 
 class RunPage(Page):
@@ -27,9 +27,9 @@ class RunPage(Page):
     Parameters
     ----------
     state, problems
-        What to show first, and what is wrong with the address.
+        The first state, and errors in the address.
     runs
-        The runs that were given.
+        The given runs.
     """
 
     title = "Runs of learning"
@@ -56,7 +56,7 @@ class RunPage(Page):
         self._wanted = (self.state.runs, self.state.metrics)
 
     def loaded(self) -> list[Loaded]:
-        """Return the runs that are shown and can be read; sentences about the others are kept."""
+        """Return the visible runs that can be read; sentences about the others are kept."""
         self._failed, found = [], []
         for name in self.state.runs or tuple(self.runs.folders):
             try:
@@ -79,7 +79,7 @@ class RunPage(Page):
         return self._scene.panels
 
     def measure(self) -> None:
-        """Measure the paths that are not measured yet, or have grown, in the background, one after the other."""
+        """Measure the paths that are not measured yet, or have grown, in the background, one after another."""
         known = {name: points for (name, metrics), (points, _) in self._surveys.items() if metrics == self.state.metrics}
         waiting = [each for each in self.loaded() if known.get(each.name) != len(each.run)]
         if not waiting:
@@ -89,7 +89,7 @@ class RunPage(Page):
         def work(progress: Progress) -> PathSurvey | str:
             try:
                 return survey_path(first, key[1], progress)
-            except (RecordedRunError, ValueError, RuntimeError) as error:  # it is closed when the run has grown
+            except (RecordedRunError, ValueError, RuntimeError) as error:  # the file is closed when the run has grown
                 return str(error)
 
         def done(result: PathSurvey | str) -> None:

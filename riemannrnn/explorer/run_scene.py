@@ -1,4 +1,4 @@
-"""The run view: its state, and its picture as panels and sentences. No widget is known here."""
+"""The run view: its state, and its picture as panels and sentences, without widgets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,34 +21,34 @@ from riemannrnn.plots.panels import SIGNED, Dots, Image, Line, Mark, Panel
 from riemannrnn.progress import Progress, ignore
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")
-"""Colours of runs (Okabe and Ito), which the colour-blind can tell apart."""
+"""Colours of runs (Okabe and Ito), colour-blind safe."""
 
 DASHES = ("solid", "dashed", "dotted", "dotdash")
-"""Line styles of runs, from round to round of the colours."""
+"""Line styles of runs, one for each cycle of the colours."""
 
 SURVEYED, PROJECTED, GEODESIC_POINTS = 24, 120, 41
-"""Points of a path at which distances are measured, which are drawn, and points of a geodesic."""
+"""Numbers of points of a path with measured distances, of drawn points, and of points of a geodesic."""
 
 CLOSED = ("euclidean", "resolvent", "monotone")
-"""Metrics whose geodesics are drawn: their logarithms are in closed form."""
+"""Metrics with drawn geodesics: their logarithms have a closed form."""
 
 
 @dataclass(frozen=True)
 class RunState(State):
-    """What the run view shows.
+    """The state of the run view.
 
     Attributes
     ----------
     runs
-        Names of the runs; none: all that were given.
+        Names of the runs; empty: all given runs.
     focus
-        The run whose W, rates and path are shown; none: the first.
+        The run with visible W, rates and path; empty: the first.
     step
         The step of learning; −1: the last.
     stimuli
-        How many stimuli's rates are shown, and the first of them.
+        Number of stimuli with visible rates, and the first of them.
     metrics
-        Whose geodesics are drawn beside the path.
+        The metrics of the geodesics that are drawn beside the path.
     """
 
     runs: tuple[str, ...] = ()
@@ -61,19 +61,19 @@ class RunState(State):
 
 @dataclass(frozen=True, eq=False)
 class PathSurvey:
-    """What is measured along the whole path of a run.
+    """The measurements along the whole path of a run.
 
     Attributes
     ----------
     steps
-        Where it is measured, shape (points,).
+        The measured steps, shape (points,).
     edge, singular
-        Distance to the edge A singular in the resolvent metric, 1/‖I − W‖₂; and the smallest singular value of I − G W over
-        stimuli. NaN where it was not measured.
+        Distance to the edge (A singular) in the resolvent metric, 1/‖I − W‖₂; and the smallest singular value of I − G W over
+        stimuli. NaN if not measured.
     plane
         The plane of the path's principal components in W.
     places
-        The path on it, shape (drawn points, 2), and its steps.
+        The path on the plane, shape (drawn points, 2).
     place_steps
         The steps of the places.
     lines
@@ -100,9 +100,9 @@ def survey_path(loaded: Loaded, metrics: Sequence[str], progress: Progress = ign
     loaded
         The run.
     metrics
-        Of the geodesics.
+        The metrics of the geodesics.
     progress
-        Called with the share that is done; what it raises ends the survey.
+        Called with the completed share; an error in it ends the survey.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def survey_path(loaded: Loaded, metrics: Sequence[str], progress: Progress = ign
 
 @dataclass(frozen=True)
 class RunScene:
-    """A picture of runs: panels, a table with a row a run, and sentences."""
+    """A picture of runs: panels, a table with one row for each run, and sentences."""
 
     panels: tuple[Panel, ...]
     rows: tuple[dict[str, object], ...]
@@ -154,11 +154,11 @@ def run_scene(state: RunState, loaded: Sequence[Loaded], surveys: Mapping[str, P
     Parameters
     ----------
     state
-        What to show.
+        The state.
     loaded
-        The runs, one at least.
+        The runs, at least one.
     surveys
-        What is known of their whole paths, by name.
+        The surveys of their whole paths, by name.
     """
     focus = next((each for each in loaded if each.name == state.focus), loaded[0])
     last = max(int(each.run.steps[-1]) for each in loaded)
@@ -197,7 +197,7 @@ def _now(step: int, low: float, high: float) -> Line:
 
 
 def _curves(loaded: Sequence[Loaded], styles: Mapping[str, dict[str, str]], step: int, name: str) -> Panel:
-    """Return a quantity of the histories against steps; of a run without one, the losses beside the recorded path."""
+    """Return a measured quantity against steps; for a run without it, the losses recorded with the path."""
     marks: list[Mark] = []
     for each in loaded:
         style, history = styles[each.name], each.history
@@ -219,7 +219,7 @@ def _curves(loaded: Sequence[Loaded], styles: Mapping[str, dict[str, str]], step
 
 
 def _smooth(values: Array) -> Array:
-    """Return running means of some fortieth of the values."""
+    """Return running means over a fortieth of the values."""
     size = max(len(values) // 40, 1)
     kept = np.where(np.isfinite(values), values, nan)
     if size == 1:
@@ -263,7 +263,7 @@ def _rightmost(evaluated: Mapping[str, Evaluation], styles: Mapping[str, dict[st
 
 
 def _rates(rates: Array, state: RunState) -> Panel:
-    """Return the rates of some stimuli, units in the order of the rates of the first."""
+    """Return the rates of some stimuli; units are ordered by their rates for the first."""
     chosen = np.arange(state.first, state.first + state.stimuli) % len(rates)
     order = np.argsort(rates[chosen[0]])
     units = np.arange(1, rates.shape[1] + 1)

@@ -1,4 +1,4 @@
-"""The server of the explorer: on the loopback address, with Bokeh's check of the origin, until it is stopped."""
+"""The server of the explorer, on the loopback address and with Bokeh's check of the origin, until it is stopped."""
 
 import asyncio
 import socket
@@ -30,28 +30,28 @@ from riemannrnn.explorer.run_scene import RunState
 from riemannrnn.explorer.sources import Runs
 
 LIFETIME: dict[str, int] = {"check_unused_sessions_milliseconds": 1000, "unused_session_lifetime_milliseconds": 2000}
-"""After which the work for a window that was closed ends."""
+"""Milliseconds after which the work for a closed window ends."""
 
 OPEN: "WeakSet[Page]" = WeakSet()
-"""The windows whose work has to end before the process does."""
+"""The windows with work that must end before the process does."""
 
 NO_RUN = (
     "<p class='lesson'>No run was given. Start the explorer with one: <code>riemannrnn explore RUN</code>. "
     "<a href='./'>Playground</a></p>"
 )
-"""What the run view says without a run."""
+"""The text of the run view without a run."""
 
 ADDRESS, HOST = "127.0.0.1", "localhost"
-"""Where the server listens, and the host that Bokeh's check of the origin allows."""
+"""The address of the server, and the host that Bokeh's check of the origin allows."""
 
 
 class Explorer:
-    """A running explorer, on a thread of its own.
+    """A running explorer, in its own thread.
 
     Attributes
     ----------
     address
-        Of the page to open.
+        The address of the page to open.
     """
 
     def __init__(self, apps: dict[str, Any], first: str, port: int) -> None:
@@ -107,13 +107,13 @@ class Explorer:
 
 
 def _unless_closed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report an error of the loop, but not that a window was closed while a message was on its way."""
+    """Report an error of the event loop, except errors about messages to a window that was closed."""
     if not isinstance(context.get("exception"), WebSocketClosedError):
         loop.default_exception_handler(context)
 
 
 def _check_free(port: int) -> None:
-    """Raise the error of a port that is taken: Bokeh would leave a socket behind."""
+    """Raise an error if the port is taken; Bokeh would leave a socket behind."""
     with socket.socket() as found:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((ADDRESS, port))
@@ -122,7 +122,7 @@ def _check_free(port: int) -> None:
 def serve(manifold: WeightManifold | None, runs: Sequence[Path], port: int, browser: bool) -> Explorer:
     """Start the server; arguments as for `riemannrnn.explorer.explore`."""
     pn.extension(notifications=False)
-    getLogger("bokeh.server.views.ws").setLevel(ERROR)  # it warns of each message to a window that was closed
+    getLogger("bokeh.server.views.ws").setLevel(ERROR)  # it warns about each message to a closed window
 
     found = Runs(runs)
     own = _checked(manifold)
@@ -155,7 +155,7 @@ def _checked(manifold: WeightManifold | None) -> WeightManifold | None:
 
 
 def _with_own(manifold: WeightManifold) -> Playground:
-    """Return a state that shows a manifold of the user's on a network of its size."""
+    """Return a state that shows the user's manifold on a network of its size."""
     n = manifold.shape[0]
     if n == 2:
         return replace(Playground(), lesson="", manifolds=("euclidean", OWN), rules=("dW1", f"descent/{OWN}"))
@@ -169,7 +169,7 @@ def _opened(page: Page) -> Any:
 
 
 def _query() -> str:
-    """Return the query of the address that was asked for."""
+    """Return the query of the requested address."""
     document: Any = pn.state.curdoc
     request = document.session_context.request
     return str(request.uri or "").partition("?")[2]

@@ -1,4 +1,4 @@
-"""The runs that the explorer was given: their recorded paths and histories, read again when they grow."""
+"""The runs of the explorer: their recorded paths and histories, which are read again when they grow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,30 +15,30 @@ from riemannrnn.analysis.recording import PATH_FILE
 from riemannrnn.cost import FixedPointCost
 
 HISTORY = "history.nc"
-"""The file of a run folder that holds what was measured at each step."""
+"""The file of a run folder with the measurements of each step."""
 
 MOST_CELLS = 40
-"""Runs of a folder of runs that are taken."""
+"""Most runs that are read from a folder of runs."""
 
 
 class NoRunsError(ValueError):
-    """No run was given, or a folder that holds none."""
+    """No run was given, or a folder contains no run."""
 
 
 @dataclass(eq=False)
 class Loaded:
-    """A run as it was when it was read.
+    """A run in its state when it was read.
 
     Attributes
     ----------
     name
-        What the explorer calls it.
+        Name in the explorer.
     run
         The recorded path.
     history
-        What was measured at each step; None where it was not written yet.
+        The measurements of each step; None if they have not been written yet.
     problems
-        Sentences about what cannot be shown.
+        Sentences about data that cannot be shown.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Loaded:
 
     @cached_property
     def cost(self) -> FixedPointCost | None:
-        """The cost on a few training stimuli; None, with a problem noted, where the data are not there."""
+        """The cost on a few training stimuli; None, and a sentence in `problems`, if the data are missing."""
         try:
             return self.run.cost(STIMULI)
         except (RecordedRunError, ValueError, OSError) as error:
@@ -65,21 +65,21 @@ class Loaded:
 
 
 STIMULI = 24
-"""Training stimuli that are looked at."""
+"""Number of training stimuli that are evaluated."""
 
 
 class Runs:
-    """The runs of some folders by name. Nothing else is read from the disk, but for the data that a run names.
+    """The runs of some folders by name. Only these folders, and the data that a run names, are read.
 
     Parameters
     ----------
     folders
-        Run folders, or folders of run folders, such as a sweep.
+        Run folders, or folders that contain run folders, such as a sweep.
 
     Raises
     ------
     NoRunsError
-        For a folder that does not exist, or holds no recorded run at all.
+        For a folder that does not exist, or contains no recorded run.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -97,7 +97,7 @@ class Runs:
         return name in self.folders
 
     def load(self, name: str) -> Loaded:
-        """Return a run as it is now.
+        """Return a run in its current state.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Runs:
         before = self._loaded.get(name)
         if before is not None and before[0] == stamp:
             return before[1]
-        if before is not None:  # an open file would be read as it was when it was opened
+        if before is not None:  # an open file would not show what was written since
             del self._loaded[name]
             before[1].run.close()
             stamp = self._stamp(folder)
@@ -121,7 +121,7 @@ class Runs:
         return loaded
 
     def stamps(self) -> object:
-        """Return what changes when one of the runs grows."""
+        """Return a value that changes when one of the runs grows."""
         return tuple(self._stamp(folder) for folder in self.folders.values())
 
     def _stamp(self, folder: Path) -> object:
@@ -148,7 +148,7 @@ def _stamp(path: Path) -> object:
 
 
 def _history(path: Path) -> tuple[xr.Dataset | None, str]:
-    """Return a history, and a sentence if it is there and cannot be read."""
+    """Return a history, and a sentence if it exists but cannot be read."""
     if not path.exists():
         return None, ""
     try:

@@ -1,4 +1,4 @@
-"""What a view shows, as a record of plain values, and the same as the query of an address."""
+"""The state of a view as a record of plain values, and its form as the query of an address."""
 
 from dataclasses import MISSING, dataclass, field, fields
 from math import isfinite
@@ -10,14 +10,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the values of a field may be.
+    """The allowed values of a field.
 
     Attributes
     ----------
     least, most
         Bounds of numbers.
     choices
-        Known names; none: any.
+        Allowed names; empty: any.
     """
 
     least: float = -1e6
@@ -26,17 +26,17 @@ class Bounds:
 
 
 def bounded(default: Value, least: float = -1e6, most: float = 1e6, choices: tuple[str, ...] = ()) -> Value:
-    """Return a field of a state with its default and the values that it may have."""
+    """Return a field of a state with its default and its allowed values."""
     made: Value = field(default=default, metadata={"bounds": Bounds(least, most, choices)})
     return made
 
 
 @dataclass(frozen=True)
 class State:
-    """What a view shows. Numbers, names, and tuples of either; the address of a page holds those that are not the default."""
+    """The state of a view: numbers, names, and tuples of either. The address of a page holds values other than the default."""
 
     LONGEST: ClassVar[int] = 40
-    """Entries of a tuple at most."""
+    """Most entries of a tuple."""
 
     def query(self) -> str:
         """Return the query of the address."""
@@ -45,7 +45,7 @@ class State:
 
     @classmethod
     def from_query(cls, query: str) -> tuple[Self, list[str]]:
-        """Return the state that a query stands for, and a sentence for each part of it that is wrong and left out."""
+        """Return the state of a query, and a sentence for each invalid part, which is ignored."""
         known = {each.name: each for each in fields(cls)}
         values: dict[str, Any] = {}
         problems = []

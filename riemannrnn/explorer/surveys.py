@@ -1,4 +1,4 @@
-"""The ground of the playground: the loss over a plane, in W and in A, what is singular there, and what is stable."""
+"""The background of the playground: the loss over a plane in W and in A, the singular sets, and the stable regions."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from riemannrnn.plots.panels import LOSSES, Image, Line, Mark, contours
 from riemannrnn.progress import Progress, ignore
 
 FINE = 121
-"""Points along each side where determinants and eigenvalues of 2 × 2 matrices are computed."""
+"""Points along each side for determinants and eigenvalues of 2 × 2 matrices."""
 
 EDGE, SINGULAR, MONOTONE = "#000000", "#882255", "#009e73"
 """Colours of the edge of stability, of the singular set, and of the monotone set."""
@@ -21,16 +21,16 @@ EDGE, SINGULAR, MONOTONE = "#000000", "#882255", "#009e73"
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """What lies under the curves of a picture.
+    """The marks under the curves of a picture.
 
     Attributes
     ----------
     weights, resolvent
-        What is drawn under the curves in W, and in A.
+        The marks under the curves in W, and in A.
     plain
-        The same in W without contours of the loss.
+        The marks in W without contours of the loss.
     side
-        Points along each side at which the loss was evaluated.
+        Points along each side of the evaluated loss.
     """
 
     weights: tuple[Mark, ...]
@@ -40,7 +40,7 @@ class Ground:
 
 
 def survey(setting: Setting, side: int, progress: Progress = ignore, in_resolvent: bool = True) -> Ground:
-    """Evaluate the loss over the window of both pictures, `side` × `side` points each.
+    """Evaluate the loss over the windows of both pictures, with `side` × `side` points each.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def survey(setting: Setting, side: int, progress: Progress = ignore, in_resolven
     side
         Points along each side.
     progress
-        Called with the share that is done; what it raises ends the survey.
+        Called with the completed share; an error in it ends the survey.
     in_resolvent
-        Whether the picture in A is wanted.
+        Whether the picture in A is needed.
     """
     made: list[tuple[Mark, ...]] = []
     for place, in_weights in enumerate((True, False)[: 1 + in_resolvent]):
@@ -69,7 +69,7 @@ def survey(setting: Setting, side: int, progress: Progress = ignore, in_resolven
 
 
 def _losses(data: xr.Dataset, x: Array, y: Array) -> list[Mark]:
-    """Return the loss as an image, and what has no fixed point or an unstable one."""
+    """Return the loss as an image, and the regions without fixed points or with unstable ones."""
     cost, abscissa = (data[name].transpose("second", "first").values for name in ("plane_cost", "abscissa"))
     sides = (float(x[0]), float(x[-1])), (float(y[0]), float(y[-1]))
     finite = cost[np.isfinite(cost) & (cost > 0)]
@@ -93,7 +93,7 @@ def _losses(data: xr.Dataset, x: Array, y: Array) -> list[Mark]:
 
 
 def _sets(setting: Setting, in_weights: bool, x: Array, y: Array) -> list[Line]:
-    """Return where I − W, or A, is singular, and the edge of the set where its symmetric part is positive definite."""
+    """Return the set where I − W, or A, is singular, and the edge of the set where its symmetric part is positive definite."""
     small = setting.network.n_units == 2
     if small:
         x, y = np.linspace(x[0], x[-1], FINE), np.linspace(y[0], y[-1], FINE)
@@ -110,7 +110,7 @@ def _sets(setting: Setting, in_weights: bool, x: Array, y: Array) -> list[Line]:
 
 
 def _root_determinant(matrices: Array) -> Array:
-    """Return the n-th root of the size of each determinant, with its sign."""
+    """Return the n-th root of the absolute value of each determinant, with its sign."""
     sign, logarithm = np.linalg.slogdet(matrices)
     return sign * np.exp(np.maximum(logarithm, -700.0) / matrices.shape[-1])
 

@@ -1,4 +1,4 @@
-"""What is said about the steps of rules: names, colours, a row of a table, and sentences."""
+"""Texts about the steps of rules: names, colours, a row of a table, and sentences."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
 
 @dataclass(frozen=True)
 class RuleRow:
-    """A line of the table of rules: name, colour, losses at the start and at the end, how far it went, what happened."""
+    """A row of the table of rules: name, colour, losses at the start and at the end, length of its path, and what happened."""
 
     name: str
     colour: str
@@ -25,7 +25,7 @@ class RuleRow:
 
 
 def rule_label(rule: str) -> str:
-    """Return what a rule is called in pictures."""
+    """Return the name of a rule in pictures."""
     kind, _, manifold = rule.partition("/")
     if manifold:
         return f"{kind}, {manifold_label(manifold)}"
@@ -33,7 +33,7 @@ def rule_label(rule: str) -> str:
 
 
 def manifold_label(manifold: str) -> str:
-    """Return what a manifold is called in pictures."""
+    """Return the name of a manifold in pictures."""
     return "your manifold" if manifold == OWN else manifold
 
 
@@ -45,7 +45,7 @@ def colour_of(name: str) -> str:
 
 
 def told(made: Setting, start: tuple[float, float], paths: list[RulePath]) -> list[str]:
-    """Return how near the start is to a singularity, and how long the rules' first steps are there."""
+    """Return the distance of the start from a singularity, and the lengths of the rules' first steps."""
     try:
         at = made.cost.at(made.weights(start))
         nearest = SmallestSingularValue()(at.weights, at.gains)
@@ -67,14 +67,14 @@ def told(made: Setting, start: tuple[float, float], paths: list[RulePath]) -> li
 
 
 def rule_row(made: Setting, path: RulePath, hurry: bool = False) -> RuleRow:
-    """Return the row of a rule in the table; with `hurry` without eigenvalues."""
+    """Return the row of a rule in the table; with `hurry`, eigenvalues are not computed."""
     gone = distances(made, path.points)
     verdict = _verdict(made, path, hurry)
     return RuleRow(rule_label(path.rule), colour_of(path.rule), path.losses[0], path.losses[-1], sum(gone), verdict)
 
 
 def _verdict(made: Setting, path: RulePath, hurry: bool) -> str:
-    """Return in a few words what the steps of a rule did."""
+    """Return a short text about the effect of a rule's steps."""
     if len(path.points) < 2:
         return path.reason or "no step yet"
     first, last = path.points[0], path.points[-1]

@@ -1,4 +1,4 @@
-"""The widgets of the explorer, all of one width. Panel's own classes have no types: here they are made in one place."""
+"""The widgets of the explorer, all with one width. Panel's classes have no types, so they are made in one place."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Progress: Any = panel.indicators.Progress
 """A progress bar."""
 
 WIDTH = 240
-"""Pixels."""
+"""Width in pixels."""
 
 
 def whole(name: str, value: int, least: int, most: int) -> Any:
@@ -34,7 +34,7 @@ def slider(name: str, value: float, least: float, most: float, step: float) -> A
 
 
 def one_of(name: str, value: str, options: Sequence[str] | Mapping[str, str]) -> Any:
-    """Return a menu for one of several names; a mapping goes from what is shown to the name."""
+    """Return a menu for one of several names; a mapping goes from the visible text to the name."""
     return make.Select(label=name, value=value, options=_options(options), width=WIDTH)
 
 
@@ -44,7 +44,7 @@ def some_of(name: str, value: Sequence[str], options: Sequence[str] | Mapping[st
 
 
 def buttons(actions: Mapping[str, Callable[[], None]]) -> Any:
-    """Return a row of buttons, each with what it does."""
+    """Return a row of buttons, each with its action."""
     made = []
     for name, action in actions.items():
         button = make.Button(label=name, width=78, margin=3)
