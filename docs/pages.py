@@ -1,4 +1,4 @@
-"""What the build makes from the code: API reference and table of metrics; and the check that nothing is missing."""
+"""Pages that the build makes from the code: API reference and table of metrics; and a check that nothing is missing."""
 
 import ast
 import inspect
@@ -44,15 +44,15 @@ MODULES = (
     "riemannrnn.paper",
     "riemannrnn.plots",
 )
-"""A page each, in this order; what several of them export is described on the first."""
+"""One page for each, in this order; a name that several of them export is described on the first."""
 
 
 DESCRIBED: dict[tuple[str, int], str] = {}
-"""Where each public name is described, by itself and what it stands for."""
+"""The place where each public name is described, by the name and the identity of its object."""
 
 
 def write(app=None):
-    """Write everything that is generated; Sphinx calls it before it looks for sources."""
+    """Write all generated pages; Sphinx calls it before it collects sources."""
     GENERATED.mkdir(exist_ok=True)
     for name in MODULES:
         (GENERATED / f"{name}.rst").write_text(api_page(import_module(name)), encoding="utf-8")
@@ -63,7 +63,7 @@ def write(app=None):
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """Return `__all__`, or of a module without one what it defines itself."""
+    """Return `__all__`, or for a module without it the names that the module defines."""
     if hasattr(module, "__all__"):
         return sorted(module.__all__, key=str.casefold)
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
@@ -72,7 +72,7 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def api_page(module: ModuleType) -> str:
-    """Return the reference of a module: its docstring, and every public name under the kind of thing that it is."""
+    """Return the reference of a module: its docstring, and every public name, grouped by kind."""
     name = module.__name__
     groups: dict[str, list[str]] = {"Classes": [], "Functions": [], "Errors": [], "Constants and types": []}
     elsewhere = []
@@ -110,7 +110,7 @@ def _kind(module: ModuleType, name: str, value: object) -> tuple[str, str]:
 
 
 def _documentation(module: ModuleType, name: str) -> list[str]:
-    """Return the docstring below an assignment, in the module itself or in the one that it was imported from."""
+    """Return the docstring below an assignment, in the module itself or in the module that defines the name."""
     for candidate in (module.__name__, *_modules(module.__name__.split(".")[0])):
         found = ModuleAnalyzer.for_module(candidate).find_attr_docs().get(("", name))
         if found:
@@ -119,18 +119,18 @@ def _documentation(module: ModuleType, name: str) -> list[str]:
 
 
 def skip_requests(app, what, name, member, skip, options):
-    """Leave out what scikit-learn gives every estimator to route metadata; its docstrings refer to scikit-learn's own pages."""
+    """Leave out scikit-learn's methods for routing metadata; their docstrings refer to scikit-learn's own pages."""
     return True if name.startswith("set_") and name.endswith("_request") else None
 
 
 def source_signature(app, what, name, obj, options, signature, returns):
-    """Return the signature as it is written: `Array` and `Retraction`, not what these aliases stand for."""
+    """Return the signature as written, with aliases such as `Array` and `Retraction` instead of their values."""
     if what == "module":
         return None
     function = obj.__init__ if inspect.isclass(obj) else obj
     try:
         (definition,) = ast.parse(dedent(inspect.getsource(inspect.unwrap(function)))).body
-    except (OSError, TypeError):  # what a dataclass generates has no source
+    except (OSError, TypeError):  # generated methods of a dataclass have no source
         return None
     if not isinstance(definition, ast.FunctionDef):
         return None
@@ -142,13 +142,13 @@ def source_signature(app, what, name, obj, options, signature, returns):
 
 
 def _modules(package: str) -> list[str]:
-    """Return the names of a package and of all modules in it, but for the one that runs when it is imported."""
+    """Return the names of a package and of all modules in it, except `__main__`, which runs on import."""
     inside = pkgutil.walk_packages(import_module(package).__path__, f"{package}.")
     return [package, *(each.name for each in inside if not each.name.endswith("__main__"))]
 
 
 def check_complete(app, env):
-    """Refuse documentation that lacks a name of some `__all__`."""
+    """Check that the documentation contains every name of every `__all__`."""
     there = {*env.domains.python_domain.objects, *MODULES}
     missing = []
     for package in ("manifolds", "riemannrnn"):

@@ -1,4 +1,4 @@
-"""The Python blocks of a Markdown page, run as a user would run them: as a script in a process of its own."""
+"""The Python blocks of a Markdown page, run as a user would run them: as a script in a separate process."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 OURS = re.compile(r"_NUM_THREADS$|^RIEMANNRNN_|^PYTEST_|^COLUMNS$")
-"""The environment variables that the tests or a developer may have set, and that a user has not."""
+"""Environment variables that the tests or a developer may have set, but a user has not."""
 
 
 def python_blocks(path: Path) -> list[str]:
@@ -18,7 +18,7 @@ def python_blocks(path: Path) -> list[str]:
 
 
 def user_environment() -> dict[str, str]:
-    """Return the environment of a user: threads and widths by default, and figures without a display."""
+    """Return the environment of a user: default threads and widths, and figures without a display."""
     theirs = {name: value for name, value in os.environ.items() if not OURS.search(name)}
     places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return theirs | {"MPLBACKEND": "Agg", "PYTHONPATH": places}
@@ -33,7 +33,7 @@ def run_script(script: Path, folder: Path) -> "subprocess.CompletedProcess[str]"
 
 
 def run_blocks(blocks: Sequence[str], claims: str, folder: Path) -> str:
-    """Run blocks in order in one script, and then the claims, lines that assert something of the results; return the output."""
+    """Run blocks in order in one script, followed by the claims, lines that assert something about the results."""
     script = folder / "blocks.py"
     script.write_text("\n".join([*blocks, claims]), encoding="utf-8")
     finished = run_script(script, folder)

@@ -1,4 +1,4 @@
-"""The table of manifolds that the conformance suite runs over: to test a new one, add it here."""
+"""The table of manifolds for the conformance suite: to test a new manifold, add it here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ TOTALLY_GEODESIC = {
     **{f"{subspace} in resolvent": partial(_subspace, subspace, "resolvent") for subspace in ("circulant", "symmetric")},
     "blocks in arcsinh by autograd": partial(_subspace, "blocks", "arcsinh by autograd"),
 }
-"""Subspaces whose geodesics are those of the manifold around them."""
+"""Subspaces with geodesics that are geodesics of the surrounding manifold."""
 
 CLOSED: dict[str, Callable[..., Any]] = {
     **{chart: partial(_pullback, chart) for chart in CHARTS},
@@ -143,7 +143,7 @@ CLOSED: dict[str, Callable[..., Any]] = {
     "right-invariant": partial(_invariant, right_invariant),
     **TOTALLY_GEODESIC,
 }
-"""Manifolds in closed form, from retraction, dtype and seed."""
+"""Manifolds in closed form, made from retraction, dtype and seed."""
 
 GEODESIC: dict[str, Callable[..., Any]] = {
     "monotone": _monotone,
@@ -152,10 +152,10 @@ GEODESIC: dict[str, Callable[..., Any]] = {
         for subspace in ("symmetric", "circulant", "blocks", "equivariant")
     },
 }
-"""Those that offer one retraction, the geodesic."""
+"""Manifolds with only one retraction, the geodesic."""
 
 INTEGRATED: dict[str, Callable[..., Any]] = {"plastic rows": partial(_metric, "plastic rows")}
-"""Manifolds whose geodesics are integrated; the other metrics of `SHARPS` are compared with their closed forms."""
+"""Manifolds with integrated geodesics; the other metrics of `SHARPS` are compared with their closed forms."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Case:
         return f"{self.metric}, {self.retraction}, {self.dtype.__name__}"
 
     def manifold(self, seed: int = 0) -> Any:
-        """Return a fresh manifold, its random numbers from the seed."""
+        """Return a new manifold, with random numbers from the seed."""
         return {**CLOSED, **GEODESIC, **INTEGRATED}[self.metric](self.retraction, self.dtype, seed)
 
 
@@ -182,7 +182,7 @@ CASES = [
         for dtype in (np.float64, np.float32)
     ),
     *(Case(metric, "geodesic", dtype) for metric in GEODESIC for dtype in (np.float64, np.float32)),
-    # Integration takes its time: half of the combinations hold all that differs.
+    # Integration is slow: half of the combinations cover all differences.
     *(Case(metric, "geodesic", np.float64) for metric in INTEGRATED),
     *(Case(metric, "additive", np.float32) for metric in INTEGRATED),
 ]
@@ -191,7 +191,7 @@ CATALOGUE = [case for case in CASES if case.retraction == "geodesic" and case.dt
 """One case for each metric, for tests that depend on neither retraction nor dtype."""
 
 FLAT_GEOMETRIES = [case for case in CATALOGUE if case.metric in CHARTS]
-"""Those that a chart makes."""
+"""Cases that a chart defines."""
 
 
 def short_vector(manifold: WeightManifold, point: np.ndarray) -> np.ndarray:
@@ -208,7 +208,7 @@ TWINS = {
     "sigmoid": lambda z: 1 / (1 + anp.exp(-z)),
     "power-law": lambda z: anp.where(z > 0, z, 0.0) ** 2,
 }
-"""The activations known by name, written for autograd."""
+"""The named activations, written for autograd."""
 
 
 CALLS = {
@@ -229,11 +229,11 @@ CALLS = {
     "random point": lambda m, W, W2, V: m.random_point(),
     "random vector": lambda m, W, W2, V: m.random_tangent_vector(W),
 }
-"""Every method of a manifold, of itself, two points and a short tangent vector at the first."""
+"""Calls of every method of a manifold, given the manifold, two points and a short tangent vector at the first."""
 
 
 def fixed_point_problem(n=40, batch=200, radius=0.9, dtype=np.float64, seed=0, drive=1.0):
-    """Return weights of a spectral radius, and the drive of a batch."""
+    """Return weights with a given spectral radius, and the drive of a batch."""
     generator = np.random.default_rng(seed)
     weights = radius * generator.standard_normal((n, n)) / n**0.5
     return weights.astype(dtype), (drive * generator.standard_normal((batch, n))).astype(dtype)

@@ -22,12 +22,12 @@ from riemannrnn.data import load_digits
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks of tests that are asked for by `-m`."""
+    """Register the marks of tests that `-m` selects."""
     config.addinivalue_line("markers", "browser: drives a headless Chromium; by `make test-browser`, or -m browser")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests in a browser, unless the marks that are asked for name them."""
+    """Leave out the tests in a browser, unless the selected marks name them."""
     if "browser" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("browser")]
@@ -73,7 +73,7 @@ def flat_geometry(request: pytest.FixtureRequest) -> PullbackManifold:
 
 @pytest.fixture(params=["refusing", pytest.param("cupy", marks=pytest.mark.gpu)])
 def xp(request: pytest.FixtureRequest) -> Any:
-    """Return the namespace of arrays on a device: those that refuse NumPy, and CuPy's where there is a GPU."""
+    """Return the namespace of arrays on a device: refusing arrays, and CuPy arrays if there is a GPU."""
     if request.param == "refusing":
         return refusing.namespace
     try:

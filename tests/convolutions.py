@@ -1,4 +1,4 @@
-"""Convolutions that several tests share, and the dense weights that they stand for."""
+"""Convolutions that several tests share, and their dense weights."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Files of every format that holds the same rows, written apart from the code under test."""
+"""Files of every format with the same rows, written independently of the code under test."""
 
 import gzip
 import struct

@@ -1,4 +1,4 @@
-"""What the tests on a device share: results compared with NumPy's, and proof that no array moves."""
+"""Functions for tests on a device: comparison with NumPy's results, and proof that no array moves."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ N, INPUTS, OUTPUTS, BATCH = 6, 4, 3, 9
 
 
 def same(found: Any, expected: Any, tolerance: float, xp: Any) -> None:
-    """Assert that a result is on the device (or a Python number) and equal to NumPy's, dtype included."""
+    """Assert that a result is on the device (or a Python number) and equals NumPy's, including the dtype."""
     if isinstance(expected, float):
         assert type(found) is float
     else:
@@ -29,9 +29,9 @@ def same(found: Any, expected: Any, tolerance: float, xp: Any) -> None:
 
 @contextmanager
 def nothing_moves(uploads: int = 0) -> Iterator[None]:
-    """Assert that no array leaves the device meanwhile, and that no more than so many come to it.
+    """Assert that no array leaves the device within the block, and that at most `uploads` arrays come to it.
 
-    Refusing arrays count; CuPy's do not, but leave by nothing else than the `get` that is counted on the others.
+    Refusing arrays are counted. CuPy arrays are not, but they leave only by `get`, which is counted for refusing arrays.
     """
     before = RefusingArray.uploads, RefusingArray.downloads
     yield

@@ -15,7 +15,7 @@ def smallest(W):
 
 
 def drawn(n, length, seed=0, dtype=np.float64):
-    """Return a manifold, a point that is not near the origin, and a tangent vector of a length."""
+    """Return a manifold, a point that is not near the origin, and a tangent vector of a given length."""
     manifold = MonotoneManifold(n, seed=seed, like=np.empty(0, dtype))
     W = manifold.random_point()
     W = manifold.exp(W, manifold.random_tangent_vector(W))

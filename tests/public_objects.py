@@ -1,4 +1,4 @@
-"""An object of every public class, for tests of what all of them have in common: printing and copying."""
+"""An object of every public class, for tests of their common behaviour: printing and copying."""
 
 import autograd.numpy as anp
 import numpy as np
@@ -70,27 +70,27 @@ N = 20
 
 
 def bent(z):
-    """An activation of one's own."""
+    """A user-defined activation."""
     return z / (1 + anp.exp(-z)) / 2
 
 
 def distance(outputs, targets):
-    """A loss of one's own."""
+    """A user-defined loss."""
     return anp.sum((outputs - targets) ** 4, axis=1)
 
 
 def faster(W, P):
-    """A metric of one's own."""
+    """A user-defined metric."""
     return (0.1 + W**2) * P
 
 
 def sinh(Z):
-    """The inverse of a chart of one's own."""
+    """The inverse of a user-defined chart."""
     return anp.sinh(Z)
 
 
 def arcsinh(W):
-    """A chart of one's own."""
+    """A user-defined chart."""
     return anp.arcsinh(W)
 
 
@@ -100,12 +100,12 @@ def network(**options):
 
 
 def digits():
-    """Return few stimuli, not the same at every place of the table."""
+    """Return a few stimuli, different at every place of the table."""
     return load_digits().split(60, seed=0)[0]
 
 
 def cost():
-    """Return a cost that was evaluated, with what it remembers of that."""
+    """Return a cost with an evaluation in its cache."""
     made = FixedPointCost(network(), digits().stimuli, CrossEntropy(digits().labels))
     made.gradient(network().initial_weights())
     return made
@@ -202,14 +202,14 @@ OBJECTS = {
     "rule on a manifold": lambda: Descent(PullbackManifold(Resolvent(), N, seed=0)),
     "rule": DeltaW3,
 }
-"""Makes each."""
+"""Functions that make each object."""
 
 ABSTRACT = {"Chart", "Loss", "WeightManifold", "Array", "Point"}
-"""Public names that stand for no object of their own."""
+"""Public names without objects of their own."""
 
 
 def public_classes():
-    """Return the public classes of which there are objects."""
+    """Return the public classes that have objects."""
     found = {name: getattr(package, name) for package in (manifolds, riemannrnn) for name in package.__all__}
     return {
         name: each

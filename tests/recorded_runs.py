@@ -1,4 +1,4 @@
-"""A recorded run on digits, for tests of what reads run folders."""
+"""A recorded run on digits, for tests of functions that read run folders."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Arrays that behave as CuPy's do where it matters, without a GPU: they refuse NumPy, and count what moves to and fro.
+"""Arrays that behave like CuPy's in the relevant ways, without a GPU: they refuse NumPy, and count transfers.
 
-They live in memory, but a program that passes with them keeps its arrays on the device: NumPy can neither convert them nor
-compute with them, and the one way off the device, `get`, is counted. As on CuPy one number of an array converts to a Python
-number, and singular matrices give NaN instead of an error.
+They are stored in memory, but a program that passes with them keeps its arrays on the device. NumPy can neither convert them
+nor compute with them, and the only way off the device, `get`, is counted. As in CuPy, one number of an array converts to a
+Python number, and singular matrices give NaN instead of an error.
 """
 
 import operator
@@ -16,7 +16,7 @@ SCALARS = (bool, int, float, complex, np.generic)
 
 
 class Device:
-    """The device that all refusing arrays are on."""
+    """The device of all refusing arrays."""
 
     def __repr__(self) -> str:
         return "<refusing device>"
@@ -26,11 +26,11 @@ DEVICE = Device()
 
 
 class RefusingArray:
-    """An array on a device that NumPy cannot see; `uploads` and `downloads` count what has moved, of all arrays."""
+    """An array on a device that NumPy cannot access; `uploads` and `downloads` count the transfers of all arrays."""
 
     uploads: ClassVar[int] = 0
     downloads: ClassVar[int] = 0
-    __array_ufunc__ = None  # stricter than CuPy, which lends NumPy's functions its own
+    __array_ufunc__ = None  # stricter than CuPy, which provides its own versions of NumPy's functions
     device = DEVICE
 
     def __init__(self, values: np.ndarray) -> None:
@@ -113,16 +113,16 @@ for _type in (bool, int, float, complex):
 
 
 def wrapped(value: Any) -> Any:
-    """Return what NumPy computed as if the device had: arrays and NumPy's numbers refuse, anything else is as it is."""
+    """Return NumPy's result as if the device had computed it: arrays and NumPy scalars become refusing, others stay."""
     if isinstance(value, np.ndarray | np.generic):
         return RefusingArray(np.asarray(value))
-    if isinstance(value, tuple):  # of what has several results; without names, the stricter kind
+    if isinstance(value, tuple):  # of functions with several results; without names, which is stricter
         return tuple(map(wrapped, value))
     return list(map(wrapped, value)) if type(value) is list else value
 
 
 def unwrapped(value: Any) -> Any:
-    """Return what NumPy can compute with, or refuse an array that is not on the device."""
+    """Return the argument in a form in which NumPy can compute, or raise for an array that is not on the device."""
     if isinstance(value, RefusingArray):
         return value._values
     if type(value) in (tuple, list):
@@ -162,7 +162,7 @@ class Namespace:
     def asarray(
         self, values: Any, *, dtype: Any = None, device: Device | None = None, copy: bool | None = None
     ) -> RefusingArray:
-        """Return an array on the device: this one, or one made of what is in memory, which is counted."""
+        """Return an array on the device: the same array, or one made from data in memory, which is counted."""
         assert device in (None, DEVICE)
         if isinstance(values, RefusingArray):
             return RefusingArray(np.array(values._values, dtype, copy=copy))

@@ -12,7 +12,7 @@ NETWORK = RateNetwork(N, 64, 10, seed=0)
 
 
 def run(network=NETWORK, weights=None, **options):
-    """Train for eight steps, the last of each epoch of ten stimuli instead of thirty."""
+    """Train for eight steps; the last batch of each epoch has ten stimuli instead of thirty."""
     settings = {"rule": "dW3", "learning_rate": 0.05, "batch_size": 30, "epochs": 2, "seed": 0, "checkpoint_every": 3}
     stimuli = DIGITS.stimuli.astype(network.dtype)
     held_out = stimuli[:30], DIGITS.labels[:30]
@@ -21,9 +21,9 @@ def run(network=NETWORK, weights=None, **options):
 
 
 def fold(**options):
-    """Train a unit r = (w r + x)² whose two fixed points meet where w x = 1/4, a batch for each of four drives x.
+    """Train a unit r = (w r + x)² whose two fixed points meet where w x = 1/4, with a batch for each of four drives x.
 
-    The weaker let w grow further than the stronger bear.
+    Weaker drives let w grow further than stronger drives allow.
     """
     network = RateNetwork(1, activation="power-law", seed=0)
     stimuli = np.array([[0.4], [0.43], [0.47], [0.5]])
@@ -32,7 +32,7 @@ def fold(**options):
 
 
 def check_same(history, reference):
-    """Check that two histories agree to the bit, but for NaN."""
+    """Check that two histories agree to the bit, except for NaN."""
     for name, values in reference.records().items():
         np.testing.assert_array_equal(getattr(history, name), values, err_msg=name)
     for ours, theirs in zip(arrays_of(history.weights), arrays_of(reference.weights), strict=True):

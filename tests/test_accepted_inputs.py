@@ -1,4 +1,4 @@
-"""Lists, tables and integers serve where arrays do; masked arrays and what holds no numbers are refused with a sentence."""
+"""Lists, tables and integers are accepted in place of arrays; masked arrays and data without numbers are errors."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ TARGETS = np.random.default_rng(1).integers(0, 3, (12, 2))
 
 
 class Table:
-    """What pandas, polars and others have in common."""
+    """The common interface of pandas, polars and other tables."""
 
     def __init__(self, values):
         self._values = values
@@ -55,7 +55,7 @@ def network(dtype="float64"):
 
 
 def result(stimuli, labels, targets, dtype):
-    """Return numbers of everything that takes arrays."""
+    """Return numbers from everything that takes arrays."""
     net = network(dtype)
     weights = net.initial_weights()
     history = train(net, weights, stimuli, labels, batch_size=4, seed=0, held_out=(stimuli, labels))
@@ -73,7 +73,7 @@ def result(stimuli, labels, targets, dtype):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_what_an_array_gives_in_the_dtype_of_the_network(form, dtype):
     make = FORMS[form]
-    integers = form != "to_numpy of objects"  # whose numbers become float64, for which a network of float32 asks
+    integers = form != "to_numpy of objects"  # its numbers become float64, which a network in float32 rejects
     if not integers and dtype == "float32":
         with pytest.raises(ValueError, match="the weights are float32, the drive is float64; convert one"):
             result(make(STIMULI), LABELS, TARGETS, dtype)
@@ -121,7 +121,7 @@ def test_data_sets_estimators_and_losses_of_ones_own(form):
     np.testing.assert_array_equal(data.labels, LABELS)
     loss = AutogradLoss(lambda outputs, targets: ((outputs - targets) ** 2).sum(axis=1), make(TARGETS / 2))
     assert loss.value(np.zeros((12, 2))).shape == (12,)
-    if form != "table":  # which scikit-learn does not know
+    if form != "table":  # scikit-learn does not know it
         classifier = FixedPointClassifier(n_units=8, epochs=5, random_state=0).fit(make(STIMULI), make(LABELS))
         assert classifier.predict(make(STIMULI)).shape == (12,)
         regressor = FixedPointRegressor(n_units=8, epochs=5, random_state=0).fit(make(STIMULI), make(TARGETS))

@@ -66,7 +66,7 @@ def test_dtype_is_kept_and_extremes_do_not_warn(name, dtype):
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_nan_stays_nan(name):
-    """A rectifier that turned NaN into 0 would certify a fixed point of a stimulus that holds NaN."""
+    """A rectifier that turned NaN into 0 would certify a fixed point for a stimulus with NaN."""
     assert np.isnan(ACTIVATIONS[name].function(np.array([np.nan]))).all()
 
 

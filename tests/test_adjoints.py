@@ -1,4 +1,4 @@
-"""Adjoints and tangents: verdicts of their own, and inexact ones by Neumann series."""
+"""Adjoints and tangents: their own convergence, and inexact ones by Neumann series."""
 
 import numpy as np
 import pytest

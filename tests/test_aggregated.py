@@ -1,4 +1,4 @@
-"""The metric that aggregates those of ΔW3, against a loop over stimuli, and the check of descent."""
+"""The metric that aggregates the metrics of ΔW3, against a loop over stimuli, and the check of descent."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def make_cost(activation="tanh", seed=0, radius=0.7, scale=1.0, n=N, batch=BATCH
 
 
 def looped(W, gains, included, P):
-    """Return the mean of L Lᵀ P Rᵀ R, a stimulus at a time."""
+    """Return the mean of L Lᵀ P Rᵀ R, one stimulus at a time."""
     total, eye = np.zeros_like(P), np.eye(len(W))
     for g, share in zip(gains, included, strict=True):
         L, R = eye - W * g, eye - g[:, None] * W
@@ -59,7 +59,7 @@ def test_it_is_positive_definite():
 
 
 def test_one_product_for_each_way_whatever_the_batch(monkeypatch):
-    """Six products of n × n matrices for ♯, none of them with the batch."""
+    """♯ takes six products of n × n matrices, none of them with the batch."""
     shapes = []
 
     class Spy(np.ndarray):

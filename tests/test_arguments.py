@@ -1,4 +1,4 @@
-"""Arguments are checked in one way on every manifold: wrong ones are refused in a sentence, in every place of every method."""
+"""All manifolds check arguments in the same way: wrong ones raise a clear error, at every position of every method."""
 
 import dis
 import re
@@ -25,13 +25,13 @@ WRONG = {
     "broadcast": (lambda array: array[:1], rf"of shape \(1, {N}\): .* has shape \({N}, {N}\)"),
     "batch": (lambda array: array[None], rf"of shape \(1, {N}, {N}\): .* has shape \({N}, {N}\)"),
 }
-"""What is wrong with an argument, and what the error says."""
+"""Faults of an argument, and the text of the error."""
 
 MIXED = {
     "dtype": (lambda array: array.astype(np.float32), "of dtype float(32|64): .* of one dtype"),
     "library": (strict.asarray, "of type .*: .*arrays of one library"),
 }
-"""What is wrong with one argument beside the others."""
+"""Faults of one argument relative to the others."""
 
 METHODS = {
     **{name: call for name, call in CALLS.items() if name != "random point"},
@@ -49,7 +49,7 @@ PLACES = {"W": 1, "W2": 2, "V": 3}
 
 
 def places_of(call):
-    """Return the places of the arrays that a call reads, from its code."""
+    """Return the positions of the arrays that a call reads, from its code."""
     names = {instruction.argval for instruction in dis.get_instructions(call) if instruction.opname.startswith("LOAD_FAST")}
     return [place for name, place in PLACES.items() if name in names]
 

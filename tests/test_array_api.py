@@ -1,4 +1,4 @@
-"""The numerical core on array-api-strict, which has nothing but the standard: as on NumPy, and never leaving its namespace."""
+"""The numerical core on array-api-strict, which has only the standard: results as with NumPy, in its own namespace."""
 
 import array_api_strict as strict
 import numpy as np
@@ -20,12 +20,12 @@ DTYPES = {"float64": 1e-12, "float32": 2e-5}
 
 
 def there(array):
-    """Return a NumPy array as one of array-api-strict."""
+    """Return a NumPy array as an array of array-api-strict."""
     return strict.asarray(array)
 
 
 def same(found, expected, tolerance):
-    """Assert that a result is a strict array (or a Python number) equal to NumPy's, dtype included."""
+    """Assert that a result is a strict array (or a Python number) equal to NumPy's, including the dtype."""
     if isinstance(expected, float):
         assert type(found) is float
     else:
@@ -46,7 +46,7 @@ def tolerance(dtype):
 
 @pytest.fixture
 def arrays(dtype, generator):
-    """Return W and x, and errors, of a small problem."""
+    """Return W, x and errors of a small problem."""
     W = 0.6 * generator.standard_normal((N, N)) / N**0.5
     x, errors = generator.standard_normal((2, BATCH, N))
     return tuple(array.astype(dtype) for array in (W, x, errors))
@@ -111,7 +111,7 @@ def test_failed_stimuli(solver, on_failure, arrays):
 
 
 def test_auto_goes_through_all_its_stages(arrays):
-    """Weights at which plain iterations, and some chords, do not suffice."""
+    """Uses weights for which plain iterations, and some chords, do not suffice."""
     W, x, _ = arrays
     expected = solve_fixed_points(3 * W, x, on_failure="mask")
     found = solve_fixed_points(there(3 * W), there(x), on_failure="mask")
@@ -188,7 +188,7 @@ def test_activations(f, arrays, tolerance):
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_sweeps(linear, transposed, arrays, tolerance):
-    """Networks as small as the others here are not swept."""
+    """The other networks here are too small for sweeps."""
     images = []
     for convert in (there, lambda array: array):
         W, x, errors = (convert(array) for array in arrays)

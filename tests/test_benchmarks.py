@@ -1,4 +1,4 @@
-"""The benchmarks' bookkeeping: rows merge, products are counted, and the README says what the results say."""
+"""The bookkeeping of the benchmarks: rows merge, products are counted, and the documents match the results."""
 
 import json
 import sys
@@ -105,7 +105,7 @@ def test_rows_of_another_machine_are_told_apart(tmp_path: Path, monkeypatch: pyt
 
 
 def test_contenders_run_in_before_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that are quicker than that; a slow one runs in by itself."""
+    """Only contenders quicker than a bound run in; a slow one needs no such run."""
     monkeypatch.setattr(timing, "PAUSE", 0.0)
     monkeypatch.setattr(timing, "WARM", 0.05)
     calls = {"quick": 0, "slow": 0}
@@ -168,7 +168,7 @@ def test_ours_and_the_plain_loop_meet_the_residual_that_they_are_asked_for() -> 
 
 
 def test_the_loosest_tolerance_is_found_within_a_step() -> None:
-    def staircase(factor: float) -> float:  # residuals halve, and stop by a norm 20 times as strict
+    def staircase(factor: float) -> float:  # residuals halve, and the solver's own norm is 20 times as strict
         return 0.5 ** np.ceil(-np.log2(factor / 20))
 
     factor, residual = loosest(staircase, 1.0)
@@ -202,7 +202,7 @@ def test_decades_are_counted_around_the_best_rate() -> None:
     accuracies = {0.1: 0.80, 10**-0.8: 0.5, 10**-0.6: 0.79, 10**-0.4: 0.81, 10**-0.2: 0.80, 1.0: 0.0}
     best, span = decades([{"rate": rate, "accuracy": accuracy} for rate, accuracy in accuracies.items()])
     assert best == 0.81
-    assert span == pytest.approx(3 / 5)  # the first rate is as good, but not next to them
+    assert span == pytest.approx(3 / 5)  # the first rate is as good, but not adjacent to them
 
 
 def test_factorisations_of_one_matrix_are_seen_to_be_repeated() -> None:

@@ -1,4 +1,4 @@
-"""Small problems: plain iterations whose number is predicted, and what happens where they do not get there."""
+"""Small problems: a predicted number of plain iterations, and the treatment of rows that they do not solve."""
 
 import array_api_strict
 import numpy as np
@@ -78,7 +78,7 @@ def test_a_start_that_is_a_solution_is_returned_as_it_is(generator):
 
 
 def test_adjoints_whose_residuals_grow_at_first_are_solved_by_plain_iteration(generator):
-    """A chain of units that feed forward only: the residual of the adjoint grows for as long as the signal does."""
+    """A feedforward chain of units: the residual of the adjoint grows for as long as the signal grows."""
     n = 12
     weights = np.diag(np.full(n - 1, 1.5), 1)
     found = solve_fixed_points(weights, 1e-3 * np.ones((2, n)))

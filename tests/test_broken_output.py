@@ -1,4 +1,4 @@
-"""Commands whose output cannot be written, or whose files are deleted while they run, keep their results and say so."""
+"""Commands keep their results and report it if their output cannot be written, or their files are deleted during the run."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def started(*arguments, **streams):
 
 
 def commands(parent):
-    """Return what makes a run of each command that writes, with its files."""
+    """Return the arguments for a run of each writing command, with its files."""
     write_toml(parent / "tiny.toml", merged({}))
     return {
         "train": (("train", "--config", parent / "tiny.toml", "--output", parent / "runs"), RESULTS),

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole, but lack an entry or hold one that cannot be read: each is named, with the file and a remedy."""
+"""Intact checkpoints with a missing or unreadable entry: the error names the entry, the file and a remedy."""
 
 import re
 
@@ -19,7 +19,7 @@ ENTRIES = {
     "range_test": ({"trials": 3}, "not iterable"),
     "history": (7, "int"),
 }
-"""What cannot be read, and what the error says of it."""
+"""Unreadable entries, and the text of the error."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def message(folder, state):
 
 
 def paths(state):
-    """Yield the entries that resuming reads: the outer ones, and those of the tables of arguments and of the history."""
+    """Yield the entries that resuming reads: the outer entries, and the entries of the tables of arguments and history."""
     for name in state:
         if name not in ("cores", "guarded", "revised"):
             yield (name,)

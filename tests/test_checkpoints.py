@@ -1,4 +1,4 @@
-"""Checkpoints as files: what goes in comes out, and what is damaged is named and passed over."""
+"""Checkpoints as files: states are restored exactly, and damaged files are named and skipped."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from riemannrnn.training.checkpoints import (
 
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
-    """Wait for no disk: nobody pulls the plug in a test."""
+    """Do not wait for the disk: no test cuts the power."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
@@ -84,7 +84,7 @@ def test_generators_go_on(tmp_path, bits):
 
 
 def test_memory_orders_are_kept(tmp_path):
-    """Products of arrays in another order differ in the last bits."""
+    """Products of arrays in another memory order differ in the last bits."""
     matrix = np.arange(6.0).reshape(2, 3)
     state = read_checkpoint(write_checkpoint(tmp_path, 1, {"c": matrix, "f": matrix.T}))
     assert state["c"].flags.c_contiguous
@@ -93,13 +93,13 @@ def test_memory_orders_are_kept(tmp_path):
 
 
 class Foreign:
-    """What pickle would gladly take."""
+    """An object that pickle would accept."""
 
 
 @pytest.mark.parametrize(
     "value",
     [Foreign(), Foreign, {1, 2}, print, np.array([None, 1], object), np.array(["text"]), b"bytes", np.datetime64("2026-01-01"),
-     {1: "a key that is no text"}],
+     {1: "a key that is not text"}],
     ids=["object", "class", "set", "function", "objects", "texts", "bytes", "date", "key"],
 )  # fmt: skip
 def test_foreign_objects_are_refused_and_never_pickled(tmp_path, value):
@@ -178,7 +178,7 @@ def test_folders_without_checkpoints(tmp_path):
 
 
 def test_a_right_checksum_of_wrong_content(tmp_path, monkeypatch):
-    """Content of another kind is refused even if its checksum is right, pickles unread."""
+    """Content of another kind is rejected even if its checksum is right, and pickles are not read."""
     import hashlib
     import io
 
@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_the_old_ones(tmp_path, monkeypatch, function):
     assert last_checkpoint(tmp_path) == {"step": 3}
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full does not exist")
 def test_a_disk_that_really_is_full(tmp_path):
     (tmp_path / ".checkpoint-00000002.npz.partial.sum").symlink_to("/dev/full")
     write_checkpoint(tmp_path, 1, {"step": 1})

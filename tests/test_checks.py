@@ -1,4 +1,4 @@
-"""The checks find every single formula that is broken on purpose, and say which."""
+"""The checks find every formula that is broken on purpose, and name it."""
 
 import autograd.numpy as anp
 import numpy as np
@@ -109,14 +109,14 @@ BREAKS = {
     "norm off": ("norm", lambda m, f: lambda W, V: 1.01 * f(W, V), {"metric linearity", "distance is length"}),
     "zero vector not zero": ("zero_vector", lambda m, f: lambda W: f(W) + 1e-2, {"exp of zero", "retraction of zero"}),
 }
-"""What is broken: the method, what takes its place, and the checks that must fail."""
+"""The broken method, its replacement, and the checks that must fail."""
 
 
 GROSS = ("gradient turned", "exp not geodesic", "transport not parallel", "Hessian without connection")
-"""What shows in single precision too."""
+"""Faults that show in single precision too."""
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a broken metric may give a vector of norm zero
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a broken metric may give a vector with norm zero
 @pytest.mark.parametrize(("what", "dtype"), [*((what, np.float64) for what in BREAKS), *((what, np.float32) for what in GROSS)])
 def test_a_broken_formula_is_found_and_named(what, dtype, monkeypatch):
     method, broken, culprits = BREAKS[what]
@@ -176,7 +176,7 @@ def test_slopes_are_found(error, expected, passed, reason):
 
 @pytest.mark.parametrize("epsilon", [np.finfo(np.float32).eps, np.finfo(float).eps])
 def test_the_range_of_steps_is_found(epsilon):
-    """Rounding covers the small steps; the slope is that of the others."""
+    """Rounding dominates the small steps; the slope is computed from the others."""
     noise = np.random.default_rng(0)
     result = check_slope("name", lambda t: t**2 + 10 * epsilon * abs(noise.standard_normal()), 2, 1.0, epsilon)
     assert result, str(result)
@@ -268,7 +268,7 @@ def test_an_inverse_with_another_scale_is_found():
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_chart_that_is_not_onto_is_found(forward, inverse, n, dtype):
-    """Its geodesics leave, at a time of which the chart knows nothing: NaN beyond tanh, another branch beyond arctan."""
+    """Its geodesics leave the image at a time that the chart does not know: NaN beyond tanh, another branch beyond arctan."""
     origin = 1.0 if forward is anp.exp else 0.0
     manifold = PullbackManifold(AutogradChart(forward, inverse, origin), n, seed=0, like=np.empty(0, dtype))
     report = check_manifold(manifold)

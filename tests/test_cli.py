@@ -1,4 +1,4 @@
-"""The command line: what it writes, what it refuses, and how it stops."""
+"""The command line: what it writes, its errors, and how it stops."""
 
 import csv
 import os
@@ -36,7 +36,7 @@ def names(folder):
 
 
 def refused(result, status=2):
-    """Return the one sentence with which a command was refused, or ended before it could finish."""
+    """Return the one sentence of the error with which a command ended."""
     assert result.exit_code == status, result.output
     assert isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
@@ -47,7 +47,7 @@ def refused(result, status=2):
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    """The result of one comparison, and the folder that was named."""
+    """The result of one comparison, and the named folder."""
     output = tmp_path_factory.mktemp("output")
     return run(*TINY, "--seed", "3", "--dtype", "float32", "--output", output), output
 
@@ -260,7 +260,7 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path, monkeypatch, finished):
 
 
 def test_no_result_is_lost_to_an_encoding(tmp_path):
-    """Where the output goes to a file of code page 1252, ∇ cannot be written."""
+    """If the output is a file in code page 1252, ∇ cannot be written."""
     command = [sys.executable, "-m", "riemannrnn", *map(str, TINY), "--output", str(tmp_path)]
     environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
     done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=120)

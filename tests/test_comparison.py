@@ -1,4 +1,4 @@
-"""The comparison: a row for everyone, honest counts, reasons instead of crashes, and figures of what was counted."""
+"""The comparison: a row for every contender, correct counts, reasons instead of crashes, and figures of the results."""
 
 from collections import Counter
 from dataclasses import replace
@@ -43,7 +43,7 @@ def comparison(task):
 
 @pytest.fixture(scope="module")
 def failures(task):
-    """A comparison in which no fixed point is ever good enough."""
+    """A comparison in which no fixed point is ever accepted."""
     return compare(replace(task, tolerance=1e-300, max_iterations=2), budget=BUDGET, learning_rates=RATES)
 
 
@@ -91,9 +91,9 @@ def test_the_budget_is_kept_and_the_history_moves_forward(comparison):
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_counts_are_those_of_an_independent_counter(task, monkeypatch, optimiser):
-    """A cost takes fixed points of the training stimuli, a gradient or a Hessian that of the loss, once each.
+    """Each cost finds the fixed points of the training stimuli once; each gradient or Hessian calls the loss once.
 
-    The loss of the row is one more cost, from a cold start, that no contender is charged for.
+    The loss of the row is one more cost, from a cold start, that is not charged to any contender.
     """
     seen = Counter()
     for owner, name in ((RateNetwork, "respond"), (CrossEntropy, "gradient"), (CrossEntropy, "hessian")):
@@ -119,7 +119,7 @@ def test_accepted_points_of_the_optimisers_never_lose_ground(comparison):
 
 
 def test_a_point_accepted_twice_is_kept_once_with_its_accuracy(task):
-    """So it is with the last point of an optimiser that stops before its budget is used."""
+    """This happens at the last point of an optimiser that stops before its budget is used."""
     score = contest.Scorekeeper(all_contenders()[0].begin(task), 10, lambda share: None, measurements=1)
     score.cost.gradient(task.weights)
     (first,) = score.history

@@ -24,7 +24,7 @@ def comparison():
 
 @pytest.fixture(scope="module")
 def failures(comparison):
-    """The same contenders, none of which took a step."""
+    """The same contenders; none of them took a step."""
     nothing = {"history": [], "weights": None, "training_loss": np.nan, "without_stable_fixed_point": np.nan}
     return Comparison(tuple(replace(entry, **nothing) for entry in comparison.entries), 7)
 

@@ -1,4 +1,4 @@
-"""A comparison in processes: the same rows to the bit as in this process, and what happens where a process ends early."""
+"""A comparison in processes: the same rows to the bit as in this process, and the effect of a process that ends early."""
 
 from multiprocessing import active_children
 
@@ -14,7 +14,7 @@ CHOSEN = choose_contenders(ONE_OF_EACH_KIND)
 
 
 def rows(comparison):
-    """Return all that the rows of a comparison hold, but for the seconds."""
+    """Return everything in the rows of a comparison except the seconds."""
     tables = [{name: value for name, value in entry.as_row().items() if "seconds" not in name} for entry in comparison.entries]
     histories = [[(each.evaluations, each.loss, each.test_accuracy) for each in entry.history] for entry in comparison.entries]
     return tables, histories, [np.asarray(entry.weights) for entry in comparison.entries]
@@ -51,7 +51,7 @@ def test_ctrl_c_keeps_what_had_ended_and_ends_the_processes():
 def test_a_process_that_is_killed_is_a_failure():
     def progress(contender, share):
         for process in active_children():
-            process.kill()  # which may have ended by itself
+            process.kill()  # it may have ended already
 
     comparison = compare(tiny_task(), choose_contenders([]), BUDGET, RATES, progress, workers=2)
     assert not comparison.interrupted

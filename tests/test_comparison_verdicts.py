@@ -1,4 +1,4 @@
-"""What a comparison concludes: rows that hold at their weights, the ranking, the recommendation, and the limits."""
+"""The conclusions of a comparison: rows that hold at their weights, the ranking, the recommendation, and the limits."""
 
 import re
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_time_that_is_used_up_ends_a_contender_with_what_it_reached(task):
 
 
 def test_few_inner_iterations_still_descend(task):
-    """Every iterate of conjugate gradients is a natural gradient that descends, however inexact it is."""
+    """Every iterate of conjugate gradients is an inexact natural gradient that descends."""
     few, enough = (only(task, "response", budget=12, inner_iterations=most).entries[0] for most in (2, 50))
     for entry in (few, enough):
         assert entry.stopped == "Used its 12 evaluations."

@@ -20,14 +20,14 @@ from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, rules, train
 
 N, SAMPLES = 16, 60
 SIGNS = np.where(np.arange(N) < 12, 1.0, -1.0)
-"""Three in four units excite, the others inhibit."""
+"""Three in four units excite; the others inhibit."""
 
 RUNS = [
     (SteepestDescent, np.float64),
     (SteepestDescent, np.float32),
     (ConjugateGradient, np.float64),
     (ConjugateGradient, np.float32),
-    (TrustRegions, np.float64),  # pymanopt's own arithmetic is not of float32
+    (TrustRegions, np.float64),  # pymanopt's own arithmetic is not in float32
 ]
 
 METRICS = {
@@ -50,7 +50,7 @@ def network(dtype):
 
 @pytest.fixture
 def task(dtype):
-    """Return stimuli and labels that the network can tell apart."""
+    """Return stimuli and labels that the network can distinguish."""
     stimuli = np.random.default_rng(1).standard_normal((SAMPLES, 4)).astype(dtype)
     return stimuli, (stimuli[:, 0] > 0).astype(int) + (stimuli[:, 1] > 0)
 
@@ -65,7 +65,7 @@ def dale(dtype, retraction="geodesic"):
 
 
 def obeying_dale(network):
-    """Return a start of a network: its weights with the signs of their units."""
+    """Return a start for a network: its weights with the signs of their units."""
     return abs(network.initial_weights()) * SIGNS.astype(network.dtype)
 
 
@@ -96,7 +96,7 @@ def test_dales_law_after_exponentiated_gradient_steps(network, task, dtype):
 
 @pytest.mark.parametrize("learning_rate", [1e2])
 def test_dales_law_at_any_learning_rate(network, task, dtype, learning_rate):
-    """The fixed points may be lost, then the run says so; the signs never are."""
+    """The fixed points may be lost, and the run then reports it; the signs never change."""
     history = trained(network, obeying_dale(network), task, dale(dtype), learning_rate=learning_rate)
     assert history.stopped
     np.testing.assert_array_equal(np.sign(history.weights), np.broadcast_to(SIGNS, (N, N)))
@@ -137,7 +137,7 @@ def test_masks_after_learning_rules(network, task, subspace, dtype, metric):
     assert_masked(history.weights, start, subspace)
 
 
-@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric != "monotone"])  # whose edge a long step crosses
+@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric != "monotone"])  # a long step leaves the latter
 @pytest.mark.parametrize(("optimizer", "dtype"), RUNS)
 def test_masks_after_optimisers(network, task, subspace, dtype, metric, optimizer):
     start = subspace.project(network.initial_weights())

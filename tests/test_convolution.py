@@ -1,4 +1,4 @@
-"""Convolutional connectivity against the dense weights that it stands for, and against finite differences."""
+"""Convolutional connectivity against its dense weights, and against finite differences."""
 
 import array_api_strict as strict
 import numpy as np
@@ -115,7 +115,7 @@ def test_a_bound_holds_where_the_scales_of_a_channel_differ(connectivity, genera
 
 
 def test_stability_needs_no_matrix(monkeypatch):
-    """With more units than `spectral_abscissa` computes all eigenvalues of."""
+    """Uses more units than the limit up to which `spectral_abscissa` computes all eigenvalues."""
     connectivity = Convolution(3, (10, 9))
     generator = np.random.default_rng(0)
     kernels, gains = connectivity.initial(270, 1.1, generator), generator.random((3, 270))
@@ -149,7 +149,7 @@ def test_on_strict_arrays(dtype):
 
 
 def test_a_factor_of_a_few_channels_is_formed_early():
-    """It costs as much as T s for a few rows, not for as many as there are units."""
+    """Its cost is T s for a few rows, not for as many rows as there are units."""
     connectivity = Convolution(1, (12, 12))
     kernels, drive, _ = drawn(connectivity, 0.5, batch=4)
     found = solve_fixed_points(kernels, drive, connectivity=connectivity, solver=Automatic(precision="native"))
@@ -186,7 +186,7 @@ def test_what_is_refused(generator):
 
 
 def test_on_a_device(xp):
-    """Nothing is sent there or back."""
+    """Nothing is transferred to or from the device."""
     connectivity = CONVOLUTIONS["even"]
     kernels, drive, coefficients = drawn(connectivity)
     there = [xp.asarray(each) for each in (kernels, drive, coefficients)]

@@ -1,4 +1,4 @@
-"""Monotone convolutions: stable and unique at every point, and the formulas of the map from points to kernels."""
+"""Monotone convolutions: every point is stable with unique fixed points, and the formulas of the map to kernels hold."""
 
 import array_api_strict as strict
 import numpy as np
@@ -27,12 +27,12 @@ GRIDS = [(5, 4), (4, 7), (1, 3), (2, 2)]
 
 
 def acting(manifold, shape):
-    """Return the connectivity whose parameters are the weights of a manifold."""
+    """Return the connectivity with the weights of a manifold as its parameters."""
     return Convolution(manifold.channels, shape, 2 * manifold.support[0] - 1)
 
 
 def far_point(manifold, length, seed=0):
-    """Return a point at a distance from the origin, with scales that differ."""
+    """Return a point at a distance from the origin, with different scales."""
     point = manifold.random_point()
     step = length * manifold.random_tangent_vector(point)
     return manifold.exp(point, step)
@@ -77,7 +77,7 @@ def test_the_certificate_is_that_of_the_dense_weights(channels, shape, dtype):
 
 
 def test_thousands_of_points_are_stable_and_unique():
-    """By the certificate, and by the eigenvalues of −I + G W for random gains from 0 to 1."""
+    """They are checked by the certificate, and by the eigenvalues of −I + G W for random gains from 0 to 1."""
     generator, worst = np.random.default_rng(0), []
     for channels, shape in ((1, (1, 3)), (2, (2, 2)), (3, (1, 2))):
         manifold = ConvolutionalMonotone(channels, margin=0.05, seed=channels)
@@ -103,7 +103,7 @@ def test_thousands_of_points_are_stable_and_unique():
         assert np.all(smallest >= 0.05 - 1e-12 * np.abs(S).max(axis=(1, 2)) / E.min(axis=(1, 2)))
         gains = np.where(generator.random((1700, n)) < 0.3, 1.0, generator.random((1700, n)))
         worst.append(np.linalg.eigvals(gains[:, :, None] * W - np.eye(n)).real.max())
-        assert np.all(np.linalg.det(np.eye(n) - gains[:, :, None] * W) > 0)  # the sign of one that is never 0
+        assert np.all(np.linalg.det(np.eye(n) - gains[:, :, None] * W) > 0)  # it is never 0, so its sign is constant
     assert max(worst) < 0
 
 

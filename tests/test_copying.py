@@ -1,4 +1,4 @@
-"""Public objects can be pickled and copied, and the copies do what the originals do."""
+"""Public objects can be pickled and copied, and the copies behave like the originals."""
 
 import copy
 import pickle
@@ -61,7 +61,7 @@ KINDS = {
 
 
 def results(made):
-    """Return numbers that an object gives, so far as its kind is in the table."""
+    """Return numbers that an object computes, if its type is in the table."""
     return next((of(made) for kind, of in KINDS.items() if isinstance(made, kind)), [])
 
 

@@ -1,4 +1,4 @@
-"""The fixed-point cost: what it computes, how often, from where it starts, and what it does where there is no fixed point."""
+"""The fixed-point cost: its values, its counts, its starts, and its treatment of stimuli without a fixed point."""
 
 from math import inf
 
@@ -176,7 +176,7 @@ def test_rules_leave_the_failed_stimulus_out(rule, bad):
 
 
 def test_a_failed_stimulus_may_recover():
-    """Its rates, beyond all bounds by then, are no start for the next weights."""
+    """Its rates have diverged, and cannot be a start for the next weights."""
     cost = supralinear("mask", solver="picard")
     cost.gradient(np.array([[0.5]]))
     assert cost.at(np.array([[0.5]])).fixed_points.rates.max() > 1e50
@@ -211,7 +211,7 @@ def test_pymanopt_decreases_the_cost(network, cost, optimizer, chart, retraction
 
 
 def test_line_searches_back_away_from_infinity():
-    """The minimum of a supralinear unit lies at W = 0.493, the fold where the fixed point is lost at W = 0.5."""
+    """The minimum of a supralinear unit is at W = 0.493; its fixed point vanishes in a fold at W = 0.5."""
     network = RateNetwork(1, activation="power-law")
     cost = FixedPointCost(network, np.array([[0.5]]), SquaredError(np.array([[0.8]])), max_iterations=100)
     seen = []

@@ -1,4 +1,4 @@
-"""The data sets: what is read is right, and what is wrong is refused with a reason."""
+"""The data sets: correct files are read, and wrong ones raise an error with a reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def idx_bytes(values: np.ndarray, code: int = 0x08) -> bytes:
-    """Return an IDX file's content, uncompressed; written apart from the code under test."""
+    """Return an IDX file's content, uncompressed; written independently of the code under test."""
     sizes = struct.pack(f">{values.ndim}I", *values.shape)
     return bytes([0, 0, code, values.ndim]) + sizes + values.astype(np.uint8).tobytes()
 
@@ -216,7 +216,7 @@ def test_a_decompression_bomb_is_left_unexploded(tmp_path: Path) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2**22  # against 64 MiB
+    assert peak < 2**22  # compared with 64 MiB
 
 
 # --- MNIST -------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_mnist_refuses_files_that_are_not_mnist(tmp_path: Path, name: str, value
 
 
 def fake_openml(monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, labels: np.ndarray) -> list[tuple[object, ...]]:
-    """Let OpenML answer with these; return the list of calls that it will have had."""
+    """Let OpenML respond with these data; return the list of calls."""
     calls: list[tuple[object, ...]] = []
 
     def answer(name: str, *, version: int, as_frame: bool, parser: str) -> SimpleNamespace:
@@ -286,7 +286,7 @@ def test_fetched_mnist_is_what_load_mnist_reads(tmp_path: Path, monkeypatch: pyt
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
     )
-    fetch_mnist(folder)  # all there: no second download
+    fetch_mnist(folder)  # all files exist: no second download
     assert calls == [("mnist_784", 1, False, "auto")]
     kept = folder / "train-labels-idx1-ubyte.gz"
     kept.write_bytes(b"mine")

@@ -1,4 +1,4 @@
-"""`riemannrnn data check`: what it prints of a file, and how it refuses."""
+"""`riemannrnn data check`: its output for a file, and its errors."""
 
 import numpy as np
 import pytest

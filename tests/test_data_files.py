@@ -1,4 +1,4 @@
-"""What files hold: texts, the columns of CSV files, and refusals of damaged files, wrong names and missing packages."""
+"""The contents of files: texts, the columns of CSV files, and errors for damaged files, wrong names and missing packages."""
 
 import sys
 
@@ -43,7 +43,7 @@ def test_missing_texts_and_numbers_in_lists():
 
 
 def test_texts_of_a_large_file_are_known_by_themselves(tmp_path):
-    """What else the file holds is not hashed, and does not matter."""
+    """The rest of the file is not hashed, and does not matter."""
     marks = []
     for other in range(2):
         np.savez(tmp_path / "x.npz", names=np.array(TEXTS), other=np.full(3, other))

@@ -1,4 +1,4 @@
-"""Sources: every format gives the same rows, is known again by its content, and refuses what is damaged in a sentence."""
+"""Sources: every format gives the same rows, content is recognised, and damage raises a clear error."""
 
 import pickle
 import shutil
@@ -81,7 +81,7 @@ def test_objects_give_their_rows(name):
 
 
 def test_files_are_read_in_chunks_whatever_rows_are_asked_for(tmp_path, monkeypatch):
-    """A reader never holds more of a file than a chunk beside the result."""
+    """A reader holds at most one chunk of a file besides the result."""
     monkeypatch.setattr("riemannrnn.data.source.CHUNK_BYTES", 2000)
     np.save(tmp_path / "x.npy", VALUES)
     source, longest = open_source(tmp_path / "x.npy"), []

@@ -1,4 +1,4 @@
-"""Streams: every row once an epoch, the same bits from every place on, well mixed, in a thread that ends."""
+"""Streams: every row once an epoch, the same bits from every position on, well mixed, in a thread that ends."""
 
 import gc
 import subprocess
@@ -21,7 +21,7 @@ N = 900
 
 
 def table(n=N, chunk=None, monkeypatch=None):
-    """Return a table whose stimuli and targets both tell the number of the row."""
+    """Return a table with stimuli and targets that both show the number of the row."""
     rows = np.arange(n, dtype=np.float64)
     return open_table(np.stack([rows, -rows], axis=1), rows)
 
@@ -134,7 +134,7 @@ def test_the_bits_do_not_depend_on_timing(small_chunks, monkeypatch):
 
 
 def test_a_window_mixes_chunks_from_everywhere(small_chunks):
-    """Rows sorted by class: each batch holds all parts of the data, and neighbours in a batch were no neighbours."""
+    """For rows sorted by class: each batch holds all parts of the data, and its neighbours were not neighbours before."""
     order = np.concatenate(take(Stream(table(), 100, 0, window=30), 9))
     for batch in order.reshape(9, 100):
         assert (np.bincount(batch // 300, minlength=3) > 5).all()
@@ -162,7 +162,7 @@ def test_a_changed_stream_is_known():
     def mark(*arguments, n=N, **options):
         return Stream(table(n), *arguments, **options).fingerprint
 
-    assert mark(10, 0) == mark(20, 0)  # a place is the same for batches of every size
+    assert mark(10, 0) == mark(20, 0)  # a position is the same for all batch sizes
     assert len({mark(10, 0), mark(10, 1), mark(10, 0, n=N + 1), mark(10, 0, window=3)}) == 4
 
 
@@ -244,7 +244,7 @@ def test_ctrl_c_ends_the_thread():
 
 
 def test_memory_does_not_grow_with_the_data(tmp_path):
-    """A sparse file of 200 MB, of which a window of 2 MB is held."""
+    """Uses a sparse file of 200 MB, with a window of 2 MB in memory."""
     pytest.importorskip("resource", reason="Windows tells no peak memory")
     np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (50_000, 1000)).flush()
     code = """

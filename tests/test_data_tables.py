@@ -30,7 +30,7 @@ RESPONSES = np.where(GENERATOR.random((N, 6)) < 0.5, np.nan, GENERATOR.standard_
 
 
 def silent(message):
-    """Say nothing of a conversion."""
+    """Do not print a message about a conversion."""
 
 
 @pytest.fixture

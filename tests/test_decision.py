@@ -1,4 +1,4 @@
-"""What decides how the automatic solver works: a function of measurements, tried without any array."""
+"""The decisions of the automatic solver, a function of measurements, tested without arrays."""
 
 from dataclasses import replace
 from math import inf
@@ -22,7 +22,7 @@ SLOWLY = Situation(
     method="any",
     precision="mixed",
 )
-"""A hundred units whose plain iteration contracts slowly."""
+"""A hundred units with a plain iteration that contracts slowly."""
 
 
 def on(steps):
@@ -58,7 +58,7 @@ def test_no_factor_is_formed_where_plain_iteration_is_quicker(left, plain):
     decision = decide(situation)
     assert decision.plain == (TUNING.sample_iterations + 2 * int(left) if plain else 0)
     assert (decision.description(False, False) == "plain iteration") == plain
-    # With a factor at hand, fewer plain iterations pay. With few rows, more do.
+    # With an existing factor, fewer plain iterations pay off. With few rows, more do.
     assert (decide(replace(situation, factored=True)).plain > 0) == (left <= 3)
     assert decide(replace(situation, rows=10)).plain > 0
     # A factor that costs little pays for fewer plain iterations.

@@ -57,7 +57,7 @@ def unrolled_cost(network, stimuli, targets, function):
     return cost
 
 
-@pytest.mark.filterwarnings("ignore:Output seems independent")  # autograd, of the second derivative of relu
+@pytest.mark.filterwarnings("ignore:Output seems independent")  # by autograd, for the second derivative of relu
 @pytest.mark.parametrize("activation", TWINS)
 def test_implicit_is_unrolled_is_finite_differences(activation, stimuli, targets, V):
     net = network(activation)
@@ -118,7 +118,7 @@ def test_autograd_primitive_agrees(activation, stimuli, targets, V):
 
 
 def test_autograd_primitive_is_differentiable_in_the_drive(stimuli, generator):
-    """Gradient and mixed second derivative in x, against the unrolled computation."""
+    """Compares the gradient and the mixed second derivative in x with the unrolled computation."""
     net = network("tanh")
     W, drive = net.initial_weights(0.5), net.drive(stimuli)
     weights = generator.standard_normal(drive.shape)
@@ -140,7 +140,7 @@ def test_autograd_primitive_is_differentiable_in_the_drive(stimuli, generator):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_linear_systems_against_explicit_inverses(solver, generator):
-    """Adjoint and tangent of every stimulus with (I − G W) inverted."""
+    """Compares adjoint and tangent of every stimulus with the explicit inverse of I − G W."""
     W, x = 0.5 * generator.standard_normal((N, N)) / N**0.5, generator.standard_normal((BATCH, N))
     errors, V = generator.standard_normal((BATCH, N)), generator.standard_normal((N, N))
     fixed_points = solve_fixed_points(W, x)
@@ -223,7 +223,7 @@ def test_cross_entropy_of_large_outputs_is_finite():
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64])
 def test_labels_of_any_width_point_to_one_output(dtype, generator):
-    """Outputs beyond those that the dtype of the labels can number are none of theirs."""
+    """Outputs beyond the range of the labels' dtype must not match any label."""
     labels, outputs = np.array([1, 120, 44]), generator.standard_normal((3, 600))
     wide, narrow = CrossEntropy(labels), CrossEntropy(labels.astype(dtype))
     np.testing.assert_array_equal(narrow.value(outputs), wide.value(outputs))

@@ -1,4 +1,4 @@
-"""The how-to pages' Python blocks run as they stand, each page as a script, and what they say of their results is so."""
+"""The Python blocks of the how-to pages run unchanged, each page as a script, and their claims about results hold."""
 
 import re
 import tomllib
@@ -19,7 +19,7 @@ PAGES = DOCS / "howto"
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a page and claims about its results in a folder of its own; return what it printed."""
+    """Run a page and claims about its results in a separate folder; return its output."""
 
     def run_page(name: str, claims: str, backend: str = "cupy") -> str:
         blocks = python_blocks(PAGES / f"{name}.md")

@@ -60,7 +60,7 @@ def test_float32_inside_is_float64_outside(radius, tolerance):
 
 @pytest.mark.parametrize("gains", [None, 0.7])
 def test_the_mixed_stage_alone_reaches_float64(gains, generator):
-    """Without the stages after it, which would hide what it misses; nonlinear, and linear with gains."""
+    """Without later stages, which would hide its errors; nonlinear, and linear with gains."""
     weights, drive = problem(n=70, batch=30)
     activation = as_activation("tanh") if gains is None else np.full_like(drive, gains)
     equation = FixedPointEquation(Dense().bind(weights), drive, activation)
@@ -85,7 +85,7 @@ def test_the_adjoint_stays_in_the_precision_of_the_map_and_converts_no_weights()
 
 
 def test_saturated_networks_are_solved_by_plain_iteration():
-    """A line search that runs off to huge weights must still be told what the cost is there."""
+    """A line search that goes to huge weights must still get the value of the cost."""
     column = np.ones((20, 1))
     weights, drive = 1e4 * column @ column.T, np.random.default_rng(0).standard_normal((30, 20)) + 0.5
     assert solve_fixed_points(weights, drive).converged.all()
@@ -103,14 +103,14 @@ def test_auto_says_what_it_picked():
 
 
 def test_rows_that_are_close_are_not_given_to_another_method():
-    """At radius 1.8 accelerated iterations need more than one stage of them; averaged ones would take hundreds."""
+    """At radius 1.8 accelerated iterations need more than one stage; averaged iterations would take hundreds."""
     weights, drive = problem(n=100, batch=200, radius=1.8)
     assert solve_fixed_points(weights, drive, on_failure="mask", max_iterations=200).converged.mean() > 0.9
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rows_that_one_gain_does_not_fit_get_others(dtype):
-    """At radius 2.5 gains differ so much that the mean of all stimuli leads next to none of them to a fixed point."""
+    """At radius 2.5 gains differ so much that with the mean over all stimuli hardly any stimulus reaches a fixed point."""
     weights, drive = problem(n=100, batch=200, radius=2.5, dtype=dtype)
     found = solve_fixed_points(weights, drive, on_failure="mask")
     assert found.converged.mean() > 0.3
@@ -124,18 +124,18 @@ def test_no_factor_is_formed_for_what_cannot_be_solved(bad, monkeypatch):
     factors, build = [], ChordMap.build.__func__
     monkeypatch.setattr(ChordMap, "build", classmethod(lambda *arguments: factors.append(1) or build(*arguments)))
     assert solve_fixed_points(weights, drive, on_failure="mask").converged.sum() == 511
-    assert len(factors) == 1  # of the plan
+    assert len(factors) == 1  # the factor of the plan
 
 
 def turning(n, size, dtype=np.float32):
-    """Return size times an orthogonal skew matrix, of which rows have that norm, and I − G W no small singular value."""
+    """Return size times an orthogonal skew matrix: rows have this norm, and I − G W has no small singular value."""
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((n, n)))[0]
     return (size * basis @ np.kron(np.eye(n // 2), [[0, 1], [-1, 0]]) @ basis.T).astype(dtype)
 
 
 @pytest.mark.parametrize("size", [0.1, 1, 10, 80])
 def test_a_residual_at_rounding_is_converged_whatever_the_tolerance(size):
-    """The rounding of W r is that of its terms, which may be many times the sum."""
+    """The rounding error of W r depends on its terms, which may be many times as large as their sum."""
     weights, drive = turning(100, size), problem(n=100, batch=30, dtype=np.float32)[1]
     found = solve_fixed_points(weights, drive, tolerance=0.0)
     exact = solve_fixed_points(weights.astype(float), drive.astype(float))
@@ -143,14 +143,14 @@ def test_a_residual_at_rounding_is_converged_whatever_the_tolerance(size):
     assert (np.linalg.norm(found.rates - exact.rates, axis=1) <= 1e-5 * norms).all()
     unit = np.finfo(np.float32).eps * norms * size
     assert (found.residual <= 8 * unit + 4.1 / size * unit).all()
-    if size > 1:  # of exact solutions the residual is no smaller
+    if size > 1:  # exact solutions have the same residual
         rates = exact.rates.astype(np.float32)
         assert (np.linalg.norm(np.tanh(rates @ weights.T + drive) - rates, axis=1) > 0.2 * unit).all()
 
 
 @pytest.mark.parametrize(("size", "granted"), [(100, True), (1e6, False)])
 def test_not_any_residual_is_rounding(size, granted):
-    """Units that inhibit themselves, where their rates should be: those of a millionfold inhibition float32 cannot tell."""
+    """Uses units that inhibit themselves, at their fixed point; for a millionfold inhibition float32 cannot resolve them."""
     rates = np.random.default_rng(0).uniform(0.5, 1.5, (30, 100))
     weights, drive = np.diag([-np.float32(size)] * 100), ((1 + size) * rates).astype(np.float32)
     equation = FixedPointEquation(Dense().bind(weights), drive, as_activation("relu"))
@@ -161,14 +161,14 @@ def test_not_any_residual_is_rounding(size, granted):
 
 @pytest.mark.parametrize("missing", [1e-3, 3e-4, 1e-4, 3e-5])
 def test_large_weights_of_other_units_excuse_no_residual(missing):
-    """The last unit obeys r = r + c, and no other feels it."""
+    """The last unit satisfies r = r + c, and no other unit depends on it."""
     weights = np.diag([-100.0] * 99 + [1.0]).astype(np.float32)
     drive = np.array([[101.0] * 99 + [missing]], np.float32)
     assert not solve_fixed_points(weights, drive, "relu", on_failure="mask").converged.any()
 
 
 def test_a_stimulus_of_infinite_gain_harms_no_other():
-    """It must not enter the mean gain of those that are left."""
+    """It must not enter the mean gain of the remaining stimuli."""
     steep = as_activation(lambda z: anp.where(z > 1e8, anp.maximum(z, 1.0) ** 40, anp.tanh(anp.minimum(z, 50.0))))
     weights, drive = problem(n=60, batch=200, radius=2.5)
     clean = solve_fixed_points(weights, drive, steep, on_failure="mask").converged.sum()
@@ -191,7 +191,7 @@ def test_the_corrected_map_is_the_chord_map_with_less_rounding():
     )
 
     def missed(fixed_point_map):
-        """Return the residuals, in float64, where a map in float32 leaves the fixed points."""
+        """Return the residuals, in float64, at the states at which a map in float32 ends."""
         inputs = fixed_point_map.image(found.inputs.astype(np.float32)).astype(float)
         return np.linalg.norm(equation.inputs(equation.respond(inputs)) - inputs, axis=1)
 
@@ -200,7 +200,7 @@ def test_the_corrected_map_is_the_chord_map_with_less_rounding():
 
 
 @settings(max_examples=25, deadline=None)
-@example(radius=1.8868532282679968, seed=393, single=False, most=300)  # some rows spend what others need for the tolerance
+@example(radius=1.8868532282679968, seed=393, single=False, most=300)  # some rows use up the iterations of others
 @example(radius=1.9089087465915482, seed=43, single=True, most=70)
 @example(radius=1.1070762550810882, seed=36, single=False, most=40)
 @given(radius=st.floats(0, 3), seed=st.integers(0, 1000), single=st.booleans(), most=st.sampled_from([20, 40, 70, 300]))
@@ -225,7 +225,7 @@ def test_auto_converges_where_picard_does(radius):
 def test_one_bad_stimulus_harms_no_other(bad):
     weights, drive = problem(n=40, batch=512)
     clean = solve_fixed_points(weights, drive)
-    for row in (0, 300):  # among the sample or not
+    for row in (0, 300):  # in the sample or not
         spoilt = drive.copy()
         spoilt[row, 3] = bad
         found = solve_fixed_points(weights, spoilt, on_failure="mask")
@@ -267,7 +267,7 @@ def test_maps_by_name(solver, radius):
     assert (found.converged == plain.converged).all()
     good = found.converged
     assert good.mean() > 0.9
-    if radius < 1:  # beyond, a stimulus may have several
+    if radius < 1:  # for a larger radius a stimulus may have several fixed points
         np.testing.assert_allclose(found.rates[good], plain.rates[good], atol=1e-8)
     assert "float32" not in found.solver or solver == "chord"
     if isinstance(solver, str):

@@ -25,7 +25,7 @@ def test_errors_of_rates_are_within_their_bounds(activation, seed):
     bounds = rough.error_bounds()
     for error, bound in zip(errors, bounds, strict=True):
         assert np.all(error <= bound + 1e-10)
-    assert max(float(error.max()) for error in errors) > 1e-4  # the bound has something to show
+    assert max(float(error.max()) for error in errors) > 1e-4  # errors are large enough for a real test
     assert all(np.isfinite(bound).all() for bound in bounds)
     P["layers.0.recurrent"] = 1.5 * np.eye(6)
     unbounded = stack.respond(P, batch, SolverOptions("auto", max_iterations=5)).error_bounds()
@@ -33,7 +33,7 @@ def test_errors_of_rates_are_within_their_bounds(activation, seed):
 
 
 def test_a_layer_without_residual_has_the_error_of_its_source():
-    """Of linear layers of one unit the bound is known: 1 + |1 − w| times the error."""
+    """For linear layers of one unit the bound is known: 1 + |1 − w| times the error."""
     stack = Stack([1, 1], activation="identity")
     P = stack.initial_parameters()
     P |= {

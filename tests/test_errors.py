@@ -1,4 +1,4 @@
-"""Every user's mistake is a documented error that names the value, the reason and the remedy."""
+"""Every user mistake is a documented error that names the value, the reason and the remedy."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ NEEDS_A_REGULAR_POINT = {
 
 @pytest.mark.parametrize("method", NEEDS_A_REGULAR_POINT)
 def test_a_singular_point(method):
-    """I is singular exactly, the others to working precision: σ_min(I − W) is 1e-17 or what rounding leaves of it."""
+    """I is singular exactly, the others to working precision: σ_min(I − W) is 1e-17 or a rounding error."""
     along = np.array([3.0, -1.0, 2.0]) / 14**0.5
     for W in (EYE, EYE - np.diag([1.0, 1.0, 1e-17]), np.outer(along, along)):
         with pytest.raises(
@@ -153,7 +153,7 @@ CASES = {
         InvalidArrayError,
         "signs of dtype float64 at a point of dtype float32: their dtypes must be equal",
     ),
-    "a mask that is no matrix": (lambda: mask([True, False]), InvalidArrayError, r"mask of shape \(2,\).*Pass a matrix"),
+    "a mask that is not a matrix": (lambda: mask([True, False]), InvalidArrayError, r"mask of shape \(2,\).*Pass a matrix"),
     "retraction": (lambda: resolvent(retraction="polar"), ValueError, "'polar' is unknown; choose one of .*geodesic.*additive"),
     "no size": (lambda: PullbackManifold(Identity(), 0), ValueError, r"shape = \(0, 0\) is not a shape of weights"),
     "no sizes": (lambda: PullbackManifold(Identity(), ()), ValueError, "is not a shape of weights"),
@@ -269,7 +269,7 @@ CASES = {
         r"stimuli have shape \(5, 2\); this network takes \(batch, 3\)",
     ),
     # Losses and costs
-    "labels that are no integers": (
+    "labels that are not integers": (
         lambda: CrossEntropy(np.zeros(2)),
         ValueError,
         "dtype float64; pass one integer a stimulus",
@@ -315,7 +315,7 @@ CASES = {
         r"labels have shape \(4,\); pass one a stimulus, shape \(3,\)",
     ),
 }
-"""A mistake, the error, and what the message says."""
+"""A mistake, the error, and the text of the message."""
 
 
 @pytest.mark.parametrize("mistake", CASES)

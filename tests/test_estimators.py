@@ -1,4 +1,4 @@
-"""The estimators are scikit-learn's in every respect that its own suite checks, and train what `train` trains."""
+"""The estimators pass scikit-learn's own checks, and train like `train`."""
 
 import pickle
 from functools import partial
@@ -97,13 +97,13 @@ def test_the_read_in_and_the_readout_stay_and_the_bias_is_a_drive_of_each_unit()
 
 
 def test_partial_fit_goes_on_with_its_point_and_its_moments():
-    """Two epochs of one batch each at a constant rate, whatever the order within a batch."""
+    """Compares two epochs of one batch each at a constant rate; the order within a batch does not matter."""
     model = classifier(batch_size=240, tolerance=1e-10)
     model.partial_fit(X, Y, classes=np.arange(10)).partial_fit(X, Y)
     whole = classifier(batch_size=240, tolerance=1e-10, epochs=2, schedule="constant").fit(X, Y)
     np.testing.assert_allclose(model.weights_, whole.weights_, rtol=0, atol=1e-8)
     np.testing.assert_allclose(model.loss_curve_, whole.loss_curve_, rtol=1e-8)
-    assert model.set_params(n_units=5, epochs=9).partial_fit(X, Y).n_iter_ == 3  # it goes on with its units, for an epoch
+    assert model.set_params(n_units=5, epochs=9).partial_fit(X, Y).n_iter_ == 3  # it keeps its units, and trains one epoch
 
 
 def test_partial_fit_keeps_its_rate():
@@ -146,7 +146,7 @@ def test_single_precision():
     single, double = classifier().fit(X.astype(np.float32), Y), classifier().fit(X, Y)
     assert single.weights_.dtype == single.predict_proba(X).dtype == np.float32
     np.testing.assert_allclose(single.weights_, double.weights_, rtol=0, atol=1e-2)
-    assert single.partial_fit(X, Y).weights_.dtype == np.float32  # whatever comes later
+    assert single.partial_fit(X, Y).weights_.dtype == np.float32  # for later data of any dtype
     assert regressor().fit(LINE.astype(np.float32), CURVE).predict(LINE).dtype == np.float32
     assert single.fixed_points(X).residual.max() < 1e-9
 
@@ -233,7 +233,7 @@ def test_a_fit_that_cannot_begin_leaves_no_model(monkeypatch):
 
 def test_numbers_of_numpy_are_numbers():
     model = classifier(n_units=np.int64(20), learning_rate=np.float32(0.015), epochs=np.int64(1)).fit(X, Y)
-    assert model.learning_rate.dtype == np.float32  # stored as it came
+    assert model.learning_rate.dtype == np.float32  # stored unchanged
     assert model.n_iter_ == 1
 
 
@@ -278,7 +278,7 @@ def test_a_run_that_loses_its_fixed_points_says_so(monkeypatch):
 
 def test_samples_without_a_fixed_point_are_named():
     model = classifier(activation="relu", manifold="euclidean", epochs=1).fit(X, Y)
-    model.history_.weights = 5 * np.eye(20)  # r = relu(5 r + x) for no r, where x > 0
+    model.history_.weights = 5 * np.eye(20)  # r = relu(5 r + x) has no solution for x > 0
     with pytest.warns(
         ConvergenceWarning, match=r"of 240 samples have no fixed point; .*The first is sample \d+: (Diverged|Not converged)"
     ):

@@ -1,4 +1,4 @@
-"""Explained variance with missing responses and repeats, against simulations in which the signal is known."""
+"""Explained variance with missing responses and repeats, against simulations with a known signal."""
 
 import array_api_strict as strict
 import numpy as np
@@ -15,11 +15,11 @@ from riemannrnn.analysis import (
 )
 
 STIMULI, UNITS, SIGMA = 40, 3000, 0.8
-"""Units are independent repetitions of one experiment, so that a mean over units is an expected value."""
+"""Units are independent repetitions of one experiment, so a mean over units estimates an expected value."""
 
 
 def simulate(repeats="different", seed=0, noise="equal"):
-    """Return responses with NaN, the signal of each unit, and the two independent parts that it is the sum of."""
+    """Return responses with NaN, the signal of each unit, and the two independent parts whose sum is the signal."""
     generator = np.random.default_rng(seed)
     parts = generator.standard_normal((2, STIMULI, UNITS)) * np.array([1.0, 0.5])[:, None, None]
     signal = parts.sum(axis=0) + 2
@@ -34,7 +34,7 @@ def simulate(repeats="different", seed=0, noise="equal"):
 
 
 def close(values, expected):
-    """Check that the mean over units is an expected value, to within four standard errors."""
+    """Check that the mean over units equals an expected value, within four standard errors."""
     error = values.std() / len(values) ** 0.5
     assert np.mean(values) == pytest.approx(expected, abs=4 * error)
     assert error < 0.02
@@ -118,7 +118,7 @@ def test_on_strict_arrays(dtype):
 
 
 def test_units_that_do_not_tell():
-    """Never measured, measured once, without variance, never repeated, and with noise alone."""
+    """Never measured, measured once, without variance, never repeated, and only with noise."""
     responses = np.full((4, 2, 5), np.nan)
     responses[0, 0, 1] = 1.0
     responses[..., 2] = 3.0

@@ -1,4 +1,4 @@
-"""The explorer in a headless Chromium, as a user has it: `make test-browser`."""
+"""The explorer in a headless Chromium, as a user runs it: `make test-browser`."""
 
 import re
 import shutil
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.browser
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT = 60_000
-"""Milliseconds: the machine may be busy."""
+"""Timeout in milliseconds: the machine may be busy."""
 
 HARMLESS = ("allowHTML will default to false",)
-"""What a library of Panel says about itself."""
+"""A message that a library of Panel prints about itself."""
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def chromium():
     with sync_api.sync_playwright() as playwright:
         chromium = CHROMIUM or playwright.chromium.executable_path
         if not Path(chromium).exists():
-            pytest.skip("there is no Chromium on this machine; make test-browser installs it")
+            pytest.skip("Chromium is not installed on this machine; make test-browser installs it")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -83,7 +83,7 @@ def chromium():
 
 @pytest.fixture
 def window(chromium, server):
-    """Return what opens an address in a window; at the end nothing may have gone wrong in any console."""
+    """Return a function that opens an address in a window; at the end no console may contain an error."""
     wrong, windows = [], []
 
     def watched(page):
@@ -108,13 +108,13 @@ def window(chromium, server):
 
 
 def elsewhere(url, allowed, wrong):
-    """Note a request for something that is not of the explorer."""
+    """Record a request that does not go to the explorer."""
     if not url.startswith(allowed):
         wrong.append(url)
 
 
 def complaint(message, wrong):
-    """Note an error or a warning of the console."""
+    """Record an error or a warning of the console."""
     if message.type in ("error", "warning") and not any(each in message.text for each in HARMLESS):
         wrong.append(message.text)
 
@@ -130,11 +130,11 @@ PIXEL = """([number, x, y]) => {
   const box = plot.el.getBoundingClientRect();
   return [box.left + plot.frame.x_scale.compute(x), box.top + plot.frame.y_scale.compute(y)];
 }"""
-"""Where a place of a figure is in the window, as Bokeh has laid it out."""
+"""The position of a point of a figure in the window, from Bokeh's layout."""
 
 
 def at(page, x, y, number=0):
-    """Return the pixel of a place of a picture."""
+    """Return the pixel of a point in a picture."""
     return page.evaluate(PIXEL, [number, x, y])
 
 

@@ -1,4 +1,4 @@
-"""The views without a browser: widgets, dragging, keys, saving, the command, and what is refused."""
+"""The views without a browser: widgets, dragging, keys, saving, the command, and its errors."""
 
 import gc
 import importlib.util
@@ -33,7 +33,7 @@ from riemannrnn.explorer.sources import Runs  # noqa: E402
 
 @pytest.fixture
 def page(monkeypatch):
-    """Return a playground whose ground is coarse."""
+    """Return a playground with a coarse background."""
     monkeypatch.setattr(playground_page, "COARSE", 3)
     monkeypatch.setattr(playground_page, "FINE", {"chain": 3, "pair": 3, "large": 3})
     made = PlaygroundPage(Playground(steps=1))
@@ -208,7 +208,7 @@ def test_a_manifold_has_to_be_of_square_matrices():
 
 
 def handshake(port, origin):
-    """Return the first line that the server answers to a window of some origin."""
+    """Return the first line of the server's answer to a window with some origin."""
     lines = [
         "GET /ws HTTP/1.1", f"Host: localhost:{port}", "Upgrade: websocket", "Connection: Upgrade",
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13", f"Origin: {origin}",
@@ -245,7 +245,7 @@ def test_the_server_listens_here_only_and_checks_the_origin():
 
 
 def test_a_drag_is_drawn_soon(page):
-    """A bound that a busy machine keeps, too: the work of one picture, without a browser."""
+    """The bound also holds on a busy machine: it is the work of one picture, without a browser."""
     times = []
     for place in range(15):
         started = perf_counter()

@@ -1,4 +1,4 @@
-"""The pictures of runs and of the dynamics, and the run folders that they are read from."""
+"""The pictures of runs and of the dynamics, and the run folders behind them."""
 
 import shutil
 

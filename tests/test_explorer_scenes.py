@@ -1,4 +1,4 @@
-"""The pictures of the playground: curves, steps of rules, the ground, and what each lesson claims."""
+"""The pictures of the playground: curves, steps of rules, the background, and the claims of each lesson."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -200,7 +200,7 @@ def test_lesson_monotone(rate):
 
 def test_lesson_correlated():
     def detour(path):
-        """How far the path goes in A, relative to the straight line."""
+        """The length of the path in A, relative to the straight line."""
         places = np.array([made.resolvent_place(point) for point in path.points])
         legs = np.linalg.norm(np.diff(places, axis=0), axis=1).sum()
         return legs / np.linalg.norm(places[-1] - places[0])

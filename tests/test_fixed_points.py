@@ -1,4 +1,4 @@
-"""Fixed points of a batch: certified honestly, one stimulus at a time, with their stability."""
+"""Fixed points of a batch: certified for each stimulus separately, with their stability."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def test_weights_that_change_in_place_leave_fixed_points_as_they_were():
 
 
 def residual(fixed_points, x, f):
-    """Recompute ‖f(W r + x) − r‖ a stimulus at a time."""
+    """Recompute ‖f(W r + x) − r‖ for one stimulus at a time."""
     W = fixed_points.weights
     return np.array([np.linalg.norm(f(W @ r + row) - r) for r, row in zip(fixed_points.rates, x, strict=True)])
 
@@ -76,7 +76,7 @@ def test_linear_fixed_points_are_those_of_a_linear_solve():
 @pytest.mark.parametrize("solver", SOLVERS_BY_NAME)
 @pytest.mark.parametrize("function", [lambda z: z, lambda z: z[...]], ids=["itself", "a view"])
 def test_an_activation_may_answer_with_the_memory_of_its_inputs(solver, function):
-    """What solvers do to rates in place must not reach the inputs, which may be the caller's stimuli."""
+    """Solvers change rates in place; this must not change the inputs, which may be the caller's stimuli."""
     W, x = problem(n=40, radius=0.4)
     x.flags.writeable = False
 
@@ -102,14 +102,14 @@ def test_one_stimulus_that_fails_harms_no_other(solver, name, bad):
     np.testing.assert_allclose(result.rates[others], healthy.rates[others], atol=1e-8)
     if np.isnan(bad):
         assert not result.converged[3]
-    if result.converged[3]:  # a bounded activation does have a fixed point there
+    if result.converged[3]:  # a bounded activation has a fixed point there
         assert np.all(np.isfinite(result.rates[3]))
     stability = result.stability()
     np.testing.assert_array_equal(np.isnan(stability), ~result.converged)
 
 
 def blow_up():
-    """Two stimuli of a supralinear network, of which the second has no fixed point."""
+    """Two stimuli of a supralinear network; the second has no fixed point."""
     return np.array([[0.5]]), np.array([[0.1], [5.0]])
 
 
@@ -147,7 +147,7 @@ def test_status_says_what_was_asked_and_reached():
 
 
 def test_picard_iterates_exactly_as_often_as_it_says():
-    """One stimulus: the residual after k steps of r ← f(W r + x) is what the result says of k iterations."""
+    """For one stimulus: the residual after k steps of r ← f(W r + x) is the reported residual of k iterations."""
     W, x = problem(batch=1)
     r = np.tanh(x)
     for count in range(6):
@@ -183,7 +183,7 @@ def test_auto_solves_what_picard_cannot():
 
 
 def test_a_rows_history_may_underflow():
-    """In float32 the squares of a small row's differences underflow while the others still iterate."""
+    """In float32 the squares of a small row's differences underflow while the other rows still iterate."""
     for seed in (11, 18, 25, 29):
         generator = np.random.default_rng(seed)
         W = (0.97 * generator.standard_normal((12, 12)) / 12**0.5).astype(np.float32)
@@ -203,7 +203,7 @@ def test_a_tolerance_below_rounding_is_met_at_rounding():
 
 
 def test_stability_by_hand():
-    """f = tanh, W = 2, x = 0: r = 0 has −1 + 2; the others −1 + 2 (1 − r²)."""
+    """f = tanh, W = 2, x = 0: the abscissa is −1 + 2 at r = 0, and −1 + 2 (1 − r²) at the other fixed points."""
     W, x = np.array([[2.0]]), np.zeros((3, 1))
     start = np.array([[0.0], [0.9], [-0.9]])
     result = solve_fixed_points(W, x, solver="newton", initial_rates=start)
@@ -229,7 +229,7 @@ def test_stability_dense_and_arpack_are_the_eigenvalues(dtype, monkeypatch):
 
 
 def test_arpack_does_not_settle_on_the_second_eigenvalue():
-    """Weights at which ARPACK, asked for the rightmost eigenvalue alone, returns another one."""
+    """Uses weights for which ARPACK, asked only for the rightmost eigenvalue, returns another one."""
     generator = np.random.default_rng(59)
     W = 1.2 * generator.standard_normal((260, 260)) / 260**0.5
     gains = generator.uniform(0.2, 1, 260)

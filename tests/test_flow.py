@@ -1,4 +1,4 @@
-"""Of several fixed points the one that the dynamics reach, whatever else is in the batch."""
+"""If there are several fixed points, the dynamics determine which is found, independently of the rest of the batch."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from riemannrnn.equilibrium.iteration import iterate_rows
 from riemannrnn.network import ACTIVATIONS
 
 TWO = np.array([[2.0]])
-"""r = tanh(2 r) has the stable solutions ±.9575, and 0, which is unstable."""
+"""r = tanh(2 r) has the stable solutions ±.9575, and the unstable solution 0."""
 
 
 def multistable(seed, n=12, radius=2.2, rows=6, dtype=np.float64):
@@ -29,7 +29,7 @@ def test_the_dynamics_choose_the_fixed_point(solver, start):
 
 @pytest.mark.parametrize("solver", ["auto", "flow", "picard", "anderson", "newton"])
 def test_a_start_that_is_a_fixed_point_is_returned_as_it_is(solver):
-    """Also an unstable one, and one whose residual is just below the tolerance."""
+    """Includes an unstable fixed point, and one with a residual just below the tolerance."""
     unstable = solve_fixed_points(TWO, np.zeros((1, 1)), solver=solver, initial_rates=np.zeros((1, 1)))
     assert unstable.rates[0, 0] == 0
     assert unstable.iterations[0] == 0
@@ -56,7 +56,7 @@ def test_the_flow_agrees_with_an_integrator_of_another_library(activation):
 
 
 def test_rates_that_oscillate_do_not_converge_under_the_flow():
-    """Two units that turn: the only fixed point, 0, is unstable."""
+    """Uses two rotating units: the only fixed point, 0, is unstable."""
     weights = np.array([[1.5, -3.0], [3.0, 1.5]])
     found = solve_fixed_points(
         weights, np.zeros((1, 2)), solver="flow", initial_rates=np.full((1, 2), 0.1), on_failure="mask", max_iterations=300
@@ -67,7 +67,7 @@ def test_rates_that_oscillate_do_not_converge_under_the_flow():
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("seed", range(8))
 def test_what_relaxation_brings_to_a_stable_point_is_found(activation, seed):
-    """And found again alone, and in another order."""
+    """It is found again alone, and in another order."""
     generator = np.random.default_rng([7, seed])
     n, radius = int(generator.integers(1, 40)), generator.uniform(0, 2.2)
     weights, drive = multistable(generator, n, radius)
@@ -86,7 +86,7 @@ def test_what_relaxation_brings_to_a_stable_point_is_found(activation, seed):
 
 
 def test_no_core_changes_a_fixed_point(monkeypatch):
-    """Chunks of rows are more on more cores. Where the dynamics settle, a row is solved alike in each of them."""
+    """More cores mean more chunks of rows. If the dynamics settle, every chunk gives the same solution of a row."""
     weights, drive = multistable(5, n=20, radius=2.0, rows=400)
     whole = solve_fixed_points(weights, drive, on_failure="mask")
     monkeypatch.setattr(runtime, "WORTHWHILE", 0)
@@ -106,14 +106,14 @@ def test_single_precision_stays_single():
 
 @pytest.mark.parametrize(("size", "granted"), [(4e6, True), (1e9, False)])
 def test_the_rounding_of_large_weights_is_no_failure(size, granted):
-    """Two inputs of a unit cancel, so that the rounding of W r exceeds the tolerance; up to 10 tolerances are granted."""
+    """Two inputs of a unit cancel, so the rounding of W r exceeds the tolerance; up to 10 tolerances are allowed."""
     from riemannrnn.equilibrium.equation import FixedPointEquation
     from riemannrnn.equilibrium.solution import certified
     from riemannrnn.network import Dense
     from riemannrnn.network.activations import as_activation
 
     second = np.linspace(0.2, 0.6, 50)
-    first = second + 0.1 / size  # but for its rounding
+    first = second + 0.1 / size  # equal up to rounding
     drive = np.stack(
         [np.arctanh(first) - size * (first.astype(np.longdouble) - second).astype(float), np.arctanh(second)], axis=1
     )
@@ -128,7 +128,7 @@ def test_the_rounding_of_large_weights_is_no_failure(size, granted):
 
 
 def test_no_state_is_worse_than_the_start_where_iterations_are_used_up():
-    """The plain iteration turns in a circle that is larger than the distance of the start."""
+    """The plain iteration moves on a circle that is larger than the distance of the start."""
     from riemannrnn.equilibrium.equation import FixedPointEquation
     from riemannrnn.network import Dense
     from riemannrnn.network.activations import as_activation

@@ -1,4 +1,4 @@
-"""A full disk ends a run in a sentence, never in a crash, and leaves nothing half-written under a final name."""
+"""A full disk ends a run with a sentence, not a crash, and leaves no incomplete file under a final name."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ TINY = {
 
 
 def limited(kilobytes, *arguments):
-    """Run Python in a process that may write no larger file; HDF5 sees an error like that of a full disk."""
+    """Run Python in a process with a limit on file sizes; HDF5 then sees the error of a full disk."""
     size = kilobytes * 1024
     return subprocess.run(
         [sys.executable, "-X", "faulthandler", *map(str, arguments)],
@@ -73,7 +73,7 @@ def test_an_error_inside_hdf5_ends_in_a_sentence_too(tmp_path, kilobytes):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of a run that nothing stopped."""
+    """The folder of a run that was not stopped."""
     result, folder = begin(tmp_path_factory.mktemp("whole"), **TINY)
     assert result.exit_code == 0, result.output
     return folder
@@ -81,7 +81,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("kilobytes", [1, 20, 80, 200])
 def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_to_the_same_bits(tmp_path, whole, kilobytes):
-    """The limits end it before its first step, in its checkpoints and in its path."""
+    """The limits end the run before its first step, in its checkpoints and in its path."""
     write_toml(tmp_path / "tiny.toml", merged(TINY))
     arguments = "train", "--config", tmp_path / "tiny.toml", "--output", tmp_path / "runs"
     done = limited(kilobytes, "-m", "riemannrnn", *arguments)

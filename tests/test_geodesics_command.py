@@ -1,4 +1,4 @@
-"""The command `geodesics`: what it writes, what it says, and what it refuses."""
+"""The command `geodesics`: its files, its output, and its errors."""
 
 import base64
 import csv
@@ -119,7 +119,7 @@ def test_the_pictures_show_something(outcome):
     assert pixels[..., :3].std() > 0.1
     movie = (outcome[1] / "learning.gif").read_bytes()
     assert movie.startswith(b"GIF89a")
-    assert movie.count(b"\x21\xf9\x04") == 10  # frames: one a point
+    assert movie.count(b"\x21\xf9\x04") == 10  # one frame for each point
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_runs_of_one_name_are_told_apart():
 
 
 def test_efficiency_is_drawn_as_far_as_the_length_is_known():
-    """A length that is not known is none; points that were not measured have no distance from the start either."""
+    """An unknown length is not drawn; points that were not measured have no distance from the start either."""
     lengths, from_start = [1.0, np.nan, np.nan, 1.0, 1.0, np.nan], [0.0, np.nan, 1.0, 1.5, 1.8, 2.0]
     data = xr.Dataset(
         {"step_length": (("metric", "point"), [lengths]), "from_start": (("metric", "point"), [from_start])},

@@ -1,4 +1,4 @@
-"""The manifolds by name: each runs in a comparison and keeps its promise."""
+"""The manifolds by name: each runs in a comparison and keeps its guarantee."""
 
 from dataclasses import replace
 
@@ -140,7 +140,7 @@ def test_adam_learns_in_the_frame(name, task):
 
 
 def test_adam_is_adam_in_coordinates(task):
-    """On a flat manifold the steps are those of Kingma and Ba's algorithm 1 on φ(W), written without manifold."""
+    """On a flat manifold the steps equal Kingma and Ba's algorithm 1 on φ(W), written without a manifold."""
     manifold, W, there = CATALOGUE["resolvent"].start(replace(task, tolerance=1e-13), "geodesic")
     cost, rule, memory = there.cost(there.training), Adam(manifold, decays=(0.8, 0.95), epsilon=1e-4), None
     A, first, second, point = np.linalg.inv(np.eye(8) - W), 0.0, 0.0, W

@@ -1,4 +1,4 @@
-"""Networks and their fixed points with every array on a device; results are NumPy's, and nothing moves."""
+"""Networks and their fixed points with every array on a device: results equal NumPy's, and nothing moves."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_fixed_points(xp, solver, activation, arrays, dtype):
 
 @pytest.mark.parametrize("gain", [0.9, 1.2, 2.0])
 def test_auto_goes_through_all_its_stages(xp, gain, generator):
-    """Units enough for sweeps, and weights at which plain iterations and some chords do not suffice."""
+    """Uses enough units for sweeps, and weights for which plain iterations and some chords do not suffice."""
     W, x = gain * generator.standard_normal((300, 300)) / 300**0.5, generator.standard_normal((40, 300))
     there = to_backend(W, xp), to_backend(x, xp)
     with nothing_moves():

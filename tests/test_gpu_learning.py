@@ -1,4 +1,4 @@
-"""Costs, rules, pymanopt's solvers and comparisons with every array on a device; results are NumPy's, and nothing moves."""
+"""Costs, rules, pymanopt's solvers and comparisons with every array on a device: results equal NumPy's, nothing moves."""
 
 import numpy as np
 import pytest
@@ -124,7 +124,7 @@ def test_a_comparison(xp):
 
 def test_a_data_set_is_split_where_it_is(xp):
     here = load_digits()
-    with nothing_moves(uploads=4):  # stimuli, labels, and which go where
+    with nothing_moves(uploads=4):  # stimuli, labels, and the indices of the parts
         parts = here.to(xp).split(5, 3, seed=0)
     for found, expected in zip(parts, here.split(5, 3, seed=0), strict=True):
         assert isinstance(found, Dataset)

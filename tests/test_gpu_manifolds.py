@@ -1,4 +1,4 @@
-"""Manifolds with every array on a device; and what is refused there, with a reason."""
+"""Manifolds with every array on a device, and operations that raise an error there."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -145,7 +145,7 @@ def swish(z):
 
 
 def cost(xp, **changes):
-    """Evaluate a cost, and its gradient, of which one part may be on the wrong backend."""
+    """Evaluate a cost and its gradient; one part may be on the wrong backend."""
     parts = {
         "network": RateNetwork(3, 2, 2, backend=xp),
         "stimuli": to_backend(np.ones((4, 2)), xp),
@@ -201,7 +201,7 @@ def test_without_cupy(monkeypatch):
 
 @pytest.mark.parametrize("answer", [0, "cudaErrorInsufficientDriver"])
 def test_without_a_gpu(monkeypatch, answer):
-    """CuPy is there, and says that there is no device or why it cannot look."""
+    """CuPy is installed, but finds no usable device."""
 
     def count():
         if answer:

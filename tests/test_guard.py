@@ -1,4 +1,4 @@
-"""The stability guard: bounds that hold, steps no longer than stability allows, starts refused aloud, and no jumps."""
+"""The stability guard: valid bounds, steps within stability, errors for unstable starts, and no jumps."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -41,7 +41,7 @@ def test_no_stimulus_exceeds_the_bound(n, batch, scale, seed):
 @settings(max_examples=100, deadline=None)
 @given(n=st.integers(1, 8), gain=st.floats(0.1, 3), seed=st.integers(0, 2**32 - 1))
 def test_the_bound_is_tight_for_normal_weights(n, gain, seed):
-    """Where gains are equal, and the same for all stimuli, normal weights have the abscissa of their symmetric part."""
+    """If gains are equal, and the same for all stimuli, normal weights have the abscissa of their symmetric part."""
     generator = np.random.default_rng(seed)
     basis = np.linalg.qr(generator.standard_normal((n, n)))[0]
     block = np.diag(generator.standard_normal(n))
@@ -96,7 +96,7 @@ def test_a_step_that_helps_nowhere_is_not_taken(cost):
 
 @pytest.mark.parametrize(("change", "share"), [(-0.01, 1.0), (0.005, 0.0), (-0.05, 1.0), (0.05, 0.0)])
 def test_a_stimulus_nearer_than_the_margin_may_come_no_nearer(change, share):
-    """A tanh unit without drive has the abscissa w − 1; here it begins at −0.03."""
+    """A tanh unit without drive has the abscissa w − 1; here it starts at −0.03."""
     weights = np.array([[0.97]])
     cost = FixedPointCost(RateNetwork(1), np.array([[0.0], [2.0]]), SquaredError(np.zeros((2, 1))))
     step = StabilityGuard(0.05).accept(UNIT, cost, cost.at(weights), weights, np.array([[change]]))
@@ -187,7 +187,7 @@ def test_euclidean_adam_keeps_its_fixed_points_under_a_guard():
 
 @pytest.mark.parametrize(("change", "share", "jumps"), [(1.5, 0.5, 2), (0.2, 1, 0), (-0.2, 1, 0), (-1.0, 1, 0)])
 def test_a_step_is_halved_until_no_fixed_point_jumps(change, share, jumps):
-    """Of a sigmoid unit with a drive of −3.31 the lower of two stable states vanishes at w = 11.1; of the others none does."""
+    """For a sigmoid unit with drive −3.31 the lower of two stable states vanishes at w = 11.1; for the others none does."""
     network, drives, weights = RateNetwork(1, activation="sigmoid"), np.array([[-3.31, -5.0, 0.0, -3.3]]).T, np.array([[10.0]])
     cost = FixedPointCost(network, drives, SquaredError(0 * drives))
     evaluation = cost.at(weights)
@@ -199,14 +199,14 @@ def test_a_step_is_halved_until_no_fixed_point_jumps(change, share, jumps):
 
 
 def test_the_guard_looks_where_the_next_evaluation_will():
-    """Not at a state that is only found from where the step began."""
+    """It must not check a state that is only found from the start of the step."""
     network, drives, weights = RateNetwork(1), np.array([[-0.5]]), np.array([[2.0]])
     cost = FixedPointCost(network, drives, SquaredError(0 * drives)).take(np.array([0]), np.array([[0.8]]))
     evaluation, change = cost.at(weights), np.array([[0.01]])
     assert evaluation.rates[0, 0] > 0.7
     step = StabilityGuard().accept(UNIT, cost, evaluation, weights, change)
     assert network.fixed_points(weights + change, drives).rates[0, 0] < -0.9
-    assert (step.share, step.jumps) == (0, 1), "from the state of the next evaluation there is no way to this one"
+    assert (step.share, step.jumps) == (0, 1), "the next evaluation does not reach this state"
 
 
 def test_the_history_says_how_many_jumped(monkeypatch):
@@ -228,7 +228,7 @@ def test_a_batch_without_fixed_points_shortens_the_step_before():
     assert [reason.split(":")[0] for reason in afterwards] == ["Step 2"] + 2 * ["Step 3"] + 4 * ["Step 8"]
     np.testing.assert_allclose(history.step_length, np.abs(np.diff(path)), rtol=1e-9)
     assert [share < 1 for share in history.shortened[:4]] == [False, True, True, True]
-    assert np.isnan(history.abscissa[2]), "it was that of the longer step"
+    assert np.isnan(history.abscissa[2]), "it belonged to the longer step"
     assert np.isnan(history.jumps[2])
     assert fold(guard=False).stopped.startswith("Stopped at step 3: ")
     check_same(fold(), history)
@@ -236,7 +236,7 @@ def test_a_batch_without_fixed_points_shortens_the_step_before():
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_a_stimulus_beyond_help_is_left_out(batch_size):
-    """The fourth drive has no fixed point even at the weights to start from, and is not in the first batch."""
+    """The fourth drive has no fixed point even at the weights at the start, and is not in the first batch."""
     network, drives = RateNetwork(1, activation="power-law", seed=0), np.array([[0.4], [0.43], [0.47], [3.0]])
     options = {"rule": "momentum", "learning_rate": 1e-4, "batch_size": batch_size, "epochs": 3, "seed": 0}
     arguments = network, np.array([[0.1]]), drives, SquaredError(np.full((4, 1), 2.0))
@@ -251,7 +251,7 @@ def test_a_stimulus_beyond_help_is_left_out(batch_size):
     assert len(history.guard_reasons) == 3
     assert "stimuli are left out: they have no fixed point" in history.guard_reasons[0]
     assert all(len(values) == 3 * count for values in history.records().values() if values)
-    if batch_size == 1:  # a batch of which nothing is left changes nothing, not even the momentum
+    if batch_size == 1:  # an empty batch changes nothing, not even the momentum
         kept = [step for step, nothing in enumerate(alone) if not nothing]
         assert np.all(np.diff([history.step_length[step] for step in kept]) > 0)
     assert train(*arguments, **options, guard=False).stopped.startswith("Stopped at step")

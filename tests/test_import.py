@@ -70,13 +70,13 @@ assert not large and not forks, (large, forks)
 
 
 def test_importing_changes_nothing():
-    """Threads, environment, the allocator, fork handlers, functions of `manifolds` and their bits."""
+    """Checks threads, environment, the allocator, fork handlers, functions of `manifolds` and their bits."""
     done = subprocess.run([sys.executable, "-c", BEFORE_AND_AFTER], check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_manifolds_have_the_same_bits_after_a_run(generator):
-    """A run shares the rows of products while it lasts, and no longer."""
+    """A run shares the rows of products while it lasts, and not afterwards."""
     from manifolds.linear_algebra import chain
     from riemannrnn.runtime import one_blas_thread
 

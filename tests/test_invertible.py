@@ -1,4 +1,4 @@
-"""Errors name the cause for which a matrix is not inverted: it is singular, its entries are too large, or out of range."""
+"""Errors name the cause if a matrix is not inverted: it is singular, its entries are too large, or out of range."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_the_numbers_are_those_of_the_matrix():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_matrix_whose_norm_overflows_is_inverted_all_the_same(dtype):
-    """Only ‖M‖ ‖M⁻¹‖ counts, and the norm of M is infinite here."""
+    """Only ‖M‖ ‖M⁻¹‖ matters; the norm of M is infinite here."""
     size = dtype(0.9) * np.finfo(dtype).max
     W = size * np.array([[1.0, 0.5], [-1.0, 0.5]], dtype)
     inverted = (np.linalg.inv(np.eye(2, dtype=dtype) - W / size) / size).astype(dtype)

@@ -38,7 +38,7 @@ ISOMETRIES = {
         lambda B, V: -inverted(B + SKEW) @ V @ inverted(B + SKEW),
     ),
 }
-"""Maps of B = I − W, and what they do to changes of B."""
+"""Maps of B = I − W, and their action on changes of B."""
 
 
 @pytest.fixture(params=ISOMETRIES)
@@ -53,7 +53,7 @@ def isometry(request):
 
 @pytest.fixture(params=[1e-3, 0.5, 4.0])
 def step(request):
-    """Return a manifold, a point, a tangent vector of some length, and another one."""
+    """Return a manifold, a point, a tangent vector of a given length, and another tangent vector."""
     manifold = MonotoneManifold(N, seed=3)
     W = manifold.random_point()
     return manifold, W, request.param * manifold.random_tangent_vector(W), manifold.random_tangent_vector(W)
@@ -91,7 +91,7 @@ def test_isometries_keep_the_curvature(isometry, step):
 
 
 def test_descent_in_the_weights_and_in_the_resolvent_is_the_same_path(generator):
-    """Of the cost ½ ‖A − A*‖², once as a function of W and once of A, where A takes the place of B."""
+    """The cost is ½ ‖A − A*‖², once as a function of W and once of A, with A in place of B."""
     manifold = MonotoneManifold(N, seed=1)
     W, target = manifold.random_point(), generator.standard_normal((N, N))
     A = inverted(IDENTITY - W)
@@ -111,7 +111,7 @@ FIXED = {
     "blocks": mask(np.equal.outer(np.arange(N) < 2, np.arange(N) < 2)),
     "equivariant": equivariant([1, 0, 2, 3, 4], [0, 1, 3, 4, 2]),
 }
-"""Subspaces that isometries leave as they are."""
+"""Subspaces that isometries leave fixed."""
 
 
 @pytest.mark.parametrize("length", [0.5, 4.0])
@@ -131,7 +131,7 @@ def test_what_isometries_fix_is_totally_geodesic_and_needs_no_solver(name, lengt
     )
     end = manifold.exp(W, V)
     close(end, around.exp(W, V))
-    np.testing.assert_allclose(project(end), end, rtol=1e-15)  # a mean of equal numbers rounds
+    np.testing.assert_allclose(project(end), end, rtol=1e-15)  # a mean of equal numbers is rounded
     close(manifold.log(W, end), V)
     close(manifold.transport(W, end, U), around.parallel_transport(W, V, U))
     close(manifold.moved(W, V), end)
@@ -144,7 +144,7 @@ def test_equivariant_weights_commute_with_their_permutations(generator):
     for order in (swap, cycle):
         permutation = IDENTITY[order]
         close(permutation @ weights, weights @ permutation)
-    assert FIXED["equivariant"].dimension == 7  # two among the pair, three among the triple, one each way between them
+    assert FIXED["equivariant"].dimension == 7  # two within the pair, three within the triple, one each way between them
     assert equivariant([1, 2, 3, 0]).dimension == circulant(4).dimension
     for wrong in ((), ([0, 0],), ([0, 1], [0, 1, 2]), ([1, 2],)):
         with pytest.raises(InvalidArrayError, match="0 to n − 1 once"):
@@ -156,7 +156,7 @@ def test_what_isometries_fix_is_stable_by_construction(name, generator):
     subspace = FIXED[name]
     assert SubspaceManifold(MonotoneManifold(N), subspace).stable_by_construction
     assert not SubspaceManifold(left_invariant(N), subspace).stable_by_construction
-    for _ in range(20):  # a mean over isometries of points near the edge
+    for _ in range(20):  # a mean over isometries, for points near the edge
         root = generator.standard_normal((N, 2))
         skew = generator.standard_normal((N, N))
         W = (1 - 1e-9) * IDENTITY - root @ root.T + skew - skew.T

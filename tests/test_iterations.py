@@ -1,4 +1,4 @@
-"""The iterations themselves: what an update is, and how many products are spent."""
+"""The iterations themselves: the formula of an update, and the number of products."""
 
 import numpy as np
 import pytest
@@ -50,8 +50,8 @@ def test_the_last_product_is_spared_where_the_rate_promises_it():
 @pytest.mark.parametrize("blocks", [1, 2, 4, 30])
 @pytest.mark.parametrize("radius", [0.5, 0.9])
 def test_sweeps_contract_as_the_variances_of_their_blocks(radius, blocks, transposed):
-    """With independent entries of variance q²/n the mean square of a block becomes q² times the mean of those of all, each new
-    or old as it is met; with as many blocks as one likes the rate is e^(−a/2), a = q² (eᵃ − 1)."""
+    """With independent entries of variance q²/n, a block's mean square becomes q² times the current mean over all blocks,
+    updated or not. With infinitely many blocks the rate is e^(−a/2), a = q² (eᵃ − 1)."""
     n, sweeps = 600, 8
     generator = np.random.default_rng(0)
     weights = radius * generator.standard_normal((n, n)) / n**0.5
@@ -87,7 +87,7 @@ def test_sweeps_take_fewer_products():
     [(120, 0.4, ""), (40, 0.9, ", accelerated"), (290, 0.9, ", accelerated"), (320, 0.9, " in sweeps")],
 )
 def test_what_the_chord_map_is_helped_by(n, radius, picked):
-    """Many units contract alike for all stimuli, and need no acceleration."""
+    """Many units contract equally for all stimuli, and need no acceleration."""
     weights, drive = problem(n=n, batch=300, radius=radius, dtype=np.float32)
     assert solve_fixed_points(weights, drive).solver == f"auto (chord map{picked})"
 
@@ -95,7 +95,7 @@ def test_what_the_chord_map_is_helped_by(n, radius, picked):
 @pytest.mark.parametrize("radius", [0.2, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
 def test_maps_of_the_inputs_rarely_miss_the_rates(activation, radius, monkeypatch):
-    """Or their products would be spent twice."""
+    """Otherwise their products would be computed twice."""
     missed = []
 
     def counted(*arguments, **options):
@@ -110,7 +110,7 @@ def test_maps_of_the_inputs_rarely_miss_the_rates(activation, radius, monkeypatc
 
 
 def test_new_gains_keep_to_the_budget():
-    """Twenty iterations are a round of 15 and one of 5."""
+    """Twenty iterations are a round of 15 and a round of 5."""
     weights, drive = problem(n=40, batch=30, radius=3.0)
     found = RecentredStage(20).run(equation_of(weights, drive), slice(None), drive, None, 1e-10, 20)
     assert not found.converged.any()
@@ -129,7 +129,7 @@ def test_without_a_factor_rows_are_left_as_they_are(monkeypatch):
 
 
 def test_a_row_that_overflows_goes_on_from_where_it_was(monkeypatch):
-    """It gets another gain with the next round."""
+    """It gets another gain in the next round."""
     starts, run = [], MapStage.run
 
     def spoil(stage, equation, rows, start, inputs, *limits):

@@ -1,4 +1,4 @@
-"""The invariant metrics of the general linear group and the gain metric (DESIGN 2.3), against formulas written here."""
+"""The invariant metrics of the general linear group and the gain metric, against formulas written here."""
 
 from math import inf
 
@@ -59,7 +59,7 @@ def test_formulas():
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), side=st.sampled_from(SIDES), length=st.floats(1e-3, 2))
 def test_everything_is_invariant(seed, side, length):
-    """B ↦ C B, or B C, is an isometry: it takes geodesics, distances and transports to those of the other points."""
+    """B ↦ C B, or B C, is an isometry: it maps geodesics, distances and transports to those at the image points."""
     manifold = InvariantManifold(side, 3, seed=seed)
     W = manifold.random_point()
     C = np.eye(3) + 0.2 * manifold.normal()
@@ -103,7 +103,7 @@ def test_the_right_metric_is_the_left_one_of_the_transpose():
 
 
 def test_velocities_obey_eulers_equation(manifold, W):
-    """The velocity ξ = B⁻¹Ḃ obeys ξ̇ = ξᵀξ − ξξᵀ (Arnold 1966); for the right metric, of the transpose."""
+    """The velocity ξ = B⁻¹Ḃ satisfies ξ̇ = ξᵀξ − ξξᵀ (Arnold 1966); for the right metric the transpose does."""
     V = 0.7 * manifold.random_tangent_vector(W)
 
     def velocity(t, step=1e-4):
@@ -148,7 +148,7 @@ def test_curvature_is_milnors(seed):
 @pytest.mark.parametrize("n", [10, 20, 50])
 @pytest.mark.parametrize("side", SIDES)
 def test_a_step_of_length_fifty_stays_inside(side, n):
-    """The determinant at the end is det(B) exp(tr X), of unchanged sign, and the point is regular."""
+    """The determinant at the end is det(B) exp(tr X), with unchanged sign, and the point is regular."""
     manifold = InvariantManifold(side, n, seed=0)
     W = manifold.random_point()
     A = np.linalg.inv(complement(W))
@@ -164,7 +164,7 @@ def test_a_step_of_length_fifty_stays_inside(side, n):
 
 
 def test_both_edges_are_infinitely_far_away(manifold):
-    """Along a diagonal B the distance is that of the logarithms."""
+    """Along a diagonal B the distance is the distance between the logarithms."""
     for scale in (1e-4, 1e-2, 1e2, 1e4):
         W = np.diag([1 - scale, 0, 0, 0])
         assert manifold.dist(np.zeros((N, N)), W) == pytest.approx(abs(np.log(scale)), rel=1e-9)
@@ -181,7 +181,7 @@ def test_what_rounding_takes_over_the_edge_is_refused(manifold, W):
 
 
 def test_a_retraction_halves_a_step_whose_end_rounding_hides(manifold):
-    """So that a line search backtracks, and does not die."""
+    """A line search can then backtrack instead of ending with an error."""
     direction = np.diag([1.0, -1.0, 0.0, 0.0])
     W = np.zeros((N, N))
     np.testing.assert_array_equal(manifold.retraction(W, 50 * direction), manifold.exp(W, 25 * direction))
@@ -241,7 +241,7 @@ def test_the_gain_metric():
 def test_the_matrix_exponential(n, exponent, seed):
     M = 10.0**exponent * np.random.default_rng(seed).standard_normal((n, n)) / n**0.5
     found, expected = exponential_minus_identity(M), expm(M)
-    # exp(M) − I is accurate relative to itself; added to I it can be no better than the rounding of I.
+    # exp(M) − I is accurate relative to its size; after adding I the rounding of I limits the accuracy.
     rounding = (1e-12 * np.linalg.norm(expected) + 1e-15) * (1 + np.linalg.norm(M))
     np.testing.assert_allclose(found + np.eye(n), expected, rtol=0, atol=rounding)
     if np.linalg.norm(M) < 1e-4:

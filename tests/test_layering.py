@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source: nothing imports upwards, and every dependency has its place."""
+"""Allowed imports, read from the source: nothing imports upwards, and every dependency has its place."""
 
 import ast
 import subprocess
@@ -43,7 +43,7 @@ LAYERS = {
     "riemannrnn": 15,  # the table of contents
     "riemannrnn.__main__": 16,
 }
-"""The higher may import the lower; a module belongs to the longest prefix of its name."""
+"""A higher module may import a lower one; the longest prefix of a module's name determines its layer."""
 
 PRIVATE_ACCESS_LEFT = {
     ("manifolds.fixed_rank", "_FixedRankPoint"),
@@ -66,7 +66,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> set[str]:
-    """Return every module or name that a file imports, dotted, wherever in the file it does."""
+    """Return every module or name that a file imports, dotted, anywhere in the file."""
     package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
     found: set[str] = set()
     for node in ast.walk(tree(path)):
@@ -80,7 +80,7 @@ def imports(path: Path) -> set[str]:
 
 
 def layer(name: str) -> int | None:
-    """Return the layer of a module or of a name imported from one; None outside riemannrnn."""
+    """Return the layer of a module, or of a name imported from it; None outside riemannrnn."""
     parts = name.split(".")
     prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     return next((LAYERS[prefix] for prefix in prefixes if prefix in LAYERS), None)
@@ -92,7 +92,7 @@ def upward_imports(path: Path) -> set[str]:
 
 
 def private_access(path: Path) -> set[str]:
-    """Return the private names that a file uses and does not define: imported ones, and attributes of other objects."""
+    """Return the private names that a file uses but does not define: imported names, and attributes of other objects."""
     nodes = list(ast.walk(tree(path)))
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

@@ -1,4 +1,4 @@
-"""The geometry of paths: theory's own lengths, triangle inequality, geodesics, thinning, angles, singular points, memory."""
+"""The geometry of paths: theoretical lengths, triangle inequality, geodesics, thinning, angles, singular points, memory."""
 
 import tracemalloc
 from math import asinh, sqrt
@@ -16,7 +16,7 @@ from riemannrnn.analysis import DEFAULT_METRICS, LearningPath, make_metric
 from riemannrnn.analysis.path_geometry import Geodesic, Tangents
 
 CLOSED_OR_SHOT = ("euclidean", "left-invariant", "monotone", "resolvent", "right-invariant")
-"""Metrics whose logarithms are in closed form, or found by shooting, from the number of units alone."""
+"""Metrics that need only the number of units, with logarithms in closed form or found by shooting."""
 
 
 def linear_flow(covariance, times, n=4, seed=0):
@@ -34,7 +34,7 @@ def measured(points, *names, cost=None, steps=None):
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_white_stimuli_make_the_gradient_flow_a_geodesic(scale):
-    """C = c I: Ȧ = −c (A − A*), a straight line in A whose length is ‖A₀ − A*‖ (1 − exp(−c T))."""
+    """C = c I: Ȧ = −c (A − A*), a straight line in A with length ‖A₀ − A*‖ (1 − exp(−c T))."""
     points, difference, _ = linear_flow(scale * np.eye(4), np.linspace(0, 1.5, 12))
     data = measured(points, "resolvent", "euclidean")
     resolvent = data.sel(metric="resolvent")
@@ -68,7 +68,7 @@ def test_coloured_stimuli_bend_it_as_theory_says():
 
 
 def test_that_flow_is_our_natural_gradient():
-    """What theory calls the flow is minus the Riemannian gradient of our own cost."""
+    """The flow of the theory is minus the Riemannian gradient of the package's cost."""
     generator = np.random.default_rng(1)
     stimuli = generator.standard_normal((40, 4))
     covariance = stimuli.T @ stimuli / 40
@@ -108,7 +108,7 @@ def test_a_run_that_follows_a_geodesic(name):
 
 
 def test_thinning_leaves_every_figure_as_it_is():
-    """A smooth path, ten times thinned: within 1 % of the largest value of each figure."""
+    """A smooth path, thinned tenfold: every quantity agrees within 1 % of its largest value."""
 
     def smooth(time):
         base = np.random.default_rng(3).standard_normal((3, 4, 4))
@@ -127,17 +127,17 @@ def test_thinning_leaves_every_figure_as_it_is():
             there = np.isfinite(a) & np.isfinite(b)
             if name != "speed" and there.any():
                 np.testing.assert_allclose(a[there], b[there], atol=0.01 * np.abs(b[there]).max(), err_msg=name)
-            elif there.any():  # a mean over ten steps, beside the first of them
+            elif there.any():  # a mean over ten steps, compared with the first of them
                 np.testing.assert_allclose(a[there].mean(), fine[name].sel(metric=metric).mean(), rtol=0.01)
 
 
 def test_right_angles_and_directions_of_rules(trained):
-    """A full batch of ΔW3: what was done is what ΔW3 would have done; ΔW1 is the negative gradient."""
+    """For a full batch of ΔW3 the actual step equals the step of ΔW3, and ΔW1 is the negative gradient."""
     points, cost = trained
     data = measured(points, *DEFAULT_METRICS, cost=cost)
     assert data["angle"].shape == (2, 4, 13)
     assert float(data["angle"].sel(rule="dW3", metric="euclidean").max()) < 1e-4
-    assert float(data["angle"].sel(rule="dW3", metric="resolvent").max()) < 1  # a geodesic to the same point sets off otherwise
+    assert float(data["angle"].sel(rule="dW3", metric="resolvent").max()) < 1  # a geodesic to the same point starts differently
     for place in (0, 5):
         step, gradient = points[place + 1] - points[place], cost.gradient(points[place])
         cosine = -np.sum(step * gradient) / np.linalg.norm(step) / np.linalg.norm(gradient)
@@ -227,7 +227,7 @@ def test_curvature_is_zero_where_the_metric_is_flat_and_that_of_the_manifold_els
 
 
 def test_curvature_of_the_monotone_manifold_is_that_of_its_metric():
-    """Against the curvature that `MetricManifold` derives from ♯ alone."""
+    """Compares with the curvature that `MetricManifold` derives from ♯ alone."""
     import autograd.numpy as anp
 
     def sharp(W, P):

@@ -31,7 +31,7 @@ class Watched:
 
 
 def problem_on(manifold, gain=3.0):
-    """Return a problem of random stimuli in three classes, and weights to start from."""
+    """Return a problem of random stimuli in three classes, and weights at the start."""
     generator = np.random.default_rng(0)
     network = RateNetwork(6, 4, 3, "tanh", 0)
     cost = FixedPointCost(network, generator.standard_normal((12, 4)), CrossEntropy(np.arange(12) % 3))
@@ -49,7 +49,7 @@ MANIFOLDS = {
 @pytest.mark.parametrize("optimiser", ["steepest-descent", "conjugate-gradient"])
 @pytest.mark.parametrize("name", MANIFOLDS)
 def test_no_trial_is_beyond_the_exit_time(monkeypatch, optimiser, name):
-    """A trial may be shortened by the retraction, which then is not the step that Armijo's rule judges."""
+    """The retraction may shorten a trial, but then it is not the step in Armijo's rule."""
     manifold = MANIFOLDS[name]()
     problem, start = problem_on(manifold)
     start = (start + start.T) / 2 if name == "symmetric" else start

@@ -1,4 +1,4 @@
-"""Inverses, solutions and products of square matrices, made of matrix products."""
+"""Inverses, solutions and products of square matrices, computed by matrix products."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_a_singular_leading_block_does_not_matter(generator):
 
 @pytest.mark.parametrize(("smallest", "products"), [(1.0, 1), (1e-5, 3)])
 def test_a_solution_is_corrected_where_elimination_would_be_more_exact(smallest, products, generator, monkeypatch):
-    """Its residual is that of elimination then: one product with the inverse if that is so at once, and two more if not."""
+    """Its residual is then as small as by elimination: after one product with the inverse, or after two more."""
     n, shapes = 100, []
     left, values, right = np.linalg.svd(np.eye(n) - 0.5 * generator.standard_normal((n, n)) / n**0.5)
     values[-1] *= smallest

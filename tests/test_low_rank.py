@@ -29,7 +29,7 @@ def matrix(point):
 
 
 def networks(rank=RANK, n=N, **options):
-    """Return a network of low rank and the dense one with the same read-in and readout."""
+    """Return a network of low rank and the dense network with the same read-in and readout."""
     common = {"n_inputs": 4, "n_outputs": 3, "seed": 0, **options}
     return RateNetwork(n, connectivity=LowRank(rank), **common), RateNetwork(n, **common)
 
@@ -61,7 +61,7 @@ def test_rates_by_every_solver(solver, radius):
     low, dense = networks()
     point = low.initial_weights(radius)
     found = low.fixed_points(point, stimuli(), solver=solver, tolerance=1e-12)
-    # From there, because a stimulus may have several fixed points.
+    # From these, because a stimulus may have several fixed points.
     expected = dense.fixed_points(matrix(point), stimuli(), initial_rates=found.rates, tolerance=1e-12, solver="newton")
     np.testing.assert_allclose(found.rates, expected.rates, atol=1e-10)
     np.testing.assert_allclose(found.stability(), expected.stability(), atol=1e-10)
@@ -77,7 +77,7 @@ def test_gradient_and_hessian(rank, activation, generator):
     for found, expected in zip(gradient, manifold.projection(point, dense.gradient(matrix(point))), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-10)
     left, core, right = manifold.embedding(point, manifold.random_tangent_vector(point))
-    core = core + 0.1 * generator.standard_normal(core.shape)  # any change of W will do, not a tangent one alone
+    core = core + 0.1 * generator.standard_normal(core.shape)  # any change of W is allowed, not only a tangent one
     hessian = manifold.euclidean_to_riemannian_gradient(point, cost.hessian(point, (left, core, right)))
     expected = manifold.projection(point, dense.hessian(matrix(point), left @ core @ right.T))
     for found, wanted in zip(hessian, expected, strict=True):
@@ -132,7 +132,7 @@ def test_propagator_and_maps(transposed, generator):
         np.testing.assert_allclose(equation.operator.propagator(gain).apply(z), z @ M.T, atol=1e-12)
         image = ChordMap.build(equation, gain).image(z)
         np.testing.assert_allclose(image, x + (np.tanh(z) - gain * (z - x)) @ M.T, atol=1e-12)
-        relu = (ACTIVATIONS["relu"], lambda z: np.maximum(z, 0))  # is not computed in place
+        relu = (ACTIVATIONS["relu"], lambda z: np.maximum(z, 0))  # it is not computed in place
         for activation, respond in ((ACTIVATIONS["tanh"], np.tanh), relu, (gains, lambda z: gains * z)):
             swept = z.copy()  # each block with the inputs that those before it have just got
             thirds = (slice(0, N // 3), slice(N // 3, 2 * N // 3), slice(2 * N // 3, N))
@@ -155,7 +155,7 @@ def test_a_survey_of_stability(rank, generator):
     worst, unstable = survey_stability(LowRank(rank).bind(point), gains)
     assert worst == pytest.approx(every.max(), abs=1e-10)
     assert unstable == np.count_nonzero(every >= 0)
-    assert (unstable > 0) == (rank > 1)  # the one eigenvalue of rank 1 is negative here, so that the zeros are rightmost
+    assert (unstable > 0) == (rank > 1)  # the only nonzero eigenvalue of rank 1 is negative here, so zeros are rightmost
     assert survey_stability(LowRank(rank).bind(map_arrays(np.negative, point)), 0 * gains) == (-1.0, 0)
 
 
@@ -282,7 +282,7 @@ def test_what_does_not_fit_is_said():
 
 
 def test_a_singular_factor_leaves_the_other_solvers():
-    """I − vᵀ Ḡ u diag(s) is singular for the gains of relu, all one; plain iteration runs away, the rest have no solution."""
+    """I − vᵀ Ḡ u diag(s) is singular for the gains of relu, all one; plain iteration diverges; the rest have no solution."""
     point = (np.array([[1.0], [0.0]]), np.ones(1), np.array([[1.0, 0.0]]))
     with pytest.raises(np.linalg.LinAlgError):
         LowRank(1).bind(point).propagator(np.ones(2))
@@ -308,7 +308,7 @@ def test_our_manifold_is_pymanopts(generator, tangent_vector):
     ):
         for found, expected in zip(call(ours), call(theirs), strict=True):
             np.testing.assert_allclose(found, expected, atol=1e-12)
-    triple = (Z[:, :4], generator.standard_normal((4, 4)), Z[:, 4:8])  # pymanopt takes Sᵀ for S
+    triple = (Z[:, :4], generator.standard_normal((4, 4)), Z[:, 4:8])  # pymanopt uses Sᵀ for S
     for found, expected in zip(ours.projection(point, triple), ours.projection(point, triple[0] @ triple[1] @ triple[2].T)):
         np.testing.assert_allclose(found, expected, atol=1e-11)
 
@@ -330,7 +330,7 @@ def test_equal_singular_values_and_seeds():
 
 
 def test_factors_are_not_swept(generator):
-    """Every block would need the product with vᵀ, half of the whole; where contraction is slow, differences help instead."""
+    """Every block would need the product with vᵀ, half of the work; for slow contraction, differences are used instead."""
     point = LowRank(20).initial(400, 1.2, generator)
     drive = generator.standard_normal((300, 400))
     for connectivity, parameters, picked in ((LowRank(20), point, ", accelerated"), (Dense(), matrix(point), " in sweeps")):
@@ -339,7 +339,7 @@ def test_factors_are_not_swept(generator):
 
 
 def test_the_norms_and_multiples_are_those_of_the_matrix():
-    """Also where the factors are not orthonormal."""
+    """This includes factors that are not orthonormal."""
     generator, connectivity = np.random.default_rng(0), LowRank(3)
     factors = generator.standard_normal((7, 3)), generator.standard_normal(3), generator.standard_normal((3, 7))
     for transposed, axis in ((False, 1), (True, 0)):

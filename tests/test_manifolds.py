@@ -34,7 +34,7 @@ CALLS = {
     "transport": lambda m, W, W2, V: m.transport(W, W2, V),
     "pair_mean": lambda m, W, W2, V: m.pair_mean(W, W2),
 }
-"""A call of everything that pymanopt asks of a manifold."""
+"""A call of every method that pymanopt requires of a manifold."""
 
 NUMBERS = {"typical_dist", "inner_product", "norm", "dist"}
 COUNTS = {"point_layout": 1, "num_values": 1}
@@ -83,7 +83,7 @@ def test_random_numbers_come_from_the_seed_alone(case):
         return np.stack([W, manifold.random_tangent_vector(W)])
 
     np.testing.assert_array_equal(draw(1), draw(1))
-    assert not np.any((draw(1) == draw(2)) & (draw(1) != 0))  # a mask has its zeros
+    assert not np.any((draw(1) == draw(2)) & (draw(1) != 0))  # a mask has zeros
 
 
 def test_the_middle_is_half_way_from_both_ends(geometry):
@@ -95,7 +95,7 @@ def test_the_middle_is_half_way_from_both_ends(geometry):
 
 @pytest.mark.parametrize("chart", CHARTS)
 def test_chart_identities(chart, generator):
-    """What the manifold does not use of a chart is checked here: every operation against φ and against its adjoint."""
+    """Checks the parts of a chart that the manifold does not use: every operation against φ and against its adjoint."""
     phi = CHARTS[chart](np.float64)
     W = phi.inverse(phi.origin(np.empty((N, N))) + 0.2 * generator.standard_normal((N, N)))
     V, U, Z = generator.standard_normal((3, N, N))
@@ -137,7 +137,7 @@ def test_geodesics_are_shortest_and_of_constant_speed(case):
 
 
 def test_the_distance_is_the_length_of_a_path_by_the_metric(geometry):
-    """The chart's distance against the metric alone: speeds along the straight line in W, summed finely."""
+    """Compares the chart's distance with the metric alone: the summed speeds along the straight line in W."""
     W = geometry.random_point()
     V = geometry.log(W, geometry.exp(W, 0.01 * short_vector(geometry, W)))
 
@@ -166,7 +166,7 @@ def test_point_cache_takes_over_work_done_elsewhere():
     cache = PointCache(lambda point: 2 * point)
     point = np.zeros(3)
     cache.remember(point, "known")
-    point += 1  # a private copy was taken
+    point += 1  # the cache took a private copy
     assert cache(np.zeros(3)) == "known"
     np.testing.assert_array_equal(cache(point), 2)
 
@@ -182,7 +182,7 @@ def test_point_cache_replaces_its_entries_so_that_threads_may_share_it():
 
 
 def test_point_cache_notices_changes_in_place():
-    cache = PointCache(lambda point: point)  # work that is a view of the point
+    cache = PointCache(lambda point: point)  # the work is a view of the point
     point = np.zeros(3)
     cache(point)
     point += 1
@@ -216,7 +216,7 @@ def test_a_straight_line_stops_before_the_edge_of_an_inner_chart():
 
 
 def test_signed_logarithms_of_points_far_apart():
-    """Of entries whose quotient is no number of float32, which their distance is."""
+    """The quotient of the entries overflows float32, but their distance does not."""
     manifold = PullbackManifold(SignedLog(np.ones(1, np.float32)), 1)
     near, far = np.full((1, 1), 1e-38, np.float32), np.full((1, 1), 1e30, np.float32)
     for a, b in ((near, far), (far, near)):

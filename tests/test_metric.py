@@ -1,4 +1,4 @@
-"""Metrics of one's own: numerical geometry against closed forms, textbook surfaces and its own invariants."""
+"""User-defined metrics: numerical geometry against closed forms, textbook surfaces and invariants."""
 
 from math import inf
 
@@ -33,18 +33,18 @@ CLOSED = {
 
 
 def half_plane(**options):
-    """Return the upper half-plane, points (x, y) with y > 0, metric (dx² + dy²) / y²: hyperbolic, of curvature −1."""
+    """Return the upper half-plane, points (x, y) with y > 0, metric (dx² + dy²) / y²: hyperbolic, with curvature −1."""
     return MetricManifold(lambda W, P: W[0, 1] ** 2 * P, (1, 2), **options)
 
 
 def sphere():
-    """Return the unit sphere in stereographic coordinates, metric 4 (dx² + dy²) / (1 + x² + y²)²: of curvature 1."""
+    """Return the unit sphere in stereographic coordinates, metric 4 (dx² + dy²) / (1 + x² + y²)²: curvature 1."""
     return MetricManifold(lambda W, P: (1 + anp.sum(W**2)) ** 2 / 4 * P, (1, 2))
 
 
 @pytest.fixture(params=CLOSED)
 def pair(request):
-    """Return a closed form, the same metric by its sharp, a point, and a vector of length 0.5."""
+    """Return a manifold in closed form, the same metric by its sharp, a point, and a vector of length 0.5."""
     closed = CLOSED[request.param](N, seed=0)
     W = closed.random_point()
     return closed, MetricManifold(SHARPS[request.param], N), W, 0.5 * closed.random_tangent_vector(W)
@@ -69,7 +69,7 @@ def test_geodesics_have_constant_speed(pair):
     _, twin, W, V = pair
     speeds = [twin.norm(twin.exp(W, t * V), twin.parallel_transport(W, t * V, V)) for t in (0.3, 1.0, 1.7)]
     np.testing.assert_allclose(speeds, twin.norm(W, V), rtol=1e-11)
-    step = 1e-4  # and the velocity that is transported is the velocity
+    step = 1e-4  # and the transported velocity is the velocity
     ahead, behind = twin.exp(W, (1 + step) * V), twin.exp(W, (1 - step) * V)
     np.testing.assert_allclose((ahead - behind) / (2 * step), twin.parallel_transport(W, V, V), rtol=1e-6, atol=1e-7)
 
@@ -95,7 +95,7 @@ def test_curvature_is_the_turn_of_transport_around_a_small_square():
     Y = Y - manifold.inner_product(W, X, Y) * X
     Y = Y / manifold.norm(W, Y)
     turns = []
-    for sign in (1, -1):  # the mean of two opposite squares is good to O(s⁴)
+    for sign in (1, -1):  # the mean of two opposite squares is accurate to O(s⁴)
         point, first, second, carried = W, sign * s * X, sign * s * Y, Y
         for side in (1, 1, -1, -1):
             velocity = side * first
@@ -105,7 +105,7 @@ def test_curvature_is_the_turn_of_transport_around_a_small_square():
                 manifold.parallel_transport(point, velocity, first),
                 manifold.parallel_transport(point, velocity, carried),
             )
-        # such a square closes only to O(s³), and what that adds to the turn is O(s³) as well
+        # such a square closes only to O(s³), which adds a turn of O(s³)
         turns.append(manifold.inner_product(W, carried - Y, X) / s**2)
     assert abs(np.mean(turns)) == pytest.approx(abs(manifold.sectional_curvature(W, X, Y)), rel=0.05)
 
@@ -190,7 +190,7 @@ def test_no_edge_is_known():
 
 
 def half_line():
-    """Return y > 0 with metric dy²: at 0, which is at a finite distance, sharp is no number."""
+    """Return y > 0 with metric dy²: at 0, which is at a finite distance, sharp is not finite."""
     return MetricManifold(lambda W, P: P * anp.exp(0 * anp.log(W)), 1)
 
 
@@ -240,7 +240,7 @@ def left_gradient(W, P, Q):
 
 
 def test_a_gradient_of_ones_own_needs_no_autograd():
-    """Functions that autograd cannot see through, here because they copy."""
+    """Uses functions that autograd cannot differentiate, because they copy."""
 
     def opaque(function):
         return lambda W, *arrays: np.array(function(np.asarray(W, float), *(np.asarray(each, float) for each in arrays)))
@@ -265,7 +265,7 @@ def test_a_gradient_of_ones_own_needs_no_autograd():
 
 
 def test_geodesics_are_no_more_accurate_than_the_metric():
-    """A metric with noise of 1e-9 would have its geodesics refined for ever."""
+    """Otherwise geodesics of a metric with noise of 1e-9 would be refined for ever."""
     calls, noise = [], np.random.default_rng(0)
 
     def noisy(W, P):
@@ -306,7 +306,7 @@ def test_a_preconditioner_saves_iterations(generator):
 
 
 def test_what_is_enough_is_taken_where_the_iterations_end():
-    """Three eigenvalues take three iterations; two leave a residual."""
+    """Three eigenvalues take three iterations; two iterations leave a residual."""
     values, right = np.array([[1.0, 2.0, 4.0]]), np.ones((1, 3))
 
     def after_two(**options):

@@ -1,4 +1,4 @@
-"""Missing targets: the loss and its derivatives equal the loss and the derivatives of the problem without them."""
+"""Missing targets: the loss and its derivatives equal the results of the problem without these targets."""
 
 import array_api_strict as strict
 import autograd.numpy as anp
@@ -15,7 +15,7 @@ ROUNDING = {np.float32: 1e-4, np.float64: 1e-11}
 
 
 def masked_error(outputs, targets):
-    """Squared error that leaves out missing targets before it computes with them."""
+    """Squared error that replaces missing targets before it computes with them."""
     return 0.5 * anp.sum((outputs - anp.where(anp.isnan(targets), outputs, targets)) ** 2, axis=1)
 
 
@@ -25,7 +25,7 @@ def late_masked_error(outputs, targets):
 
 
 def problem(seed, m, k, share, dtype=np.float64, repeats=0):
-    """Rates, two readouts, and targets with holes, among them rows and columns that are missing as a whole."""
+    """Rates, two readouts, and targets with missing entries, including whole rows and columns."""
     generator = np.random.default_rng(seed)
     targets = generator.standard_normal((m, repeats, k) if repeats else (m, k)).astype(dtype)
     targets[generator.random(targets.shape) < share] = np.nan
@@ -41,7 +41,7 @@ def problem(seed, m, k, share, dtype=np.float64, repeats=0):
 
 
 def by_hand(targets, rates, readout, direction, weights):
-    """The same as `learn`, one observed target at a time."""
+    """The same as `learn`, for one observed target at a time."""
     value, gradient, hessian, total = 0.0, np.zeros(readout.shape), np.zeros(readout.shape), 0.0
     for row, vectors in enumerate(targets if targets.ndim == 3 else targets[:, None, :]):
         for vector in vectors:
@@ -110,7 +110,7 @@ def test_rows_and_columns_that_are_missing_as_a_whole_can_be_left_out(seed, m, k
 @settings(max_examples=20, deadline=None)
 @given(*sizes, st.integers(0, 3), st.booleans(), st.sampled_from([np.float32, np.float64, np.int64]))
 def test_targets_of_some_units(seed, m, k, share, repeats, masked, dtype):
-    """By their indices in any order, or by a mask. They are the targets of all units, with NaN for the others."""
+    """Units are given by their indices in any order, or by a mask. They equal targets of all units, with NaN for the others."""
     generator, targets, rates, readouts = problem(seed, m, k, share, repeats=repeats)
     chosen = generator.permutation(k)[: generator.integers(1, k + 1)]
     units = np.isin(np.arange(k), chosen) if masked else chosen
@@ -182,7 +182,7 @@ def test_on_strict_arrays(dtype):
 
 
 def test_of_a_network_without_the_unit(generator):
-    """A unit that is never observed leaves the cost in the weights, its gradient and its Hessian."""
+    """A unit that is never observed does not count in the cost of the weights, its gradient and its Hessian."""
     network = RateNetwork(8, 3, 4, seed=0)
     smaller = RateNetwork(8, 3, 3, seed=0)
     smaller.input_weights, smaller.readout = network.input_weights, network.readout[[0, 1, 3]]
@@ -251,7 +251,7 @@ def test_a_batch_of_stimuli_without_targets():
 
 
 def test_a_function_never_sees_a_stimulus_without_targets(generator):
-    """So that a function that knows nothing of missing targets has the right derivatives."""
+    """A function without any treatment of missing targets then has the right derivatives."""
     targets, outputs = generator.standard_normal((4, 2)), generator.standard_normal((4, 2))
     targets[[0, 2]] = np.nan
     loss = AutogradLoss(lambda y, t: anp.sum((y - t) ** 4, axis=1), targets)

@@ -1,4 +1,4 @@
-"""The symmetric space of monotone weights: each formula against its equation, a second derivation, or an exact special case."""
+"""The symmetric space of monotone weights: formulas against their equations, second derivations, or exact special cases."""
 
 import array_api_strict as strict
 import autograd.numpy as anp
@@ -13,7 +13,7 @@ from manifolds import InvalidArrayError, MetricManifold, MonotoneManifold, Outsi
 from riemannrnn import Activation, solve_fixed_points
 
 LENGTHS = [1e-3, 0.9, 3.0]
-"""Of steps by products and of steps by singular values."""
+"""Lengths of steps that use products, and of steps that use singular values."""
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 50])
@@ -51,7 +51,7 @@ def test_geodesics_and_transport_solve_their_equations(n, length):
 
 
 def test_the_metric_alone_gives_the_same_geometry(generator):
-    """`MetricManifold` derives geodesics, transport, Hessian and curvature by autograd from nothing but ♯P = S P S."""
+    """`MetricManifold` derives geodesics, transport, Hessian and curvature by autograd from ♯P = S P S alone."""
     n = 3
 
     def sharp(W, P):
@@ -89,7 +89,7 @@ def test_steps_are_those_of_the_group(length):
 @pytest.mark.parametrize("n", [1, 2, 4])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_distances_are_twice_those_of_siegel(n, length):
-    """Of the contractions T = (B − I)(B + I)⁻¹, with the cross ratio (Y − X)(I − XᵀY)⁻¹(Yᵀ − Xᵀ)(I − X Yᵀ)⁻¹."""
+    """For the contractions T = (B − I)(B + I)⁻¹, with the cross ratio (Y − X)(I − XᵀY)⁻¹(Yᵀ − Xᵀ)(I − X Yᵀ)⁻¹."""
     manifold, W, V = drawn(n, length)
     other, identity = manifold.exp(W, V), np.eye(n)
     X, Y = ((-weights) @ np.linalg.inv(2 * identity - weights) for weights in (W, other))
@@ -101,7 +101,7 @@ def test_distances_are_twice_those_of_siegel(n, length):
 
 @pytest.mark.parametrize(("x", "y"), [(3.0, 0.2), (0.01, 5.0), (1e6, 1e6), (1.0, 1e-9)])
 def test_circulant_weights_of_two_units_are_the_hyperbolic_half_plane(x, y):
-    """The metric is 2 (dx² + dy²) / x², of curvature −½."""
+    """The metric is 2 (dx² + dy²) / x², with curvature −½."""
     manifold = MonotoneManifold(2)
     start = rotated(2.0, -1.0)
     expected = 2**0.5 * 2 * np.arcsinh(np.hypot(x - 2, y + 1) / (2 * np.sqrt(2 * x)))
@@ -136,7 +136,7 @@ def test_a_geodesic_is_the_exponential_at_every_time():
     manifold, W, V = drawn(6, 3.0)
     start = W.copy()
     geodesic = manifold.geodesic(start, V)
-    start += 1  # the geodesic keeps its own
+    start += 1  # the geodesic has its own copy
     for time in (-1.0, -0.01, 0.0, 1e-6, 0.1, 0.5, 1.0):
         np.testing.assert_allclose(geodesic(time), manifold.exp(W, time * V), rtol=1e-12, atol=1e-13)
     growing = manifold.geodesic(np.zeros((6, 6)), -np.eye(6))

@@ -1,4 +1,4 @@
-"""Peaceman–Rachford splitting on monotone weights: always a fixed point, from anywhere, within the iterations stated."""
+"""Peaceman–Rachford splitting for monotone weights: a fixed point from any start, within the stated iterations."""
 
 import array_api_strict as strict
 import autograd.numpy as anp
@@ -13,17 +13,17 @@ from riemannrnn.network import ACTIVATIONS, Activation, Dense
 from riemannrnn.network.activations import check_slopes
 
 POINTS = 100
-"""Random points of each kind that the tests try; the count is an argument of `worst_of`."""
+"""Number of random points of each kind in the tests; the count is an argument of `worst_of`."""
 
 
 def equation_of(W, x, activation="tanh", transposed=False):
-    """Return the equation as solvers see it."""
+    """Return the equation as solvers get it."""
     f = ACTIVATIONS[activation] if isinstance(activation, str) else activation
     return FixedPointEquation(Dense().bind(W).directed(transposed), x, f)
 
 
 def random_weights(kind, generator):
-    """Return weights and scales at a random place of a monotone manifold, of any size and radius."""
+    """Return weights and scales at a random point of a monotone manifold, with any size and radius."""
     n, seed = int(generator.integers(1, 51)), int(generator.integers(2**31))
     length = generator.uniform(0, 0.6) * n**0.5 + generator.uniform(0, 3)
     manifold = MonotoneManifold(n, seed=seed) if kind == "monotone" else ScaledMonotoneManifold(n, seed=seed)
@@ -33,7 +33,7 @@ def random_weights(kind, generator):
 
 
 def worst_of(kind, count, seed):
-    """Return the largest abscissa, radius, and share of the stated iterations that was used, over random points."""
+    """Return the largest abscissa, radius, and used share of the stated iterations, over random points."""
     generator = np.random.default_rng(seed)
     abscissa, radius, share = -np.inf, 0.0, 0.0
     for index in range(count):
@@ -61,7 +61,7 @@ def test_every_point_is_stable_and_solved_within_the_iterations_stated(kind):
 
 
 def test_the_contraction_is_that_of_the_map(generator):
-    """Every step of the map, between any two inputs, is shorter by the factor stated; some pair nearly attains it."""
+    """Every step of the map, between any two inputs, is shortened by the stated factor; some pair nearly attains it."""
     manifold = ScaledMonotoneManifold(5, seed=1)
     point = manifold.random_point()
     W, scales = manifold.weights(point), manifold.scales(point)[:, 0]
@@ -137,7 +137,7 @@ def test_other_activations_are_refused():
 
 
 def test_slopes_that_overflow_do_not_hide_the_others():
-    """exp(−z) is infinite at −1000, where the slope is no number; that it is negative elsewhere still shows."""
+    """exp(−z) is infinite at −1000, where the slope is not finite; it must still be found to be negative elsewhere."""
     with pytest.raises(ValueError, match=r"has slope -0\.09984 at input"):
         check_slopes(Activation.from_function(lambda z: z / (1 + anp.exp(-z)), "swish"))
 

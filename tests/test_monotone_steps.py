@@ -1,4 +1,4 @@
-"""Steps of all lengths in the symmetric space of monotone weights keep their accuracy and end inside."""
+"""Steps of all lengths in the symmetric space of monotone weights are accurate and end inside."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_long_steps_in_the_half_plane(size, angle):
 def test_the_logarithm_inverts_the_exponential(n, length):
     manifold, W, V = drawn(n, length, n)
     end = manifold.exp(W, V)
-    # W keeps a short step to its last digit only, and S has eigenvalues of the size exp(−length) beside some of size 1.
+    # W stores a short step only to its last digit, and S has eigenvalues of size exp(−length) beside some of size 1.
     tolerance = 1e-13 + 3e-15 / length + 1e-16 * n * np.exp(length)
     assert manifold.norm(W, manifold.log(W, end) - V) <= tolerance * length
     assert manifold.dist(end, W) == pytest.approx(length, rel=tolerance)
@@ -54,7 +54,7 @@ def test_nearly_singular_and_huge_points_lose_nothing(power, dtype, generator):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_short_steps_next_to_the_edge(dtype):
-    """A short step changes the smallest eigenvalue of S by its factor, where S is singular but for a few rounding errors."""
+    """A short step multiplies the smallest eigenvalue of S, where S is singular up to a few rounding errors."""
     n, epsilon = 5, float(np.finfo(dtype).eps)
     manifold = MonotoneManifold(n, like=np.empty(0, dtype))
     edge = dtype(1e4 * epsilon)
@@ -68,7 +68,7 @@ def test_short_steps_next_to_the_edge(dtype):
 @pytest.mark.parametrize("length", [10.0, 30.0, 100.0])
 @pytest.mark.parametrize("n", [1, 2, 5, 20])
 def test_growing_steps_of_any_length_have_that_length(n, length, dtype):
-    """All eigenvalues of S grow alike, so that rounding hides nothing of S′, and the distance is the length of the step."""
+    """All eigenvalues of S grow equally, so rounding hides nothing of S′, and the distance is the length of the step."""
     manifold = MonotoneManifold(n, seed=n, like=np.empty(0, dtype))
     W = sym(manifold.random_point())
     V = W - np.eye(n, dtype=dtype)  # −S
@@ -87,14 +87,14 @@ def test_no_step_is_longer_than_it_says(n, dtype):
         W = manifold.random_point()
         V = dtype(length) * manifold.random_tangent_vector(W)
         if n == 1:
-            V = abs(V)  # towards the edge; the other way ends beyond the numbers of float32
+            V = abs(V)  # towards the edge; the other direction ends beyond the range of float32
         end = manifold.exp(W, V)
         # Of the small eigenvalues of S′ beside the large ones rounding may leave nothing, and the way back is shorter.
         assert length * 1.02 > manifold.dist(W, end) > min(length, 15) / 3
         assert manifold.dist(end, W) < length * 1.02
 
 
-@settings(deadline=None)  # the time depends on what else the machine does
+@settings(deadline=None)  # the time depends on the load of the machine
 @given(
     n=st.integers(1, 60),
     double=st.booleans(),
@@ -118,14 +118,14 @@ def test_steps_of_all_lengths_stay_inside(n, double, seed, lengths, shape):
             continue
         assert end.dtype == dtype
         assert np.all(np.isfinite(end))
-        assert np.isfinite(manifold.norm(end, V))  # the check of points
+        assert np.isfinite(manifold.norm(end, V))  # includes the check of points
         W = end
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_steps_along_the_matrix_of_ones_are_exponentials(n, dtype):
-    """From B = I along c 1 1ᵀ / n a step ends at I + (exp(c) − 1) 1 1ᵀ / n, by the series and by singular values alike."""
+    """From B = I along c 1 1ᵀ / n a step ends at I + (exp(c) − 1) 1 1ᵀ / n, by the series and by singular values."""
     manifold, ones = MonotoneManifold(n, like=np.empty(0, dtype)), np.ones((n, n), dtype) / dtype(n)
     for step in np.linspace(-2, 2, 41):
         end = manifold.exp(np.zeros((n, n), dtype), dtype(-step) * ones)
@@ -135,7 +135,7 @@ def test_steps_along_the_matrix_of_ones_are_exponentials(n, dtype):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("length", [0.9, 5.0])
 def test_walks_to_the_edge_end_inside(length, dtype):
-    """In the direction of the eigenvector of the smallest eigenvalue of S, by the series and by eigenvectors."""
+    """The direction is the eigenvector of the smallest eigenvalue of S; by the series and by eigenvectors."""
     for seed in range(10):
         manifold = MonotoneManifold(4, seed=seed, like=np.empty(0, dtype))
         W = manifold.random_point()
@@ -155,7 +155,7 @@ def test_huge_steps_to_the_edge_end_inside(huge, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_what_is_symmetric_stays_so_at_a_far_point(dtype, generator):
-    """Where S is large, symmetric vectors have symmetric images, to the last bit."""
+    """If S is large, symmetric vectors have symmetric images, to the last bit."""
     n = 20
     manifold = MonotoneManifold(n, seed=0, like=np.empty(0, dtype))
     root = generator.standard_normal((n, n))

@@ -1,4 +1,4 @@
-"""Norms, inner products and distances neither overflow nor underflow where the result is a number that Python knows."""
+"""Norms, inner products and distances neither overflow nor underflow if the result is in the range of a Python float."""
 
 from math import inf, isnan
 

@@ -38,7 +38,7 @@ def problem_on(manifold, target):
     targets = arrays_of(target)
 
     def cost(*point):
-        gaps = [np.float64(x - y) for x, y in zip(point, targets, strict=True)]  # near the target float32 would see rounding
+        gaps = [np.float64(x - y) for x, y in zip(point, targets, strict=True)]  # near the target rounding dominates in float32
         return sum(float(np.sum(np.logaddexp(gap, -gap) - np.log(2))) for gap in gaps)
 
     def gradient(*point):
@@ -56,7 +56,7 @@ def problem_on(manifold, target):
 
 
 def in_dtype(point, dtype):
-    """Return a point of one or several arrays in a dtype; pymanopt draws its random points in float64."""
+    """Return a point of one or several arrays in a dtype; pymanopt draws random points in float64."""
     return map_arrays(lambda part: part.astype(dtype), point)
 
 
@@ -70,14 +70,14 @@ def approaches(manifold, dtype, optimizer, **options):
 
 
 OURS = [SteepestDescent, SameDtypeConjugateGradient, SameDtypeTrustRegions]
-"""The optimisers of `compare`: in float32 on every manifold."""
+"""The optimisers of `compare`, which keep float32 on every manifold."""
 
 EVERY = [*OURS, ConjugateGradient, TrustRegions]
 """Those of pymanopt, too: in float32 on products of this package, whose vectors keep their dtype."""
 
 
 def optimisers_on_matrices(dtype):
-    """Return those that keep the dtype of one matrix; trust regions of pymanopt make float64 of float32."""
+    """Return the optimisers that keep the dtype of one matrix; pymanopt's trust regions turn float32 into float64."""
     return EVERY if dtype is np.float64 else [*OURS, ConjugateGradient]
 
 
@@ -94,7 +94,7 @@ def like(dtype):
 
 @dataclass(frozen=True)
 class Row:
-    """A product, from a dtype, and the optimisers that run on it in both dtypes."""
+    """A product, made from a dtype, and the optimisers that run on it in both dtypes."""
 
     make: Callable[[Any], Any]
     optimisers: tuple[Any, ...] = tuple(EVERY)

@@ -1,4 +1,4 @@
-"""Each option is declared once: `train`, configuration files, estimators, costs and resumed runs read the same records."""
+"""Each option is declared once: `train`, configuration files, estimators, costs and resumed runs share the records."""
 
 import ast
 import copy
@@ -21,7 +21,7 @@ from riemannrnn.training import StabilityGuard, TrainingOptions
 from riemannrnn.training.options import SCHEDULES
 
 SEEDS = {"seed"}
-"""Names of different options in different tables: the seed of the network, of the data and of the order."""
+"""Names with different meanings in different tables: the seed of the network, of the data and of the order."""
 
 
 def names(record):
@@ -91,7 +91,7 @@ class Table:
     ],
 )
 def test_signatures_have_the_names_and_defaults_of_the_record(function, record, left_out):
-    """The solver of training depends on the manifold, and a cost is infinite where others raise."""
+    """The solver of training depends on the manifold, and a cost is infinite where other functions raise."""
     parameters = inspect.signature(function).parameters
     assert set(names(record)) - set(parameters) == left_out
     for each in fields(record):

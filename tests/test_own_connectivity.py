@@ -1,4 +1,4 @@
-"""A connectivity that a user writes, with the required methods alone, gives the results of the dense weights it stands for."""
+"""A user-defined connectivity with only the required methods gives the results of its dense weights."""
 
 import ast
 from dataclasses import dataclass, replace
@@ -196,7 +196,7 @@ def test_fixed_points(connectivity, parameters, solver, generator):
 
 @pytest.mark.parametrize("precision", ["mixed", "native"])
 def test_derivatives(precision, generator):
-    """Of the cost in the parameters of the ring, against central differences; with those of low rank in their own tests."""
+    """Compares the cost in the parameters of the ring with central differences; low rank has its own tests."""
     network = RateNetwork(N, 4, 3, seed=0, connectivity=Ring())
     stimuli, targets = generator.standard_normal((BATCH, 4)), generator.standard_normal((BATCH, 3))
     cost = FixedPointCost(network, stimuli, SquaredError(targets), solver=Automatic(precision=precision), tolerance=1e-13)
@@ -222,7 +222,7 @@ def test_weights_of_low_rank_are_never_formed(rank, generator, monkeypatch):
     for size in (0.5, 3.0):
         found = cost.at(network.initial_weights(size)).fixed_points
         assert found.stability().shape == (BATCH,)
-    with pytest.raises(NotImplementedError):  # so it would be seen
+    with pytest.raises(NotImplementedError):  # shows that forming W would be noticed
         _ = found.operator.matrix
     u, s, vt = network.initial_weights(0.5)
     assert len(cost.gradient((u, s, vt))) == 3
@@ -239,7 +239,7 @@ def test_on_strict_arrays(generator):
 
 
 def test_nothing_asks_which_connectivity_it_has():
-    """Or another connectivity would be treated as a lesser one."""
+    """Otherwise other connectivities would be treated differently."""
     for path in Path(riemannrnn.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":

@@ -1,4 +1,4 @@
-"""A solver that a user writes, and what solvers declare that they can do."""
+"""A user-defined solver, and the declared abilities of solvers."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -32,7 +32,7 @@ class Counted(Prepared):
 
 
 class Own(Solver):
-    """A solver with no more than the two required methods."""
+    """A solver with only the two required methods."""
 
     name = "own"
 

@@ -1,4 +1,4 @@
-"""The figures of the paper at a reduced size: their formulas, their headline numbers, and what becomes of them."""
+"""The figures of the paper at a reduced size: their formulas, their main numbers, and their files."""
 
 import json
 
@@ -36,7 +36,7 @@ def verdicts(reproduction):
 
 
 def found(reproduction, words):
-    """Return the one claim whose statement holds these words."""
+    """Return the only claim with these words in its statement."""
     (claim,) = [claim for claim in reproduction.claims if words in claim.paper]
     return claim
 
@@ -92,7 +92,7 @@ def test_singular_weights_cost_infinity(task):
 
 
 def test_linear_meets_the_recorded_losses():
-    """The first hundred steps at the paper's size; `riemannrnn reproduce linear` does them all."""
+    """Runs the first hundred steps at the paper's size; `riemannrnn reproduce linear` runs all."""
     reproduction = linear.reproduce(steps=100)
     deviation = linear.deviation(reproduction.data)
     assert set(deviation["rule"].values[deviation.notnull().any(("learning_rate", "recorded_step"))]) == {
@@ -102,7 +102,7 @@ def test_linear_meets_the_recorded_losses():
     assert float(deviation.max()) < 1e-6
     assert found(reproduction, "released notebook").holds
     plain = abs(reproduction.data["loss"].sel(rule="dW2", step=100) / reproduction.data["loss"].sel(rule="dW3", step=100) - 1)
-    assert float(plain.max()) > 1e-3  # ΔW3 is ΔW2 to first order only
+    assert float(plain.max()) > 1e-3  # ΔW3 equals ΔW2 only to first order
 
 
 def test_a_curve_that_misses_the_record_is_seen():
@@ -216,10 +216,10 @@ def test_angle_headlines():
     reproduction = angles.reproduce(**SMALL, steps=50, learning_rates=(0.01, 0.1))
     assert found(reproduction, "θ₂₃ is small").holds
     start = reproduction.data["angle"].sel(pair="theta_23", metric="euclidean", path="dW1", step=0)
-    assert float(start[1] / start[0]) == pytest.approx(10, rel=0.05)  # ΔW2 is ΔW3 and a term of order η²
+    assert float(start[1] / start[0]) == pytest.approx(10, rel=0.05)  # ΔW2 equals ΔW3 plus a term of order η²
 
 
-# Words and pictures
+# Texts and pictures
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -1,4 +1,4 @@
-"""The MNIST figure at a reduced size, on digits that are always there."""
+"""The MNIST figure at a reduced size, on the bundled digits."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ CURVES = (("dW1", 0.01), ("dW3", 0.25))
 
 
 def found(reproduction, words):
-    """Return the one claim whose statement holds these words."""
+    """Return the only claim with these words in its statement."""
     (claim,) = [claim for claim in reproduction.claims if words in claim.paper]
     return claim
 
@@ -43,7 +43,7 @@ def test_euler_rates_are_the_integrated_dynamics(generator):
     rates = np.zeros_like(x)
     for step in range(1, 501):
         rates = rates + 0.01 * (np.tanh(rates @ W.T + x) - rates)
-        if step in (1, 7, 15):  # before any stride
+        if step in (1, 7, 15):  # before the first stride
             np.testing.assert_array_equal(euler_rates(W, x, steps=step), rates)
         if step in (20, 23, 101, 500):
             np.testing.assert_allclose(euler_rates(W, x, steps=step), rates, rtol=0, atol=1e-7 if step == 500 else 2e-6)
@@ -71,7 +71,7 @@ def test_a_reproduction_of_mnist_has_what_its_docstring_promises(trained):
 
 
 def test_released_updates_come_from_test_batches(digits):
-    """With another test set the released run changes and the corrected one does not; with another training set conversely."""
+    """Another test set changes the released run but not the corrected run; another training set changes only the latter."""
     training, test = digits
     other, other_test = (dataclasses.replace(part, labels=(part.labels + 1) % 10) for part in digits)
     for released in (False, True):
@@ -104,7 +104,7 @@ def test_runs_are_reproducible(digits):
 def test_training_lowers_the_loss(digits):
     run = Experiment(settings(epochs=10), 0, *digits).run("dW3", 1.0)
     loss = run["loss"].sel(part="training").dropna("step")
-    assert float(loss[-3:].mean()) < 0.85 * float(loss[0])  # single batches scatter
+    assert float(loss[-3:].mean()) < 0.85 * float(loss[0])  # losses of single batches scatter
 
 
 def test_lost_stimuli_are_counted(digits):
@@ -119,7 +119,7 @@ def test_lost_stimuli_are_counted(digits):
 
 
 def test_a_stimulus_without_a_fixed_point_counts_as_wrong(digits, monkeypatch):
-    """Labels are what the network says, so that it errs nowhere but where every fourth fixed point is taken away."""
+    """Labels are the network's own outputs, so it is wrong only where every fourth fixed point is removed."""
     training, test = digits
     network = Experiment(settings(), 0, *digits).network
     W = network.initial_weights()

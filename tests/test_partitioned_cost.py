@@ -30,7 +30,7 @@ def client():
 
 @pytest.fixture(scope="module")
 def cost(client):
-    """A cost over eight partitions of different sizes, the targets of which are in memory."""
+    """A cost over eight partitions of different sizes, with targets in memory."""
     return PartitionedCost(NETWORK, da.from_array(STIMULI, chunks=(CHUNKS, 3)), LABELS, client=client, **OPTIONS)
 
 

@@ -1,4 +1,4 @@
-"""The metrics of a path by name: every manifold is known, and points of the scaled monotone one are found for a path of W."""
+"""The metrics of a path by name: every manifold is known, and a path of W is lifted to the scaled monotone manifold."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_a_run_is_measured_under_the_metric_of_its_own_manifold(tmp_path, name):
     assert (gone > 0).all()
     assert ("lengths are those of chords" in data.attrs["notes"]) is (name in WITHOUT_LOGARITHM)
     assert bool(np.isnan(data["efficiency"])) is (name in WITHOUT_LOGARITHM)
-    exact = name not in ("response", "aggregated")  # which are made of fewer stimuli here than in training
+    exact = name not in ("response", "aggregated")  # these are computed from fewer stimuli here than in training
     if exact:
         np.testing.assert_allclose(gone, history.step_length, rtol=0.05, atol=1e-4)
 
@@ -80,7 +80,7 @@ def test_a_lift_is_the_shortest_vector_over_a_change_of_weights(growth):
     vector = manifold.lift(point, change)
     parts = [point[:, :-1], point[:, -1:]]
     np.testing.assert_allclose(manifold.manifold.velocity(parts, [vector[:, :-1], vector[:, -1:]]), change, atol=1e-12)
-    for _ in range(5):  # along a vector that leaves W where it is
+    for _ in range(5):  # along a vector that does not change W
         v = generator.standard_normal((5, 1))
         vertical = np.hstack([growth * v * (np.eye(5) - parts[0]), v])
         np.testing.assert_allclose(manifold.manifold.velocity(parts, [vertical[:, :-1], v]), 0, atol=1e-12)

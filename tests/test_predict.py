@@ -1,4 +1,4 @@
-"""`riemannrnn predict`: files of several formats, rows without a fixed point, and what it refuses."""
+"""`riemannrnn predict`: files of several formats, rows without a fixed point, and errors."""
 
 import csv
 from dataclasses import replace

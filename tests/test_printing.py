@@ -1,4 +1,4 @@
-"""What public objects print: a line to three, in notebooks a small table."""
+"""The printed form of public objects: one to three lines, and a small table in notebooks."""
 
 import re
 import warnings

@@ -1,4 +1,4 @@
-"""Random points lie well inside a manifold, so that `check_manifold` passes whatever the draw."""
+"""Random points are well inside a manifold, so `check_manifold` passes for every draw."""
 
 import numpy as np
 import pytest

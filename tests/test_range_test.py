@@ -1,4 +1,4 @@
-"""The search for a learning rate, the warning where the loss has not fallen, and the progress of training."""
+"""The search for a learning rate, the warning if the loss has not fallen, and the progress of training."""
 
 import io
 import sys
@@ -24,11 +24,11 @@ from riemannrnn.training.stopping import StepLimit
 
 NO_RATE = {"learning_rate": None, "rule": "descent"}
 SLOW = ("response",)
-"""A run there takes a minute, and is not needed to test the search."""
+"""Manifolds on which a run takes a minute, and which the test of the search does not need."""
 
 
 class OwnRule(Rule):
-    """A user's own rule, in units of its own."""
+    """A user-defined rule, with its own units."""
 
     def __init__(self, scale):
         self.scale = scale
@@ -38,7 +38,7 @@ class OwnRule(Rule):
 
 
 class Coarse(PullbackManifold):
-    """A user's own manifold: the metric of another, divided by a constant."""
+    """A user-defined manifold: the metric of another, divided by a constant."""
 
     scale = 1e6
 
@@ -93,7 +93,7 @@ def test_a_rate_that_is_found_falls_at_the_end():
 
 
 def test_a_schedule_that_halves_all_steps_doubles_the_rate():
-    """The run is to travel as far as under a constant rate."""
+    """The run has to travel as far as at a constant rate."""
     options = NO_RATE | {"epochs": 20, "stop": StepLimit(1)}
     whole, half = (run(**options, schedule=lambda done, factor=factor: factor).range_test for factor in (1.0, 0.5))
     assert [trial.loss for trial in whole.trials] == [trial.loss for trial in half.trials]

@@ -23,7 +23,7 @@ def read_in(request):
 
 
 def by_definition(read_in, kernels, stimuli):
-    """Return the drives, one product of a kernel and a window at a time."""
+    """Return the drives, computed one product of a kernel and a window at a time."""
     border = read_in.support // 2 if read_in.padding is None else read_in.padding
     images = np.pad(stimuli.reshape(-1, *read_in.image), [(0, 0), (border, border), (border, border), (0, 0)])
     drives = np.zeros((len(stimuli), *read_in.shape), stimuli.dtype)

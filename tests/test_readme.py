@@ -1,4 +1,4 @@
-"""The README's Python blocks run as they stand, in order, as one script, and what it says of their results is so."""
+"""The README's Python blocks run unchanged, in order, as one script, and its claims about their results hold."""
 
 from pathlib import Path
 

@@ -65,7 +65,7 @@ def test_a_resumed_run_writes_the_path_of_an_uninterrupted_run(tmp_path, recordi
 
 @pytest.mark.parametrize("call", range(1, 24, 2))
 def test_ctrl_c_before_a_step_is_recorded(tmp_path, monkeypatch, call):
-    """Closing the recorder writes the point before, which the rule of thinning leaves out."""
+    """Closing the recorder writes the last point, which the thinning rule leaves out."""
     recording, count, evaluate = RECORDERS["thinned"], [], FixedPointCost._evaluate
 
     def interrupted(*arguments):
@@ -78,7 +78,7 @@ def test_ctrl_c_before_a_step_is_recorded(tmp_path, monkeypatch, call):
     with monkeypatch.context() as patch:
         patch.setattr(FixedPointCost, "_evaluate", interrupted)
         assert learn(tmp_path / "stopped", recording).stopped.startswith("Interrupted") or len(count) < call
-    for _ in range(2):  # the first is stopped again before it records anything
+    for _ in range(2):  # the first attempt is stopped again before it records anything
         learn(tmp_path / "stopped", recording, resume=True, callback=raise_at(8, KeyboardInterrupt))
     learn(tmp_path / "stopped", recording, resume=True)
     assert path_of(tmp_path / "stopped") == path_of(tmp_path / "whole")

@@ -1,4 +1,4 @@
-"""Recording: what is written is read again, thinned as promised, after a crash too, and damage is said."""
+"""Recording: written points are read back, thinned as documented, also after a crash, and damage is reported."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ RUN = {"network": NETWORK, "data": DATA, "training": {"rule": "dW3"}}
 
 
 def walk(count, n=4, seed=0):
-    """Return points whose steps have a length of about one."""
+    """Return points with steps of length about one."""
     return np.cumsum(np.random.default_rng(seed).standard_normal((count, n, n)) / n, axis=0)
 
 
@@ -63,7 +63,7 @@ def test_the_path_is_thinned_by_its_length_and_keeps_its_end(tmp_path):
 
 
 def test_length_is_that_of_the_metric(tmp_path):
-    """Close to the singular set steps are long in the resolvent metric: more of them are recorded than far from it."""
+    """Close to the singular set steps are long in the resolvent metric: more of them are recorded there than elsewhere."""
     points = np.linspace(0, 0.99, 400)[:, None, None] * np.eye(3)
     (tmp_path / "euclidean").mkdir()
     (tmp_path / "resolvent").mkdir()
@@ -183,7 +183,7 @@ def test_a_damaged_path_is_not_gone_on_with(tmp_path):
 
 
 def test_a_run_in_single_precision_is_analysed_to_the_residual_that_training_asked(tmp_path):
-    """Under large weights float32 leaves residuals above its usual tolerance, and the cost would be infinite."""
+    """With large weights, float32 leaves residuals above its usual tolerance, and the cost would be infinite."""
     network = RateNetwork(**(NETWORK | {"dtype": "float32"}))
     steep = 200 * network.initial_weights(0.5)
     with record(

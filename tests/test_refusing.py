@@ -1,4 +1,4 @@
-"""The refusing arrays refuse: what the tests with them prove rests on it."""
+"""Checks that refusing arrays refuse NumPy, because other tests rely on it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`riemannrnn reproduce`: what it writes, what it refuses, and how it stops."""
+"""`riemannrnn reproduce`: its files, its errors, and how it stops."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ SMALL = {
 
 @pytest.fixture
 def small(monkeypatch):
-    """Every figure at a reduced size, and digits in the place of MNIST."""
+    """Every figure at a reduced size, with digits instead of MNIST."""
     figures = {
         name: dataclasses.replace(figure, reproduce=partial(figure.reproduce, **SMALL[name]))
         for name, figure in FIGURES.items()
@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_the_figures_that_are_finished(small, tmp_path, monkeypatch
 
 
 def test_ctrl_c_ends_threads_that_are_under_way(monkeypatch):
-    """Thirty-five hundred steps of the full size would take minutes."""
+    """3500 steps at full size would take minutes."""
     count = iter(range(10**6))
 
     def progress(share):
@@ -120,7 +120,7 @@ def test_ctrl_c_ends_threads_that_are_under_way(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
     began = time.perf_counter()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
         with pytest.raises(KeyboardInterrupt):
             FIGURES["linear"].reproduce(progress)
@@ -142,7 +142,7 @@ def test_ctrl_c_within_a_figure_keeps_it_and_stops(small, tmp_path, monkeypatch)
 
 
 def test_mnist_itself(tmp_path):
-    """Twenty-six steps of the fastest curve: near the authors' own by then, as near as one seed is to another."""
+    """Runs 26 steps of the fastest curve, which is then close to the authors' curve, within the spread of seeds."""
     where = os.environ.get("RIEMANNRNN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
     if not (Path(where) / "train-images-idx3-ubyte.gz").exists():
         pytest.skip("MNIST is not here: name its folder in RIEMANNRNN_DATA")

@@ -1,4 +1,4 @@
-"""Training gives the same bits on another number of cores, and beside other threads; and it holds its folder alone."""
+"""Training gives the same bits on another number of cores and beside other threads, and locks its folder."""
 
 import os
 import signal
@@ -70,12 +70,12 @@ print(sum(each != alone[number % 3] for number, each in enumerate(together)))
 """
 
 needs_two_cores = pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="there are no two cores to choose from"
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="the test needs two cores"
 )
 
 
 def like_a_user(*arguments):
-    """Run Python with as many threads of BLAS as there are cores; return what it printed."""
+    """Run Python with as many BLAS threads as cores; return its output."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", *map(str, arguments)], env=environment, capture_output=True, text=True, check=False, timeout=300

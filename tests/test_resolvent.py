@@ -1,4 +1,4 @@
-"""The resolvent chart against its formulas (DESIGN 2.2), written here independently with explicit inverses."""
+"""The resolvent chart against its formulas, written here independently with explicit inverses."""
 
 import gc
 import weakref
@@ -134,7 +134,7 @@ def test_the_bound_of_the_exit_time_is_one(retraction, gained, seed, exponent):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("entry", [0.015, 512, 1.25 * 2**15, 1.25 * 2**28, 1.25 * 2**29, 2**30, 2**31])
 def test_a_step_far_over_the_edge_is_refused_though_rounding_hides_the_edge(entry, dtype):
-    """B + V is ruled by V there: S has an eigenvalue just above 1, or none of its digits."""
+    """V dominates B + V there: S has an eigenvalue just above 1, or no correct digit."""
     n = 100
     manifold = PullbackManifold(Resolvent(), n)
     W, V = np.zeros((n, n), dtype), np.full((n, n), -entry, dtype)
@@ -236,7 +236,7 @@ def test_exp_refuses_to_cross_the_edge_and_retraction_stops_short(manifold, W):
 
 def test_additive_steps_stop_short_of_the_singular_set(W):
     manifold = PullbackManifold(Resolvent(), N, "additive")
-    V = np.eye(N)  # leads through det(I − W) = 0, at the first eigenvalue of I − W
+    V = np.eye(N)  # crosses det(I − W) = 0, at the first eigenvalue of I − W
     rates = np.linalg.eigvals(np.eye(N) - W)
     t = min(rates.real[np.abs(rates.imag) < 1e-9])
     np.testing.assert_allclose(manifold.retraction(W, 10 * V), W + 0.9 * t * V, rtol=1e-9)
@@ -269,7 +269,7 @@ def test_the_singular_set_is_infinitely_far_away(manifold):
     seed=st.integers(0, 2**31),
 )
 def test_near_singular_points_are_exact_or_refused(n, dtype, exponent, seed):
-    """At σ_min(I − W) = 10^-exponent the answer is right to the conditioning, or the point is refused: never garbage."""
+    """At σ_min(I − W) = 10^-exponent the result is accurate to the conditioning, or the point raises an error."""
     generator = np.random.default_rng(seed)
     left, right = (np.linalg.qr(generator.standard_normal((n, n)))[0] for _ in range(2))
     smallest = 10.0**-exponent

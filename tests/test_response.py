@@ -1,4 +1,4 @@
-"""The response metric against dense Jacobians, its derivatives against differences, and the Kronecker approximation of it."""
+"""The response metric against dense Jacobians, its derivatives against differences, and its Kronecker approximation."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ ACTIVATIONS = ["identity", "tanh", "softplus"]
 
 
 def make_cost(activation="tanh", seed=0, n=N, batch=BATCH, dtype=np.float64, stimuli=None, **options):
-    """Return a cost and weights to evaluate it at; tolerances are tight, lest differences show them."""
+    """Return a cost and weights to evaluate it at; tolerances are so tight that differences do not show them."""
     generator = np.random.default_rng(seed)
     network = RateNetwork(n, None, 2, activation, seed=seed, dtype=dtype)
     stimuli = generator.standard_normal((batch, n)) if stimuli is None else stimuli
@@ -62,7 +62,7 @@ def test_white_stimuli_to_a_linear_network_make_the_resolvent_metric(seed, gener
 
 
 def counted(monkeypatch):
-    """Return a list that grows by one at every ♭."""
+    """Return a list that grows by one entry at every ♭."""
     calls, flat = [], ResponseMetric._flat
     monkeypatch.setattr(ResponseMetric, "_flat", lambda self, *arguments: calls.append(1) or flat(self, *arguments))
     return calls
@@ -95,7 +95,7 @@ def test_conjugate_gradients_take_few_iterations(activation, most, monkeypatch):
 
 
 def test_an_inexact_gradient_near_singular_points_takes_few_iterations(monkeypatch):
-    """Some stimuli respond far more than others there. The gradient promises nine tenths of the exact decrease or more."""
+    """Some stimuli respond far more than others there. The gradient achieves at least nine tenths of the exact decrease."""
     cost, W = make_cost(n=12, batch=60, tolerance=None, adjoint_solver=None)
     W *= 1.9 / np.abs(np.linalg.eigvals(W)).max()
     cost = FixedPointCost(cost.model, cost.batch, cost.loss, on_failure="mask")
@@ -118,7 +118,7 @@ def test_what_is_remembered_at_a_point_is_not_solved_again(monkeypatch):
     gradient = manifold.euclidean_to_riemannian_gradient(W, cost.gradient(W))
     calls = counted(monkeypatch)
     np.testing.assert_array_equal(manifold.euclidean_to_riemannian_gradient(W.copy(), cost.gradient(W)), gradient)
-    assert (calls, cost.evaluations.cost) == ([], 1), "the fixed points are those of the cost"
+    assert (calls, cost.evaluations.cost) == ([], 1), "the fixed points are shared with the cost"
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -127,7 +127,7 @@ def test_what_is_remembered_stays_as_it_is(activation, generator):
     manifold, covector = response_metric(cost, 0.1), generator.standard_normal((N, N))
     first = manifold.euclidean_to_riemannian_gradient(W, covector)
     kept = first.copy()
-    first *= -0.1  # a step in place
+    first *= -0.1  # a change in place
     np.testing.assert_array_equal(manifold.euclidean_to_riemannian_gradient(W, covector), kept)
 
 
@@ -150,7 +150,7 @@ def test_derivatives_are_those_of_differences(activation, generator):
 
 
 def test_a_geodesic_and_its_hessian():
-    """J(exp(tV)) has the slope of the gradient and the curvature of the Hessian, and the speed along it is constant."""
+    """J(exp(tV)) has the slope of the gradient and the curvature of the Hessian, and its speed is constant."""
     cost, W = make_cost(n=3, batch=4, tolerance=1e-11, solver="newton")
     manifold = response_metric(cost, 0.1, "geodesic", seed=0)
     V = manifold.random_tangent_vector(W)
@@ -166,7 +166,7 @@ def test_a_geodesic_and_its_hessian():
 
 
 def test_a_geodesic_is_no_more_accurate_than_the_cost():
-    """Its field is known to the tolerance only, and refining it further would take for ever."""
+    """Its field is known only to the tolerance, and refining it further would take for ever."""
     points = []
     for tolerance in (1e-7, 1e-11):
         cost, W = make_cost(n=3, batch=4, tolerance=tolerance, solver="newton")
@@ -230,7 +230,7 @@ def test_a_damping_that_is_none():
 
 
 def supralinear(on_failure, drive):
-    """Return a cost of supralinear units, one apart from the other, at W = 0.5; 5 and NaN drive them beyond all bounds."""
+    """Return a cost of separate supralinear units at W = 0.5; the drives 5 and NaN make them diverge."""
     stimuli = np.array(drive)[:, None]
     loss = SquaredError(np.zeros_like(stimuli))
     return FixedPointCost(RateNetwork(1, activation="power-law"), stimuli, loss, on_failure=on_failure, max_iterations=100)
@@ -255,7 +255,7 @@ def test_statistics_are_running_averages(generator):
         mean, few = mean.updated(batch, 1.0), few.updated(batch, 0.9)
     np.testing.assert_allclose(mean.gains, np.mean([batch.gains for batch in batches], axis=0), atol=1e-12)
     weights = [0.9**10 / 10] * 10 + [0.1 * 0.9**power for power in range(49, -1, -1)]
-    weights[:10] = [0.9**50 / 10] * 10  # the first ten count alike
+    weights[:10] = [0.9**50 / 10] * 10  # the first ten have equal weights
     expected = sum(w * batch.second_moments for w, batch in zip(weights, batches, strict=True))
     np.testing.assert_allclose(few.second_moments, expected, atol=1e-12)
 
@@ -277,7 +277,7 @@ def test_the_kronecker_rule(generator):
 
 
 def test_the_kronecker_damping_follows_the_scale_of_the_rates(generator):
-    """Rates ten times as large in a linear network, to the same errors, make a step ten times as short."""
+    """In a linear network rates ten times as large, with the same errors, make a step ten times as short."""
     small, W = make_cost("identity", batch=40)
     large = FixedPointCost(small.model, 10 * small.batch, SquaredError(10 * small.loss.targets), tolerance=1e-13)
     directions = [KFAC().direction(cost.at(W))[0] for cost in (small, large)]
@@ -285,7 +285,7 @@ def test_the_kronecker_damping_follows_the_scale_of_the_rates(generator):
 
 
 def test_the_kronecker_rule_goes_on_after_silent_stimuli():
-    """Without drive to relu units all gains and rates are zero, hence the factors, their damping, and the gradient."""
+    """Without drive all gains and rates of relu units are zero, and so are the factors, their damping, and the gradient."""
     network = RateNetwork(6, None, None, "relu", seed=0)
     drive = np.concatenate([-np.ones((4, 6)), np.ones((4, 6))])
     for order in (drive, drive[::-1]):

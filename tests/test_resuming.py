@@ -1,4 +1,4 @@
-"""Interrupted and killed runs: what is resumed gives the bits of a run that was never stopped."""
+"""Interrupted and killed runs: a resumed run gives the bits of a run that was never stopped."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from riemannrnn.training.run import Run
 from riemannrnn.training.stopping import LossBelow, StepLimit
 
 KILLS = int(os.environ.get("RIEMANNRNN_KILLS", "1"))
-"""How often the run in a process of its own is killed."""
+"""How often the run in a separate process is killed."""
 
 
 def resolvent():
@@ -59,10 +59,10 @@ def test_a_resumed_run_is_an_uninterrupted_one(tmp_path, options, guard):
     reference = run(**options, guard=guard)
     assert len(reference.loss) == 8, reference.stopped
     resume = False
-    for step in (1, 2, 4, 5, 7):  # 4 is the last of the first epoch
+    for step in (1, 2, 4, 5, 7):  # 4 is the last step of the first epoch
         history = run(**options, guard=guard, checkpoints=tmp_path, resume=resume, callback=raise_at(step))
         assert history.stopped == f"Interrupted after {step} steps."
-        assert last_checkpoint(tmp_path)["step"] == step - 1, "a step whose callbacks were not done is done anew"
+        assert last_checkpoint(tmp_path)["step"] == step - 1, "a step is repeated if its callbacks were not done"
         resume = True
     check_same(run(**options, guard=guard, checkpoints=tmp_path, resume=True), reference)
     check_same(run(**options, guard=guard, checkpoints=tmp_path, resume=True), reference)
@@ -87,7 +87,7 @@ PLACES = {
     "held-out data": (Run, "_measure"),
     "checkpoint": (Run, "_write"),
 }
-"""Where Ctrl-C may hit; some are passed several times a step."""
+"""Places where Ctrl-C may occur; some are passed several times in a step."""
 
 
 @pytest.mark.parametrize("call", [1, 2, 5])
@@ -113,7 +113,7 @@ def test_ctrl_c_in_the_middle_of_a_step(tmp_path, monkeypatch, place, call):
 
 @pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_steps_that_were_halved_afterwards(tmp_path):
-    """The checkpoint of a step whose successor halves it is that of the whole step, wherever Ctrl-C hits."""
+    """If the next step halves a step, its checkpoint holds the whole step, for Ctrl-C at any place."""
     reference = fold()
     afterwards = [int(reason.split(":")[0][5:]) for reason in reference.guard_reasons if "the stimuli after it" in reason]
     assert afterwards, "the test needs such a step"
@@ -133,7 +133,7 @@ def test_a_run_that_ended_stays_ended(tmp_path, stop):
 
 @pytest.mark.parametrize("options", [{"epochs": 1}, {"stop": LossBelow(1e9)}, {"epochs": 2}])
 def test_a_run_that_lost_its_fixed_points_is_lost_again(tmp_path, options):
-    """Whether at the end or before the next step: the weights kept are those before the step that lost them."""
+    """At the end or before the next step: the weights before the step that lost the fixed points are kept."""
     network = RateNetwork(N, 64, 10, "power-law", seed=0)
     options = {"network": network, "learning_rate": 1e3, "guard": False, "batch_size": 100, "checkpoint_every": 1} | options
     lost = run(checkpoints=tmp_path, **options)
@@ -189,7 +189,7 @@ def test_a_run_is_resumed_with_the_options_of_its_rule(tmp_path):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_run_is_resumed_with_the_options_it_had(tmp_path, name):
-    """What steps depend on and no stored array tells is compared, too; a run that was changed unawares would look whole."""
+    """Options that no stored array shows are compared too; otherwise a changed run would not be noticed."""
     change, message = OPTIONS[name]
     run(rule="descent", checkpoints=tmp_path, stop=StepLimit(4))
     with pytest.raises(CheckpointError, match=f"of another run: {name} was {message}; resume with"):
@@ -258,7 +258,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoints_before(tmp_path):
 
 
 def long_run(folder=None):
-    """Train for steps enough with Adam on the default manifold, from the last checkpoint if there is one."""
+    """Train for enough steps with Adam on the default manifold, from the last checkpoint if there is one."""
     resume = folder is not None and any(folder.glob("checkpoint-*"))
     return run(
         rule=None, learning_rate=None, epochs=4 * KILLS + 3, checkpoints=folder, resume=resume, checkpoint_every=1,
@@ -266,7 +266,7 @@ def long_run(folder=None):
 
 
 def finish(folder):
-    """Be the process that is killed."""
+    """Run as the process that is killed."""
     print("ready", flush=True)
     history = long_run(folder)
     np.savez(folder / "result.npz", weights=history.weights, loss=history.loss, test_loss=history.test_loss)

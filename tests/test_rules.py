@@ -1,4 +1,4 @@
-"""The rules of the paper against formulas written a stimulus at a time, with explicit inverses (DESIGN 2.4)."""
+"""The rules of the paper against formulas for one stimulus at a time, with explicit inverses."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def make_cost(activation, seed=0):
 
 
 def per_stimulus(evaluation):
-    """Yield r, G and ℓ of each stimulus, ℓ with the factor 1/m, and the errors made here from the outputs."""
+    """Yield r, G and ℓ of each stimulus, ℓ with the factor 1/m, and the errors computed here from the outputs."""
     network, targets = evaluation._cost.model, evaluation._cost.loss.targets
     for r, g, target in zip(evaluation.fixed_points.rates, evaluation.fixed_points.gains, targets, strict=True):
         yield r, np.diag(g), network.readout.T @ (network.readout @ r - target) / BATCH
@@ -49,7 +49,7 @@ def test_the_rules_of_the_paper(activation):
     evaluation = cost.at(W)
     dW1, dW3, dW4 = paper_rules(evaluation)
     eye, A = np.eye(N), np.linalg.inv(np.eye(N) - W)
-    # ΔW2: the step of ΔW1 taken in the coordinates A, where the gradient is A⁻ᵀ ∇J A⁻ᵀ.
+    # ΔW2: the step of ΔW1 in the coordinates A, where the gradient is A⁻ᵀ ∇J A⁻ᵀ.
     stepped = A + RATE * (eye - W).T @ dW1 @ (eye - W).T
     expected = {
         "dW1": W + RATE * dW1,
@@ -89,7 +89,7 @@ def test_in_a_linear_network_the_rules_are_steps_under_the_resolvent_metric(seed
 
 @pytest.mark.parametrize("activation", ["tanh", "softplus"])
 def test_delta_w3_sums_natural_gradients_of_the_gain_metrics(activation):
-    """L Lᵀ ∇ Rᵀ R of each stimulus' own gradient, which PullbackManifold(Resolvent(gain)) computes too."""
+    """L Lᵀ ∇ Rᵀ R of each stimulus' own gradient, which PullbackManifold(Resolvent(gain)) also computes."""
     cost, W = make_cost(activation)
     evaluation = cost.at(W)
     by_hand, by_manifold = np.zeros((2, N, N))
@@ -137,7 +137,7 @@ def test_straight_steps_are_a_matter_of_the_manifold(make):
 
 
 def test_parallel_transport_is_momentum_in_coordinates(flat_geometry):
-    """Heavy ball in the coordinates φ(W): v ← β v − η ∇_Z J, Z ← Z + v, written without manifold."""
+    """Compares with a heavy ball in the coordinates φ(W): v ← β v − η ∇_Z J, Z ← Z + v, written without a manifold."""
     cost, _ = make_cost("tanh")
     chart, beta, rate = flat_geometry.chart, 0.8, 1e-3
     W = flat_geometry.random_point()
@@ -163,7 +163,7 @@ def test_without_momentum_parallel_transport_is_geodesic_flow(geometry):
 
 
 def test_momentum_carries_the_velocity_on():
-    """Where the gradient vanishes, what is left is β times the velocity before, carried to the new point."""
+    """If the gradient vanishes, the velocity is β times the previous velocity, carried to the new point."""
     manifold = PullbackManifold(Resolvent(), N, seed=0)
     cost, _ = make_cost("tanh")
     W = manifold.random_point()
@@ -185,7 +185,7 @@ def test_momentum_of_straight_steps_is_carried_to_where_they_end(generator):
 
 
 def test_momentum_on_a_manifold_of_pymanopt(generator):
-    """It has a vector transport, but no parallel one."""
+    """It has a vector transport, but no parallel transport."""
     manifold = FixedRank(N, N, 2, seed=0)
     network = RateNetwork(N, 3, 2, seed=0, connectivity=LowRank(2))
     loss = SquaredError(generator.standard_normal((BATCH, 2)))

@@ -1,4 +1,4 @@
-"""Run folders: what is written is whole, and what stood there before is safe."""
+"""Run folders: written files are complete, and existing files are safe."""
 
 import csv
 import errno

@@ -1,4 +1,4 @@
-"""The runtime: chunks of a batch in threads, BLAS held to one thread meanwhile, and nothing that an import starts."""
+"""The runtime: chunks of a batch in threads, BLAS limited to one thread, and no effects of an import."""
 
 import platform
 import subprocess
@@ -27,7 +27,7 @@ def blas_threads():
 
 
 def set_blas_threads(counts):
-    """Do so in a thread that ends: threadpoolctl lets no other set them while the one that did is alive."""
+    """Set them in a thread that ends: in threadpoolctl no other thread can set them while the first is alive."""
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
     with ThreadPoolExecutor(1) as pool:
         list(pool.map(lambda library, count: library.set_num_threads(count), libraries, counts))
@@ -50,7 +50,7 @@ def test_chunks_are_all_rows_in_order():
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_chunks_of_many_units_are_sized_by_bytes(parts, monkeypatch):
-    """On any number of cores: an iteration works on a dozen arrays of the size of a chunk."""
+    """On any number of cores: an iteration uses a dozen arrays of the size of a chunk."""
     array = np.empty((200, 1000), np.float32)
     monkeypatch.setattr(runtime, "CHUNK_BYTES", 4000 * 70)
     with runtime.divided_into(parts):
@@ -61,7 +61,7 @@ def test_chunks_of_many_units_are_sized_by_bytes(parts, monkeypatch):
 
 @pytest.mark.parametrize(("units", "held"), [(100, 1), (20, 0)])
 def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units, held):
-    """Its threads wait for each other, on a machine with other work for milliseconds; for tiny products it uses none."""
+    """BLAS threads wait for each other, on a busy machine for milliseconds; tiny products use none of them."""
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     entered = []
     monkeypatch.setattr(runtime, "one_blas_thread", lambda: entered.append(1) or nullcontext())
@@ -71,7 +71,7 @@ def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units,
 
 @pytest.fixture
 def _two_blas_threads():
-    """The suite has one, so that nothing could be held back."""
+    """The suite uses one thread, so a limit would have no effect."""
     before = blas_threads()
     set_blas_threads([2] * len(before))
     assert set(blas_threads()) == {2}
@@ -110,7 +110,7 @@ def test_blas_has_its_threads_back_when_workers_end_while_others_hold_it():
 
 
 class Watching(PullbackManifold):
-    """Writes down how many threads BLAS has where a rule asks for the metric."""
+    """Records the number of BLAS threads when a rule uses the metric."""
 
     seen: ClassVar[list[int]] = []
 
@@ -122,7 +122,7 @@ class Watching(PullbackManifold):
 @pytest.mark.usefixtures("two_cores", "_two_blas_threads")
 @pytest.mark.parametrize("what", ["cost", "gradient", "hessian", "rule"])
 def test_small_products_between_solutions_wake_no_blas_threads(monkeypatch, what):
-    """They would wait for the next product in a busy loop, and take half of the cores from what iterates fixed points."""
+    """They would wait for the next product in a busy loop, and block half of the cores."""
     weights, drive = problem(n=100, batch=512, radius=0.5)
     network, seen = RateNetwork(100, None, 10, seed=0), Watching.seen
     for name in ("_outputs", "pull_back"):
@@ -144,7 +144,7 @@ def test_small_products_between_solutions_wake_no_blas_threads(monkeypatch, what
 
 
 def test_a_forked_child_has_threads_of_its_own():
-    """It would wait for ever for those of its parent."""
+    """It would wait for ever for the threads of its parent."""
     code = (
         "import os, numpy as np\n"
         "from riemannrnn import runtime\n"
@@ -205,7 +205,7 @@ def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, 
 @pytest.mark.usefixtures("two_cores")
 def test_products_in_threads(generator):
     a, b = generator.standard_normal((300, 70)), generator.standard_normal((70, 50))
-    for left in (a, (9 * a).astype(np.int16)):  # sound, say
+    for left in (a, (9 * a).astype(np.int16)):  # integers, for example sound
         np.testing.assert_allclose(runtime.product(left, b), left @ b, rtol=1e-12, atol=1e-12)
     total = runtime.summed(lambda left, right: left.T @ right, a, a[:, :20])
     np.testing.assert_allclose(total, a.T @ a[:, :20], rtol=1e-12, atol=1e-12)
@@ -214,7 +214,7 @@ def test_products_in_threads(generator):
 @pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize(("held", "parts"), [(one_blas_thread, 2), (nullcontext, 1)])
 def test_products_of_manifolds_share_their_rows_while_blas_is_held(held, parts, generator, monkeypatch):
-    """Outside its own threads serve as well; inside a large network would learn on one core."""
+    """Outside, BLAS threads serve as well; inside, a large network would otherwise learn on one core."""
     matrices, rows = generator.standard_normal((3, 201, 201)), []
     monkeypatch.setattr("manifolds.linear_algebra.matmul", lambda a, b: rows.append(a.shape[0]) or a @ b)
     with held():
@@ -327,6 +327,6 @@ def test_ctrl_c_while_a_thread_begins_leaves_none_that_waits_for_ever():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps its memory as it likes")
 def test_memory_of_one_step_serves_the_next():
-    """Pages given back after each step and fetched again took a quarter of a step in float64: thousands, unless kept."""
+    """Returning and fetching pages in each step took a quarter of a step in float64: thousands of pages, unless kept."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120)
     assert int(done.stdout) < 500

@@ -1,4 +1,4 @@
-"""Trained models: predictions as the targets were given, and files that give the same bits or are refused."""
+"""Trained models: predictions in the form of the targets, and files that give the same bits or raise an error."""
 
 import subprocess
 import sys
@@ -168,7 +168,7 @@ def test_flips_at_two_hundred_offsets_are_refused(tmp_path):
     model_of(stack, "tanh", "float64").save(path)
     content = path.read_bytes()
     generator = np.random.default_rng(0)
-    edges = [0, 1, *range(len(content) - 110, len(content))]  # the mark, the checksum and the end of the zip file among them
+    edges = [0, 1, *range(len(content) - 110, len(content))]  # including the mark, the checksum and the end of the zip file
     for place in [*edges, *generator.integers(0, len(content), 200 - len(edges)).tolist()]:
         flipped = bytearray(content)
         flipped[place] ^= 1 << int(generator.integers(8))
@@ -280,7 +280,7 @@ def test_fixed_parameters_of_ones_own():
 
 
 def test_the_same_rule_goes_on_from_its_point(tmp_path):
-    """The weights alone are outside of the monotone manifold without scales."""
+    """The weights alone are outside the monotone manifold without scales."""
     options = {"rule": None, "learning_rate": None, "epochs": 30}
     first = run(**options)
     first.model.save(tmp_path / "model.npz")

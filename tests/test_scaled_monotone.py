@@ -22,7 +22,7 @@ def test_every_point_is_stable_for_all_gains(n, generator):
 
 
 def test_it_amplifies_more_than_monotone_weights_can():
-    """A chain of two units: the monotone set ends at W₂₁ = 2."""
+    """For a chain of two units the monotone set ends at W₂₁ = 2."""
     scales = np.log([[0.01], [1.0]])
     W = np.array([[0.0, 0.0], [10.0, 0.0]])
     M = np.eye(2) - (np.eye(2) - W) / np.exp(scales)

@@ -1,4 +1,4 @@
-"""Where I − G W is singular the derivative does not exist: no solver may return one, and each failure names its reason."""
+"""If I − G W is singular the derivative does not exist: no solver may return one, and each failure names its reason."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_peaceman_rachford_refuses_singular_weights():
 @pytest.mark.parametrize("solver", [*SOLVERS, "peaceman-rachford"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_singular_linear_network_has_no_fixed_point(dtype, solver):
-    """For peaceman-rachford the weights are monotone by a rounding error, so that it accepts them."""
+    """For peaceman-rachford a rounding error makes the weights monotone, so it accepts them."""
     weights = symmetric(20, 4 * np.finfo(dtype).eps, dtype)
     found = solve_fixed_points(weights, normal(3, 20, dtype=dtype), "identity", solver=solver, on_failure="mask")
     assert not found.converged.any()
@@ -82,7 +82,7 @@ def test_a_singular_linear_network_has_no_fixed_point(dtype, solver):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_singular_stimulus_harms_no_other(dtype):
-    """Only stimulus 33 is 0, where the gains are 1; the sample that the automatic solver plans by does not contain it."""
+    """Only stimulus 33 is 0, where the gains are 1; the sample of the automatic solver does not contain it."""
     n, weights = 120, symmetric(120, dtype=dtype)
     drive = normal(100, n, dtype=dtype) * 3
     drive[33] = 0
@@ -115,7 +115,7 @@ def test_an_ill_conditioned_system_is_still_solved(dtype, missing, accuracy, sol
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("seed", range(5))
 def test_the_residual_of_a_certified_solution_is_below_two_percent_of_the_right_hand_side(dtype, seed):
-    """Measured in extended precision: 1 % by the rule, and as much by the rounding of the measured residual."""
+    """Measured in extended precision: 1 % by the rule, and as much by rounding of the measured residual."""
     n, errors = 40, normal(30, 40, dtype=dtype, seed=seed)
     for factor in (0.0, 3.0, 30.0, 300.0, 3000.0):
         weights = symmetric(n, factor * np.finfo(dtype).eps, dtype, seed)
@@ -123,14 +123,14 @@ def test_the_residual_of_a_certified_solution_is_below_two_percent_of_the_right_
         state = found.state.astype(np.longdouble)
         residual = np.linalg.norm(state @ weights + errors - state, axis=1) / np.linalg.norm(errors, axis=1)
         assert (residual[found.converged] < 0.02).all()
-        assert factor > 0 or found.singular.sum() >= 27  # the others have hardly any part along the null vector
+        assert factor > 0 or found.singular.sum() >= 27  # the others have hardly any component along the null vector
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e25), (np.float32, 1e-30), (np.float64, 1e200)])
 @pytest.mark.parametrize("scale", [0.0, 0.5])
 def test_huge_and_tiny_states_are_solved(scale, dtype, size, solver):
-    """The squares of the states and of the residuals overflow, or underflow."""
+    """The squares of the states and of the residuals overflow or underflow."""
     drive = (size * np.asarray([[1.0, -2.0], [0.0, 3.0]])).astype(dtype)
     found = solve_fixed_points(scale * np.eye(2, dtype=dtype), drive, "identity", solver=solver, tolerance=0.0)
     np.testing.assert_allclose(found.rates, drive / (1 - dtype(scale)), rtol=1e-5)
@@ -176,7 +176,7 @@ def test_a_failed_adjoint_names_its_reason(errors, solver, reason, excluded):
 
 @pytest.mark.parametrize("drive", [np.nan, np.inf])
 def test_a_drive_that_is_not_finite_is_named(drive):
-    """tanh answers an infinite drive with the rate 1, of which the residual is 0."""
+    """For an infinite drive tanh returns the rate 1, with residual 0."""
     found = solve_fixed_points(np.zeros((1, 1)), np.asarray([[drive]]), "tanh", solver="picard", on_failure="mask")
     assert found.status == [
         "Diverged at the start: the drive or the initial state holds NaN or infinity, or its image overflows."

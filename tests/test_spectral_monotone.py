@@ -1,4 +1,4 @@
-"""The symmetric space of monotone convolutions against the larger one of dense weights."""
+"""The symmetric space of monotone convolutions against the larger space of dense weights."""
 
 import array_api_strict as strict
 import numpy as np
@@ -16,7 +16,7 @@ SIZES = [(1, (3, 4)), (2, (2, 3)), (3, (1, 2)), (2, (1, 1))]
 
 @pytest.fixture(params=SIZES, ids=str)
 def both(request):
-    """Return the manifold, the manifold of dense weights around it, and the map from one to the other."""
+    """Return the manifold, the surrounding manifold of dense weights, and the map from one to the other."""
     channels, grid = request.param
     connectivity = Convolution(channels, grid, grid)
     inside, around = SpectralMonotone(channels, grid, seed=1), MonotoneManifold(connectivity.n_units)
@@ -108,7 +108,7 @@ def test_no_step_leaves(dtype, length):
 
 
 def test_long_steps_of_one_channel_are_exact():
-    """Where 1 − tanh(Σ/2) is 0 in float64: the weights of one unit have B′ = B exp(x)."""
+    """1 − tanh(Σ/2) is 0 in float64: the weights of one unit have B′ = B exp(x)."""
     manifold = SpectralMonotone(1, (1, 1))
     W, V = np.zeros((1, 1, 1, 1)), -np.ones((1, 1, 1, 1))
     for length in (20.0, 50.0, 500.0):

@@ -70,12 +70,12 @@ def test_the_edge_is_that_of_the_dense_weights(connectivity, retraction):
 
 
 def test_the_distance_to_the_edge_is_reached(connectivity):
-    """By the change that makes the coordinates singular at the frequency of the smallest singular value."""
+    """The change makes the coordinates singular at the frequency of the smallest singular value."""
     chart = SpectralResolvent(connectivity.shape)
     W, _ = drawn(connectivity, 1)
     coordinates = chart.value(W)
     distance = chart.edge_distance(W)
-    assert distance >= Resolvent().edge_distance(dense(connectivity, W)) - 1e-12  # which may leave the convolutions
+    assert distance >= Resolvent().edge_distance(dense(connectivity, W)) - 1e-12  # the latter may leave the convolutions
     values = np.fft.fftn(np.fft.ifftshift(coordinates, axes=(2, 3)), axes=(2, 3))
     matrices = np.moveaxis(values, (2, 3), (0, 1))
     best = np.inf

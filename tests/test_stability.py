@@ -58,7 +58,7 @@ def test_survey_of_any_network(kind, radius, units, batch, seed):
     every = every_abscissa(weights, gains)
     worst, unstable = survey_stability(Dense().bind(weights), gains)
     assert_allclose(worst, every.max(), atol=1e-6)
-    # Where an abscissa is 0 to rounding, either count is right.
+    # If an abscissa is 0 up to rounding, either count is right.
     assert np.count_nonzero(every >= 1e-6) <= unstable <= np.count_nonzero(every >= -1e-6)
 
 
@@ -69,12 +69,12 @@ def test_unstable_stimuli_are_those_beyond_the_limit(kind, radius, limit, units,
     every = every_abscissa(weights, gains)
     _, rows = unstable_stimuli(Dense().bind(weights), gains, limit)
     found = np.isin(np.arange(30), rows)
-    clear = np.abs(every - limit) > 1e-6  # else either verdict is right
+    clear = np.abs(every - limit) > 1e-6  # otherwise either result is right
     np.testing.assert_array_equal(found[clear], every[clear] >= limit)
 
 
 def test_stimuli_that_are_clear_of_the_limit_need_no_more_digits(monkeypatch):
-    """Short Krylov spaces leave errors that are small against the distance from the limit."""
+    """Short Krylov spaces leave errors that are small compared with the distance from the limit."""
     weights, gains = problem("feedforward", 0.9, 100, 60)
     every = every_abscissa(weights, gains)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
@@ -92,7 +92,7 @@ def test_stimuli_that_are_clear_of_the_limit_need_no_more_digits(monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_survey_puts_the_edge_between_any_two_stimuli(kind):
-    """Weights scaled so that half of the stimuli are just stable and half just not."""
+    """Weights are scaled so that half of the stimuli are just stable and half are just unstable."""
     weights, gains = problem(kind, 0.9, 120, 60)
     rightmost = np.sort(every_abscissa(weights, gains)) + 1
     weights = weights / (rightmost[29:31].mean())
@@ -161,7 +161,7 @@ def test_a_bad_inverse_costs_time_but_no_accuracy(fault, monkeypatch):
 
 
 def test_the_worst_is_found_wherever_the_screening_leaves_it_open(monkeypatch):
-    """The estimates are in the reverse order, all signs are settled."""
+    """The estimates are in reverse order, and all signs are decided."""
     weights, gains = problem("disc", 0.5, 70, 80)
     every = every_abscissa(weights, gains)
     misled = np.stack([-every, np.full(80, -10.0), np.full(80, 0.99)])
@@ -182,7 +182,7 @@ def test_intervals_of_the_screening_hold_the_eigenvalue(kind):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("values", [[0.5, 1.25, -2.0], [-3.0, -0.75, -2.0]])
 def test_three_steps_are_all_there_is(dtype, values):
-    """The Krylov space is complete; what is left of its dimensions adds no eigenvalue 0."""
+    """The Krylov space is complete; its remaining dimensions must not add an eigenvalue 0."""
     weights, gains = np.diag(np.repeat(values, 30)).astype(dtype), np.ones((3, 90), dtype)
     estimate, lower, upper = arnoldi.plain(lambda vectors: gains * (vectors @ weights.T), gains)
     assert_allclose(estimate, max(values), rtol=1e-5)

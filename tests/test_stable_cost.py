@@ -1,4 +1,4 @@
-"""A cost that asks for stability: it is infinite where a stimulus has no fixed point that is stable by the margin."""
+"""A cost that requires stability: it is infinite if a stimulus has no fixed point that is stable by the margin."""
 
 from math import inf
 
@@ -18,7 +18,7 @@ ONE = np.ones((1, 1))
 
 
 def linear(on_failure="inf", stable=0.1, drives=(1.0,)):
-    """Return a cost of one unit that is stable by 1 − w, a different number of time constants for each weight."""
+    """Return a cost of one unit that is stable by 1 − w, with a different number of time constants for each weight."""
     x = np.asarray(drives)[:, None]
     network = RateNetwork(1, activation="relu")
     return FixedPointCost(network, x, SquaredError(np.zeros_like(x)), on_failure=on_failure, stable=stable)
@@ -29,14 +29,14 @@ def test_the_margin_is_where_the_cost_becomes_infinite(stable):
     cost, edge = linear(stable=stable), 1 - stable
     assert cost(0.99 * edge * ONE) < inf
     assert cost(edge * ONE if stable else 1.01 * ONE) == inf
-    if stable:  # between the margin and the edge the fixed point is there, and only asking for the margin refuses it
+    if stable:  # between the margin and the edge the fixed point exists, and only the required margin excludes it
         between = (1 - stable / 2) * ONE
         assert cost(between) == inf
         assert linear(stable=None)(between) < inf
 
 
 def test_policies_treat_unstable_stimuli_as_missing_ones():
-    """Unit of slope 0 below zero: a negative drive is stable whatever the weight, a positive one is not."""
+    """A unit with slope 0 below zero: a negative drive is stable for every weight, a positive drive is not."""
     W, drives = 0.95 * ONE, (1.0, -1.0)
     message = r"1 of 2 stimuli have no fixed point that is stable by 0\.1 and J is infinite"
     assert linear(drives=drives)(W) == inf
@@ -104,7 +104,7 @@ def test_on_another_library():
 
 
 def test_line_searches_stay_where_fixed_points_are_stable():
-    """The target asks for W = 1.5, where the drive of 0 has lost its stability."""
+    """The target needs W = 1.5, where the drive 0 has lost its stability."""
     cost = FixedPointCost(RateNetwork(1), np.array([[0.5], [0.0]]), SquaredError(np.array([[0.95], [0.0]])), stable=0.05)
     problem = cost.problem(PullbackManifold(Identity(), 1))
     result = SteepestDescent(verbosity=0, max_iterations=30).run(problem, initial_point=np.array([[0.1]]))

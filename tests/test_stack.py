@@ -1,4 +1,4 @@
-"""Stacks of layers: their derivatives, their training, and what is refused."""
+"""Stacks of layers: their derivatives, their training, and their errors."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ def stack_of(layers, **options):
 
 
 def problem(stack, stimuli=6, **options):
-    """Return a cost, parameters away from the start after a step of training, and a direction."""
+    """Return a cost, parameters after a step of training from the start, and a direction."""
     generator = np.random.default_rng(0)
     x = generator.standard_normal((stimuli, 7)).astype(stack.dtype)
     labels = generator.integers(0, stack.n_outputs, stimuli)

@@ -1,4 +1,4 @@
-"""What stacks and products refuse, and that factors are matched by name."""
+"""Errors of stacks and products, and the matching of factors by name."""
 
 import numpy as np
 import pytest

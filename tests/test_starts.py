@@ -1,4 +1,4 @@
-"""Where a guarded run may begin, and the stable starts that are offered."""
+"""Allowed starts of a guarded run, and the search for a stable start."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ REMEDY = r"Start from `riemannrnn\.training\.stable_start\(network, weights, sti
 
 
 def test_a_start_without_fixed_points_is_refused():
-    """A unit r = (w r + x)² has none where w x > 1/4."""
+    """A unit r = (w r + x)² has no fixed point if w x > 1/4."""
     network, weights, stimuli = RateNetwork(1, activation="power-law"), np.array([[1.0]]), np.array([[0.2], [0.3], [0.4]])
     arguments = stimuli, SquaredError(0 * stimuli), "dW1", 1e-3
     with pytest.raises(UnstableStartError, match="at the weights to start from, 2 of 3 stimuli have no fixed.* " + REMEDY):
@@ -24,7 +24,7 @@ def test_a_start_without_fixed_points_is_refused():
 
 
 def test_a_start_with_unstable_fixed_points_is_refused():
-    """A tanh unit without drive rests at 0, unstable where w > 1."""
+    """A tanh unit without drive rests at 0, which is unstable for w > 1."""
     network, weights, stimuli = RateNetwork(1), np.array([[2.0]]), np.zeros((3, 1))
     arguments = stimuli, SquaredError(stimuli), "dW1"
     with pytest.raises(UnstableStartError, match=r"3 of 3 stimuli .* the largest abscissa is \+1\. " + REMEDY):
@@ -46,7 +46,7 @@ def test_a_start_that_is_no_point_is_refused():
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.5])
 def test_the_stable_start_is_the_largest(margin):
-    """A tanh unit without drive is stable where w < 1."""
+    """A tanh unit without drive is stable for w < 1."""
     network = RateNetwork(1, seed=0)
     scale = float(stable_start(network, np.array([[2.0]]), np.zeros((1, 1)), margin)[0, 0]) / 2
     assert (1 - margin) / 2 - 1 / 128 <= scale < (1 - margin) / 2
@@ -74,7 +74,7 @@ def test_a_start_that_is_stable_is_left_alone():
 
 @pytest.mark.parametrize("size", [4.0, 200.0, 1e6])
 def test_huge_weights_have_a_stable_start_as_well(size):
-    """A linear unit is stable by the margin where w < 0.95; a fraction of weights however large is found, not zero."""
+    """A linear unit is stable by the margin for w < 0.95; for weights of any size a nonzero fraction is found."""
     start = float(stable_start(RateNetwork(1, activation="identity"), np.array([[size]]), np.ones((1, 1)))[0, 0])
     assert 0.95 * (1 - 1 / 100) < start < 0.95
 
@@ -88,7 +88,7 @@ def test_there_is_no_stable_start_for_stimuli_that_are_not_finite_or_weights_bey
 
 
 def test_factors_have_a_stable_start():
-    """Tanh units without drive rest at 0, which is stable where the one eigenvalue of W that is not zero is below 1."""
+    """Tanh units without drive rest at 0, which is stable if the only nonzero eigenvalue of W is below 1."""
     network, direction = RateNetwork(4, connectivity=LowRank(1)), np.full((4, 1), 0.5)
     factors, stimuli = (direction, np.array([2.0]), direction.T), np.zeros((3, 4))
     arguments = stimuli, SquaredError(stimuli), Descent(FixedRank(4, 4, 1)), 0.01

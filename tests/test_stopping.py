@@ -1,4 +1,4 @@
-"""When runs end and what they say of themselves: criteria, the history as a dataset, and the options of a step."""
+"""When and why runs end: criteria, the history as a dataset, and the options of a step."""
 
 from itertools import pairwise
 
@@ -104,7 +104,7 @@ def test_a_run_ends_when_told_and_says_why():
     assert (len(stopped.loss), stopped.stopped, stopped.converged) == (5, "All 5 steps done.", False)
     whole, path = run(), []
     run(callback=lambda step, history: path.append(history.weights))
-    np.testing.assert_array_equal(stopped.weights, path[5])  # what was reached, not what the last batch was taken at
+    np.testing.assert_array_equal(stopped.weights, path[5])  # the result after the step, not the point of the last batch
     assert stopped.loss == whole.loss[:5]
     converged = run(stop=LossBelow(100.0) & StepLimit(2))
     assert (len(converged.loss), converged.converged) == (2, True)
@@ -181,7 +181,7 @@ def test_units_and_what_was_not_measured():
     ],
 )
 def test_schedules(schedule, factors):
-    """At a vanishing rate the gradient is constant along each batch, and steps go with the factor."""
+    """At a vanishing rate the gradient is constant along each batch, and steps are proportional to the factor."""
     lengths = [run(rule="dW1", learning_rate=1e-9, schedule=each).step_length for each in (schedule, None)]
     np.testing.assert_allclose(lengths[0], factors * lengths[1], rtol=1e-4, atol=1e-16)
 
@@ -220,7 +220,7 @@ def test_no_step_is_longer_than_the_longest(name, optimizer):
 
 
 class Still(CrossEntropy):
-    """A loss without slope."""
+    """A loss with zero slope."""
 
     def gradient(self, outputs):
         return 0 * outputs
@@ -231,7 +231,7 @@ class Still(CrossEntropy):
 
 @pytest.mark.parametrize("manifold", [*MANIFOLDS.values(), ScaledMonotoneManifold(N)], ids=[*MANIFOLDS, "scaled-monotone"])
 def test_decay_draws_to_the_start_along_the_geodesic(manifold):
-    """After steps away from the start, those without a gradient shrink the distance to it by 1 − ηλ."""
+    """After steps away from the start, steps without a gradient shrink the distance to it by 1 − ηλ."""
     start = NETWORK.initial_weights(0.3)
     origin, points = manifold.point_at(start), []
     loss = CrossEntropy(DIGITS.labels)
@@ -258,7 +258,7 @@ def test_decay_needs_a_manifold():
     network = RateNetwork(N, 64, 10, seed=0, connectivity=LowRank(2))
     with pytest.raises(ValueError, match=r"rule Descent on the Embedded manifold .* has no manifold with one"):
         run(network, rule=Descent(FixedRank(N, N, 2)), decay=0.1)
-    sparse = SubspaceManifold(PullbackManifold(Resolvent(), N), zero_diagonal(N))  # whose geodesics leave the subspace
+    sparse = SubspaceManifold(PullbackManifold(Resolvent(), N), zero_diagonal(N))  # its geodesics leave the subspace
     with pytest.raises(ValueError, match=r"Subspace .* has no manifold with one"):
         run(weights=zero_diagonal(N).project(NETWORK.initial_weights(0.3)), rule=Descent(sparse), decay=0.1)
 
@@ -309,7 +309,7 @@ def test_the_recorder_gets_each_step_and_the_last_point_once():
 
 @pytest.mark.parametrize("margin", [0.05, 0.5])
 def test_the_nearest_point_is_the_nearest(margin, generator):
-    """Against a search over W = I − (B Bᵀ + margin I) − K, which are all the weights allowed."""
+    """Compares with a search over W = I − (B Bᵀ + margin I) − K, which are all allowed weights."""
     W, manifold = 1.5 * generator.standard_normal((3, 3)), MonotoneManifold(3)
     nearest = manifold.nearest(W, margin)
     assert np.linalg.eigvalsh(np.eye(3) - (nearest + nearest.T) / 2)[0] == pytest.approx(margin)

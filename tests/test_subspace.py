@@ -1,4 +1,4 @@
-"""Subspaces and the metric that they inherit, against brute force in coordinates; most of all where they are curved."""
+"""Subspaces and the induced metric, against brute force in coordinates, especially where they are curved."""
 
 import array_api_strict as strict
 import numpy as np
@@ -89,7 +89,7 @@ def test_gradient_and_projection_against_coordinates(name, around, generator):
 @pytest.mark.parametrize("around", AROUND)
 @pytest.mark.parametrize("name", ["mask", "zero diagonal", "toeplitz", "tied blocks"])
 def test_the_hessian_is_that_of_the_curved_subspace(name, around, generator):
-    """⟨Hess[V], V⟩ = D²J[V, V] − ⟨∇J, Γ(V, V)⟩ with the Christoffel symbols of the coordinates, from differences."""
+    """⟨Hess[V], V⟩ = D²J[V, V] − ⟨∇J, Γ(V, V)⟩ with the Christoffel symbols of the coordinates, by differences."""
     manifold = SubspaceManifold(AROUND[around](), SUBSPACES[name])
     W, vectors = 0.5 * manifold.random_point(), basis(SUBSPACES[name])
     G, V = generator.standard_normal((N, N)), SUBSPACES[name].project(generator.standard_normal((N, N)))
@@ -99,7 +99,7 @@ def test_the_hessian_is_that_of_the_curved_subspace(name, around, generator):
     across = np.array([inner(W + h * a, V, V) - inner(W - h * a, V, V) for a in vectors]) / (2 * h)
     christoffel = np.tensordot(np.linalg.solve(metric, along - across / 2), vectors, 1)
     expected = np.sum(V * V) - np.sum(G * christoffel)
-    hessian = manifold.euclidean_to_riemannian_hessian(W, G, V, V)  # of ⟨G, W⟩ + ½‖W − W₀‖², whose D²J[V] is V
+    hessian = manifold.euclidean_to_riemannian_hessian(W, G, V, V)  # of ⟨G, W⟩ + ½‖W − W₀‖², with D²J[V] = V
     assert inner(W, hessian, V) == pytest.approx(expected, abs=1e-6)
     U = SUBSPACES[name].project(generator.standard_normal((N, N)))
     other = manifold.euclidean_to_riemannian_hessian(W, G, U, U)
@@ -130,7 +130,7 @@ def test_a_step_in_the_euclidean_metric_is_plain_projection(generator):
 
 
 def test_the_retraction_goes_along_the_subspace():
-    """The geodesics around it leave a curved subspace, their projections do not."""
+    """Geodesics of the surrounding manifold leave a curved subspace; their projections do not."""
     manifold = SubspaceManifold(PullbackManifold(Resolvent(), N, "geodesic", seed=0), zero_diagonal(N))
     W = manifold.random_point()
     V = manifold.random_tangent_vector(W) / 10
@@ -148,7 +148,7 @@ def test_conjugate_gradients_take_one_sharp_a_dimension(monkeypatch, generator):
     sharp = manifold.manifold.euclidean_to_riemannian_gradient
     monkeypatch.setattr(manifold.manifold, "euclidean_to_riemannian_gradient", lambda W, G: calls.append(1) or sharp(W, G))
     manifold.euclidean_to_riemannian_gradient(W, G)
-    assert len(calls) <= 1 + (N * N - manifold.dim) + 2  # that of G, the dimensions left out, and what rounding adds
+    assert len(calls) <= 1 + (N * N - manifold.dim) + 2  # one for G, one for each missing dimension, and some for rounding
 
 
 def test_units_of_unequal_weights_are_solved_for_where_the_metric_is_two_sided(monkeypatch, generator):
@@ -165,7 +165,7 @@ def test_units_of_unequal_weights_are_solved_for_where_the_metric_is_two_sided(m
 
 
 def test_rounding_is_not_solved_for(generator):
-    """♯ maps symmetric covectors to symmetric vectors, but for rounding, which is relative to ‖B‖⁴ and not to ♯∇."""
+    """♯ maps symmetric covectors to symmetric vectors, up to rounding, which is relative to ‖B‖⁴ and not to ♯∇."""
     n = 40
     basis, scales = np.linalg.qr(generator.standard_normal((n, n)))[0], np.logspace(0, 4, n)
     W = symmetric(n).project(np.eye(n) - basis * scales @ basis.T)

@@ -1,4 +1,4 @@
-"""What surrounds a path: singular values, loss landscapes, and what lies between the ends of several runs."""
+"""Around a path: singular values, loss landscapes, and comparisons between the ends of several runs."""
 
 import numpy as np
 import pytest
@@ -134,7 +134,7 @@ def test_smallest_singular_value_of_many_units():
 
 
 def test_smallest_singular_value_is_followed_along_a_path_with_large_weights():
-    """Gains that differ much make a poor preconditioner of their mean, and few iterations from its vectors miss the least."""
+    """If gains differ much, their mean is a poor preconditioner, and few iterations from its vectors miss the smallest."""
     generator = np.random.default_rng(0)
     first, last = 2 * generator.standard_normal((2, 80, 80)) / 80**0.5
     drives = generator.standard_normal((60, 80))
@@ -142,6 +142,6 @@ def test_smallest_singular_value_is_followed_along_a_path_with_large_weights():
     for share in np.linspace(0, 0.2, 41):
         weights = (1 - share) * first + share * last
         gains = 1 - np.tanh(drives @ weights.T) ** 2
-        gains[int(20 * share)] = np.nan  # now this one has no fixed point, then another
+        gains[int(20 * share)] = np.nan  # first this stimulus has no fixed point, then another
         found = smallest(weights, gains)
     assert found == pytest.approx(np.nanmin(singular_values(weights, np.delete(gains, 4, axis=0))), rel=1e-6)

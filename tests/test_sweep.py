@@ -1,4 +1,4 @@
-"""Sweeps: a run folder for each cell, one result, the same bits on workers, and no finished cell that runs twice."""
+"""Sweeps: a run folder for each cell, one result, the same bits on workers, and no finished cell runs twice."""
 
 import csv
 import os
@@ -36,7 +36,7 @@ FAILING = Grid(BASE, {"network.radius": [0.3, 9.0]})
 
 @pytest.fixture(scope="module", autouse=True)
 def no_figures():
-    """Spare the figures of runs and sweeps in this process, which take longer than the runs."""
+    """Leave out the figures of runs and sweeps in this process, which take longer than the runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("riemannrnn.cli.train.training_figure", lambda *arguments: Figure())
         patch.setattr("riemannrnn.sweep.result.sweep_figure", lambda *arguments: Figure())
@@ -63,13 +63,13 @@ def client():
 
 
 def same(result, reference):
-    """Check that two sweeps agree to the bit, but for how long they took."""
+    """Check that two sweeps agree to the bit, except for their times."""
     kept, expected = (each.to_dataset().drop_vars("seconds") for each in (result, reference))
     xr.testing.assert_identical(kept, expected)
 
 
 def marks(folder):
-    """Return what changes where a cell is written again, for each cell that has ended."""
+    """Return values that change if a cell is written again, for each cell that has ended."""
     return {path.parent.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob(f"cells/*/{cell.ROW}")}
 
 
@@ -169,7 +169,7 @@ def test_finished_cells_are_not_run_again_also_in_a_larger_grid(serial, monkeypa
     result = sweep(larger, output=serial.folder, resume=True)
     assert {key: mark for key, mark in marks(serial.folder).items() if key in before} == before
     assert len(marks(serial.folder)) == 12
-    monkeypatch.setattr(cell, "_run", None)  # nothing is left to run
+    monkeypatch.setattr(cell, "_run", None)  # no cell is left to run
     same(sweep(GRID, output=serial.folder, resume=True), serial)
     ours, theirs = (each.to_dataset()["final_loss"].to_series() for each in (result, serial))
     assert ours.reorder_levels(theirs.index.names).loc[theirs.index].equals(theirs)
@@ -337,7 +337,7 @@ def test_the_command(tmp_path):
 def test_the_figure_shows_what_varies(serial, tmp_path):
     dataset = serial.to_dataset()
     figure = sweep_figure(dataset, tuple(GRID.axes))
-    save_figure(figure, tmp_path / "sweep.png")  # a layout that does not fit would be a warning
+    save_figure(figure, tmp_path / "sweep.png")  # a layout that does not fit would raise a warning
     for rate, ax in zip((0.01, 0.1), figure.axes, strict=True):
         assert ax.get_title(loc="left") == str(rate)
         thin, thick = ([line for line in ax.lines if line.get_lw() == width] for width in (0.5, 1.5))

@@ -1,4 +1,4 @@
-"""The grid of a sweep: which runs it has, with which seeds, and which files are refused."""
+"""The grid of a sweep: its runs, their seeds, and errors in its file."""
 
 import pytest
 

@@ -18,7 +18,7 @@ TIMES = ["equal", "two groups", "three groups", "all different", "one slow unit"
 
 
 def times_of(kind, n, generator):
-    """Return time constants, in a unit of time in which they are not of the order of 1."""
+    """Return time constants, in a unit of time in which they are not of order 1."""
     levels = {"equal": [3.0], "two groups": [1.0, 4.0], "three groups": [0.5, 1.0, 7.0]}
     slow = np.where(np.arange(n) == n // 2, 30.0, 1.0)
     if kind in levels:
@@ -27,7 +27,7 @@ def times_of(kind, n, generator):
 
 
 def problem(connectivity, n, seed, dtype=np.float64, batch=4):
-    """Return an operator, its matrix, and gains, some of them 0."""
+    """Return an operator, its matrix, and gains, some of which are 0."""
     generator = np.random.default_rng(seed)
     gains = (generator.random((batch, n)) * (generator.random((batch, n)) < 0.9)).astype(dtype)
     if connectivity == "low rank":
@@ -120,11 +120,11 @@ def test_low_rank_needs_no_matrix_for_a_few_groups(monkeypatch):
 
 
 def test_a_group_smaller_than_the_rank(generator):
-    """Its own eigenvalue in the reduced matrices would be one that the network does not have."""
+    """The eigenvalue of this group in the reduced matrices would be one that the network does not have."""
     point = np.eye(6)[:, :2], np.array([-3.0, -3.0]), np.eye(6)[:2]
     times = np.array([5.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     found = spectral_abscissa(LowRank(2).bind(point), np.ones((1, 6)), times)
-    assert_allclose(found, -0.8)  # of the unit with the time constant 5: (−1 − 3) / 5
+    assert_allclose(found, -0.8)  # for the unit with the time constant 5: (−1 − 3) / 5
     assert_allclose(found, every_abscissa(point[0] * point[1] @ point[2], np.ones((1, 6)), times))
 
 
@@ -141,7 +141,7 @@ def test_the_bound_spares_eigenvalues(monkeypatch):
 
 
 def test_of_the_dynamics(generator):
-    """The Jacobian of the velocities by finite differences, at fixed points of a network."""
+    """Compares with the Jacobian of the velocities by finite differences, at fixed points of a network."""
     weights, drive = 1.2 * generator.standard_normal((9, 9)) / 3, generator.standard_normal((5, 9))
     times, found = generator.uniform(0.01, 0.2, 9), solve_fixed_points(weights, drive, solver="newton")
     h = 1e-6
@@ -192,7 +192,7 @@ def test_diagonally_stable_weights_are_stable_for_all_time_constants(n, spread, 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 30), st.floats(0, 20), st.floats(0, 3), st.integers(0, 10**6))
 def test_monotone_weights_keep_a_rate_for_all_time_constants(n, skew, decades, seed):
-    """The bound (λ − 1) / max τ with λ = max(λ_max(sym W), 0), whatever the gains in [0, 1] are."""
+    """The bound (λ − 1) / max τ with λ = max(λ_max(sym W), 0) holds for all gains in [0, 1]."""
     generator = np.random.default_rng(seed)
     factor, K = generator.standard_normal((2, n, n)) / n**0.5
     weights = np.eye(n) - (factor @ factor.T + 0.1 * np.eye(n) + skew * (K - K.T))
@@ -205,7 +205,7 @@ def test_monotone_weights_keep_a_rate_for_all_time_constants(n, skew, decades, s
 
 
 def test_other_weights_may_lose_stability():
-    """An excitatory and an inhibitory unit: stable with equal time constants, not with slow inhibition."""
+    """An excitatory and an inhibitory unit: stable with equal time constants, but not with slow inhibition."""
     weights, gains = np.array([[1.5, -1.0], [1.0, 0.0]]), np.ones((1, 2))
     assert spectral_abscissa(Dense().bind(weights), gains)[0] == pytest.approx(-0.25)
     assert spectral_abscissa(Dense().bind(weights), gains, [1.0, 4.0])[0] > 0.1

@@ -1,4 +1,4 @@
-"""`riemannrnn train`: what it writes, how it goes on, what it refuses, and how it stops."""
+"""`riemannrnn train`: its files, how it continues, its errors, and how it stops."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ TINY = {
     "data": {"training_size": 40},
     "train": {"batch_size": 10, "epochs": 3, "checkpoint_every": 2},
 }
-"""Twelve steps."""
+"""A configuration with twelve steps."""
 
 RULES = {
     "default": {},
@@ -39,7 +39,7 @@ RULES = {
 }
 
 BUNDLED_PATHS = ("data.name", "data.training_size", "data.seed")
-"""The keys of the digits; the other keys of the data belong to files."""
+"""The keys of the digits; the other keys of the data are for files."""
 
 RESULTS = ["checkpoints", "config.toml", "history.nc", "model.npz", "path.h5", "training.png", "weights.npz"]
 
@@ -159,7 +159,7 @@ def test_help_shows_an_example_which_runs(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def references(tmp_path_factory):
-    """The folder of an uninterrupted run under each rule, made when asked for."""
+    """The folder of an uninterrupted run with each rule, made when needed."""
 
     @cache
     def reference(name):
@@ -196,7 +196,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, references, name,
 
 
 def test_the_guarded_run_has_something_to_guard(references):
-    """Else the resumed one would show nothing."""
+    """Otherwise the resumed run would show nothing."""
     assert len(results(references("guarded"))[1].attrs["guard_reasons"]) > 2
 
 
@@ -204,7 +204,7 @@ def test_the_path_is_that_of_the_run_and_can_be_analysed(folder):
     with read_run(folder) as path:
         np.testing.assert_array_equal(path.steps, np.arange(13))
         np.testing.assert_array_equal(path[-1], results(folder)[0]["weights"].astype(np.float32))
-        assert path.cost().at(path[0]).cost == pytest.approx(path.losses[0], rel=0.2)  # of all stimuli, not of a batch
+        assert path.cost().at(path[0]).cost == pytest.approx(path.losses[0], rel=0.2)  # over all stimuli, not over a batch
     assert run("geodesics", folder, "--stimuli", "5", "--animation", "none").exit_code == 0
 
 

@@ -1,4 +1,4 @@
-"""The configuration of `riemannrnn train`: each wrong key and value is named with its path and the nearest right one."""
+"""The configuration of `riemannrnn train`: errors name a wrong key or value by its path, with the nearest valid name."""
 
 from dataclasses import asdict, fields
 
@@ -13,7 +13,7 @@ from riemannrnn.settings import SettingError
 
 
 def sentence(tmp_path, text):
-    """Return the sentence with which a file is refused; nothing may have been made."""
+    """Return the sentence of the error for a file, after a check that no folder was made."""
     (tmp_path / "wrong.toml").write_text(text)
     line = refused(run("train", "--config", tmp_path / "wrong.toml", "--output", tmp_path / "runs"))
     assert names(tmp_path) == ["wrong.toml"]

@@ -1,4 +1,4 @@
-"""`riemannrnn train` on files, and `train` on tables: labels and targets as they are in the file."""
+"""`riemannrnn train` on files, and `train` on tables: labels and targets keep their form in the file."""
 
 import csv
 import re
@@ -49,7 +49,7 @@ def write_hdf5(path, targets):
 
 
 def neurons():
-    """Return responses of two neurons to the stimuli, in units of their own, with holes."""
+    """Return responses of two neurons to the stimuli, in their own units, with missing entries."""
     responses = np.stack([20 + 8 * np.tanh(STIMULI[:, 0]), 300 - 40 * STIMULI[:, 1]], axis=1)
     responses[::5, 0] = responses[2::7, 1] = np.nan
     return responses
@@ -151,7 +151,7 @@ def test_a_run_on_a_file_goes_on_and_other_data_are_refused(tmp_path, monkeypatc
 
 
 def test_a_file_is_streamed_and_the_run_goes_on(tmp_path, monkeypatch):
-    """The same bits after Ctrl-C in the second epoch, and a model as good as that of a run in memory."""
+    """The run gives the same bits after Ctrl-C in the second epoch, and its model is as good as after training in memory."""
     monkeypatch.setattr("riemannrnn.data.source.CHUNK_BYTES", 4 * 8 * 20)
     np.savez(tmp_path / "mine.npz", stimuli=STIMULI, labels=CLASSES)
     (tmp_path / "stream.toml").write_text("[data]\nstream = true\n[train]\nbatch_size = 25\nepochs = 20\n")
@@ -209,7 +209,7 @@ UNUSABLE = {
 @pytest.mark.parametrize(("name", "place", "value", "message"), UNUSABLE.values(), ids=UNUSABLE)
 @pytest.mark.parametrize("row", [None, 0, 1, 2])
 def test_rows_that_cannot_be_used_are_named_before_a_run_is_made(tmp_path, monkeypatch, name, place, value, message, row):
-    """Wherever they are: the first rows are in the training rows and in the held-out ones."""
+    """This holds for any position: the first rows are in the training rows and in the held-out rows."""
     arrays = {"stimuli": STIMULI.copy(), "targets": np.nan_to_num(neurons())}
     arrays[name][place if row is None or np.isnan(value) else (row, 0)] = value
     np.savez(tmp_path / "mine.npz", **arrays)

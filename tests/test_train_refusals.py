@@ -1,4 +1,4 @@
-"""`riemannrnn train` where something is missing, refused or cannot go on; and what it is told in its configuration."""
+"""`riemannrnn train` with missing parts, errors, and interrupted runs; and options in its configuration."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Training from a stream: batches and held-out rows come from disk, runs go on to the bit, and memory does not grow."""
+"""Training from a stream: batches and held-out rows come from disk, runs continue to the bit, and memory does not grow."""
 
 import gc
 import tracemalloc
@@ -58,7 +58,7 @@ def stop_at(last):
 
 def test_a_stream_is_learned(classes):
     training, held_out = classes
-    assert len(training.bounds()) > 6  # chunks, of which a window holds three
+    assert len(training.bounds()) > 6  # chunks; a window holds three
     history = trained(stream(training), epochs=8, held_out=held_out)
     assert len(history.loss) == 8 * stream(training).per_epoch
     assert history.test_accuracy[-1] > 0.9
@@ -66,7 +66,7 @@ def test_a_stream_is_learned(classes):
 
 
 def test_the_batches_are_those_of_the_stream(classes):
-    """The first loss is that of the first batch in memory, and later ones those of the later batches."""
+    """The first loss equals the loss of the first batch in memory, and later losses equal those of later batches."""
     training, _ = classes
     options = {"rule": "dW3", "learning_rate": 0.0, "guard": False}
     history, network = trained(stream(training), **options), RateNetwork(12, INPUTS, 3, seed=0)
@@ -138,7 +138,7 @@ def test_labels_and_another_batch_size_beside_a_stream_are_refused(classes):
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path):
-    """A sparse file of 400 MB, of which a few windows are read."""
+    """Uses a sparse file of 400 MB, of which a few windows are read."""
     array = np.lib.format.open_memmap(tmp_path / "stimuli.npy", "w+", np.float32, (1_000_000, 100))
     del array
     np.save(tmp_path / "labels.npy", np.arange(1_000_000, dtype=np.int64) % 3)

@@ -1,4 +1,4 @@
-"""The training loop: reproducible, honest about why it ended, and it learns."""
+"""The training loop: it is reproducible, reports why it ended, and learns."""
 
 from types import SimpleNamespace
 
@@ -85,7 +85,7 @@ def test_weights_that_are_not_finite_are_refused(network, digits):
 
 
 def test_trust_regions_in_single_precision():
-    """Those of pymanopt make float64 of it, as the README says."""
+    """pymanopt's trust regions turn it into float64, as the README says."""
     digits, network = load_digits(np.float32).split(40, seed=0)[0], RateNetwork(10, 64, 10, seed=0, dtype=np.float32)
     start, cost = network.initial_weights(0.3), FixedPointCost(network, digits.stimuli, CrossEntropy(digits.labels))
     problem, options = cost.problem(MonotoneManifold(10, like=start)), {"verbosity": 0, "max_iterations": 4}
@@ -167,7 +167,7 @@ def test_a_history_is_that_of_its_rule(network, digits):
 
 def test_a_run_that_lost_its_fixed_points_says_what_to_change(network, digits):
     assert fold(guard=False).stopped.endswith(LOST)
-    far = run(network, digits, None, longest_step=np.inf)  # to weights that turn the rounding of rates into more
+    far = run(network, digits, None, longest_step=np.inf)  # to weights so large that rounding hides the fixed points
     assert far.stopped.endswith(HIDDEN)
 
 
@@ -197,7 +197,7 @@ def test_history_has_an_entry_a_step(network, digits, batch_size, steps):
 
 @pytest.mark.filterwarnings("ignore:The training loss has not fallen")
 def test_every_stimulus_is_seen_once_an_epoch(network, digits):
-    """With a learning rate of 0 the losses of an epoch average to that of all stimuli."""
+    """With a learning rate of 0 the mean loss of an epoch equals the loss of all stimuli."""
     history = run(network, digits, learning_rate=0.0)
     whole = run(network, digits, learning_rate=0.0, batch_size=None, epochs=1)
     assert np.mean(history.loss[:4]) == pytest.approx(whole.loss[0])
@@ -311,7 +311,7 @@ def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):
 
 @pytest.mark.parametrize("rule", [None, "momentum", "adam", "dW3"])
 def test_a_run_goes_on_from_the_history_of_another(network, digits, rule):
-    """Two epochs of one batch are an epoch and another: the point and what the rule remembers are carried over."""
+    """Two epochs of one batch equal one epoch and another: the point and the memory of the rule are carried over."""
 
     def going_on(start, epochs):
         options = {"learning_rate": 0.02, "schedule": "constant", "tolerance": 1e-10}

@@ -1,4 +1,4 @@
-"""The figure of a training run: every panel shows numbers, whatever the loss, and whether or not a guard looked."""
+"""The figure of a training run: every panel shows numbers, for any loss, with or without a guard."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every tutorial runs as a script, in a folder and a process of its own, with warnings as errors; what it asserts holds."""
+"""Every tutorial runs as a script, in a separate folder and process, with warnings as errors, and its assertions hold."""
 
 import pytest
 from blocks import ROOT, run_script

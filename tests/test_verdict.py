@@ -1,4 +1,4 @@
-"""The verdict on a path: sentences that its numbers decide, and none where nothing is known."""
+"""The verdict on a path: sentences that its numbers decide, and none for unknown numbers."""
 
 import re
 
@@ -13,7 +13,7 @@ POINTS = 9
 
 
 def report(**changed):
-    """Return the dataset of a straight path far from everything, with some numbers changed."""
+    """Return the dataset of a straight path far from all singularities, with some numbers changed."""
     numbers = {
         "efficiency": [1.0],
         "deviation": np.zeros(POINTS),

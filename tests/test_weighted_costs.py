@@ -1,4 +1,4 @@
-"""Weights, missing targets and time constants in costs, rules and training, against the problems that they stand for."""
+"""Weights, missing targets and time constants in costs, rules and training, against the equivalent problems."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_time_constants_change_stability_and_not_fixed_points():
     np.testing.assert_array_equal(found.rates, expected.rates)
     eigenvalues = np.linalg.eigvals(np.diag([1, 1 / 20]) @ (W - np.eye(2)))
     assert found.stability()[0] == pytest.approx(eigenvalues.real.max())
-    other = np.array([[1.5, -3.0], [3.0, 0.0]])  # stable for equal units, unstable where inhibition is slow
+    other = np.array([[1.5, -3.0], [3.0, 0.0]])  # stable for equal units, unstable if inhibition is slow
     costs = [FixedPointCost(each, x, SquaredError(np.zeros((1, 2))), stable=0.0) for each in (plain, slow)]
     assert np.isfinite(costs[0](other))
     assert np.isinf(costs[1](other))

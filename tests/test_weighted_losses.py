@@ -1,4 +1,4 @@
-"""Weights of stimuli: they equal repeated rows, and a mini-batch keeps the mean weight of the data set."""
+"""Weights of stimuli: they equal repeated rows, and a mini-batch uses the mean weight of the data set."""
 
 import array_api_strict as strict
 import autograd.numpy as anp
@@ -14,7 +14,7 @@ UNITS, OUTPUTS = 5, 3
 
 
 def quartic(outputs, targets):
-    """A loss of one's own."""
+    """A user-defined loss."""
     return anp.sum((outputs - targets) ** 4, axis=1)
 
 
@@ -39,7 +39,7 @@ def problem(kind, seed, m):
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(sorted(LOSSES)), st.integers(0, 10**6), st.integers(1, 12), st.floats(0.01, 100))
 def test_weights_equal_repeated_rows(kind, seed, m, unit):
-    """Also where some of the stimuli have no fixed point, and in whatever unit the weights are."""
+    """This includes stimuli without a fixed point, and any unit of the weights."""
     generator, make, targets, rates, readouts = problem(kind, seed, m)
     counts, found = generator.integers(0, 4, m), generator.random(m) < 0.7
     counts[0] += 1
@@ -68,7 +68,7 @@ def test_equal_weights_are_no_weights(kind):
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_the_mean_of_all_batches_is_the_whole(kind):
-    """Batches of equal size, with rows in any order; each is also the batch of a stream that knows the mean weight."""
+    """Batches of equal size, with rows in any order; each is also a batch of a stream with a known mean weight."""
     generator, make, targets, rates, readouts = problem(kind, 1, 12)
     weights = generator.random(12)
     whole, order = make(targets, weights=weights), generator.permutation(12)
@@ -128,7 +128,7 @@ def test_weights_of_another_library_are_refused():
 
 
 class Own(Loss):
-    """A loss that knows nothing of weights."""
+    """A loss without weights."""
 
     def value(self, outputs):
         return 0 * outputs[:, 0]

@@ -1,4 +1,4 @@
-"""A small problem in which losses of different numbers of rows can be compared: outputs R Cᵀ of given rates, learned C."""
+"""A small problem for comparing losses of different numbers of rows: outputs R Cᵀ of given rates, with C learned."""
 
 import numpy as np
 
@@ -17,11 +17,11 @@ def learn(loss, rates, readout, direction, found=None):
 
 
 def assert_equal(found, expected, rtol=1e-12):
-    """Compare what `learn` returned."""
+    """Compare two results of `learn`."""
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * max(np.abs(other).max(initial=0), 1e-300))
 
 
 def repeated(counts, *arrays):
-    """Return arrays with each row as often as the counts say."""
+    """Return arrays with each row repeated according to its count."""
     return tuple(np.repeat(array, counts, axis=0) for array in arrays)
