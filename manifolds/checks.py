@@ -88,7 +88,8 @@ def check_parameterization(manifold: Parameterization, point: Point, vector: Poi
     ----------
     manifold
         A manifold whose points are lists of arrays.
-    A point and a tangent vector. The point may move along the whole vector in a straight line.
+    point, vector
+        A point and a tangent vector. The point may move along the whole vector in a straight line.
     """
     W, velocity = manifold.weights(point), manifold.velocity(point, vector)
     xp, epsilon = array_namespace(W), machine_epsilon(W)

@@ -147,9 +147,9 @@ class InvariantManifold(WeightManifold):
 
         Raises
         ------
-        If rounding has moved the determinant of the new B away from det(B) exp(tr X), so the point may be beyond the
-        singular set, or if the point is not finite.
-            singular set, or if it is not finite.
+        OutsideManifoldError
+            If rounding has moved the determinant of the new B away from det(B) exp(tr X), so the point may be beyond the
+            singular set, or if the point is not finite.
         """
         self.check(point, tangent_vector)
         X = self.arrived(self.to_frame(point, tangent_vector))
