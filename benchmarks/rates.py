@@ -71,7 +71,7 @@ class Digits:
 def decades(rows: list[Row]) -> tuple[float, float]:
     """Return the best accuracy of a manifold, and the number of decades around its rate with an accuracy near it.
 
-    Each rate stands for a fifth of a decade.
+    Each rate counts as a fifth of a decade.
     """
     ordered = sorted(rows, key=lambda row: float(row["rate"]))
     accuracies = [float(row["accuracy"]) for row in ordered]

@@ -93,7 +93,7 @@ class WeightManifold(Parameterization, Manifold):
 
     @property
     def typical_dist(self) -> float:
-        """Norm of the identity, √n: the scale of both W and A, hence of a trust region."""
+        """Norm of the identity, √n: the scale of W and of A, and so of a trust region."""
         return sqrt(max(self.shape))
 
     def point_at(self, weights: Array) -> Array:

@@ -26,7 +26,7 @@ from manifolds.weighted import Weighted
 
 @final
 class ConvolutionalMonotone(ProductManifold):
-    """Points (A, P, ε) of kernels and scales, which stand for the convolution W with I − W = E (m I + AᵀA + P − Pᵀ).
+    """Points (A, P, ε) of kernels and scales, which represent the convolution W with I − W = E (m I + AᵀA + P − Pᵀ).
 
     E = diag(exp ε) has a scale for each channel. The symmetric part of E⁻¹ (I − W) is at least m > 0 at every point and on a
     grid of every size. Hence each stimulus of a network with slopes at most 1 has exactly one fixed point, and it is stable.

@@ -1,6 +1,6 @@
 """Kernels of circular convolutions: products, transposes, and the matrix of each frequency.
 
-A kernel K has shape (outputs, inputs, height, width). It stands for the map z(x) = Σ_d K(d) r(x − d) on a grid of positions
+A kernel K has shape (outputs, inputs, height, width). It represents the map z(x) = Σ_d K(d) r(x − d) on a grid of positions
 with periodic edges. Entry (a, b) of an axis of length k belongs to the offset a − ⌊k/2⌋. The product of two maps has the
 convolution of their kernels as its kernel.
 """

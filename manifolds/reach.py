@@ -57,7 +57,7 @@ def _broken_promise(manifold: PullbackManifold, point: Array, step: Array) -> st
 
 
 def submanifold_checks(manifold: WeightManifold, point: Array) -> list[CheckResult]:
-    """Check a manifold whose geodesics have no closed form: retraction, transport and the connection of its Hessian.
+    """Check a manifold without closed-form geodesics: retraction, transport and the connection of its Hessian.
 
     The Levi-Civita connection is the only connection with symmetric Hessians that agrees with the metric, which means
 

@@ -151,15 +151,15 @@ DAMAGE = {
 def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, damage):
     paths = [write_checkpoint(tmp_path, step, {"step": step}) for step in (1, 2, 3)]
     paths[2].write_bytes(damage(paths[2].read_bytes()))
-    with pytest.warns(RuntimeWarning, match=rf"{file_name(3)} is .*; it is passed over"):
+    with pytest.warns(RuntimeWarning, match=rf"{file_name(3)} is .*; it is skipped"):
         assert last_checkpoint(tmp_path) == {"step": 2}
     paths[1].write_bytes(damage(paths[1].read_bytes()))
-    with pytest.warns(RuntimeWarning, match="passed over") as seen:
+    with pytest.warns(RuntimeWarning, match="skipped") as seen:
         assert last_checkpoint(tmp_path) == {"step": 1}
     assert [file_name(step) in str(warning.message) for step, warning in zip((3, 2), seen, strict=True)] == [True, True]
     paths[0].write_bytes(damage(paths[0].read_bytes()))
     with (
-        pytest.warns(RuntimeWarning, match="passed over"),
+        pytest.warns(RuntimeWarning, match="skipped"),
         pytest.raises(CheckpointError, match="holds no intact checkpoint; start the run again in an empty folder"),
     ):
         last_checkpoint(tmp_path)

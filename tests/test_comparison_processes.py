@@ -56,7 +56,7 @@ def test_a_process_that_is_killed_is_a_failure():
     comparison = compare(tiny_task(), choose_contenders([]), BUDGET, RATES, progress, workers=2)
     assert not comparison.interrupted
     reasons = {entry.stopped for entry in comparison.entries}
-    assert "Failed: a process was killed, perhaps for want of memory; use fewer workers." in reasons
+    assert "Failed: a process was killed, perhaps for lack of memory; use fewer workers." in reasons
     assert f"Used its {BUDGET} evaluations." in reasons
 
 

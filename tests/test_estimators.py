@@ -247,7 +247,7 @@ def test_a_trained_model_that_other_samples_would_make_unstable_blames_them():
     X, y = generator.standard_normal((40, 4)), np.arange(40) % 3
     model = FixedPointClassifier(n_units=10, rule="dW1", bias=0.0, learning_rate=0.3, epochs=40, random_state=0).fit(3 * X, y)
     with pytest.raises(
-        ValueError, match=r"training cannot go on: .* have no fixed point .*\. Pass samples like those .*fit it again$"
+        ValueError, match=r"training cannot continue: .* have no fixed point .*\. Pass samples like those .*fit it again$"
     ):
         model.partial_fit(0.01 * X, y)
 

@@ -251,7 +251,7 @@ def test_a_geodesic_that_is_not_there_says_why():
 
 
 def test_arguments_that_make_no_path():
-    with pytest.raises(ValueError, match="1 points make no path; pass two at least"):
+    with pytest.raises(ValueError, match="1 points do not make a path; pass at least two"):
         LearningPath([np.eye(2)])
     with pytest.raises(ValueError, match="the steps do not increase"):
         LearningPath([np.eye(2), np.eye(2)], [1, 1])

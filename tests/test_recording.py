@@ -297,7 +297,7 @@ def test_folders_without_a_path(tmp_path):
         read_run(tmp_path)
     with PathRecorder(tmp_path, {}) as recorder:
         recorder.record(0, np.zeros((2, 2)))
-    with pytest.raises(RecordedRunError, match="holds 1 points; a path has two at least"):
+    with pytest.raises(RecordedRunError, match="holds 1 points, but a path has at least two"):
         read_run(tmp_path)
 
 

@@ -229,7 +229,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     run(checkpoints=tmp_path, callback=raise_at(8))
     newest = max(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:-100])
-    with pytest.warns(RuntimeWarning, match=rf"{newest.name} is damaged: .*; it is passed over"):
+    with pytest.warns(RuntimeWarning, match=rf"{newest.name} is damaged: .*; it is skipped"):
         history = run(checkpoints=tmp_path, resume=True)
     check_same(history, run())
 

@@ -290,9 +290,9 @@ def test_a_cell_waits_for_the_process_that_trains_in_its_folder(tmp_path, monkey
 
 
 def test_folders_that_are_refused(serial, tmp_path, monkeypatch):
-    with pytest.raises(SettingError, match="holds a sweep; go on with it by --resume, or choose another folder"):
+    with pytest.raises(SettingError, match="holds a sweep; continue it with --resume, or choose another folder"):
         sweep(GRID, output=serial.folder)
-    with pytest.raises(SettingError, match="holds no sweep to go on with"):
+    with pytest.raises(SettingError, match="holds no sweep to continue"):
         sweep(GRID, output=tmp_path / "new", resume=True)
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match="holds other files"):
@@ -324,7 +324,7 @@ def test_the_command(tmp_path):
     assert "Failed: network.radius = 9.0, replicate 0: train.manifold = 'monotone'" in result.output
     assert f"Written to {tmp_path / 'sweep'}: sweep.nc, summary.csv, sweep.png" in result.output
     assert "0 of 2 cells would run." in run(*command, "--dry-run", "--resume").output
-    assert "go on with it by --resume" in refused(run(*command))
+    assert "continue it with --resume" in refused(run(*command))
     assert "exclude each other" in refused(run(*command, "--workers", 2, "--scheduler", "tcp://127.0.0.1:1"))
     with locked(tmp_path / "sweep"):
         thread = Thread(target=lambda: lines.append(refused(run(*command, "--workers", 0, "--resume"))))

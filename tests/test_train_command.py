@@ -233,7 +233,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, fold
     last.write_bytes(last.read_bytes()[:-1])
     result = run("train", "--resume", stopped)
     assert result.exit_code == 0, result.output
-    assert result.stderr == f"Warning: {last} is damaged: its checksum does not match its content; it is passed over\n"
+    assert result.stderr == f"Warning: {last} is damaged: its checksum does not match its content; it is skipped\n"
     assert_same_bits(stopped, folder)
 
 
@@ -266,7 +266,7 @@ def test_a_full_disk_is_said_so_and_loses_nothing(tmp_path, folder, monkeypatch,
     line = refused(result, status=1)
     assert f"cannot write {stopped}" in line
     assert "No space left on device; free space" in line
-    assert line.endswith(f"What was written before is kept; go on with riemannrnn train --resume {stopped}")
+    assert line.endswith(f"What was written before is kept; continue with riemannrnn train --resume {stopped}")
     assert len(names(stopped / "checkpoints")) >= 2
     assert run("train", "--resume", stopped).exit_code == 0
     assert_same_bits(stopped, folder)

@@ -59,10 +59,10 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, content):
     if content is not None:
         (tmp_path / "config.toml").write_text(content)
     before = names(tmp_path)
-    assert refused(run("train", "--resume", tmp_path)).startswith(f"Error: {tmp_path} is not a run to go on with; ")
+    assert refused(run("train", "--resume", tmp_path)).startswith(f"Error: {tmp_path} is not the folder of a run; ")
     assert names(tmp_path) == before
     assert (tmp_path / "weights.npz").read_text() == "mine"
-    assert "is not a run to go on with" in refused(run("train", "--resume", tmp_path / "nowhere"))
+    assert "is not the folder of a run" in refused(run("train", "--resume", tmp_path / "nowhere"))
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ class LearningPath(Summarised):
         self.name = name
         self.task = task
         if len(points) < 2:
-            raise ValueError(f"{len(points)} points make no path; pass two at least")
+            raise ValueError(f"{len(points)} points do not make a path; pass at least two")
         if self.steps.shape != (len(points),) or not np.all(np.diff(self.steps) > 0):
             raise ValueError(f"the steps do not increase from point to point, one for each of {len(points)}")
 

@@ -220,7 +220,7 @@ def _check(run: RecordedRun, file: h5py.File) -> None:
     if not well_formed:
         raise ValueError("not the form of a path")
     if count < 2:
-        raise RecordedRunError(f"{file.filename} holds {count} points; a path has two at least: let the run go on")
+        raise RecordedRunError(f"{file.filename} holds {count} points, but a path has at least two: let the run continue")
 
 
 def _training_data(settings: Mapping[str, Any], dtype: np.dtype[Any]) -> Dataset:

@@ -248,7 +248,7 @@ class PathRecorder(Recorder):
             raise
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise RunFolderError(
-                f"cannot go on with {self._path}: it is damaged ({error}); move it away to record from step {step} on"
+                f"cannot continue {self._path}: it is damaged ({error}); move it away to record from step {step} on"
             ) from error
         if log.size:
             self._length = self._recorded_length = float(log["length"][-1])

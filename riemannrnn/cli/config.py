@@ -154,7 +154,7 @@ def read_run(folder: Path) -> Config:
     path = folder / "config.toml"
     # Only a run that this command started is continued, which replaces its results.
     if not path.is_file() or not (folder / "checkpoints").is_dir() or _tables(path).keys() != {*TABLES, VERSIONS}:
-        raise SettingError(f"{folder} is not a run to go on with; name a folder that `riemannrnn train` has made")
+        raise SettingError(f"{folder} is not the folder of a run; name a folder that `riemannrnn train` has made")
     return read_config(path)
 
 

@@ -85,7 +85,7 @@ def _begun(config: Path | None, given: dict[str, dict[str, Any]], output: Path) 
 
 def _continued(config: Path | None, given: dict[str, dict[str, Any]], folder: Path, output: Path) -> tuple[Training, Path]:
     if config or output != OUTPUT or any(given.values()):
-        raise SettingError("--resume takes no other option; a run goes on as it began, in its own folder")
+        raise SettingError("--resume takes no other option; a run continues with its own options, in its own folder")
     with divided_into(recorded_cores(folder / "checkpoints") or parts()):  # the start depends on it too
         return prepare(read_run(folder)), folder
 
@@ -99,7 +99,7 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
     except RunInUseError as error:
         refuse(error)
     except RunFolderError as error:
-        kept = f". What was written before is kept; go on with {_again(folder)}" if folder.is_dir() else ""
+        kept = f". What was written before is kept; continue with {_again(folder)}" if folder.is_dir() else ""
         refuse(RunFolderError(f"{error}{kept}"), UNFINISHED)
     except UnstableStartError as error:
         refuse(SettingError(f"{error}; in {folder / 'config.toml'}: a smaller network.radius, or train.guard = false"))
@@ -193,7 +193,7 @@ def _print_result(history: History, training: Training, written: list[str], fold
 def _warnings_as_sentences() -> Iterator[None]:
     """Print warnings about damaged checkpoints as sentences, without code."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", message=".*it is passed over", category=RuntimeWarning)
+        warnings.filterwarnings("always", message=".*it is skipped", category=RuntimeWarning)
         warnings.filterwarnings("ignore", category=LossNotFallenWarning)  # it is part of the printed reason
         warnings.showwarning = lambda message, *rest: complain("Warning", str(message))
         yield

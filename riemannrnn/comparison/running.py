@@ -63,4 +63,4 @@ def _result(future: Future[Entry], contender: Contender) -> Entry:
     try:
         return future.result()
     except BrokenProcessPool:
-        return Entry(contender, stopped=f"{FAILED}a process was killed, perhaps for want of memory; use fewer workers.")
+        return Entry(contender, stopped=f"{FAILED}a process was killed, perhaps for lack of memory; use fewer workers.")

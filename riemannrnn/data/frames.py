@@ -17,7 +17,7 @@ Frame: TypeAlias = dict[str, np.ndarray]
 """Some rows of a table: columns by name. A column of text has dtype object, and None where it is missing."""
 
 Frames: TypeAlias = Callable[[Path, set[str]], Iterator[Frame]]
-"""Reads a table from a file in parts; the given columns are read as text, whatever they contain."""
+"""Reads a table from a file in parts; the given columns are always read as text."""
 
 MOST_CLASSES = 10_000
 """Most different texts in a column of classes. A column with more holds names or remarks."""

@@ -83,7 +83,7 @@ class Model:
         return Stack(layers, self.n_inputs, self.n_outputs, trained=self.trained, **options)
 
     def stimuli(self, X: Array) -> Array:
-        """Return the samples. If no bias is trained, a constant input gives each unit a drive of its own."""
+        """Return the samples. If no bias is trained, a constant input gives each unit its own constant drive."""
         if "bias" in self.trained:
             return X
         constant = self.options.bias * (self.n_features + 1) ** 0.5  # W_in has entries of variance 1 / n_inputs
@@ -253,7 +253,7 @@ class FixedPointEstimator(BaseEstimator):
             if before is None:
                 raise ValueError(f"radius = {options.radius!r}: too large for these samples; {reason} Choose less") from error
             raise ValueError(
-                f"training cannot go on: {reason} Pass samples like those that the model was trained on, or fit it again"
+                f"training cannot continue: {reason} Pass samples like those that the model was trained on, or fit it again"
             ) from error
         if history.failed or history.interrupted or not (online or history.loss_fell):
             remedy = (

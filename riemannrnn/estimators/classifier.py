@@ -19,7 +19,7 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     """Classify by the fixed points of a recurrent network: softmax(W_out r) with r = f(W r + W_in s).
 
     By default only the recurrent weights W are trained, as in the paper: the read-in W_in and the readout W_out are random and
-    fixed. `trained` and `layers` change this. A constant input gives each unit a drive of its own. Scale the features to about
+    fixed. `trained` and `layers` change this. A constant input gives each unit a constant drive. Scale the features to about
     unit variance first: with large features the units saturate, and training takes long.
 
     Parameters

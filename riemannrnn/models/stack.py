@@ -1,4 +1,4 @@
-"""Stacks of recurrent layers, of which any kind of parameters may be trained: recurrent weights, read-ins, biases, readout."""
+"""Stacks of recurrent layers. Any kind of parameters may be trained: recurrent weights, read-ins, biases, readout."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Stack(Model):
     The trained parameters are passed to its methods, by name. "layers.0.recurrent" is W of the lowest layer,
     "layers.0.input" its read-in V, "layers.0.bias" its bias b, and "layers.2.from.0" the skip connection from layer 0 to
     layer 2. "readout" is C, and "readout_bias" is c. Each layer is solved for the rates of the layers below that are returned.
-    A stack of stable layers is stable, whatever its read-ins are.
+    A stack of stable layers is stable for any read-ins.
 
     Parameters
     ----------
@@ -71,16 +71,16 @@ class Stack(Model):
     n_outputs
         Number of outputs. None: the rates of the highest layer are the outputs.
     activation
-        f of the layers that have none of their own.
+        f of the layers without their own activation.
     seed
-        Seed of all parameters, each drawn from a stream of its own.
+        Seed of all parameters, each with a separate random stream.
     dtype, backend
         As for `RateNetwork`.
     trained
         The kinds of parameters that are trained: "recurrent", "input" (read-ins and skip connections), "bias" and "readout"
         (with its bias). Default: all. ("recurrent",) is the setting of the paper.
     parameters
-        Parameters by name in the place of random ones: the fixed ones, and the start of the trained ones.
+        Parameters by name to use instead of random ones: the fixed ones, and the start of the trained ones.
 
     Raises
     ------
@@ -179,7 +179,7 @@ class Stack(Model):
         return tuple(name for name in self.schema if _kind(name) == "recurrent")
 
     def initial_parameters(self, radius: float = 0.5) -> dict[str, Point]:
-        """Return the trained parameters to start from, by name; the same at every call.
+        """Return the trained parameters at the start, by name; the same in every call.
 
         Recurrent weights have a spectral radius of about `radius`. Read-ins and readout have normal entries with a variance of
         one over the number of their sources. Biases are zero.
@@ -194,7 +194,7 @@ class Stack(Model):
         return {name: self._initial(name, radius) for name in self.schema}
 
     def prepare(self, stimuli: Array) -> Array:
-        """Return checked stimuli; where the read-in of the lowest layer is fixed, its drive V s + b."""
+        """Return the stimuli after checks; if the read-in of the lowest layer is fixed, return its drive V s + b."""
         stimuli = as_array("stimuli", stimuli, self.dtype, self.namespace)
         check_backend("stimuli", stimuli, self.namespace)
         width = self._n_inputs or self.units[0]
@@ -291,7 +291,7 @@ class Stack(Model):
         return value
 
     def _initial(self, name: str, radius: float) -> Point:
-        """Return the start of a parameter. NumPy draws it whatever the backend is, so that a seed means the same everywhere."""
+        """Return the start of a parameter. NumPy draws it for every backend, so a seed means the same everywhere."""
         if name in self._given:
             return self._given[name]
         generator = np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(crc32(name.encode()),)))
@@ -318,5 +318,5 @@ def _kinds(trained: Sequence[str]) -> tuple[str, ...]:
     """Return the kinds that are trained, in the order of `PARTS`."""
     unknown = [kind for kind in trained if kind not in PARTS]
     if isinstance(trained, str) or unknown or not trained:
-        raise ValueError(f"trained = {trained!r} has to be a sequence of some of {', '.join(PARTS)}")
+        raise ValueError(f"trained = {trained!r} must be a sequence of some of {', '.join(PARTS)}")
     return tuple(kind for kind in PARTS if kind in trained)

@@ -1,4 +1,4 @@
-"""Convolutional connectivity: units on a grid of positions, each position with the same weights to the positions around it."""
+"""Convolutional connectivity: units on a grid of positions, with the same weights from each position to its neighbours."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from riemannrnn.network.operator import Operator, to_single
 from riemannrnn.runtime import parts
 
 BLOCK_BYTES, FEWEST_BLOCK_ROWS = 2**20, 16
-"""Rows are transformed in blocks of this size, so that their Fourier transforms stay in cache; and the smallest block."""
+"""Size of blocks of rows with Fourier transforms that stay in cache; and the smallest block."""
 
 
 @final
@@ -285,7 +285,7 @@ class TranslationInvariantOperator(Operator):
         return xp.reshape(xp.broadcast_to(values, (prod(self.grid), self.channels)), (-1,))
 
     def _blocks(self, rows: Array) -> Iterator[slice]:
-        """Consecutive rows whose transforms stay in cache; all rows on a device, which has no cache to keep to."""
+        """Yield blocks of rows with transforms that stay in cache; on a device, all rows in one block."""
         count, row_bytes = rows.shape[0], prod(rows.shape[1:]) * rows.dtype.itemsize if is_numpy_array(rows) else 0
         size = max(FEWEST_BLOCK_ROWS, BLOCK_BYTES // row_bytes) if row_bytes else max(count, 1)
         return (slice(start, min(start + size, count)) for start in range(0, count, size))
@@ -306,7 +306,7 @@ class ConvolutionOperator(TranslationInvariantOperator):
 @final
 @dataclass(frozen=True, eq=False)
 class FrequencyOperator(TranslationInvariantOperator):
-    """An operator whose parameters are its matrices Ŵ(ω), such as the propagator of a convolution, whose kernel is global."""
+    """An operator with its matrices Ŵ(ω) as parameters, such as the propagator of a convolution, which has a global kernel."""
 
     def _in_parameters(self, products: Array) -> Array:
         weights = frequency_weights(namespace_of(products).real(products), self.grid)

@@ -22,7 +22,7 @@ OPTIMISER_STYLES = {
     "dW3": ("#CC79A7", "v"),
     "dW4": ("#000000", "X"),
 }
-"""Colour and marker of an optimiser or a rule; the colours can be told apart by the colour-blind (Okabe and Ito)."""
+"""Colour and marker of an optimiser or a rule; the colours are colour-blind safe (Okabe and Ito)."""
 
 PANELS_IN_A_ROW = 4
 PAGE_WIDTH, PANEL_HEIGHT, LEGEND_HEIGHT = 7.0, 1.45, 1.1

@@ -230,16 +230,16 @@ def check_folder(folder: Path, resume: bool) -> None:
     path, own = folder / GRID, version("riemannrnn")
     if not path.exists():
         if resume:
-            raise SettingError(f"{folder} holds no sweep to go on with; leave out --resume, or correct --output")
+            raise SettingError(f"{folder} holds no sweep to continue; leave out --resume, or correct --output")
         if any(each.name != ".lock" for each in folder.iterdir()):
             raise SettingError(f"{folder} holds other files; choose an empty folder, or one that does not exist, with --output")
         return
     if not resume:
-        raise SettingError(f"{folder} holds a sweep; go on with it by --resume, or choose another folder with --output")
+        raise SettingError(f"{folder} holds a sweep; continue it with --resume, or choose another folder with --output")
     theirs = tomllib.loads(path.read_text(encoding="utf-8")).get("versions", {}).get("riemannrnn")
     if theirs != own:
         raise SettingError(
-            f"{folder} holds a sweep of riemannrnn {theirs}, and this is {own}: their results would be mixed. Go on with "
+            f"{folder} holds a sweep of riemannrnn {theirs}, and this is {own}: their results would be mixed. Continue with "
             f"version {theirs}, or choose another folder with --output"
         )
 

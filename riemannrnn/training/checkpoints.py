@@ -124,7 +124,7 @@ def last_checkpoint(folder: Path) -> Checkpoint:
         try:
             return read_checkpoint(path)
         except CheckpointError as error:
-            warnings.warn(f"{error}; it is passed over", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{error}; it is skipped", RuntimeWarning, stacklevel=2)
     raise CheckpointError(f"{folder} holds no intact checkpoint; start the run again in an empty folder")
 
 

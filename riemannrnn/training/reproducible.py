@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def reproducible(train: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Let a function with the keyword arguments `checkpoints` and `resume` give the same bits, whatever else runs.
+    """Let a function with the keyword arguments `checkpoints` and `resume` give the same bits, independently of other work.
 
     BLAS uses one thread throughout. With several threads it rounds differently, and their number would depend on other
     threads of the process. Batches are divided into the same parts as at the start of the run, on any number of cores,

@@ -206,9 +206,7 @@ def train(
     if options.decay:
         check_decay(stepper, point, options.decay)
     if before is not None and before.rule != stepper.name:
-        raise ValueError(
-            f"the history is of {before.rule}, this run of {stepper.name}; go on from its weights, history.weights"
-        )
+        raise ValueError(f"the history is of {before.rule}, this run of {stepper.name}; pass its weights, history.weights")
     if resume:
         run.restore()
     elif run.checkpoints is not None:
