@@ -109,12 +109,12 @@ def test_weights_may_be_lists():
     np.testing.assert_array_equal(*run)
 
 
-def test_what_has_only_the_array_protocol_serves_too():
+def test_objects_with_only_the_array_protocol_are_accepted():
     np.testing.assert_array_equal(network().drive(Convertible(STIMULI)), network().drive(STIMULI))
 
 
 @pytest.mark.parametrize("form", ["list", "pandas", "table"])
-def test_data_sets_estimators_and_losses_of_ones_own(form):
+def test_custom_data_sets_estimators_and_losses(form):
     make = FORMS[form]
     data = Dataset("mine", make(STIMULI / 2), make(LABELS))
     assert data.stimuli.dtype == np.float64
@@ -169,6 +169,6 @@ def test_masked_labels_are_refused():
     ],
     ids=["ragged", "words", "words in a table", "complex", "nothing", "dictionary"],
 )
-def test_what_holds_no_numbers_is_refused(bad, message):
+def test_inputs_without_numbers_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         network().drive(bad)

@@ -26,7 +26,7 @@ def test_the_tables_are_complete():
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_derivatives_are_those_of_autograd(name):
+def test_derivatives_agree_with_autograd(name):
     f, twin = ACTIVATIONS[name], Activation.from_function(TWINS[name])
     r = f.function(Z)
     np.testing.assert_allclose(r, TWINS[name](Z), rtol=1e-13)
@@ -35,7 +35,7 @@ def test_derivatives_are_those_of_autograd(name):
 
 
 @pytest.mark.parametrize("f", [*ACTIVATIONS.values(), power_law(1.0, 2.0), power_law(1.5), power_law(3.0, 0.1)])
-def test_derivatives_are_those_of_finite_differences(f):
+def test_derivatives_agree_with_finite_differences(f):
     step = 1e-5
 
     def difference(function):
@@ -89,7 +89,7 @@ def test_power_law_below_one_is_refused(exponent):
         power_law(exponent)
 
 
-def test_an_activation_of_ones_own(monkeypatch):
+def test_a_custom_activation(monkeypatch):
     def swish(z):
         return z / (1 + anp.exp(-z))
 
@@ -105,7 +105,7 @@ def test_an_activation_of_ones_own(monkeypatch):
         register_activation(Activation.from_function(swish))
 
 
-def test_an_unknown_name_is_refused_with_those_known():
+def test_an_unknown_name_is_refused_with_the_known_names():
     with pytest.raises(
         ValueError, match="'tanhh' is unknown; choose one of identity, power-law, relu, sigmoid, softplus, tanh"
     ):

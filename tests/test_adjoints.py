@@ -24,7 +24,7 @@ def test_neumann_derivatives_are_the_truncated_series(terms):
     np.testing.assert_allclose(solution.residual, np.linalg.norm(term, axis=1) / scale, rtol=1e-8)
 
 
-def test_neumann_is_for_derivatives_alone():
+def test_neumann_is_for_derivatives_only():
     weights, drive = problem()
     with pytest.raises(ValueError, match=r"neumann\(1\) does not find fixed points"):
         solve_fixed_points(weights, drive, solver=Neumann())
@@ -37,7 +37,7 @@ def test_neumann_is_for_derivatives_alone():
     assert 1e-3 < np.linalg.norm(one - other) / np.linalg.norm(other) < 1
 
 
-def test_adjoints_have_a_verdict_of_their_own():
+def test_adjoints_have_their_own_verdict():
     weights, drive = problem(radius=0.5)
     found = solve_fixed_points(weights, drive)
     good = Implicit(found).solve_adjoint(drive)

@@ -37,7 +37,7 @@ def looped(W, gains, included, P):
 
 @settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 6), batch=st.integers(1, 9), seed=st.integers(0, 999), left_out=st.booleans())
-def test_sharp_is_the_mean_of_those_of_the_stimuli(n, batch, seed, left_out):
+def test_sharp_is_the_mean_over_the_stimuli(n, batch, seed, left_out):
     generator = np.random.default_rng(seed)
     W, P, Q = generator.standard_normal((3, n, n))
     gains, included = generator.random((batch, n)), generator.random((batch, 1))
@@ -103,7 +103,7 @@ def test_in_a_linear_network_it_is_the_resolvent_metric():
 
 
 @pytest.mark.parametrize("activation", ["identity", "tanh", "softplus"])
-def test_derivatives_are_those_of_differences(activation, generator):
+def test_derivatives_agree_with_differences(activation, generator):
     cost, W = make_cost(activation)
     P, Q, V = generator.standard_normal((3, N, N))
     step = 1e-5
@@ -153,7 +153,7 @@ UPHILL = {
 
 
 @pytest.mark.parametrize(("rule", "delta"), [("dW3", delta_w3), ("dW4", delta_w4)])
-def test_a_rule_that_does_not_descend_is_found_out(rule, delta):
+def test_a_rule_that_does_not_descend_is_detected(rule, delta):
     cost, W = make_cost(**UPHILL[rule])
     evaluation = cost.at(W)
     found = check_descent(evaluation, rule)

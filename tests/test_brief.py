@@ -39,7 +39,7 @@ def test_small_problems_are_solved_by_plain_iteration(generator, radius, dtype):
     np.testing.assert_allclose(adjoints.state, Implicit(expected, "newton").adjoint(drive), rtol=1e-4, atol=1e-4)
 
 
-def test_there_are_about_as_many_products_as_in_a_plain_loop(generator, monkeypatch):
+def test_the_number_of_products_is_close_to_a_plain_loop(generator, monkeypatch):
     weights, drive = network(generator, radius=0.7)
     iterations = int(solve_fixed_points(weights, drive, solver="picard").iterations.max())
     products, apply = [], DenseOperator.apply
@@ -53,7 +53,7 @@ def test_there_are_about_as_many_products_as_in_a_plain_loop(generator, monkeypa
     assert len(products) <= iterations + 4
 
 
-def test_rows_that_are_left_are_solved_by_the_automatic_solver(generator):
+def test_remaining_rows_are_solved_by_the_automatic_solver(generator):
     """A few stimuli in the steep range of tanh contract slowly; the others are saturated."""
     weights, drive = network(generator, n=60, batch=40, radius=1.05)
     drive[5:] *= 10
@@ -65,7 +65,7 @@ def test_rows_that_are_left_are_solved_by_the_automatic_solver(generator):
     np.testing.assert_allclose(found.rates[:5], alone.rates, atol=1e-6)
 
 
-def test_a_start_that_is_a_solution_is_returned_as_it_is(generator):
+def test_a_start_at_a_solution_is_returned_unchanged(generator):
     weights, drive = network(generator)
     rates = solve_fixed_points(weights, drive).rates
     rates[3] = 0
@@ -94,7 +94,7 @@ def test_stimuli_that_are_not_finite_harm_no_other(generator):
     np.testing.assert_array_equal(found.converged, np.arange(len(drive)) != 2)
 
 
-def test_the_number_of_iterations_follows_from_the_size_alone(generator):
+def test_the_number_of_iterations_depends_only_on_the_size(generator):
     few, many = network(generator), network(generator, n=100, batch=512)
     assert brief_iterations(problem(*few)) > 100
     assert brief_iterations(problem(few[0], 5 * few[1])) == brief_iterations(problem(*few))

@@ -84,7 +84,7 @@ def test_an_encoding_without_a_character_loses_no_output(tmp_path):
     assert "J+?J+H" in output
 
 
-def test_a_run_folder_that_is_deleted_ends_in_a_sentence(tmp_path, monkeypatch):
+def test_a_deleted_run_folder_ends_with_a_message(tmp_path, monkeypatch):
     look = Run._look
 
     def deleted(self):
@@ -100,7 +100,7 @@ def test_a_run_folder_that_is_deleted_ends_in_a_sentence(tmp_path, monkeypatch):
     assert "Written to" not in result.stdout
 
 
-def test_a_file_that_is_deleted_before_the_end_is_not_said_to_be_written(tmp_path, monkeypatch):
+def test_a_deleted_file_is_not_reported_as_written(tmp_path, monkeypatch):
     save = command.save_figure
 
     def deleted(figure, path):

@@ -69,12 +69,12 @@ def file_name(step):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(state=st.dictionaries(st.text(), VALUES))
-def test_what_goes_in_comes_out(tmp_path, state):
+def test_a_round_trip_keeps_the_content(tmp_path, state):
     check_same(dict(read_checkpoint(write_checkpoint(tmp_path, 1, state))), state)
 
 
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64])
-def test_generators_go_on(tmp_path, bits):
+def test_generators_continue(tmp_path, bits):
     generator, other = np.random.Generator(bits(1)), np.random.Generator(bits(2))
     generator.standard_normal(5)
     state = {"generator": generator.bit_generator.state}
@@ -109,7 +109,7 @@ def test_foreign_objects_are_refused_and_never_pickled(tmp_path, value):
     assert names(tmp_path) == [file_name(1)]
 
 
-def test_only_the_last_stay(tmp_path):
+def test_only_the_last_checkpoints_are_kept(tmp_path):
     for step in range(0, 100, 10):
         write_checkpoint(tmp_path, step, {"step": step})
     assert names(tmp_path) == [file_name(step) for step in (70, 80, 90)]
@@ -148,7 +148,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, damage):
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(tmp_path, damage):
     paths = [write_checkpoint(tmp_path, step, {"step": step}) for step in (1, 2, 3)]
     paths[2].write_bytes(damage(paths[2].read_bytes()))
     with pytest.warns(RuntimeWarning, match=rf"{file_name(3)} is .*; it is skipped"):
@@ -177,7 +177,7 @@ def test_folders_without_checkpoints(tmp_path):
         refuse_used(tmp_path)
 
 
-def test_a_right_checksum_of_wrong_content(tmp_path, monkeypatch):
+def test_a_correct_checksum_of_invalid_content(tmp_path, monkeypatch):
     """Content of another kind is rejected even if its checksum is right, and pickles are not read."""
     import hashlib
     import io
@@ -205,7 +205,7 @@ def test_a_right_checksum_of_wrong_content(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_ones(tmp_path, monkeypatch, function):
+def test_a_full_disk_keeps_the_old_checkpoints(tmp_path, monkeypatch, function):
     for step in (1, 2, 3):
         write_checkpoint(tmp_path, step, {"step": step})
 
@@ -220,7 +220,7 @@ def test_a_full_disk_leaves_the_old_ones(tmp_path, monkeypatch, function):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full does not exist")
-def test_a_disk_that_really_is_full(tmp_path):
+def test_a_disk_that_is_full(tmp_path):
     (tmp_path / ".checkpoint-00000002.npz.partial.sum").symlink_to("/dev/full")
     write_checkpoint(tmp_path, 1, {"step": 1})
     with pytest.raises(RunFolderError, match="No space left on device"):
@@ -238,6 +238,6 @@ def test_a_read_only_folder(tmp_path):
     assert last_checkpoint(tmp_path) == {"step": 1}
 
 
-def test_a_folder_that_is_gone(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(RunFolderError, match=r"the folder .* does not exist; make it"):
         write_checkpoint(tmp_path / "gone", 1, {"step": 1})

@@ -213,7 +213,7 @@ def test_the_derivatives_of_a_users_cost(broken, generator):
     assert bool(check_hessian(manifold, cost, gradient, hessian, W, V)) is (broken == "nothing")
 
 
-def test_a_given_point_is_the_one_checked():
+def test_a_given_point_is_checked():
     manifold = PullbackManifold(Resolvent(), 3, seed=1)
     assert check_manifold(manifold, 0.5 * np.eye(3))
     report = check_manifold(manifold, np.eye(3))

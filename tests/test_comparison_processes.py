@@ -38,7 +38,7 @@ def test_a_contender_has_one_core(monkeypatch):
     assert seen == [1]
 
 
-def test_ctrl_c_keeps_what_had_ended_and_ends_the_processes():
+def test_ctrl_c_keeps_finished_results_and_ends_the_processes():
     def progress(contender, share):
         raise KeyboardInterrupt
 

@@ -22,7 +22,7 @@ def comparison(task):
     return compare(task, choose_contenders(["conjugate", "dW"]), budget=7, learning_rates=RATES)
 
 
-def test_rows_hold_what_a_cold_start_finds_at_their_weights(task, comparison):
+def test_rows_agree_with_a_cold_start_at_their_weights(task, comparison):
     for entry in (each for each in comparison.entries if each.contender.manifold != "low-rank"):
         assert task.cost(task.training)(entry.weights) == entry.training_loss, entry.contender.name
         assert contest.accuracy_on_test(task, entry.weights) == entry.test_accuracy
@@ -48,7 +48,7 @@ def test_contenders_that_keep_every_fixed_point_come_first_and_are_recommended(t
     assert "none took a step" in Comparison((replace(asked, weights=None),), 8).recommendation
 
 
-def test_time_that_is_used_up_ends_a_contender_with_what_it_reached(task):
+def test_exhausted_time_ends_a_contender_and_keeps_its_result(task):
     (entry,) = only(task, "euclidean/additive/conjugate", budget=10**6, max_seconds=0.05).entries
     assert re.fullmatch(r"Used its 0.05 seconds, after \d+ of 1000000 evaluations.", entry.stopped)
     assert entry.training_loss < entry.history[0].loss
@@ -63,7 +63,7 @@ def test_few_inner_iterations_still_descend(task):
     assert few.iterations < enough.iterations
 
 
-def test_inner_iterations_that_are_used_up_far_from_the_solution_end_a_contender(task, monkeypatch):
+def test_exhausted_inner_iterations_far_from_the_solution_end_a_contender(task, monkeypatch):
     monkeypatch.setattr(geometries, "ENOUGH", 1e-9)
     (entry,) = only(task, "response", inner_iterations=1).entries
     assert entry.failed

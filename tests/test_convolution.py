@@ -68,7 +68,7 @@ def test_the_propagator_is_global_and_has_the_gradient_of_its_matrices(connectiv
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_derivatives_are_those_of_the_dense_weights(connectivity, dtype):
+def test_derivatives_agree_with_the_dense_weights(connectivity, dtype):
     kernels, drive, coefficients = drawn(connectivity, dtype=dtype)
     vector = np.random.default_rng(1).standard_normal(kernels.shape).astype(dtype)
     tolerance = 1e-13 if dtype is np.float64 else 1e-6
@@ -82,7 +82,7 @@ def test_derivatives_are_those_of_the_dense_weights(connectivity, dtype):
 
 
 @pytest.mark.parametrize("precision", ["mixed", "native"])
-def test_derivatives_are_those_of_finite_differences(connectivity, precision):
+def test_derivatives_agree_with_finite_differences(connectivity, precision):
     kernels, drive, coefficients = drawn(connectivity)
     vector, h = np.random.default_rng(1).standard_normal(kernels.shape), 1e-5
     vector /= np.linalg.norm(vector)
@@ -169,7 +169,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_what_is_refused(generator):
+def test_invalid_arguments_are_refused(generator):
     connectivity = Convolution(2, (3, 4))
     kernels = connectivity.initial(24, 0.5, generator)
     with pytest.raises(ValueError, match=r"channels = 0.*1 or more"):

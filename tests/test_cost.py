@@ -57,7 +57,7 @@ def test_a_gradient_is_the_callers(network, cost):
     np.testing.assert_array_equal(cost.gradient(W), expected)
 
 
-def test_what_is_remembered_is_not_counted_again(network, cost):
+def test_cached_results_are_not_counted_again(network, cost):
     W = network.initial_weights()
     assert counts(cost) == (0, 0, 0)
     first = cost(W)
@@ -183,7 +183,7 @@ def test_a_failed_stimulus_may_recover():
     assert cost.at(np.array([[0.01]])).fixed_points.converged.all()
 
 
-def test_take_is_the_cost_of_those_stimuli(network, stimuli, cost):
+def test_take_is_the_cost_of_the_selected_stimuli(network, stimuli, cost):
     W, rows = network.initial_weights(), np.array([3, 0])
     part = cost.take(rows)
     expected = FixedPointCost(network, stimuli[rows], CrossEntropy(np.array([0, 0])))

@@ -207,7 +207,7 @@ def test_a_header_that_lies_about_its_size_allocates_nothing(tmp_path: Path, siz
     assert peak < 2**20
 
 
-def test_a_decompression_bomb_is_left_unexploded(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "bomb.gz", idx_bytes(np.ones(10)) + bytes(2**26))
     tracemalloc.start()
     try:
@@ -322,7 +322,7 @@ def test_fetch_without_a_network_says_what_to_do(tmp_path: Path, monkeypatch: py
         fetch_mnist(tmp_path)
 
 
-def test_fetch_looks_for_room_before_it_downloads(tmp_path: Path) -> None:
+def test_fetch_checks_the_free_space_before_it_downloads(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DatasetError, match=r"file cannot be made \(File exists\): name another folder"):
         fetch_mnist(tmp_path / "file")

@@ -42,7 +42,7 @@ def test_missing_texts_and_numbers_in_lists():
     np.testing.assert_array_equal(open_source([[1.0, None]]).read(slice(None)), [[1, np.nan]])
 
 
-def test_texts_of_a_large_file_are_known_by_themselves(tmp_path):
+def test_the_fingerprint_of_texts_depends_only_on_their_array(tmp_path):
     """The rest of the file is not hashed, and does not matter."""
     marks = []
     for other in range(2):
@@ -85,7 +85,7 @@ def test_a_column_with_numbers_and_later_texts_is_text(tmp_path, monkeypatch):
     np.testing.assert_array_equal(source.read(slice(None)), [[0, 2], [1, np.nan], [2, 4], [3, 5]])
 
 
-def test_too_many_texts_are_no_classes_and_take_no_memory(tmp_path, monkeypatch):
+def test_too_many_texts_are_not_classes_and_take_no_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("riemannrnn.data.frames.MOST_CLASSES", 3)
     source = csv_text(tmp_path / "x.csv", "a,b\np,1\nq,1\nr,1\ns,1\n")
     assert source.columns[0].is_text
@@ -144,12 +144,12 @@ def test_an_array_of_objects_is_never_unpickled(tmp_path):
         (__file__, "ends in none of .npy, .npz"),
     ],
 )
-def test_what_is_no_data_is_refused(what, reason):
+def test_invalid_data_are_refused(what, reason):
     with pytest.raises(DatasetError, match=reason):
         open_source(what)
 
 
-def test_wrong_names_are_told_the_nearest(tmp_path):
+def test_wrong_names_are_refused_with_the_nearest(tmp_path):
     np.savez(tmp_path / "measured.npz", stimuli=VALUES, responses=VALUES)
     with pytest.raises(DatasetError, match=r"did you mean .*measured\.npz\?"):
         open_source(tmp_path / "mesured.npz")

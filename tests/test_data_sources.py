@@ -44,7 +44,7 @@ OBJECTS = {
 }
 
 
-def test_every_ending_is_tried():
+def test_every_ending_is_tested():
     assert {ending for ending in FORMATS if not any(name.endswith(ending) for name in FILES)} == set()
 
 
@@ -102,7 +102,7 @@ def test_the_chunk_is_a_multiple_of_what_is_stored_together(tmp_path, monkeypatc
     assert open_source(dask(VALUES)).chunk == 300
 
 
-def test_a_source_is_known_again_elsewhere_and_after_a_change_it_is_not(file, tmp_path):
+def test_a_source_is_recognised_in_another_place_but_not_after_a_change(file, tmp_path):
     def mark(path):
         return open_source(path, notify=lambda message: None).fingerprint
 
@@ -119,7 +119,7 @@ def test_a_source_is_known_again_elsewhere_and_after_a_change_it_is_not(file, tm
 
 
 @pytest.mark.parametrize("make", [np.asarray, dask, data_array])
-def test_arrays_in_memory_are_known_again(make):
+def test_arrays_in_memory_are_recognised(make):
     changed = VALUES.copy()
     changed[-1, 0] += 1
     assert open_source(make(VALUES)).fingerprint == open_source(make(VALUES.copy())).fingerprint
@@ -133,7 +133,7 @@ def test_a_source_of_a_file_can_be_sent_to_another_process(file):
     assert copied.fingerprint == source.fingerprint
 
 
-def test_what_cannot_be_read_by_rows_is_converted_once(file, cache):
+def test_files_without_row_access_are_converted_once(file, cache):
     told = []
     for _ in range(2):
         open_source(file, notify=told.append)

@@ -68,7 +68,7 @@ def test_every_row_once_an_epoch(n, batch_size, window, seed, prefetch):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 250), st.integers(1, 40), st.integers(1, 5), st.integers(0, 3), st.data())
-def test_a_stream_goes_on_from_every_place(n, batch_size, window, seed, data):
+def test_a_stream_continues_from_every_position(n, batch_size, window, seed, data):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("riemannrnn.data.source.CHUNK_BYTES", 160)
         stream = Stream(table(n), batch_size, seed, window=window, prefetch=False)
@@ -89,7 +89,7 @@ def test_a_place_does_not_depend_on_the_size_of_batches(small_chunks):
 
 
 @pytest.mark.parametrize("position", [(0, 13, 0), (0, 0, 70), (-1, 0, 0), (0, -1, 0), (0, 12, 60)])
-def test_places_that_do_not_exist_are_refused(small_chunks, position):
+def test_positions_that_do_not_exist_are_refused(small_chunks, position):
     stream = Stream(table(), 30, 0, window=7)
     take(stream, 1, Position(2, 12, 59))
     with pytest.raises(DatasetError, match=r"is not a place in the stream, which has 13 windows; resume with the data"):
@@ -97,12 +97,12 @@ def test_places_that_do_not_exist_are_refused(small_chunks, position):
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"window": 0}, {"seed": -1}])
-def test_senseless_options_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(DatasetError, match="pass sizes of 1 or more"):
         Stream(table(), **{"batch_size": 1, "seed": 0} | options)
 
 
-def test_the_order_depends_on_seed_and_epoch_alone(small_chunks):
+def test_the_order_depends_only_on_seed_and_epoch(small_chunks):
     def order(seed, **options):
         return np.concatenate(take(Stream(table(), 50, seed, window=7, **options), 36))
 
@@ -158,7 +158,7 @@ def test_labels_and_no_targets():
     assert Stream(open_table(stimuli), 8, 0).batch_at(3)[1] is None
 
 
-def test_a_changed_stream_is_known():
+def test_a_changed_stream_is_recognised():
     def mark(*arguments, n=N, **options):
         return Stream(table(n), *arguments, **options).fingerprint
 
@@ -176,7 +176,7 @@ def test_the_thread_ends_with_the_generator(small_chunks):
     assert threads() == []
 
 
-def test_the_thread_ends_without_a_word(small_chunks):
+def test_the_thread_ends_without_a_message(small_chunks):
     for _ in zip(Stream(table(), 10, 0, window=1).batches(), range(3)):
         pass
     gc.collect()

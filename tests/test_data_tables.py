@@ -229,7 +229,7 @@ def test_a_stimulus_with_a_hole_is_refused(wrong):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_statistics_come_from_the_training_rows_alone(monkeypatch, dtype):
+def test_statistics_come_only_from_the_training_rows(monkeypatch, dtype):
     monkeypatch.setattr("riemannrnn.data.source.CHUNK_BYTES", 500)
     holed = STIMULI.astype(dtype)
     holed[GENERATOR.random(STIMULI.shape) < 0.2] = np.nan
@@ -322,7 +322,7 @@ def test_empty_parts_are_refused(held_out):
         open_table(STIMULI).split(held_out, seed=0)
 
 
-def test_a_split_depends_on_the_seed_alone():
+def test_a_split_depends_only_on_the_seed():
     table = open_table(STIMULI, KINDS)
     assert table.split(30, seed=1)[1].fingerprint == table.split(0.1, seed=1)[1].fingerprint
     assert table.split(30, seed=1)[1].fingerprint != table.split(30, seed=2)[1].fingerprint

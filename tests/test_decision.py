@@ -43,7 +43,7 @@ def on(steps):
         ({"rate": 0.7, "units": 299}, 1, "anderson", 1),
     ],
 )
-def test_how_the_chord_map_is_helped(change, blocks, solver, memory):
+def test_fallbacks_of_the_chord_map(change, blocks, solver, memory):
     decision = decide(replace(SLOWLY, **change))
     (step,) = decision.contracting
     assert (decision.blocks, step.solver.name) == (blocks, solver)
@@ -53,7 +53,7 @@ def test_how_the_chord_map_is_helped(change, blocks, solver, memory):
 
 
 @pytest.mark.parametrize(("left", "plain"), [(2.0, True), (3.2, True), (3.3, False)])
-def test_no_factor_is_formed_where_plain_iteration_is_quicker(left, plain):
+def test_no_factor_is_formed_if_plain_iteration_is_faster(left, plain):
     situation = replace(SLOWLY, rate=0.1, left=left)
     decision = decide(situation)
     assert decision.plain == (TUNING.sample_iterations + 2 * int(left) if plain else 0)
@@ -82,11 +82,11 @@ def test_float32_goes_first_where_it_is_allowed():
         ({"method": "splitting", "rate": inf, "left": inf}, ["splitting", "equation", "splitting"]),
     ],
 )
-def test_the_steps_where_any_solution_will_do(change, expected):
+def test_the_steps_with_several_solutions(change, expected):
     assert on(decide(replace(SLOWLY, unique=True, **change)).steps) == expected
 
 
-def test_newtons_method_is_the_last_resort_where_splitting_does_not_exist():
+def test_newtons_method_is_the_last_resort_without_a_splitting():
     step = decide(SLOWLY).steps[-2]
     assert (step.needs, step.solver.name, step.otherwise.solver.name) == ("splitting", "picard", "newton")
     assert step.otherwise.iterations == SLOWLY.budget

@@ -153,7 +153,7 @@ def test_linear_systems_against_explicit_inverses(solver, generator):
         np.testing.assert_allclose(implicit.tangent(V)[row], t, atol=1e-8)
 
 
-def test_large_and_small_errors_are_solved_alike(generator):
+def test_large_and_small_errors_are_solved_equally(generator):
     W, x = 0.5 * generator.standard_normal((N, N)) / N**0.5, generator.standard_normal((BATCH, N))
     errors = generator.standard_normal((BATCH, N))
     implicit = Implicit(solve_fixed_points(W, x))
@@ -230,7 +230,7 @@ def test_labels_of_any_width_point_to_one_output(dtype, generator):
     np.testing.assert_array_equal(narrow.gradient(outputs), wide.gradient(outputs))
 
 
-def test_wide_targets_of_a_loss_of_ones_own_keep_float32(generator):
+def test_wide_targets_of_a_custom_loss_keep_float32(generator):
     loss = AutogradLoss(lambda y, t: anp.sum((y - t) ** 4, axis=1), generator.standard_normal((6, 3)))
     outputs, vectors = generator.standard_normal((2, 6, 3)).astype(np.float32)
     assert loss.gradient(outputs).dtype == loss.hessian(outputs, vectors).dtype == np.float32

@@ -26,7 +26,7 @@ from riemannrnn.network import Dense
 from riemannrnn.network.activations import as_activation
 
 
-def test_the_splitting_map_alone_needs_no_sample(monkeypatch):
+def test_the_splitting_map_needs_no_sample(monkeypatch):
     weights, drive = problem(radius=2.0)
     equation = FixedPointEquation(Dense().bind(weights), drive, as_activation("tanh"))
 
@@ -59,7 +59,7 @@ def test_float32_inside_is_float64_outside(radius, tolerance):
 
 
 @pytest.mark.parametrize("gains", [None, 0.7])
-def test_the_mixed_stage_alone_reaches_float64(gains, generator):
+def test_the_mixed_stage_on_its_own_reaches_float64(gains, generator):
     """Without later stages, which would hide its errors; nonlinear, and linear with gains."""
     weights, drive = problem(n=70, batch=30)
     activation = as_activation("tanh") if gains is None else np.full_like(drive, gains)
@@ -118,7 +118,7 @@ def test_rows_that_one_gain_does_not_fit_get_others(dtype):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_no_factor_is_formed_for_what_cannot_be_solved(bad, monkeypatch):
+def test_no_factor_is_formed_for_unsolvable_systems(bad, monkeypatch):
     weights, drive = problem(n=40, batch=512, radius=1.3)
     drive[7, 3] = bad
     factors, build = [], ChordMap.build.__func__
@@ -149,7 +149,7 @@ def test_a_residual_at_rounding_is_converged_whatever_the_tolerance(size):
 
 
 @pytest.mark.parametrize(("size", "granted"), [(100, True), (1e6, False)])
-def test_not_any_residual_is_rounding(size, granted):
+def test_not_every_residual_is_rounding(size, granted):
     """Uses units that inhibit themselves, at their fixed point; for a millionfold inhibition float32 cannot resolve them."""
     rates = np.random.default_rng(0).uniform(0.5, 1.5, (30, 100))
     weights, drive = np.diag([-np.float32(size)] * 100), ((1 + size) * rates).astype(np.float32)
@@ -160,7 +160,7 @@ def test_not_any_residual_is_rounding(size, granted):
 
 
 @pytest.mark.parametrize("missing", [1e-3, 3e-4, 1e-4, 3e-5])
-def test_large_weights_of_other_units_excuse_no_residual(missing):
+def test_large_weights_of_other_units_do_not_loosen_the_tolerance(missing):
     """The last unit satisfies r = r + c, and no other unit depends on it."""
     weights = np.diag([-100.0] * 99 + [1.0]).astype(np.float32)
     drive = np.array([[101.0] * 99 + [missing]], np.float32)
@@ -204,7 +204,7 @@ def test_the_corrected_map_is_the_chord_map_with_less_rounding():
 @example(radius=1.9089087465915482, seed=43, single=True, most=70)
 @example(radius=1.1070762550810882, seed=36, single=False, most=40)
 @given(radius=st.floats(0, 3), seed=st.integers(0, 1000), single=st.booleans(), most=st.sampled_from([20, 40, 70, 300]))
-def test_what_is_called_converged_is(radius, seed, single, most):
+def test_converged_rows_meet_the_tolerance(radius, seed, single, most):
     weights, drive = problem(n=30, batch=64, radius=radius, seed=seed, dtype=np.float32 if single else np.float64)
     found = solve_fixed_points(weights, drive, on_failure="mask", max_iterations=most)
     residual = np.linalg.norm(np.tanh(found.rates @ weights.T + drive) - found.rates, axis=1)
@@ -274,7 +274,7 @@ def test_maps_by_name(solver, radius):
         assert found.solver.startswith(f"{solver} (")
 
 
-def test_an_iteration_of_ones_own():
+def test_a_custom_iteration():
     class Halfway(Iteration):
         name = "halfway"
 

@@ -50,7 +50,7 @@ def test_power_is_not_biased(repeats, noise):
     close(signal_power(responses) - true_power, 0)
 
 
-def test_signal_power_of_equal_repeats_is_that_of_sahani_and_linden():
+def test_signal_power_of_equal_repeats_agrees_with_sahani_and_linden():
     responses, _, _ = simulate("equal")
     n = responses.shape[1]
     theirs = (n * responses.mean(axis=1).var(axis=0) - responses.var(axis=0).mean(axis=0)) / (n - 1)
@@ -77,7 +77,7 @@ def test_the_true_signal_explains_all_that_can_be_explained(repeats, noise):
     np.testing.assert_allclose(opposite, -normalized_correlation(responses, part), rtol=1e-10)
 
 
-def test_noise_that_is_known_from_other_responses():
+def test_noise_that_is_estimated_from_other_responses():
     responses, signal, _ = simulate("equal")
     single, known = responses[:, 0, :], np.full(UNITS, SIGMA**2)
     assert np.mean(explainable_variance_explained(single, signal, known)) == pytest.approx(1, abs=0.02)
@@ -117,7 +117,7 @@ def test_on_strict_arrays(dtype):
         np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4)
 
 
-def test_units_that_do_not_tell():
+def test_units_with_too_little_signal():
     """Never measured, measured once, without variance, never repeated, and only with noise."""
     responses = np.full((4, 2, 5), np.nan)
     responses[0, 0, 1] = 1.0

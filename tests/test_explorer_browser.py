@@ -199,7 +199,7 @@ def test_a_click_places_the_start_and_with_shift_the_end(window):
     wait_for_address(page, "end=-")
 
 
-def test_back_goes_to_the_state_before(window):
+def test_back_returns_to_the_previous_state(window):
     page = window("?steps=3")
     page.goto(page.url.replace("steps=3", "steps=4"))
     page.wait_for_selector(".lesson", timeout=WAIT)
@@ -274,7 +274,7 @@ def test_a_burst_of_events_is_drawn_at_its_end(window):
     wait_for_address(page, "steps=2")
 
 
-def test_what_is_wrong_in_the_address_is_said(window):
+def test_invalid_entries_of_the_address_are_reported(window):
     page = window("?rate=fast&manifolds=nothing")
     assert "it is a number" in facts(page)
     assert "it is one of euclidean" in facts(page)

@@ -83,7 +83,7 @@ def test_folders_without_runs_are_refused(tmp_path):
         Runs([tmp_path])
 
 
-def test_a_damaged_path_and_history_are_sentences(folder, tmp_path):
+def test_a_damaged_path_and_history_are_reported(folder, tmp_path):
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "history.nc").write_bytes(b"nothing")
     loaded = Runs([broken]).load("broken")
@@ -135,7 +135,7 @@ def test_rates_settle_at_the_fixed_point():
     assert np.nanmin(distance.y) < 1e-6
 
 
-def test_several_fixed_points_are_told_apart():
+def test_several_fixed_points_are_distinguished():
     state = DynamicsState(weights=(1.8, 0.0), starts=12, spread=2.0)
     made = dynamics_scene(state, two_units(state))
     assert "more than one fixed point" in made.sentences[-1]

@@ -100,7 +100,7 @@ def test_a_short_step_of_every_rule_descends(rule, network):
         assert all(np.allclose(point, made.weights(made.place(point))) for point in path.points), "it left the plane"
 
 
-def test_steps_are_those_of_the_library():
+def test_steps_agree_with_the_library():
     made = setting()
     W = made.weights((0.4, -0.3))
     gradient = made.subspace.project(made.cost.gradient(W))
@@ -113,14 +113,14 @@ def test_steps_are_those_of_the_library():
     assert np.allclose(advance(begin("dW2", pair, W), pair, 0.3, 1).points[1], full), "the pair's plane is totally geodesic"
 
 
-def test_adam_is_for_networks_all_of_whose_weights_learn():
+def test_adam_is_for_networks_with_all_weights_learned():
     assert "no frame" in advance(begin("adam/resolvent", setting(), np.zeros((2, 2))), setting(), 0.1, 1).reason
     made = setting("large")
     path = advance(begin("adam/resolvent", made, made.weights(PLACES["large"])), made, 0.01, 2)
     assert path.losses[-1] < path.losses[0]
 
 
-def test_paths_grow_to_what_they_would_have_been():
+def test_extended_paths_equal_new_paths():
     paths, state = Paths(), Playground(rules=("dW2", "momentum/resolvent"), steps=2, start=(0.2, 0.2))
     paths(state, None, None)
     grown, fresh = (each(replace(state, steps=5), None, None) for each in (paths, Paths()))
@@ -230,7 +230,7 @@ def test_every_lesson_has_all_its_panels(preset):
     assert state.lesson == preset
 
 
-def test_a_manifold_of_ones_own_is_shown():
+def test_a_custom_manifold_is_shown():
     import autograd.numpy as anp
 
     own = PullbackManifold(AutogradChart(anp.sinh, anp.arcsinh), 2)

@@ -37,7 +37,7 @@ def test_the_default_needs_no_query():
         ("file=/etc/passwd", "does not know"),
     ],
 )
-def test_what_is_wrong_in_an_address_is_named_and_left_out(query, told):
+def test_invalid_entries_of_an_address_are_named_and_ignored(query, told):
     state, problems = Playground.from_query(query + "&seed=5")
     assert state == Playground(seed=5)
     assert len(problems) == 1

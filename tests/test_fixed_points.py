@@ -33,7 +33,7 @@ def problem(n=8, batch=6, radius=0.5, dtype=np.float64, seed=0):
     return W.astype(dtype), (0.5 * generator.standard_normal((batch, n))).astype(dtype)
 
 
-def test_weights_that_change_in_place_leave_fixed_points_as_they_were():
+def test_weights_that_change_in_place_do_not_change_fixed_points():
     W, x = problem()
     fixed_points, adjoints = solve_fixed_points(W, x), Implicit(solve_fixed_points(W, x)).adjoint(x)
     stability = solve_fixed_points(W, x).stability()
@@ -66,7 +66,7 @@ def test_solvers_reach_fixed_points(solver, name, dtype):
     np.testing.assert_allclose(result.inputs, result.rates @ W.T + x, atol=rounding.max())
 
 
-def test_linear_fixed_points_are_those_of_a_linear_solve():
+def test_linear_fixed_points_agree_with_a_linear_solve():
     W, x = problem()
     expected = np.linalg.solve(np.eye(8) - W, x.T).T
     for solver in SOLVERS.values():
@@ -132,7 +132,7 @@ def test_policies(solver):
     assert np.isnan(masked.stability()[1])
 
 
-def test_status_says_what_was_asked_and_reached():
+def test_status_gives_the_tolerance_and_the_residual():
     W, x = problem()
     result = solve_fixed_points(W, x, solver="picard", max_iterations=2, on_failure="mask")
     assert not np.any(result.converged)
@@ -146,7 +146,7 @@ def test_status_says_what_was_asked_and_reached():
     assert (converged.solver, converged.tolerance) == ("picard", 1e-10)
 
 
-def test_picard_iterates_exactly_as_often_as_it_says():
+def test_picard_iterates_exactly_as_often_as_stated():
     """For one stimulus: the residual after k steps of r ← f(W r + x) is the reported residual of k iterations."""
     W, x = problem(batch=1)
     r = np.tanh(x)
@@ -182,7 +182,7 @@ def test_auto_solves_what_picard_cannot():
     assert np.all(solve_fixed_points(W, x).converged)
 
 
-def test_a_rows_history_may_underflow():
+def test_the_history_of_a_row_may_underflow():
     """In float32 the squares of a small row's differences underflow while the other rows still iterate."""
     for seed in (11, 18, 25, 29):
         generator = np.random.default_rng(seed)
@@ -273,7 +273,7 @@ def test_the_radius_of_initial_weights():
     solver=st.sampled_from(list(SOLVERS)),
     seed=st.integers(0, 2**31),
 )
-def test_certified_means_certified(n, batch, dtype, radius, name, solver, seed):
+def test_certified_errors_are_within_their_bounds(n, batch, dtype, radius, name, solver, seed):
     W, x = problem(n, batch, radius, dtype, seed)
     before = W.copy(), x.copy()
     result = solve_fixed_points(W, x, name, solver=SOLVERS[solver], max_iterations=150, on_failure="mask")

@@ -28,7 +28,7 @@ def test_the_dynamics_choose_the_fixed_point(solver, start):
 
 
 @pytest.mark.parametrize("solver", ["auto", "flow", "picard", "anderson", "newton"])
-def test_a_start_that_is_a_fixed_point_is_returned_as_it_is(solver):
+def test_a_start_at_a_fixed_point_is_returned_unchanged(solver):
     """Includes an unstable fixed point, and one with a residual just below the tolerance."""
     unstable = solve_fixed_points(TWO, np.zeros((1, 1)), solver=solver, initial_rates=np.zeros((1, 1)))
     assert unstable.rates[0, 0] == 0
@@ -66,7 +66,7 @@ def test_rates_that_oscillate_do_not_converge_under_the_flow():
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("seed", range(8))
-def test_what_relaxation_brings_to_a_stable_point_is_found(activation, seed):
+def test_stable_points_that_relaxation_reaches_are_found(activation, seed):
     """It is found again alone, and in another order."""
     generator = np.random.default_rng([7, seed])
     n, radius = int(generator.integers(1, 40)), generator.uniform(0, 2.2)
@@ -105,7 +105,7 @@ def test_single_precision_stays_single():
 
 
 @pytest.mark.parametrize(("size", "granted"), [(4e6, True), (1e9, False)])
-def test_the_rounding_of_large_weights_is_no_failure(size, granted):
+def test_the_rounding_of_large_weights_is_not_a_failure(size, granted):
     """Two inputs of a unit cancel, so the rounding of W r exceeds the tolerance; up to 10 tolerances are allowed."""
     from riemannrnn.equilibrium.equation import FixedPointEquation
     from riemannrnn.equilibrium.solution import certified
@@ -127,7 +127,7 @@ def test_the_rounding_of_large_weights_is_no_failure(size, granted):
     assert found.converged[beyond].any() == granted
 
 
-def test_no_state_is_worse_than_the_start_where_iterations_are_used_up():
+def test_no_state_is_worse_than_the_start_if_the_iterations_are_exhausted():
     """The plain iteration moves on a circle that is larger than the distance of the start."""
     from riemannrnn.equilibrium.equation import FixedPointEquation
     from riemannrnn.network import Dense

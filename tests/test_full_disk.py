@@ -50,7 +50,7 @@ def limited(kilobytes, *arguments):
 
 
 @pytest.mark.parametrize("kilobytes", [1, 40, 120, 200])
-def test_a_path_that_no_longer_fits_ends_in_a_sentence_and_can_be_read(tmp_path, kilobytes):
+def test_a_path_larger_than_the_disk_ends_with_a_message_and_can_be_read(tmp_path, kilobytes):
     done = limited(kilobytes, "-c", RECORD, tmp_path, "reserved")
     assert done.returncode == 1, done.stderr
     assert done.stderr == (
@@ -64,7 +64,7 @@ def test_a_path_that_no_longer_fits_ends_in_a_sentence_and_can_be_read(tmp_path,
 
 
 @pytest.mark.parametrize("kilobytes", [1, 40, 100, 200])
-def test_an_error_inside_hdf5_ends_in_a_sentence_too(tmp_path, kilobytes):
+def test_an_error_inside_hdf5_ends_with_a_message(tmp_path, kilobytes):
     done = limited(kilobytes, "-c", RECORD, tmp_path, "HDF5")
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith(f"cannot write {tmp_path / 'path.h5'}: File too large; free space")
@@ -80,7 +80,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kilobytes", [1, 20, 80, 200])
-def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_to_the_same_bits(tmp_path, whole, kilobytes):
+def test_a_run_on_a_full_disk_ends_with_a_message_and_continues_to_the_same_bits(tmp_path, whole, kilobytes):
     """The limits end the run before its first step, in its checkpoints and in its path."""
     write_toml(tmp_path / "tiny.toml", merged(TINY))
     arguments = "train", "--config", tmp_path / "tiny.toml", "--output", tmp_path / "runs"
@@ -98,7 +98,7 @@ def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_to_the_same_bits(tm
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_a_path_that_is_deleted_meanwhile_is_said_so(tmp_path, steps):
+def test_a_path_that_is_deleted_during_a_run_is_reported(tmp_path, steps):
     recorder = PathRecorder(tmp_path, {}, resolution=0)
     for step in range(steps):
         recorder.record(step, np.eye(2))

@@ -84,7 +84,7 @@ def test_the_animation_moves(outcome):
     assert np.ptp(frames[0][:20, 400:]) > 100, "the title, on white"
 
 
-def test_every_number_is_told_with_its_meaning(outcome):
+def test_every_number_is_printed_with_its_meaning(outcome):
     result, report = outcome
     with xr.open_dataset(report / "data.nc", engine="h5netcdf") as data:
         data.load()
@@ -129,7 +129,7 @@ def test_the_pictures_show_something(outcome):
         plots.plot_speed, plots.plot_turning, lambda data, ax=None: plots.plot_angles(data, "resolvent", ax),
     ],
 )  # fmt: skip
-def test_each_panel_draws_on_axes_of_its_own_or_given(outcome, panel):
+def test_each_panel_draws_on_its_own_or_given_axes(outcome, panel):
     with xr.open_dataset(outcome[1] / "data.nc", engine="h5netcdf") as data:
         data.load()
     ax = panel(data)
@@ -155,7 +155,7 @@ def test_several_runs_and_metrics(run_folders, tmp_path):
     assert len((report / "summary.csv").read_text(encoding="utf-8").splitlines()) == 1 + 6
 
 
-def test_runs_of_one_name_are_told_apart():
+def test_runs_of_the_same_name_are_distinguished():
     paths = [LearningPath([np.zeros((1, 1)), np.ones((1, 1))], name=name) for name in ("r-2", "r", "r", "s")]
     _name_apart(paths)
     assert len({path.name for path in paths}) == 4
@@ -163,7 +163,7 @@ def test_runs_of_one_name_are_told_apart():
     assert paths[3].name == "s"
 
 
-def test_efficiency_is_drawn_as_far_as_the_length_is_known():
+def test_efficiency_is_drawn_up_to_the_known_length():
     """An unknown length is not drawn; points that were not measured have no distance from the start either."""
     lengths, from_start = [1.0, np.nan, np.nan, 1.0, 1.0, np.nan], [0.0, np.nan, 1.0, 1.5, 1.8, 2.0]
     data = xr.Dataset(
@@ -177,7 +177,7 @@ def test_efficiency_is_drawn_as_far_as_the_length_is_known():
     np.testing.assert_allclose(line.get_xydata(), [[2, 100], [3, 100], [4, 72], [5, 2 / 3.5 * 100]])
 
 
-def test_a_run_that_stays_where_it_is_has_no_way_to_share():
+def test_a_run_that_does_not_move_has_no_path_to_partition():
     still = xr.Dataset(
         {
             "loss_between": (("line", "time"), np.ones((1, 2))),
@@ -189,7 +189,7 @@ def test_a_run_that_stays_where_it_is_has_no_way_to_share():
     assert len(plots.plot_loss_between(still).lines) == 1
 
 
-def test_a_run_that_did_not_move_is_told_no_angles(tmp_path):
+def test_a_run_that_did_not_move_has_no_angles(tmp_path):
     with PathRecorder(tmp_path, {"network": NETWORK, "data": DATA}) as recorder:
         for step in range(4):
             recorder.record(step, np.zeros((NETWORK["n_units"],) * 2))
@@ -211,7 +211,7 @@ def interrupted(*arguments):
     raise KeyboardInterrupt
 
 
-def test_ctrl_c_keeps_what_was_finished(run_folders, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_finished_results(run_folders, tmp_path, monkeypatch):
     monkeypatch.setattr("riemannrnn.cli.geodesics.gather", interrupted)
     result = run("geodesics", run_folders[0], "--output", tmp_path)
     assert result.exit_code == 130
@@ -253,7 +253,7 @@ def unknown_data(parent):
         (unknown_data, "data 'faces' is neither 'digits' nor 'mnist'"),
     ],
 )
-def test_a_folder_without_a_run_is_refused_in_one_sentence(tmp_path, make, message):
+def test_a_folder_without_a_run_is_refused_in_one_message(tmp_path, make, message):
     folder = make(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with warnings.catch_warnings():
@@ -293,7 +293,7 @@ def test_runs_of_different_networks_are_refused(run_folders, tmp_path, key, valu
     assert "weights of different networks cannot be compared" in message
 
 
-def test_runs_on_other_data_are_judged_by_the_first_and_that_is_said(run_folders, tmp_path):
+def test_runs_on_other_data_use_the_data_of_the_first_and_are_reported(run_folders, tmp_path):
     other = other_run(tmp_path / "other", "data", "seed", 7)
     options = "--metric", "euclidean", "--animation", "none", "--stimuli", 20, "--output", tmp_path / "report"
     output = run("geodesics", run_folders[0], other, *options).stdout

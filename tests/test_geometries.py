@@ -24,7 +24,7 @@ def task():
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_every_optimiser_learns_on_it(name, task):
+def test_every_optimiser_learns_on_the_manifold(name, task):
     comparison = compare(task, contenders_on([name]), BUDGET, learning_rates=(0.1,))
     assert {entry.contender.optimiser for entry in comparison.entries} >= {"descent", "steepest-descent", "conjugate-gradient"}
     for entry in comparison.entries:
@@ -43,7 +43,7 @@ def test_it_starts_on_its_manifold(name, task):
 
 
 @pytest.mark.parametrize("name", ["gain", "dale", "scaled-monotone"])
-def test_check_manifold_passes_where_it_starts(name, task):
+def test_check_manifold_passes_at_the_start(name, task):
     manifold, point, _ = CATALOGUE[name].start(task, "geodesic")
     report = check_manifold(manifold, point)
     assert report, str(report)
@@ -53,12 +53,12 @@ def test_check_manifold_passes_where_it_starts(name, task):
     ("name", "other"),
     [("monotone", "additive"), ("scaled-monotone", "additive"), ("low-rank", "additive"), ("sparse", "geodesic")],
 )
-def test_a_retraction_that_a_manifold_has_not_is_refused(name, other, task):
+def test_a_missing_retraction_is_refused(name, other, task):
     with pytest.raises(ValueError, match=f"the retraction of manifold '{name}' is .*, and not '{other}'; choose"):
         CATALOGUE[name].start(task, other)
 
 
-def test_constraints_hold_exactly_where_it_starts(task):
+def test_constraints_hold_exactly_at_the_start(task):
     W = CATALOGUE["dale"].start(task, "geodesic").point
     assert np.all(W[:, [4]] < 0)
     assert np.all(np.delete(W, 4, axis=1) > 0)
@@ -83,7 +83,7 @@ def test_an_activation_or_a_start_that_does_not_fit_is_a_row_with_its_reason(tas
         assert "Failed: smallest eigenvalue of sym(I − W) = -" in entry.stopped
 
 
-def test_which_contenders_there_are():
+def test_the_list_of_contenders():
     manifolds = {contender.manifold for contender in all_contenders()}
     assert manifolds == {*CATALOGUE, "per-stimulus"}
     optimisers = [contender.optimiser for contender in contenders_on(["gain"])]
@@ -94,7 +94,7 @@ def test_which_contenders_there_are():
         contenders_on(["dales"])
 
 
-def test_what_takes_a_function_cannot_be_started_by_name(task):
+def test_manifolds_of_a_custom_function_have_no_name(task):
     yours = next(geometry for geometry in EVERY_MANIFOLD if geometry.call.startswith("MetricManifold"))
     with pytest.raises(ValueError, match="takes a function of your own"):
         yours.start(task, "geodesic")

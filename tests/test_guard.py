@@ -56,7 +56,7 @@ def test_negative_gains_have_no_bound():
 
 
 @pytest.mark.parametrize(("margin", "halvings"), [(-0.1, 10), (1.0, 10), (np.nan, 10), (0.1, 0)])
-def test_settings_that_make_no_guard(margin, halvings):
+def test_invalid_settings_of_a_guard(margin, halvings):
     with pytest.raises(ValueError, match="choose a margin in"):
         StabilityGuard(margin, halvings)
 
@@ -67,7 +67,7 @@ def cost():
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.3])
-def test_a_step_that_loses_stability_is_as_long_as_halving_allows(cost, margin):
+def test_a_step_that_loses_stability_is_halved_until_it_does_not(cost, margin):
     weights = NETWORK.initial_weights(0.3)
     evaluation, velocity = cost.at(weights), -3 * NETWORK.initial_weights(1.0)
     step = StabilityGuard(margin).accept(EUCLIDEAN, cost, evaluation, weights, velocity)
@@ -85,7 +85,7 @@ def test_a_step_that_loses_stability_is_as_long_as_halving_allows(cost, margin):
     assert "would not be stable by" in step.reason or "have no fixed point" in step.reason
 
 
-def test_a_step_that_helps_nowhere_is_not_taken(cost):
+def test_a_step_without_any_improvement_is_not_taken(cost):
     weights, velocity = NETWORK.initial_weights(0.3), 1e6 * NETWORK.initial_weights(1.0)
     step = StabilityGuard(halvings=2).accept(EUCLIDEAN, cost, cost.at(weights), weights, velocity)
     assert step.share == 0
@@ -95,7 +95,7 @@ def test_a_step_that_helps_nowhere_is_not_taken(cost):
 
 
 @pytest.mark.parametrize(("change", "share"), [(-0.01, 1.0), (0.005, 0.0), (-0.05, 1.0), (0.05, 0.0)])
-def test_a_stimulus_nearer_than_the_margin_may_come_no_nearer(change, share):
+def test_a_stimulus_inside_the_margin_may_not_come_closer(change, share):
     """A tanh unit without drive has the abscissa w − 1; here it starts at −0.03."""
     weights = np.array([[0.97]])
     cost = FixedPointCost(RateNetwork(1), np.array([[0.0], [2.0]]), SquaredError(np.zeros((2, 1))))
@@ -107,7 +107,7 @@ def test_a_stimulus_nearer_than_the_margin_may_come_no_nearer(change, share):
         assert step.reason == f"1 of 2 stimuli would not be stable by 0.05, the worst with {change - 0.03:+.3g}"
 
 
-def test_shorter_steps_are_tried_on_what_the_longer_lost(cost, monkeypatch):
+def test_shorter_steps_are_tried_for_the_lost_stimuli(cost, monkeypatch):
     looked, arrive = [], StabilityGuard._arrive
 
     def spy(guard, cost, evaluation, weights, rows):
@@ -137,7 +137,7 @@ def test_fixed_points_that_take_too_many_iterations_count_as_lost(cost):
 
 
 @pytest.mark.parametrize("rule", ["dW1", "dW3", "momentum", "adam"])
-def test_steps_that_are_fine_are_untouched(rule):
+def test_valid_steps_are_unchanged(rule):
     guarded, free = (run(rule=rule, learning_rate=0.003, guard=guard) for guard in (True, False))
     np.testing.assert_array_equal(guarded.weights, free.weights)
     assert (guarded.loss, guarded.step_length, guarded.test_loss) == (free.loss, free.step_length, free.test_loss)
@@ -198,7 +198,7 @@ def test_a_step_is_halved_until_no_fixed_point_jumps(change, share, jumps):
     assert np.all(np.abs(cost.at(step.point).rates - evaluation.rates) < 0.1)
 
 
-def test_the_guard_looks_where_the_next_evaluation_will():
+def test_the_guard_starts_like_the_next_evaluation():
     """It must not check a state that is only found from the start of the step."""
     network, drives, weights = RateNetwork(1), np.array([[-0.5]]), np.array([[2.0]])
     cost = FixedPointCost(network, drives, SquaredError(0 * drives)).take(np.array([0]), np.array([[0.8]]))
@@ -235,7 +235,7 @@ def test_a_batch_without_fixed_points_shortens_the_step_before():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_a_stimulus_beyond_help_is_left_out(batch_size):
+def test_a_stimulus_without_any_solution_is_left_out(batch_size):
     """The fourth drive has no fixed point even at the weights at the start, and is not in the first batch."""
     network, drives = RateNetwork(1, activation="power-law", seed=0), np.array([[0.4], [0.43], [0.47], [3.0]])
     options = {"rule": "momentum", "learning_rate": 1e-4, "batch_size": batch_size, "epochs": 3, "seed": 0}

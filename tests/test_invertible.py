@@ -29,7 +29,7 @@ def test_the_cause_is_named(point, message, dtype):
         PullbackManifold(Resolvent(), 2).norm(point.astype(dtype), np.ones((2, 2), dtype))
 
 
-def test_the_numbers_are_those_of_the_matrix():
+def test_the_numbers_agree_with_the_matrix():
     with pytest.raises(
         SingularPointError, match=r"condition number 8\.33e\+16, with σ_min = 1\.2 and σ_max = 1e\+17: .*4\.5e\+15\."
     ):
@@ -37,7 +37,7 @@ def test_the_numbers_are_those_of_the_matrix():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_matrix_whose_norm_overflows_is_inverted_all_the_same(dtype):
+def test_a_matrix_with_an_overflowing_norm_is_inverted(dtype):
     """Only ‖M‖ ‖M⁻¹‖ matters; the norm of M is infinite here."""
     size = dtype(0.9) * np.finfo(dtype).max
     W = size * np.array([[1.0, 0.5], [-1.0, 0.5]], dtype)

@@ -116,7 +116,7 @@ FIXED = {
 
 @pytest.mark.parametrize("length", [0.5, 4.0])
 @pytest.mark.parametrize("name", FIXED)
-def test_what_isometries_fix_is_totally_geodesic_and_needs_no_solver(name, length, generator, monkeypatch):
+def test_fixed_sets_of_isometries_are_totally_geodesic(name, length, generator, monkeypatch):
     monkeypatch.setattr("manifolds.subspace.conjugate_gradient", lambda *arguments, **options: pytest.fail("solved"))
     around, project = MonotoneManifold(N, seed=0), FIXED[name].project
     manifold = SubspaceManifold(around, FIXED[name])
@@ -152,7 +152,7 @@ def test_equivariant_weights_commute_with_their_permutations(generator):
 
 
 @pytest.mark.parametrize("name", FIXED)
-def test_what_isometries_fix_is_stable_by_construction(name, generator):
+def test_fixed_sets_of_isometries_are_stable_by_construction(name, generator):
     subspace = FIXED[name]
     assert SubspaceManifold(MonotoneManifold(N), subspace).stable_by_construction
     assert not SubspaceManifold(left_invariant(N), subspace).stable_by_construction

@@ -36,7 +36,7 @@ def test_anderson_mixes_as_least_squares_says(memory):
             np.testing.assert_allclose(iterate.state[row], expected, atol=1e-4 * np.linalg.norm(residuals[0][row]))
 
 
-def test_the_last_product_is_spared_where_the_rate_promises_it():
+def test_the_last_product_is_saved_if_the_rate_allows_it():
     weights, drive = problem(n=60, batch=20, radius=0.5)
     chord = ChordMap.build(equation_of(weights, drive), np.full(60, 0.6))
     careful = iterate_rows(Picard(), chord, drive, 1e-9, 100)
@@ -86,7 +86,7 @@ def test_sweeps_take_fewer_products():
     ("n", "radius", "picked"),
     [(120, 0.4, ""), (40, 0.9, ", accelerated"), (290, 0.9, ", accelerated"), (320, 0.9, " in sweeps")],
 )
-def test_what_the_chord_map_is_helped_by(n, radius, picked):
+def test_fallbacks_of_the_chord_map(n, radius, picked):
     """Many units contract equally for all stimuli, and need no acceleration."""
     weights, drive = problem(n=n, batch=300, radius=radius, dtype=np.float32)
     assert solve_fixed_points(weights, drive).solver == f"auto (chord map{picked})"
@@ -117,7 +117,7 @@ def test_new_gains_keep_to_the_budget():
     assert (found.iterations == 20).all()
 
 
-def test_without_a_factor_rows_are_left_as_they_are(monkeypatch):
+def test_rows_without_a_factor_are_unchanged(monkeypatch):
     def singular(*arguments):
         raise np.linalg.LinAlgError("Singular matrix")
 
@@ -128,7 +128,7 @@ def test_without_a_factor_rows_are_left_as_they_are(monkeypatch):
     assert not found.iterations.any()
 
 
-def test_a_row_that_overflows_goes_on_from_where_it_was(monkeypatch):
+def test_a_row_that_overflows_continues_from_its_last_state(monkeypatch):
     """It gets another gain in the next round."""
     starts, run = [], MapStage.run
 

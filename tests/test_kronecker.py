@@ -170,7 +170,7 @@ def test_both_edges_are_infinitely_far_away(manifold):
         assert manifold.dist(np.zeros((N, N)), W) == pytest.approx(abs(np.log(scale)), rel=1e-9)
 
 
-def test_what_rounding_takes_over_the_edge_is_refused(manifold, W):
+def test_points_that_rounding_moves_over_the_edge_are_refused(manifold, W):
     direction = np.diag([1.0, -1.0, 0.0, 0.0])  # B = diag(eˢ, e⁻ˢ, 1, 1) is regular, I − W in floating point is not
     with pytest.raises(OutsideManifoldError, match=r"a step of length 70\.7: .*no correct digit of det.*Shorten"):
         manifold.exp(np.zeros((N, N)), 50 * direction)
@@ -180,7 +180,7 @@ def test_what_rounding_takes_over_the_edge_is_refused(manifold, W):
         manifold.parallel_transport(W, np.full((N, N), np.nan), direction)
 
 
-def test_a_retraction_halves_a_step_whose_end_rounding_hides(manifold):
+def test_a_retraction_halves_a_step_with_an_end_that_rounding_hides(manifold):
     """A line search can then backtrack instead of ending with an error."""
     direction = np.diag([1.0, -1.0, 0.0, 0.0])
     W = np.zeros((N, N))

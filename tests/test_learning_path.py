@@ -67,7 +67,7 @@ def test_coloured_stimuli_bend_it_as_theory_says():
     assert float(data["efficiency"]) < 1 - 1e-4
 
 
-def test_that_flow_is_our_natural_gradient():
+def test_the_flow_is_the_natural_gradient():
     """The flow of the theory is minus the Riemannian gradient of the package's cost."""
     generator = np.random.default_rng(1)
     stimuli = generator.standard_normal((40, 4))
@@ -107,7 +107,7 @@ def test_a_run_that_follows_a_geodesic(name):
     np.testing.assert_allclose(data["speed"][:-1], float(data["length"]) / 8, rtol=1e-8)
 
 
-def test_thinning_leaves_every_figure_as_it_is():
+def test_thinning_changes_no_figure():
     """A smooth path, thinned tenfold: every quantity agrees within 1 % of its largest value."""
 
     def smooth(time):
@@ -167,7 +167,7 @@ def test_losses_between_the_ends(trained):
     assert middle == pytest.approx(cost(make_metric("resolvent", 50).pair_mean(points[0], points[-1])))
 
 
-def test_a_singular_point_is_named_and_the_rest_goes_on():
+def test_a_singular_point_is_named_and_the_others_continue():
     points = [0.5 * np.eye(3) + 0.1 * k * np.diag([1.0, 0, 0]) for k in range(4)] + [
         np.eye(3),
         0.6 * np.eye(3),
@@ -185,7 +185,7 @@ def test_a_singular_point_is_named_and_the_rest_goes_on():
     assert np.isfinite(data["step_length"].sel(metric="euclidean")[:-1]).all()
 
 
-def test_the_speed_beside_a_singular_point_is_that_of_all_its_steps():
+def test_the_speed_around_a_singular_point_uses_all_its_steps():
     identity = np.eye(3)
     points = [0 * identity, 0.1 * identity, 2 * identity, 0.2 * identity, 0.3 * identity]  # the third is not monotone
     data = measured(points, "monotone", steps=[0, 1, 2, 3, 7]).sel(metric="monotone")
@@ -204,7 +204,7 @@ def test_singular_ends_and_paths_that_are_singular_altogether():
     assert np.isnan(nowhere["efficiency"])
 
 
-def test_points_that_no_path_joins_leave_the_efficiency_open():
+def test_points_without_a_joining_path_have_no_efficiency():
     points = [np.zeros((2, 2)), 0.1 * np.eye(2), np.diag([1.5, 0.1]), np.diag([1.6, 0.1])]
     data = measured(points, "left-invariant").squeeze()
     assert np.isnan(data["efficiency"])
@@ -212,7 +212,7 @@ def test_points_that_no_path_joins_leave_the_efficiency_open():
     assert "det(I − W) has opposite signs at the two points" in data.attrs["notes"]
 
 
-def test_curvature_is_zero_where_the_metric_is_flat_and_that_of_the_manifold_elsewhere():
+def test_curvature_is_zero_in_a_flat_metric_and_agrees_with_the_manifold():
     points = [0.05 * np.random.default_rng(seed).standard_normal((3, 3)) for seed in range(3)]
     flat = MetricManifold(lambda W, P: (np.eye(3) - W) @ (np.eye(3) - W).T @ P @ (np.eye(3) - W).T @ (np.eye(3) - W), 3)
     path = LearningPath(points)
@@ -226,7 +226,7 @@ def test_curvature_is_zero_where_the_metric_is_flat_and_that_of_the_manifold_els
     assert float(abs(data["curvature"].sel(metric="plastic")).max()) > 1e-3
 
 
-def test_curvature_of_the_monotone_manifold_is_that_of_its_metric():
+def test_curvature_of_the_monotone_manifold_agrees_with_its_metric():
     """Compares with the curvature that `MetricManifold` derives from ♯ alone."""
     import autograd.numpy as anp
 
@@ -241,7 +241,7 @@ def test_curvature_of_the_monotone_manifold_is_that_of_its_metric():
     assert monotone.sectional_curvature(W, U, V) < -1e-3
 
 
-def test_a_geodesic_that_is_not_there_says_why():
+def test_a_missing_geodesic_says_why():
     geodesic = Geodesic.between(make_metric("resolvent", 2), np.zeros((2, 2)), np.eye(2))
     assert "σ_min" in geodesic.reason
     assert geodesic.point(0.5) is None
@@ -250,7 +250,7 @@ def test_a_geodesic_that_is_not_there_says_why():
     assert edge.point(0.9) is None
 
 
-def test_arguments_that_make_no_path():
+def test_arguments_without_a_path_are_refused():
     with pytest.raises(ValueError, match="1 points do not make a path; pass at least two"):
         LearningPath([np.eye(2)])
     with pytest.raises(ValueError, match="the steps do not increase"):
@@ -259,7 +259,7 @@ def test_arguments_that_make_no_path():
         make_metric("hyperbolic", 3)
 
 
-def test_the_path_is_never_held_as_a_whole():
+def test_the_path_is_never_completely_in_memory():
     n, count = 60, 300
 
     class Lazy(list):
@@ -278,7 +278,7 @@ def test_the_path_is_never_held_as_a_whole():
 
 
 @pytest.mark.parametrize("name", CLOSED_OR_SHOT)
-def test_the_logarithm_behind_is_the_geodesic_turned_round(name):
+def test_the_logarithm_from_the_other_end_is_the_reversed_geodesic(name):
     tangents = Tangents(make_metric(name, 5))
     generator = np.random.default_rng(1)
     here, there = 0.3 * generator.standard_normal((2, 5, 5)) / 5**0.5

@@ -60,7 +60,7 @@ def test_no_trial_is_beyond_the_exit_time(monkeypatch, optimiser, name):
     assert min(seen.exit_times) > 1.9
 
 
-def test_a_direction_that_grows_suddenly_is_tried_at_most_ten_times_the_last_step(monkeypatch):
+def test_a_sudden_growth_of_the_direction_limits_the_first_trial_step(monkeypatch):
     manifold = PullbackManifold(Identity(), 2)
     seen, searcher = Watched(manifold, monkeypatch), BoundedLineSearcher()
     x, down, accepted = np.zeros((2, 2)), -np.ones((2, 2)), []
@@ -87,7 +87,7 @@ def quadratic(manifold, scale=1.0):
 
 
 @pytest.mark.parametrize("manifold", [Euclidean(3, 3), PullbackManifold(Identity(), 3)], ids=["pymanopt", "ours"])
-def test_where_the_bound_is_not_active_the_steps_are_those_of_pymanopt(manifold):
+def test_steps_with_an_inactive_bound_agree_with_pymanopt(manifold):
     descend, steps = quadratic(manifold), []
     for searcher in (BoundedLineSearcher(), AdaptiveLineSearcher()):
         x, lengths = np.ones((3, 3)), []
@@ -101,7 +101,7 @@ def test_where_the_bound_is_not_active_the_steps_are_those_of_pymanopt(manifold)
     assert all(length > 0 for length in steps[0])
 
 
-def test_a_search_without_descent_takes_no_step():
+def test_a_search_in_an_ascent_direction_takes_no_step():
     manifold, x = PullbackManifold(Identity(), 2), np.ones((2, 2))
     d, searcher = np.ones((2, 2)), BoundedLineSearcher(most_trials=3)
     trials = []

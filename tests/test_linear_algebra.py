@@ -16,7 +16,7 @@ def test_the_inverse_by_blocks_is_the_inverse(n, dtype, generator):
     np.testing.assert_allclose(result, np.linalg.inv(matrix), rtol=0, atol=2e3 * np.finfo(dtype).eps)
 
 
-def test_a_singular_leading_block_does_not_matter(generator):
+def test_a_singular_leading_block_has_no_effect(generator):
     matrix = generator.standard_normal((200, 200))
     matrix[:100, :100] = 0
     np.testing.assert_allclose(inverse(matrix), np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
@@ -27,7 +27,7 @@ def test_a_singular_leading_block_does_not_matter(generator):
 
 
 @pytest.mark.parametrize(("smallest", "products"), [(1.0, 1), (1e-5, 3)])
-def test_a_solution_is_corrected_where_elimination_would_be_more_exact(smallest, products, generator, monkeypatch):
+def test_a_solution_less_accurate_than_elimination_is_corrected(smallest, products, generator, monkeypatch):
     """Its residual is then as small as by elimination: after one product with the inverse, or after two more."""
     n, shapes = 100, []
     left, values, right = np.linalg.svd(np.eye(n) - 0.5 * generator.standard_normal((n, n)) / n**0.5)
@@ -51,7 +51,7 @@ def test_a_power_series_is_the_sum_of_its_terms(generator):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1e-3, 0.2, 3.0])
-def test_the_orthogonal_factor_is_that_of_the_polar_decomposition(size, dtype, generator):
+def test_the_orthogonal_factor_agrees_with_the_polar_decomposition(size, dtype, generator):
     turn = np.linalg.qr(generator.standard_normal((6, 6)))[0]
     root = generator.standard_normal((6, 6))
     matrix = (turn @ (np.eye(6) + size * root @ root.T / 20)).astype(dtype)

@@ -85,7 +85,7 @@ def test_gradient_and_hessian(rank, activation, generator):
 
 
 @pytest.mark.parametrize("factor", range(3))
-def test_the_gradient_is_that_in_each_factor(factor, generator):
+def test_the_gradient_agrees_in_each_factor(factor, generator):
     cost, _ = costs(SquaredError(generator.standard_normal((BATCH, 3))))
     point = cost.model.initial_weights(0.8)
     direction, h = generator.standard_normal(point[factor].shape), 1e-5
@@ -260,7 +260,7 @@ def test_initial_weights():
     assert (np.diff(s) < 0).all()
 
 
-def test_what_does_not_fit_is_said():
+def test_mismatches_are_reported():
     low, dense = networks()
     point = low.initial_weights()
     with pytest.raises(ValueError, match=r"shape \(30, 30\), the network has 30 units and rank 3; pass a tuple \(u, s, vt\)"):
@@ -338,7 +338,7 @@ def test_factors_are_not_swept(generator):
         assert found.solver == f"auto (chord map{picked})"
 
 
-def test_the_norms_and_multiples_are_those_of_the_matrix():
+def test_the_norms_and_multiples_agree_with_the_matrix():
     """This includes factors that are not orthonormal."""
     generator, connectivity = np.random.default_rng(0), LowRank(3)
     factors = generator.standard_normal((7, 3)), generator.standard_normal(3), generator.standard_normal((3, 7))

@@ -135,7 +135,7 @@ def left_derivative(W, P, V):
     return -V @ (complement(W).T @ P) - complement(W) @ (V.T @ P)
 
 
-def test_formulas_of_ones_own_take_the_place_of_autograd_and_conjugate_gradients():
+def test_custom_formulas_replace_autograd_and_conjugate_gradients():
     given_all = MetricManifold(SHARPS["left-invariant"], N, flat=left_flat, sharp_derivative=left_derivative, seed=0)
     derived = MetricManifold(SHARPS["left-invariant"], N)
     W = given_all.random_point()
@@ -151,7 +151,7 @@ def test_formulas_of_ones_own_take_the_place_of_autograd_and_conjugate_gradients
         np.testing.assert_allclose(call(given_all), call(derived), rtol=1e-10, atol=1e-11, err_msg=name)
 
 
-def test_a_wrong_derivative_shows():
+def test_a_wrong_derivative_is_found():
     wrong = MetricManifold(
         SHARPS["left-invariant"], N, sharp_derivative=lambda W, P, V: 1.01 * left_derivative(W, P, V), seed=0
     )
@@ -210,7 +210,7 @@ def test_a_geodesic_that_runs_to_infinity_is_refused():
         manifold.exp(np.zeros((1, 1)), -1.1 * np.eye(1))
 
 
-def test_a_geodesic_too_wild_is_refused():
+def test_a_geodesic_that_takes_too_many_evaluations_is_refused():
     manifold = MetricManifold(lambda W, P: (1.1 + anp.sin(1e4 * anp.sum(W))) * P, 2)
     with pytest.raises(ConvergenceError, match=r"10000 evaluations of Hamilton's equations reached t = 0\.\d+: .*Shorten"):
         manifold.exp(np.zeros((2, 2)), np.eye(2))
@@ -228,7 +228,7 @@ def test_a_metric_that_is_not_positive():
         manifold.norm(-np.eye(2), np.eye(2))
 
 
-def test_a_metric_that_conjugate_gradients_do_not_invert():
+def test_a_metric_that_conjugate_gradients_cannot_invert():
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
     manifold = MetricManifold(lambda W, P: P + 3 * turn @ P, 2)  # positive, but not symmetric
     with pytest.raises(ConvergenceError, match=r"relative residual .* after 1000 iterations: .*Pass flat, or correct sharp"):
@@ -239,7 +239,7 @@ def left_gradient(W, P, Q):
     return -(P @ Q.T + Q @ P.T) @ complement(W)
 
 
-def test_a_gradient_of_ones_own_needs_no_autograd():
+def test_a_custom_gradient_needs_no_autograd():
     """Uses functions that autograd cannot differentiate, because they copy."""
 
     def opaque(function):

@@ -95,7 +95,7 @@ def test_derivatives_against_finite_differences(seed, m, k, share, repeats):
 
 @settings(max_examples=20, deadline=None)
 @given(*sizes, st.sampled_from([np.float32, np.float64]))
-def test_rows_and_columns_that_are_missing_as_a_whole_can_be_left_out(seed, m, k, share, dtype):
+def test_completely_missing_rows_and_columns_can_be_left_out(seed, m, k, share, dtype):
     _, targets, rates, readouts = problem(seed, m, k, share, dtype)
     rows, columns = ~np.isnan(targets).all(axis=1), ~np.isnan(targets).all(axis=0)
     value, gradient, hessian = learn(SquaredError(targets), rates, *readouts)
@@ -144,7 +144,7 @@ def test_cross_entropy_without_the_missing_labels(seed, m, k, dtype):
     np.testing.assert_array_equal(loss.correct(outputs), known & (outputs.argmax(axis=1) == labels))
 
 
-def test_outputs_that_are_not_finite_do_no_harm_where_nothing_is_observed():
+def test_outputs_that_are_not_finite_and_not_observed_are_harmless():
     outputs = np.array([[np.inf, 1.0], [2.0, 1.0], [np.nan, np.inf]])
     targets = np.array([[np.nan, 0.0], [1.0, 1.0], [np.nan, np.nan]])
     for loss in (SquaredError(targets), CrossEntropy([-1, 0, -1]), SquaredError(targets[:, 1:], units=[1])):
@@ -181,7 +181,7 @@ def test_on_strict_arrays(dtype):
             np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-6)
 
 
-def test_of_a_network_without_the_unit(generator):
+def test_a_network_without_the_unit(generator):
     """A unit that is never observed does not count in the cost of the weights, its gradient and its Hessian."""
     network = RateNetwork(8, 3, 4, seed=0)
     smaller = RateNetwork(8, 3, 3, seed=0)
@@ -199,7 +199,7 @@ def test_of_a_network_without_the_unit(generator):
         np.testing.assert_allclose(each.hessian(W, V), without.hessian(W, V), rtol=1e-9, atol=1e-12)
 
 
-def test_what_is_missing_is_printed():
+def test_missing_targets_are_printed():
     assert repr(SquaredError([[1.0, np.nan], [0.0, 2.0]])).endswith("missing: 1)")
     assert "missing" not in repr(SquaredError([[1.0, 1.0]]))
     assert repr(CrossEntropy([0, -1, 2])) == "CrossEntropy(labels: 3, from: 0, to: 2, missing: 1)"

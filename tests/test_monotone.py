@@ -50,7 +50,7 @@ def test_geodesics_and_transport_solve_their_equations(n, length):
     np.testing.assert_allclose(manifold.parallel_transport(W, V, V), -velocity, atol=1e-9 * np.abs(velocity).max())
 
 
-def test_the_metric_alone_gives_the_same_geometry(generator):
+def test_the_metric_determines_the_geometry(generator):
     """`MetricManifold` derives geodesics, transport, Hessian and curvature by autograd from ♯P = S P S alone."""
     n = 3
 
@@ -73,7 +73,7 @@ def test_the_metric_alone_gives_the_same_geometry(generator):
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_steps_are_those_of_the_group(length):
+def test_steps_agree_with_the_group(length):
     """The exponential in O(n, n) of the symmetric matrix with blocks X/2 and Xᵀ/2 moves the contraction 0 to T = b d⁻¹."""
     n = 4
     manifold, W, V = drawn(n, length)
@@ -88,7 +88,7 @@ def test_steps_are_those_of_the_group(length):
 
 @pytest.mark.parametrize("n", [1, 2, 4])
 @pytest.mark.parametrize("length", LENGTHS)
-def test_distances_are_twice_those_of_siegel(n, length):
+def test_distances_are_twice_the_distances_of_siegel(n, length):
     """For the contractions T = (B − I)(B + I)⁻¹, with the cross ratio (Y − X)(I − XᵀY)⁻¹(Yᵀ − Xᵀ)(I − X Yᵀ)⁻¹."""
     manifold, W, V = drawn(n, length)
     other, identity = manifold.exp(W, V), np.eye(n)
@@ -145,7 +145,7 @@ def test_a_geodesic_is_the_exponential_at_every_time():
         growing(1e4)
 
 
-def test_steps_and_transport_between_near_points_take_products_alone(monkeypatch):
+def test_steps_and_transport_between_close_points_take_only_products(monkeypatch):
     manifold, W, V = drawn(30, 1.0)
     U, other = manifold.random_tangent_vector(W), manifold.exp(W, V)
     for name in ("svd", "svdvals", "eigh"):
@@ -204,7 +204,7 @@ def test_points_and_steps_outside_are_refused():
     np.testing.assert_allclose(manifold.nearest(outside), 0.95 * np.eye(3), atol=1e-15)
 
 
-def test_nothing_is_nearest_to_weights_that_are_not_finite():
+def test_weights_that_are_not_finite_have_no_nearest_point():
     with pytest.raises(InvalidArrayError, match="the weights holds NaN or infinity: no point is nearest"):
         MonotoneManifold(3).nearest(np.full((3, 3), np.nan))
 

@@ -60,7 +60,7 @@ def test_every_point_is_stable_and_solved_within_the_iterations_stated(kind):
     assert share <= 1
 
 
-def test_the_contraction_is_that_of_the_map(generator):
+def test_the_contraction_agrees_with_the_map(generator):
     """Every step of the map, between any two inputs, is shortened by the stated factor; some pair nearly attains it."""
     manifold = ScaledMonotoneManifold(5, seed=1)
     point = manifold.random_point()
@@ -78,7 +78,7 @@ def test_the_contraction_is_that_of_the_map(generator):
         assert ratio.max() > 0.9 * plan.contraction
 
 
-def test_without_acceleration_the_number_stated_is_enough(monkeypatch, generator):
+def test_without_acceleration_the_stated_number_suffices(monkeypatch, generator):
     monkeypatch.setattr("riemannrnn.equilibrium.monotone.ACCELERATED_ITERATIONS", 0)
     manifold = MonotoneManifold(8, seed=0)
     W = manifold.exp(np.zeros((8, 8)), 6 * manifold.random_tangent_vector(np.zeros((8, 8))))

@@ -81,7 +81,7 @@ def test_growing_steps_of_any_length_have_that_length(n, length, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("n", [1, 2, 5, 20])
-def test_no_step_is_longer_than_it_says(n, dtype):
+def test_no_step_is_longer_than_stated(n, dtype):
     manifold = MonotoneManifold(n, seed=n, like=np.empty(0, dtype))
     for length in (3.0, 10.0, 40.0, 100.0):
         W = manifold.random_point()
@@ -154,7 +154,7 @@ def test_huge_steps_to_the_edge_end_inside(huge, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_what_is_symmetric_stays_so_at_a_far_point(dtype, generator):
+def test_symmetric_matrices_stay_symmetric_at_a_distant_point(dtype, generator):
     """If S is large, symmetric vectors have symmetric images, to the last bit."""
     n = 20
     manifold = MonotoneManifold(n, seed=0, like=np.empty(0, dtype))

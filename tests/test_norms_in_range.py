@@ -35,13 +35,13 @@ def test_an_inner_product_of_large_and_small_arrays_is_in_range():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_stays_so(value):
+def test_values_that_are_not_finite_stay_unchanged(value):
     a = np.array([[value, 1.0]])
     for found in (frobenius_norm(a), inner(a, a)):
         assert isnan(found) if isnan(value) else found == inf
 
 
-def test_nothing_and_zero_have_norm_zero():
+def test_empty_arrays_and_zero_have_norm_zero():
     for a in (np.zeros((2, 2)), np.zeros((0, 3))):
         assert frobenius_norm(a) == inner(a, a) == 0
 

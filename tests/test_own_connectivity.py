@@ -173,7 +173,7 @@ def test_bounds_of_the_numerical_range_hold(connectivity, parameters, generator)
 
 
 @pytest.mark.parametrize("size", [1.0, 4.0])
-def test_stability_is_that_of_the_matrix(connectivity, parameters, size, generator):
+def test_stability_agrees_with_the_matrix(connectivity, parameters, size, generator):
     parameters = connectivity.scaled(parameters, size)
     operator, gains = connectivity.bind(parameters), generator.random((BATCH, N))
     every = np.linalg.eigvals(gains[:, :, None] * weights_of(connectivity, parameters)).real.max(axis=1) - 1
@@ -238,7 +238,7 @@ def test_on_strict_arrays(generator):
     np.testing.assert_allclose(np.asarray(found.rates), expected.rates, atol=1e-11)
 
 
-def test_nothing_asks_which_connectivity_it_has():
+def test_no_code_asks_for_the_type_of_the_connectivity():
     """Otherwise other connectivities would be treated differently."""
     for path in Path(riemannrnn.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

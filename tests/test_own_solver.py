@@ -53,7 +53,7 @@ class Truncated(Own):
         return Counted(Problem(problem.equation, problem.start, problem.tolerance, 1), self.calls)
 
 
-def test_a_solver_of_ones_own_finds_fixed_points_and_derivatives():
+def test_a_custom_solver_finds_fixed_points_and_derivatives():
     weights, drive = problem(n=20, batch=30, radius=0.5)
     solver, expected = Own(), solve_fixed_points(weights, drive)
     found = solve_fixed_points(weights, drive, solver=solver)
@@ -68,7 +68,7 @@ def test_a_solver_of_ones_own_finds_fixed_points_and_derivatives():
     np.testing.assert_allclose(Implicit(found, solver).adjoint(drive), Implicit(expected).adjoint(drive), atol=1e-8)
 
 
-def test_only_what_is_meant_to_be_exact_has_to_be():
+def test_a_truncated_solver_need_not_converge():
     weights, drive = problem(n=20, batch=30, radius=0.5)
     found = solve_fixed_points(weights, drive)
     inexact = Implicit(found, Truncated())
@@ -78,13 +78,13 @@ def test_only_what_is_meant_to_be_exact_has_to_be():
         Implicit(found, Picard(), max_iterations=1).adjoint(drive)
 
 
-def test_what_the_known_solvers_declare():
+def test_declarations_of_the_known_solvers():
     declared = {solver: (solver.nonlinear, solver.linear, solver.exact) for solver in (*SOLVERS.values(), Neumann())}
     others = {solver: facts for solver, facts in declared.items() if facts != (True, True, True)}
     assert others == {Flow(): (True, False, True), Neumann(): (False, True, False)}
 
 
-def test_a_solver_of_fixed_points_alone_leaves_linear_equations_to_the_automatic_solver():
+def test_a_solver_of_fixed_points_only_uses_the_automatic_solver_for_linear_equations():
     weights, drive = problem(n=20, batch=30, radius=0.5)
     found = solve_fixed_points(weights, drive, solver="flow")
     assert Implicit(found, "flow").solve_adjoint(drive).solver.startswith("auto (")

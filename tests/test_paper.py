@@ -183,7 +183,7 @@ def test_the_plane_is_measured_from_the_optimum(plane, task):
         np.testing.assert_allclose(row, abs(row["first"]) * row.max() / row["first"].max(), atol=1e-9)
 
 
-def test_the_stability_boundary_is_that_of_the_weights(plane, task):
+def test_the_stability_boundary_agrees_with_the_weights(plane, task):
     generator = np.random.default_rng(0)
     first, _ = (generator.standard_normal((5, 20, 20)) / np.sqrt(20))[-2:]
     W = task.optimal_weights + 0.9 * first
@@ -204,7 +204,7 @@ def test_small_angles_are_exact(generator):
         np.testing.assert_allclose(angles.angle(first, 3 * turned), expected, rtol=1e-6)
 
 
-def test_angles_in_the_resolvent_metric_are_those_of_the_manifold(task):
+def test_angles_in_the_resolvent_metric_agree_with_the_manifold(task):
     W, manifold = task.initial_weights, PullbackManifold(Resolvent(), 20)
     changes = angles.updates(task, W, np.array([0.5]))
     U, V = changes["dW1"][0], changes["dW2"][0]
@@ -245,7 +245,7 @@ def test_every_figure_is_drawn_from_its_file_alone(name, tmp_path):
     assert all(claim.measured and "nan" not in claim.measured for claim in reproduction.claims)
 
 
-def test_the_verdict_says_everything():
+def test_the_verdict_is_complete():
     claims = (Claim("A | B", "1", "2", True), Claim("C", "1", "2", False), Claim("D", "1", "2", None))
     data = xr.Dataset(attrs={"title": "Title", "seed": 3})
     text = Reproduction("name", data, claims, ({"rule": "dW1"},), ("a note",)).verdict()

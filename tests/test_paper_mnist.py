@@ -56,7 +56,7 @@ def test_sums_of_extrapolated_cubics_are_exact():
         np.testing.assert_allclose(adams_sums(5, 4) @ nodes**degree, np.sum(np.arange(5.0) ** degree))
 
 
-def test_a_reproduction_of_mnist_has_what_its_docstring_promises(trained):
+def test_a_reproduction_of_mnist_matches_its_docstring(trained):
     reproduction, released = trained
     data = reproduction.data
     assert data["loss"].dims == ("seed", "rule", "learning_rate", "part", "step")
@@ -85,7 +85,7 @@ def test_released_updates_come_from_test_batches(digits):
 
 
 @pytest.mark.parametrize("released", [False, True])
-def test_adjoints_are_solved_even_at_rates_taken_as_they_are(digits, released):
+def test_adjoints_are_solved_at_rates_that_are_not_converged(digits, released):
     experiment = Experiment(settings(as_released=released), 0, *digits)
     W, rows = experiment.network.initial_weights(0.8), np.arange(50)
     evaluation, _ = experiment._evaluate("test", W, rows)
@@ -145,7 +145,7 @@ def test_a_network_that_lost_its_fixed_points_is_named(trained):
     assert mnist._lost(mnist._summary(reproduction.data), released).holds
 
 
-def test_what_is_quoted_is_the_mean_of_the_last_steps(digits):
+def test_quoted_values_are_means_of_the_last_steps(digits):
     long = settings(seeds=(0,), batch_size=12, curves=(("dW3", 0.25),))
     data = mnist.reproduce(*digits, long).data
     test_accuracy = data["accuracy"].sel(part="test", rule="dW3", seed=0).values.ravel()
@@ -153,7 +153,7 @@ def test_what_is_quoted_is_the_mean_of_the_last_steps(digits):
     assert float(mnist._summary(data)["last"][0]) == pytest.approx(test_accuracy[-20:].mean())
 
 
-def test_weights_that_run_away_end_the_curve_with_a_reason(digits):
+def test_diverging_weights_end_the_curve_with_a_reason(digits):
     experiment = Experiment(settings(), 0, *digits)
     run = experiment.run("dW3", 1e30)
     assert "NaN or infinity" in run.attrs["stopped"] or "no gradient" in run.attrs["stopped"]

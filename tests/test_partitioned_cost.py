@@ -48,7 +48,7 @@ def test_value_gradient_and_hessian_are_those_in_memory(cost, whole):
 
 
 @pytest.mark.parametrize(("optimiser", "steps"), [(ConjugateGradient, 4), (TrustRegions, 1)])
-def test_optimisers_of_pymanopt_run_on_it_unchanged(cost, whole, optimiser, steps):
+def test_optimisers_of_pymanopt_run_on_the_manifold(cost, whole, optimiser, steps):
     manifold = PullbackManifold(Resolvent(), N)
     ends = [optimiser(verbosity=0, max_iterations=steps).run(each.problem(manifold), initial_point=W) for each in (cost, whole)]
     assert ends[0].cost < 0.95 * whole(W)
@@ -126,6 +126,6 @@ def test_without_a_fixed_point_it_is_infinite(cost):
         (da.from_array(STIMULI), LABELS, {"on_failure": "mask"}, "on_failure = 'mask' needs all stimuli in one place"),
     ],
 )
-def test_what_is_refused(client, stimuli, targets, options, message):
+def test_invalid_arguments_are_refused(client, stimuli, targets, options, message):
     with pytest.raises(ValueError, match=message):
         PartitionedCost(NETWORK, stimuli, targets, client=client, **options)

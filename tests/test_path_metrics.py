@@ -58,7 +58,7 @@ def test_factors_are_refused_with_the_metric_to_choose(tmp_path):
         make_metric("gain", 3)
 
 
-def test_without_a_metric_the_runs_own_is_taken(tmp_path):
+def test_the_default_metric_is_the_metric_of_the_run(tmp_path):
     folder, _ = record(tmp_path, "scaled-monotone")
     output = run("geodesics", folder, "--animation", "none", "--stimuli", 20)
     assert output.exit_code == 0, output.output
@@ -66,7 +66,7 @@ def test_without_a_metric_the_runs_own_is_taken(tmp_path):
     assert "resolvent" not in output.stdout.partition("Written")[0].replace("ΔW", "")
 
 
-def test_a_run_that_tells_no_manifold_is_measured_as_before(tmp_path):
+def test_a_run_without_a_manifold_is_measured_as_before(tmp_path):
     folder = trained(tmp_path / "run", "dW3")
     output = run("geodesics", folder, "--animation", "none", "--stimuli", 20).stdout
     assert "resolvent" in output
@@ -87,7 +87,7 @@ def test_a_lift_is_the_shortest_vector_over_a_change_of_weights(growth):
         assert abs(manifold.inner_product(point, vector, vertical)) < 1e-10
 
 
-def test_the_lift_of_a_gradient_flow_is_the_path_that_was_gone(tmp_path):
+def test_the_lift_of_a_gradient_flow_is_its_path(tmp_path):
     points = []
     network, data = RateNetwork(**NETWORK), load_digits().split(60, seed=0)[0]
     from manifolds import ScaledMonotoneManifold

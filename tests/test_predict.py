@@ -129,7 +129,7 @@ def test_rows_without_a_fixed_point_are_left_empty_and_counted(folder):
         (("model.npz", "several.npz"), "several.npz holds the arrays x, y; name the stimuli with inputs="),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_written(folder, arguments, line):
+def test_invalid_arguments_are_named_and_no_file_is_written(folder, arguments, line):
     np.save("wide.npy", np.hstack([STIMULI, STIMULI]))
     np.savez("several.npz", x=STIMULI, y=STIMULI)
     result = run("predict", *arguments, *(() if "--output" in arguments else ("--output", "out.csv")))

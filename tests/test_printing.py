@@ -20,7 +20,7 @@ def test_every_public_object_prints_in_a_few_lines(name):
     assert not re.search(r" at 0x|<function|<lambda>|array\(|np\.", printed), printed
 
 
-def test_every_public_class_is_looked_at():
+def test_every_public_class_is_tested():
     seen = {type(make()) for make in OBJECTS.values()}
     assert not [name for name, each in public_classes().items() if each not in seen]
 
@@ -47,7 +47,7 @@ def test_notebooks_get_a_table(name):
         ("cross-entropy", ["labels: 60", "from: 0", "to: 9"]),
     ],
 )
-def test_what_is_printed_tells_what_the_object_is(name, facts):
+def test_printed_objects_describe_themselves(name, facts):
     made = OBJECTS[name]()
     printed, table = repr(made).replace("\n ", ""), made._repr_html_()
     for fact in facts:

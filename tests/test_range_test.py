@@ -131,7 +131,7 @@ def test_an_interrupted_search_does_no_harm(tmp_path, monkeypatch):
     check_same(run(rule=Descent(manifold), learning_rate=None, checkpoints=tmp_path, resume=True), reference)
 
 
-def test_a_run_that_goes_on_keeps_its_rate():
+def test_a_run_that_continues_keeps_its_rate():
     before = run(**NO_RATE)
     after = run(weights=before, **NO_RATE)
     assert after.learning_rate == before.learning_rate
@@ -146,7 +146,7 @@ def test_a_first_step_of_zero_leaves_nothing_to_choose():
     assert history.range_test.reason == "The first step is zero: no rate is better than another."
 
 
-def test_a_run_whose_loss_has_not_fallen_says_so():
+def test_a_run_without_a_lower_loss_says_so():
     with pytest.warns(LossNotFallenWarning, match=r"The training loss has not fallen: .* Pass another learning_rate"):
         history = run(learning_rate=0.0)
     assert history.stopped.startswith("All 2 epochs done. The training loss has not fallen: it is ")

@@ -102,7 +102,7 @@ class ResumableSteps(Steps, Recorder):
     pass
 
 
-def test_a_recorder_of_the_user_says_that_it_has_no_state(tmp_path):
+def test_a_custom_recorder_says_that_it_has_no_state(tmp_path):
     with pytest.raises(TypeError, match=r"record = \[\] has no state for checkpoints; derive its class from .*Recorder"):
         run(record=Steps(), checkpoints=tmp_path)
     steps = ResumableSteps()

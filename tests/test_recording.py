@@ -35,7 +35,7 @@ def record(folder, points, run=RUN, **options):
     return read_run(folder)
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_files_are_read_back(tmp_path):
     points = walk(20)
     with record(tmp_path, points, resolution=0) as run:
         assert len(run) == 20
@@ -62,7 +62,7 @@ def test_the_path_is_thinned_by_its_length_and_keeps_its_end(tmp_path):
         assert run.steps[-1] == 2000
 
 
-def test_length_is_that_of_the_metric(tmp_path):
+def test_length_agrees_with_the_metric(tmp_path):
     """Close to the singular set steps are long in the resolvent metric: more of them are recorded there than elsewhere."""
     points = np.linspace(0, 0.99, 400)[:, None, None] * np.eye(3)
     (tmp_path / "euclidean").mkdir()
@@ -106,13 +106,13 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"resolution": -1.0}, {"resolution": float("nan")}, {"every": 0}])
-def test_options_that_cannot_be(tmp_path, options):
+def test_invalid_options_are_refused(tmp_path, options):
     with pytest.raises(ValueError, match="pass a resolution of 0 or more and a period of 1 or more"):
         PathRecorder(tmp_path, {}, **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_are_no_square_matrix(tmp_path):
+def test_weights_that_are_not_a_square_matrix(tmp_path):
     with PathRecorder(tmp_path, {}) as recorder, pytest.raises(ValueError, match=r"shape \(2, 3\); pass one square matrix"):
         recorder.record(0, np.zeros((2, 3)))
     with (
@@ -138,7 +138,7 @@ def test_a_killed_process_leaves_a_path_that_can_be_read(tmp_path):
         np.testing.assert_array_equal(run[6], np.full((3, 3), 6.0))
 
 
-def test_a_path_goes_on_after_a_crash_from_the_step_that_is_taken_again(tmp_path):
+def test_a_path_continues_after_a_crash_from_the_repeated_step(tmp_path):
     points = np.arange(20.0)[:, None, None] * np.eye(3)  # on a line, where a chord is as long as the path
     crashed = PathRecorder(tmp_path, RUN, resolution=0.21)
     for step in range(9):
@@ -164,7 +164,7 @@ def test_resuming_without_a_path_begins_one_and_without_a_step_changes_nothing(t
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_run_that_ends_before_its_first_point_leaves_no_path_and_can_be_gone_on_with(tmp_path):
+def test_a_run_that_ends_before_its_first_point_leaves_no_path_and_can_be_continued(tmp_path):
     with PathRecorder(tmp_path, RUN):
         pass
     assert not list(tmp_path.iterdir())
@@ -175,14 +175,14 @@ def test_a_run_that_ends_before_its_first_point_leaves_no_path_and_can_be_gone_o
     assert [path.name for path in tmp_path.iterdir()] == ["path.h5"]
 
 
-def test_a_damaged_path_is_not_gone_on_with(tmp_path):
+def test_a_damaged_path_is_not_continued(tmp_path):
     (tmp_path / "path.h5").write_text("mine")
     with PathRecorder(tmp_path, {}, resume=True) as recorder, pytest.raises(RunFolderError, match=r"damaged .*; move it away"):
         recorder.record(3, np.eye(2))
     assert (tmp_path / "path.h5").read_text() == "mine"
 
 
-def test_a_run_in_single_precision_is_analysed_to_the_residual_that_training_asked(tmp_path):
+def test_a_run_in_single_precision_is_analysed_at_the_residual_of_training(tmp_path):
     """With large weights, float32 leaves residuals above its usual tolerance, and the cost would be infinite."""
     network = RateNetwork(**(NETWORK | {"dtype": "float32"}))
     steep = 200 * network.initial_weights(0.5)
@@ -193,7 +193,7 @@ def test_a_run_in_single_precision_is_analysed_to_the_residual_that_training_ask
         assert np.isfinite(cost(run[1].astype(np.float32)))
 
 
-def test_a_run_under_way_can_be_read(tmp_path):
+def test_an_unfinished_run_can_be_read(tmp_path):
     with PathRecorder(tmp_path, {}, resolution=0) as recorder:
         for step, point in enumerate(walk(5)):
             recorder.record(step, point)
@@ -252,7 +252,7 @@ def foreign(path):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("no HDF5"), lambda path: path.write_bytes(b""), foreign])
-def test_a_damaged_or_foreign_file_is_said_so(tmp_path, damage):
+def test_a_damaged_or_foreign_file_is_reported(tmp_path, damage):
     record(tmp_path, walk(4)).close()
     damage(tmp_path / "path.h5")
     with pytest.raises(RecordedRunError, match=r"path\.h5 cannot be .*damaged or not a recorded path of riemannrnn; name"):
@@ -260,7 +260,7 @@ def test_a_damaged_or_foreign_file_is_said_so(tmp_path, damage):
 
 
 @pytest.mark.parametrize("size", [48, 60, 100, 500, 1000, 2000])
-def test_a_path_that_is_cut_off_is_said_so_at_once(tmp_path, size):
+def test_a_truncated_path_is_reported_at_once(tmp_path, size):
     record(tmp_path, walk(4)).close()
     path = tmp_path / "path.h5"
     path.write_bytes(path.read_bytes()[:size])
@@ -271,7 +271,7 @@ def test_a_path_that_is_cut_off_is_said_so_at_once(tmp_path, size):
 
 
 @pytest.mark.parametrize("place", range(20, 700, 60))
-def test_a_flipped_byte_is_said_so_or_does_no_harm(tmp_path, place):
+def test_a_flipped_byte_is_reported_or_harmless(tmp_path, place):
     points = walk(4)
     record(tmp_path, points, resolution=0).close()
     data = bytearray((tmp_path / "path.h5").read_bytes())

@@ -40,7 +40,7 @@ def there():
         lambda a: array_namespace(a, HERE),
     ],
 )
-def test_numpy_gets_nowhere(there, use):
+def test_numpy_refuses_arrays_of_another_library(there, use):
     with pytest.raises(TypeError):
         use(there)
 

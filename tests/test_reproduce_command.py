@@ -46,7 +46,7 @@ def test_the_list_names_every_figure():
     assert [line.split()[0] for line in result.stdout.splitlines()] == [*FIGURES, "all"]
 
 
-def test_all_writes_a_folder_for_each_and_the_claims_of_all(small, tmp_path):
+def test_all_writes_a_folder_for_each_figure_and_the_claims_of_all(small, tmp_path):
     result = run("reproduce", "all", "--output", tmp_path, "--seeds", "2")
     assert result.exit_code == 0, result.output
     (folder,) = tmp_path.iterdir()
@@ -72,7 +72,7 @@ def test_the_mode_of_mnist_is_an_option(small, tmp_path, option):
     assert ("5 τ" in (folder / "verdict.md").read_text()) == (option == "--as-released")
 
 
-def test_what_is_not_there_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+def test_missing_inputs_are_refused_before_any_file_is_made(tmp_path, monkeypatch):
     monkeypatch.delenv("RIEMANNRNN_DATA", raising=False)
     assert "no figure is named; choose one of one-neuron" in refused(run("reproduce"))
     assert "'mnits' is unknown; choose one of one-neuron" in refused(run("reproduce", "mnits"))
@@ -111,7 +111,7 @@ def test_ctrl_c_keeps_the_figures_that_are_finished(small, tmp_path, monkeypatch
     assert names(folder / "linear") == []
 
 
-def test_ctrl_c_ends_threads_that_are_under_way(monkeypatch):
+def test_ctrl_c_ends_running_threads(monkeypatch):
     """3500 steps at full size would take minutes."""
     count = iter(range(10**6))
 

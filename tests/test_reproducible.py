@@ -86,7 +86,7 @@ def like_a_user(*arguments):
 
 @needs_two_cores
 @pytest.mark.parametrize("manifold", ["left-invariant", "monotone"])
-def test_a_run_goes_on_to_the_same_bits_on_another_number_of_cores(tmp_path, manifold):
+def test_a_run_continues_to_the_same_bits_on_another_number_of_cores(tmp_path, manifold):
     folders = {name: tmp_path / name for name in ("two", "two-one", "one-two", "one")}
     for name, folder in folders.items():
         folder.mkdir()
@@ -151,7 +151,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path):
     assert read_checkpoint(sorted(tmp_path.glob(PATTERN))[-1])["step"] == 8
 
 
-def test_the_command_refuses_a_run_that_another_process_goes_on_with(tmp_path):
+def test_the_command_refuses_a_run_that_another_process_continues(tmp_path):
     _, folder = begin(tmp_path / "one")
     _, reference = begin(tmp_path / "two")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -208,7 +208,7 @@ def test_huge_float32_steps_stop_short_without_overflow(n, size, generator):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [N, 100])
-def test_steps_at_the_end_of_the_range_and_beyond_it_are_refused(n, dtype, generator):
+def test_steps_at_and_beyond_the_end_of_the_range_are_refused(n, dtype, generator):
     manifold = PullbackManifold(Resolvent(), n, seed=0)
     W, V = manifold.random_point().astype(dtype), (generator.standard_normal((n, n)) / n).astype(dtype)
     for entry, error in [(np.finfo(dtype).max, OutsideManifoldError), (np.inf, InvalidArrayError), (np.nan, InvalidArrayError)]:
@@ -287,7 +287,7 @@ def test_near_singular_points_are_exact_or_refused(n, dtype, exponent, seed):
         assert manifold.norm(W, np.eye(n, dtype=dtype)) == expected
 
 
-def test_arrays_that_a_caller_changes_are_not_those_of_the_chart():
+def test_changes_by_a_caller_do_not_reach_the_arrays_of_the_chart():
     g, W = gains(n=N), 0.1 * np.arange(N * N).reshape(N, N) / N**2
     manifold, chart = PullbackManifold(Resolvent(g), N), Resolvent()
     before, coordinates = manifold.norm(W, W), chart.value(W)

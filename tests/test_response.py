@@ -37,7 +37,7 @@ def dense(evaluation, damping):
 
 @pytest.mark.parametrize("damping", [0.0, 0.3])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_flat_and_sharp_are_those_of_the_dense_jacobian(activation, damping, generator):
+def test_flat_and_sharp_agree_with_the_dense_jacobian(activation, damping, generator):
     cost, W = make_cost(activation, batch=60)
     metric = ResponseMetric(cost.at(W), damping)
     matrix, V = dense(cost.at(W), damping), generator.standard_normal((N, N))
@@ -112,7 +112,7 @@ def test_an_inexact_gradient_near_singular_points_takes_few_iterations(monkeypat
     np.testing.assert_allclose(again, exact, atol=1e-2 * np.abs(exact).max())
 
 
-def test_what_is_remembered_at_a_point_is_not_solved_again(monkeypatch):
+def test_cached_results_at_a_point_are_not_solved_again(monkeypatch):
     cost, W = make_cost()
     manifold = response_metric(cost, 0.1)
     gradient = manifold.euclidean_to_riemannian_gradient(W, cost.gradient(W))
@@ -122,7 +122,7 @@ def test_what_is_remembered_at_a_point_is_not_solved_again(monkeypatch):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_what_is_remembered_stays_as_it_is(activation, generator):
+def test_a_change_in_place_does_not_change_cached_results(activation, generator):
     cost, W = make_cost(activation)
     manifold, covector = response_metric(cost, 0.1), generator.standard_normal((N, N))
     first = manifold.euclidean_to_riemannian_gradient(W, covector)
@@ -132,7 +132,7 @@ def test_what_is_remembered_stays_as_it_is(activation, generator):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_derivatives_are_those_of_differences(activation, generator):
+def test_derivatives_agree_with_differences(activation, generator):
     cost, W = make_cost(activation, batch=30)
     P, Q, V = generator.standard_normal((3, N, N))
     step = 1e-5
@@ -216,14 +216,14 @@ def test_single_precision_is_kept(generator):
     assert weights.dtype == np.float32
 
 
-def test_stimuli_that_are_too_few_need_damping():
+def test_too_few_stimuli_need_damping():
     cost, W = make_cost(batch=N - 1)
     with pytest.raises(SingularPointError, match=r"eigenvalues of the second moment .*no length.*positive damping, or add"):
         ResponseMetric(cost.at(W)).sharp(cost.gradient(W))
     assert descent_cosine(-ResponseMetric(cost.at(W), 1e-6).sharp(cost.gradient(W)), cost.gradient(W)) > 0
 
 
-def test_a_damping_that_is_none():
+def test_an_invalid_damping():
     cost, W = make_cost()
     with pytest.raises(ValueError, match=r"damping = -1 is negative or NaN; choose zero or more"):
         ResponseMetric(cost.at(W), -1)
@@ -284,7 +284,7 @@ def test_the_kronecker_damping_follows_the_scale_of_the_rates(generator):
     np.testing.assert_allclose(*directions, rtol=1e-9, atol=1e-12)
 
 
-def test_the_kronecker_rule_goes_on_after_silent_stimuli():
+def test_the_kronecker_rule_continues_after_silent_stimuli():
     """Without drive all gains and rates of relu units are zero, and so are the factors, their damping, and the gradient."""
     network = RateNetwork(6, None, None, "relu", seed=0)
     drive = np.concatenate([-np.ones((4, 6)), np.ones((4, 6))])

@@ -69,7 +69,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(tmp_path, options, guard):
 
 
 @pytest.mark.parametrize("step", [2, 3, 5])
-def test_a_run_that_died_goes_on_from_its_last_checkpoint(tmp_path, step):
+def test_a_run_that_died_continues_from_its_last_checkpoint(tmp_path, step):
     options = RULES["adam"]
     with pytest.raises(RuntimeError):
         run(**options, checkpoints=tmp_path, callback=raise_at(step, RuntimeError))
@@ -112,7 +112,7 @@ def test_ctrl_c_in_the_middle_of_a_step(tmp_path, monkeypatch, place, call):
 
 
 @pytest.mark.filterwarnings("ignore:The training loss has not fallen")
-def test_steps_that_were_halved_afterwards(tmp_path):
+def test_checkpoints_hold_the_whole_step_before_a_later_halving(tmp_path):
     """If the next step halves a step, its checkpoint holds the whole step, for Ctrl-C at any place."""
     reference = fold()
     afterwards = [int(reason.split(":")[0][5:]) for reason in reference.guard_reasons if "the stimuli after it" in reason]
@@ -188,7 +188,7 @@ def test_a_run_is_resumed_with_the_options_of_its_rule(tmp_path):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_run_is_resumed_with_the_options_it_had(tmp_path, name):
+def test_a_run_is_resumed_with_its_own_options(tmp_path, name):
     """Options that no stored array shows are compared too; otherwise a changed run would not be noticed."""
     change, message = OPTIONS[name]
     run(rule="descent", checkpoints=tmp_path, stop=StepLimit(4))
@@ -225,7 +225,7 @@ def test_other_data_of_the_same_size_are_refused(tmp_path, data, others):
         learn(tmp_path, **data | others, resume=True)
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+def test_a_damaged_checkpoint_is_skipped(tmp_path):
     run(checkpoints=tmp_path, callback=raise_at(8))
     newest = max(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:-100])
@@ -234,14 +234,14 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     check_same(history, run())
 
 
-def test_a_folder_that_takes_no_files_shows_before_there_is_work_to_lose(tmp_path):
+def test_an_unwritable_folder_is_found_before_training(tmp_path):
     steps = []
     with pytest.raises(RunFolderError, match=r"the folder .* does not exist; make it"):
         run(checkpoints=tmp_path / "gone", callback=lambda step, history: steps.append(step))
     assert not steps
 
 
-def test_a_disk_that_fills_up_leaves_the_checkpoints_before(tmp_path):
+def test_a_disk_that_fills_up_keeps_the_earlier_checkpoints(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
 
         def full(*arguments):

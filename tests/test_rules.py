@@ -127,7 +127,7 @@ def test_geodesic_flow_on_every_manifold(geometry):
 
 
 @pytest.mark.parametrize("make", [left_invariant, right_invariant, lambda n, kind: PullbackManifold(Resolvent(), n, kind)])
-def test_straight_steps_are_a_matter_of_the_manifold(make):
+def test_straight_steps_depend_on_the_manifold(make):
     cost, W = make_cost("tanh")
     manifold, evaluation = make(N, "additive"), cost.at(W)
     found, _ = Descent(manifold).step(W, evaluation, 1e-3)
@@ -162,7 +162,7 @@ def test_without_momentum_parallel_transport_is_geodesic_flow(geometry):
     np.testing.assert_allclose(second, Descent(geometry).step(first, cost.at(first), 1e-3)[0], rtol=1e-14)
 
 
-def test_momentum_carries_the_velocity_on():
+def test_momentum_keeps_the_velocity():
     """If the gradient vanishes, the velocity is β times the previous velocity, carried to the new point."""
     manifold = PullbackManifold(Resolvent(), N, seed=0)
     cost, _ = make_cost("tanh")
@@ -174,7 +174,7 @@ def test_momentum_carries_the_velocity_on():
     np.testing.assert_allclose(found, manifold.exp(W, 1.5 * V), rtol=1e-9)
 
 
-def test_momentum_of_straight_steps_is_carried_to_where_they_end(generator):
+def test_momentum_of_straight_steps_is_transported_to_their_end(generator):
     manifold = PullbackManifold(Resolvent(), N, "additive")
     point, velocity = 0.3 * generator.standard_normal((2, N, N)) / N**0.5
     rule = Momentum(manifold)

@@ -33,7 +33,7 @@ def test_a_folder_is_never_used_twice(tmp_path, monkeypatch):
     assert all(folder.is_dir() and not names(folder) for folder in made)
 
 
-def test_a_file_of_the_same_name_is_left_alone(tmp_path, monkeypatch):
+def test_a_file_of_the_same_name_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda form: "now")
     (tmp_path / "compare-now").write_text("mine")
     assert create_run_folder(tmp_path, "compare").name == "compare-now-1"
@@ -48,7 +48,7 @@ def test_a_thousand_runs_of_one_second(tmp_path, monkeypatch):
         create_run_folder(tmp_path, "x")
 
 
-def test_a_parent_that_is_no_folder(tmp_path):
+def test_a_parent_that_is_not_a_folder(tmp_path):
     file, link = tmp_path / "file", tmp_path / "link"
     file.write_text("mine")
     link.symlink_to(tmp_path / "nowhere")
@@ -68,7 +68,7 @@ def test_a_read_only_folder(tmp_path):
         write_csv(tmp_path / "x.csv", [{"a": 1}])
 
 
-def test_a_folder_that_is_gone(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(
         RunFolderError, match=r"cannot write .*x\.csv: the folder .*gone does not exist; make it, and leave it in place"
     ):
@@ -138,7 +138,7 @@ def test_toml_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("value", [object(), np.arange(2), [1j]], ids=["object", "array", "complex in a list"])
-def test_what_has_no_toml_form(tmp_path, value):
+def test_values_without_a_toml_form_are_refused(tmp_path, value):
     with pytest.raises(TypeError, match="is not TOML serializable"):
         write_toml(tmp_path / "config.toml", {"a": {"b": value}})
     assert names(tmp_path) == []
@@ -161,7 +161,7 @@ def test_netcdf(tmp_path):
         xr.testing.assert_identical(read.load(), dataset)
 
 
-def test_digits_that_cannot_be_written_are_said_so(tmp_path, monkeypatch):
+def test_numbers_that_cannot_be_written_are_reported(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

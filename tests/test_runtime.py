@@ -143,7 +143,7 @@ def test_small_products_between_solutions_wake_no_blas_threads(monkeypatch, what
     assert set(seen) == {1}
 
 
-def test_a_forked_child_has_threads_of_its_own():
+def test_a_forked_child_has_its_own_threads():
     """It would wait for ever for the threads of its parent."""
     code = (
         "import os, numpy as np\n"
@@ -213,7 +213,7 @@ def test_products_in_threads(generator):
 
 @pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize(("held", "parts"), [(one_blas_thread, 2), (nullcontext, 1)])
-def test_products_of_manifolds_share_their_rows_while_blas_is_held(held, parts, generator, monkeypatch):
+def test_products_of_manifolds_distribute_their_rows_while_blas_has_one_thread(held, parts, generator, monkeypatch):
     """Outside, BLAS threads serve as well; inside, a large network would otherwise learn on one core."""
     matrices, rows = generator.standard_normal((3, 201, 201)), []
     monkeypatch.setattr("manifolds.linear_algebra.matmul", lambda a, b: rows.append(a.shape[0]) or a @ b)
@@ -224,7 +224,7 @@ def test_products_of_manifolds_share_their_rows_while_blas_is_held(held, parts, 
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_settings_of_errors_go_with_the_work_into_threads():
+def test_error_settings_are_passed_to_the_threads():
     both = Barrier(2, timeout=30)
 
     def overflow(rows):
@@ -320,7 +320,7 @@ with one_blas_thread():
 """
 
 
-def test_ctrl_c_while_a_thread_begins_leaves_none_that_waits_for_ever():
+def test_ctrl_c_at_the_start_of_a_thread_leaves_no_waiting_thread():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["False", "True"]
 

@@ -152,7 +152,7 @@ def test_a_regression_predicts_its_targets():
     assert np.abs(history.model.predict(STIMULI) - targets).max() < 0.2
 
 
-def test_training_goes_on_from_a_file(tmp_path):
+def test_training_continues_from_a_file(tmp_path):
     first = run(epochs=1)
     first.model.save(tmp_path / "model.npz")
     model = load_model(tmp_path / "model.npz")
@@ -203,7 +203,7 @@ def test_a_file_of_another_version_is_refused(tmp_path, monkeypatch):
         load_model(tmp_path / "model.npz")
 
 
-def test_an_activation_of_ones_own_has_to_be_registered(tmp_path, monkeypatch):
+def test_a_custom_activation_must_be_registered(tmp_path, monkeypatch):
     swish = Activation.from_function(lambda z: z / (1 + anp.exp(-z)), "swish")
     model = model_of(rate_network, swish, "float64")
     with pytest.raises(ModelFileError, match=r"cannot be saved: activation 'swish' .*register_activation"):
@@ -220,7 +220,7 @@ def test_an_activation_of_ones_own_has_to_be_registered(tmp_path, monkeypatch):
         load_model(tmp_path / "model.npz")
 
 
-def test_a_connectivity_of_ones_own_has_to_be_registered(tmp_path, monkeypatch):
+def test_a_custom_connectivity_must_be_registered(tmp_path, monkeypatch):
     class Own:
         def __init__(self, label):
             self.label = label
@@ -263,12 +263,12 @@ def test_a_stimulus_without_a_fixed_point_is_named():
         runaway.predict(STIMULI)
 
 
-def test_a_history_of_ones_own_has_no_model():
+def test_a_custom_history_has_no_model():
     with pytest.raises(ValueError, match="this history has no network"):
         _ = History(np.eye(2)).model
 
 
-def test_fixed_parameters_of_ones_own():
+def test_custom_fixed_parameters():
     read_in = np.arange(36.0).reshape(9, 4)
     network = RateNetwork(9, N_INPUTS, N_OUTPUTS, seed=0, parameters={"layers.0.input": read_in})
     assert (network.input_weights == read_in).all()
@@ -279,7 +279,7 @@ def test_fixed_parameters_of_ones_own():
         RateNetwork(9, N_INPUTS, N_OUTPUTS, parameters={"layers.0.bias": read_in})
 
 
-def test_the_same_rule_goes_on_from_its_point(tmp_path):
+def test_the_same_rule_continues_from_its_point(tmp_path):
     """The weights alone are outside the monotone manifold without scales."""
     options = {"rule": None, "learning_rate": None, "epochs": 30}
     first = run(**options)

@@ -21,7 +21,7 @@ def test_every_point_is_stable_for_all_gains(n, generator):
             assert np.linalg.eigvals(-np.eye(n) + gain[:, None] * W).real.max() < 0
 
 
-def test_it_amplifies_more_than_monotone_weights_can():
+def test_the_network_amplifies_more_than_monotone_weights_can():
     """For a chain of two units the monotone set ends at W₂₁ = 2."""
     scales = np.log([[0.01], [1.0]])
     W = np.array([[0.0, 0.0], [10.0, 0.0]])
@@ -105,7 +105,7 @@ def test_an_activation_that_breaks_the_promise_is_refused():
             cost.problem(ScaledMonotoneManifold(3))
 
 
-def test_where_it_starts():
+def test_invalid_starting_points_are_refused():
     manifold = ScaledMonotoneManifold(2)
     with pytest.raises(OutsideManifoldError, match="smallest eigenvalue"):
         manifold.point_at(3 * np.eye(2))

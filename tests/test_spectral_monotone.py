@@ -31,7 +31,7 @@ def test_check_manifold_passes(both, dtype):
 
 
 @pytest.mark.parametrize("length", [0.1, 3.0, 10.0])
-def test_everything_is_that_of_the_manifold_around_it(both, length):
+def test_all_results_agree_with_the_surrounding_manifold(both, length):
     inside, around, connectivity = both
     W = inside.random_point()
     V, Y = length * inside.random_tangent_vector(W), inside.random_tangent_vector(W)
@@ -49,7 +49,7 @@ def test_everything_is_that_of_the_manifold_around_it(both, length):
     assert inside.certificate(W) == pytest.approx(certificate)
 
 
-def test_gradients_and_hessians_are_the_projected_ones(both, generator):
+def test_gradients_and_hessians_are_projected(both, generator):
     inside, around, connectivity = both
     W, V = inside.random_point(), inside.random_tangent_vector(inside.random_point())
     n, positions = connectivity.n_units, np.prod(connectivity.shape)
@@ -116,7 +116,7 @@ def test_long_steps_of_one_channel_are_exact():
         assert manifold.parallel_transport(W, length * V, V)[0, 0, 0, 0] == pytest.approx(-np.exp(length))
 
 
-def test_what_is_refused():
+def test_invalid_arguments_are_refused():
     manifold = SpectralMonotone(2, (3, 4))
     with pytest.raises(InvalidArrayError, match="NaN or infinity"):
         manifold.exp(np.zeros((2, 2, 3, 4)), np.full((2, 2, 3, 4), np.nan))

@@ -32,7 +32,7 @@ def test_check_chart_passes(connectivity, dtype):
     assert all(results), "\n".join(map(str, results))
 
 
-def test_everything_is_that_of_the_dense_weights(connectivity):
+def test_all_results_agree_with_the_dense_weights(connectivity):
     chart, around = SpectralResolvent(connectivity.shape), PullbackManifold(Resolvent(), connectivity.n_units)
     W, U, V = drawn(connectivity, 2, 0.2)
     positions = np.prod(connectivity.shape)
@@ -57,7 +57,7 @@ def test_the_derivative_that_the_hessian_needs(connectivity):
 
 
 @pytest.mark.parametrize("retraction", ["geodesic", "additive"])
-def test_the_edge_is_that_of_the_dense_weights(connectivity, retraction):
+def test_the_edge_agrees_with_the_dense_weights(connectivity, retraction):
     chart, dense_chart = SpectralResolvent(connectivity.shape), Resolvent()
     W, V, U = drawn(connectivity, 2)
     edges = []

@@ -73,7 +73,7 @@ def test_unstable_stimuli_are_those_beyond_the_limit(kind, radius, limit, units,
     np.testing.assert_array_equal(found[clear], every[clear] >= limit)
 
 
-def test_stimuli_that_are_clear_of_the_limit_need_no_more_digits(monkeypatch):
+def test_stimuli_far_from_the_limit_need_no_more_digits(monkeypatch):
     """Short Krylov spaces leave errors that are small compared with the distance from the limit."""
     weights, gains = problem("feedforward", 0.9, 100, 60)
     every = every_abscissa(weights, gains)
@@ -160,7 +160,7 @@ def test_a_bad_inverse_costs_time_but_no_accuracy(fault, monkeypatch):
     assert_allclose(spectral_abscissa(Dense().bind(weights), gains), every_abscissa(weights, gains), atol=1e-9)
 
 
-def test_the_worst_is_found_wherever_the_screening_leaves_it_open(monkeypatch):
+def test_the_worst_is_found_if_the_screening_does_not_decide(monkeypatch):
     """The estimates are in reverse order, and all signs are decided."""
     weights, gains = problem("disc", 0.5, 70, 80)
     every = every_abscissa(weights, gains)
@@ -204,7 +204,7 @@ def test_a_jordan_block_is_left_to_all_eigenvalues(dtype):
     assert survey_stability(Dense().bind(weights), np.full((3, 90), 0.7, dtype)) == (-1.0, 0)
 
 
-def test_what_lies_left_of_the_screening_is_not_believed(monkeypatch):
+def test_eigenvalues_left_of_the_screening_are_rejected(monkeypatch):
     weights, gains = problem("outlier", 0.5, 90, 4)
     monkeypatch.setattr(stability, "DENSE_LIMIT", 0)
     monkeypatch.setattr(stability, "_shifted", lambda rest, shift, margin: np.stack([shift - 1, 0 * shift]))

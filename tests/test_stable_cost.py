@@ -53,7 +53,7 @@ def test_policies_treat_unstable_stimuli_as_missing_ones():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("connectivity", "factor"), [(Dense(), 6.0), (LowRank(2), 40.0)], ids=["dense", "low rank"])
-def test_where_all_are_stable_nothing_changes(connectivity, factor, dtype):
+def test_stable_stimuli_change_nothing(connectivity, factor, dtype):
     network = RateNetwork(9, 4, 3, seed=0, connectivity=connectivity, dtype=dtype)
     stimuli, loss = np.eye(4, dtype=dtype), CrossEntropy(np.array([0, 1, 2, 0]))
     W = network.initial_weights(0.5)
@@ -73,7 +73,7 @@ def test_where_all_are_stable_nothing_changes(connectivity, factor, dtype):
 
 @pytest.mark.parametrize("n", [20, 90])
 @pytest.mark.parametrize("radius", [0.3, 0.9, 1.5])
-def test_the_verdicts_are_those_of_the_eigenvalues(n, radius):
+def test_the_verdicts_agree_with_the_eigenvalues(n, radius):
     """With n = 90 the stimuli are screened first."""
     generator = np.random.default_rng(n)
     W, gains = radius * generator.standard_normal((n, n)) / n**0.5, generator.uniform(0, 1, (12, n)) ** 0.5
@@ -84,7 +84,7 @@ def test_the_verdicts_are_those_of_the_eigenvalues(n, radius):
     assert worst >= abscissae.max() - 0.02
 
 
-def test_eigenvalues_are_computed_only_where_the_bound_does_not_decide(monkeypatch):
+def test_eigenvalues_are_computed_only_if_the_bound_does_not_decide(monkeypatch):
     asked = []
     monkeypatch.setattr(certificate, "unstable_stimuli", lambda *arguments: asked.append(1) or (0.0, np.arange(0)))
     gains = np.full((3, 2), 0.5)

@@ -113,7 +113,7 @@ def test_a_stack_is_one_network_with_block_triangular_weights():
     np.testing.assert_allclose(found["layers.1.input"], product[5:, :5], atol=1e-8)
 
 
-def test_the_setting_of_the_paper_is_that_of_a_rate_network():
+def test_the_setting_of_the_paper_equals_a_rate_network():
     network = RateNetwork(6, 7, 3, seed=0)
     fixed = {"layers.0.input": network.input_weights, "readout": network.readout}
     stack = Stack([6], 7, 3, trained=("recurrent",), parameters=fixed)
@@ -305,7 +305,7 @@ def test_copies_and_names():
         (lambda: stack_of([3]).flat({"layers.0.recurrent": 1, "readuot": 2}), "did you mean 'readout'"),
     ],
 )
-def test_what_is_refused(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -33,7 +33,7 @@ def test_a_start_with_unstable_fixed_points_is_refused():
     assert len(train(network, stable_start(network, weights, stimuli), *arguments).loss) == 1
 
 
-def test_a_start_that_is_no_point_is_refused():
+def test_a_start_outside_the_manifold_is_refused():
     weights = NETWORK.initial_weights(3.0)
     for manifold in (MonotoneManifold(N), ScaledMonotoneManifold(N)):
         for guard in (True, False):
@@ -63,7 +63,7 @@ def test_the_stable_start_is_the_largest(margin):
     assert not good(scale + 1 / 128)
 
 
-def test_a_start_that_is_stable_is_left_alone():
+def test_a_stable_start_is_kept():
     weights = NETWORK.initial_weights(0.3)
     assert stable_start(NETWORK, weights, DIGITS.stimuli) is weights
     network = RateNetwork(N, 64, 10, seed=0, dtype=np.float32)
@@ -73,13 +73,13 @@ def test_a_start_that_is_stable_is_left_alone():
 
 
 @pytest.mark.parametrize("size", [4.0, 200.0, 1e6])
-def test_huge_weights_have_a_stable_start_as_well(size):
+def test_huge_weights_have_a_stable_start(size):
     """A linear unit is stable by the margin for w < 0.95; for weights of any size a nonzero fraction is found."""
     start = float(stable_start(RateNetwork(1, activation="identity"), np.array([[size]]), np.ones((1, 1)))[0, 0])
     assert 0.95 * (1 - 1 / 100) < start < 0.95
 
 
-def test_there_is_no_stable_start_for_stimuli_that_are_not_finite_or_weights_beyond_all_measure():
+def test_no_stable_start_exists_for_infinite_stimuli_or_extreme_weights():
     network = RateNetwork(1, activation="identity")
     with pytest.raises(ValueError, match="row 1 of the stimuli holds NaN"):
         stable_start(network, np.array([[2.0]]), np.array([[1.0], [np.nan]]))

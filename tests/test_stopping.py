@@ -99,7 +99,7 @@ def test_criteria_combine(a, b, either, both):
     assert (Says(NOTHING) | (Says(a) & Says(b)))(history()) == both
 
 
-def test_a_run_ends_when_told_and_says_why():
+def test_a_run_stops_by_its_criterion_and_names_it():
     stopped = run(stop=StepLimit(5) | LossBelow(0.0))
     assert (len(stopped.loss), stopped.stopped, stopped.converged) == (5, "All 5 steps done.", False)
     whole, path = run(), []
@@ -264,7 +264,7 @@ def test_decay_needs_a_manifold():
 
 
 @pytest.mark.parametrize(("period", "looks"), [(1, range(1, 9)), (3, (3, 6, 8)), (100, (8,)), (None, (4, 8))])
-def test_held_out_data_are_looked_at_at_their_period(period, looks):
+def test_held_out_data_are_measured_at_their_period(period, looks):
     path = Path()
     seen = run(evaluate_every=period, record=path)
     assert [step for step, loss in enumerate(seen.test_loss, 1) if not np.isnan(loss)] == list(looks)

@@ -55,7 +55,7 @@ def test_projections_are_orthogonal(name, generator):
     assert subspace.project(V.astype(np.float32)).dtype == np.float32
 
 
-def test_what_the_subspaces_are(generator):
+def test_subspaces_match_their_definition(generator):
     V = generator.standard_normal((N, N))
     P = {name: subspace.project(V) for name, subspace in SUBSPACES.items()}
     np.testing.assert_array_equal(np.diag(P["zero diagonal"]), 0)
@@ -88,7 +88,7 @@ def test_gradient_and_projection_against_coordinates(name, around, generator):
 
 @pytest.mark.parametrize("around", AROUND)
 @pytest.mark.parametrize("name", ["mask", "zero diagonal", "toeplitz", "tied blocks"])
-def test_the_hessian_is_that_of_the_curved_subspace(name, around, generator):
+def test_the_hessian_of_the_curved_subspace(name, around, generator):
     """⟨Hess[V], V⟩ = D²J[V, V] − ⟨∇J, Γ(V, V)⟩ with the Christoffel symbols of the coordinates, by differences."""
     manifold = SubspaceManifold(AROUND[around](), SUBSPACES[name])
     W, vectors = 0.5 * manifold.random_point(), basis(SUBSPACES[name])
@@ -151,7 +151,7 @@ def test_conjugate_gradients_take_one_sharp_a_dimension(monkeypatch, generator):
     assert len(calls) <= 1 + (N * N - manifold.dim) + 2  # one for G, one for each missing dimension, and some for rounding
 
 
-def test_units_of_unequal_weights_are_solved_for_where_the_metric_is_two_sided(monkeypatch, generator):
+def test_units_of_unequal_weights_need_a_solve_in_a_two_sided_metric(monkeypatch, generator):
     n = 40
     manifold = SubspaceManifold(PullbackManifold(Resolvent(), n, seed=0), mask(generator.random((n, n)) < 0.5))
     unequal = np.geomspace(0.3, 20, n)[:, None]
@@ -176,7 +176,7 @@ def test_rounding_is_not_solved_for(generator):
     assert np.linalg.norm(basis.T @ raised @ basis - expected) < 0.01 * np.linalg.norm(expected)
 
 
-def test_what_is_not_there_is_said():
+def test_missing_operations_are_named():
     manifold = SubspaceManifold(AROUND["resolvent"](), zero_diagonal(N))
     W = manifold.random_point()
     V = manifold.random_tangent_vector(W) / 10
@@ -223,7 +223,7 @@ def test_signed_weights_refuse_other_signs():
     ],
     ids=["signs", "gains", "outer", "inner"],
 )
-def test_a_chart_that_does_not_fit_its_manifold_is_refused_when_that_is_made(chart, message):
+def test_a_chart_of_the_wrong_shape_is_refused_at_construction(chart, message):
     with pytest.raises(InvalidArrayError, match=message):
         PullbackManifold(chart, 20)
 

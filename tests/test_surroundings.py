@@ -98,13 +98,13 @@ def test_the_plane_of_a_path_without_extent():
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0])
-def test_smallest_singular_value_of_few_units_and_of_none(n, scale):
+def test_smallest_singular_value_of_few_units_and_of_no_units(n, scale):
     weights, gains = scale * np.eye(n)[::-1], np.linspace(0, 1, 3 * n).reshape(3, n)
     expected = np.linalg.svd(np.eye(n) - gains[:, :, None] * weights, compute_uv=False)[:, -1].min()
     assert SmallestSingularValue()(weights, gains) == pytest.approx(expected, abs=1e-8)
 
 
-def test_to_analyse_adds_nothing_to_the_record_of_a_run(trained):
+def test_an_analysis_adds_nothing_to_the_record_of_a_run(trained):
     points, trained_on = trained
     seen = []
     cost = trained_on.take(np.arange(len(trained_on.batch)))

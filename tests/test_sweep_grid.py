@@ -47,7 +47,7 @@ def test_points_that_are_excluded(tmp_path):
         Grid(BASE, AXES, [{"train.manifold": ["euclidean", "monotone"]}]).cells()
 
 
-def test_seeds_depend_on_the_replicate_alone():
+def test_seeds_depend_only_on_the_replicate():
     cells = Grid(BASE, AXES, replicates=3).cells()
     seeds = {each.replicate: set() for each in cells}
     for each in cells:
@@ -58,7 +58,7 @@ def test_seeds_depend_on_the_replicate_alone():
     assert Grid(BASE, AXES, seed=1).seeds(0) != Grid(BASE, AXES).seeds(0) == Grid({}, {}).seeds(0)
 
 
-def test_a_seed_that_is_given_stays():
+def test_a_given_seed_is_kept():
     fixed = BASE | {"data": BASE["data"] | {"seed": 7}}
     assert {each.tables["data"]["seed"] for each in Grid(fixed, AXES, replicates=2).cells()} == {7}
     varied = Grid(BASE, {"network.seed": [3, 4]}, replicates=2).cells()
@@ -107,7 +107,7 @@ def test_keys_follow_from_the_data(monkeypatch):
         ({"grid": {"train.epochs.x": [1]}, "base": {"train": {"epochs": 3}}}, "train.epochs.x: 'x' has no place in the base"),
     ],
 )
-def test_what_is_wrong_is_named_before_anything_runs(tables, message):
+def test_invalid_arguments_are_named_before_the_first_run(tables, message):
     with pytest.raises(SettingError, match=message):
         Grid.parse(tables).cells()
 

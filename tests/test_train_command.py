@@ -111,7 +111,7 @@ def test_a_run_ends_with_its_results(outcome, folder):
     assert pixels[..., :3].std() > 0.02
 
 
-def test_the_run_is_that_of_train_with_its_defaults(folder):
+def test_the_run_equals_train_with_its_defaults(folder):
     digits = load_digits()
     learned, held_out = digits.split(40, 1757, seed=0)
     network = RateNetwork(6, 64, 10, seed=0)
@@ -195,12 +195,12 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, references, name,
     assert names(folder) == RESULTS
 
 
-def test_the_guarded_run_has_something_to_guard(references):
+def test_the_guard_halves_steps_of_the_run(references):
     """Otherwise the resumed run would show nothing."""
     assert len(results(references("guarded"))[1].attrs["guard_reasons"]) > 2
 
 
-def test_the_path_is_that_of_the_run_and_can_be_analysed(folder):
+def test_the_path_agrees_with_the_run_and_can_be_analysed(folder):
     with read_run(folder) as path:
         np.testing.assert_array_equal(path.steps, np.arange(13))
         np.testing.assert_array_equal(path[-1], results(folder)[0]["weights"].astype(np.float32))
@@ -208,7 +208,7 @@ def test_the_path_is_that_of_the_run_and_can_be_analysed(folder):
     assert run("geodesics", folder, "--stimuli", "5", "--animation", "none").exit_code == 0
 
 
-def test_a_finished_run_may_be_resumed_and_stays_as_it_is(folder, tmp_path):
+def test_a_finished_run_may_be_resumed_and_stays_unchanged(folder, tmp_path):
     before = results(folder)[0]["weights"]
     (folder / "notes.txt").write_text("mine")
     assert run("train", "--resume", folder).exit_code == 0
@@ -217,7 +217,7 @@ def test_a_finished_run_may_be_resumed_and_stays_as_it_is(folder, tmp_path):
     (folder / "notes.txt").unlink()
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(folder, tmp_path):
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(folder, tmp_path):
     killed = tmp_path / "killed"
     (killed / "checkpoints").mkdir(parents=True)
     (killed / "config.toml").write_bytes((folder / "config.toml").read_bytes())
@@ -225,7 +225,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(folder, t
     assert_same_bits(killed, folder)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, folder, monkeypatch):
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(tmp_path, folder, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, "_take_step", 7)
         _, stopped = begin(tmp_path)
@@ -237,7 +237,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, fold
     assert_same_bits(stopped, folder)
 
 
-def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, folder):
+def test_a_run_without_an_intact_checkpoint_is_refused(tmp_path, folder):
     _, damaged = begin(tmp_path)
     for path in (damaged / "checkpoints").iterdir():
         path.write_bytes(b"nothing")
@@ -252,7 +252,7 @@ def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, folder):
 
 
 @pytest.mark.parametrize("name", ["checkpoint-00000006", "history", "weights", "training"])
-def test_a_full_disk_is_said_so_and_loses_nothing(tmp_path, folder, monkeypatch, name):
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path, folder, monkeypatch, name):
     replace = os.replace
 
     def full(source, target):

@@ -111,7 +111,7 @@ def test_responses_of_neurons_with_holes_are_learned_and_predicted_in_their_unit
         path.cost()
 
 
-def test_targets_in_a_file_of_their_own_and_numbers_as_classes(tmp_path):
+def test_targets_in_a_separate_file_and_numbers_as_classes(tmp_path):
     np.save(tmp_path / "stimuli.npy", STIMULI.astype(np.float32))
     np.save(tmp_path / "answers.npy", 10 * CLASSES + 3)
     (tmp_path / "own.toml").write_text(f"[data]\ntarget_file = '{tmp_path}/answers.npy'\n[network]\ndtype = 'float32'\n")
@@ -123,7 +123,7 @@ def test_targets_in_a_file_of_their_own_and_numbers_as_classes(tmp_path):
     assert np.mean(predicted == 10 * CLASSES + 3) > 0.9
 
 
-def test_a_run_on_a_file_goes_on_and_other_data_are_refused(tmp_path, monkeypatch):
+def test_a_run_on_a_file_continues_and_other_data_are_refused(tmp_path, monkeypatch):
     write_csv(tmp_path / "flowers.csv", holes=False)
     begun = ("train", "--data", tmp_path / "flowers.csv", "--target", "species", *SHORT, "--output")
     assert run(*begun, tmp_path / "whole").exit_code == 0
@@ -150,7 +150,7 @@ def test_a_run_on_a_file_goes_on_and_other_data_are_refused(tmp_path, monkeypatc
     assert (broken / "model.npz").read_bytes() == (whole / "model.npz").read_bytes()
 
 
-def test_a_file_is_streamed_and_the_run_goes_on(tmp_path, monkeypatch):
+def test_a_file_is_streamed_and_the_run_continues(tmp_path, monkeypatch):
     """The run gives the same bits after Ctrl-C in the second epoch, and its model is as good as after training in memory."""
     monkeypatch.setattr("riemannrnn.data.source.CHUNK_BYTES", 4 * 8 * 20)
     np.savez(tmp_path / "mine.npz", stimuli=STIMULI, labels=CLASSES)
@@ -188,7 +188,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("options", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_what_is_wrong_is_named_and_nothing_is_made(tmp_path, monkeypatch, options, message):
+def test_invalid_arguments_are_named_and_no_folder_is_made(tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "flowers.csv")
     result = run("train", "--data", "flowers.csv", *options)
@@ -219,7 +219,7 @@ def test_rows_that_cannot_be_used_are_named_before_a_run_is_made(tmp_path, monke
     assert names(tmp_path) == ["mine.npz"]
 
 
-def test_a_stimulus_of_a_stream_that_cannot_be_used_ends_in_a_sentence(tmp_path, monkeypatch):
+def test_an_invalid_stimulus_of_a_stream_ends_with_a_message(tmp_path, monkeypatch):
     stimuli = STIMULI.copy()
     stimuli[::7, 2] = np.nan
     np.savez(tmp_path / "mine.npz", stimuli=stimuli, labels=CLASSES)

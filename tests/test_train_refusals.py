@@ -16,7 +16,7 @@ from riemannrnn.training.checkpoints import PATTERN
 from riemannrnn.training.run import Run
 
 
-def test_a_path_is_recorded_unless_it_is_not_wanted_or_there_is_none(tmp_path):
+def test_a_path_is_recorded_by_default_if_there_is_one(tmp_path):
     _, folder = begin(tmp_path / "off", train={"epochs": 1, "record": False})
     assert "path.h5" not in names(folder)
     _, folder = begin(tmp_path / "factors", train={"epochs": 1, "manifold": "low-rank"}, network={"units": 12})
@@ -26,14 +26,14 @@ def test_a_path_is_recorded_unless_it_is_not_wanted_or_there_is_none(tmp_path):
     assert refused(wrong) == "Error: train.record = true: 'low-rank' never forms W, so its path cannot be recorded"
 
 
-def test_another_configuration_than_that_of_the_checkpoint_is_refused(tmp_path):
+def test_a_configuration_other_than_the_one_of_the_checkpoint_is_refused(tmp_path):
     _, folder = begin(tmp_path)
     path = folder / "config.toml"
     path.write_text(path.read_text().replace("epochs = 3", "epochs = 4"))
     assert "the checkpoint is of another run: epochs was 3, now 4; resume with" in refused(run("train", "--resume", folder))
 
 
-def test_a_run_that_ended_before_its_first_checkpoint_goes_on(tmp_path, monkeypatch):
+def test_a_run_that_ended_before_its_first_checkpoint_continues(tmp_path, monkeypatch):
     """Ctrl-C there leaves a path with the weights at the start, and no checkpoint."""
 
     def pressed(*arguments):
@@ -53,7 +53,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_goes_on(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("content", [None, "", "[versions]\nriemannrnn = '0'\n", "[compare]\nunits = 3\n"])
-def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, content):
+def test_a_folder_without_a_run_is_refused_and_unchanged(tmp_path, content):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "weights.npz").write_text("mine")
     if content is not None:
@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
-def test_a_run_that_cannot_go_on_says_why_and_keeps_what_it_has(tmp_path):
+def test_a_run_that_cannot_continue_says_why_and_keeps_its_results(tmp_path):
     lost = {"rule": "dW2", "learning_rate": 1e6, "guard": False}
     result, folder = begin(tmp_path, train=lost)
     assert result.exit_code == 1
@@ -90,7 +90,7 @@ def test_a_run_that_cannot_go_on_says_why_and_keeps_what_it_has(tmp_path):
     assert names(folder) == RESULTS
 
 
-def test_held_out_stimuli_without_a_fixed_point_are_said_so(tmp_path, monkeypatch):
+def test_held_out_stimuli_without_a_fixed_point_are_reported(tmp_path, monkeypatch):
     look = Run._look
 
     def lost(self):

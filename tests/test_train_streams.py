@@ -65,7 +65,7 @@ def test_a_stream_is_learned(classes):
     assert np.mean(history.model.predict(STIMULI) == LABELS) > 0.9
 
 
-def test_the_batches_are_those_of_the_stream(classes):
+def test_the_batches_agree_with_the_stream(classes):
     """The first loss equals the loss of the first batch in memory, and later losses equal those of later batches."""
     training, _ = classes
     options = {"rule": "dW3", "learning_rate": 0.0, "guard": False}
@@ -103,7 +103,7 @@ def test_batches_with_missing_targets_average_to_the_whole(numbers):
 
 
 @pytest.mark.parametrize("last", [3, 10, 17])
-def test_a_run_that_was_killed_goes_on_to_the_bit(classes, tmp_path, last):
+def test_a_killed_run_continues_to_the_same_bits(classes, tmp_path, last):
     training, held_out = classes
     reference = trained(stream(training), held_out=held_out)
     folder = tmp_path / "checkpoints"

@@ -44,7 +44,7 @@ def test_learning_happens(network, digits, rule):
 
 
 @pytest.mark.parametrize("rule", ["dW3", "adam"])
-def test_scalars_of_numpy_leave_single_precision_as_it_is(rule):
+def test_scalars_of_numpy_keep_single_precision(rule):
     digits, network = load_digits(np.float32), RateNetwork(20, 64, 10, seed=0, dtype=np.float32)
     options = {"learning_rate": np.float64(0.01), "longest_step": np.float64(1), "decay": np.float64(0.01 * (rule == "adam"))}
     history = run(network, digits, rule, batch_size=200, epochs=1, schedule=lambda share: np.exp(-share), **options)
@@ -64,7 +64,7 @@ NUMPY_RULES = {
 
 @pytest.mark.parametrize("name", NUMPY_RULES)
 @pytest.mark.filterwarnings("ignore:The training loss has not fallen")
-def test_scalars_of_numpy_in_rules_leave_single_precision_as_it_is(name):
+def test_scalars_of_numpy_in_rules_keep_single_precision(name):
     digits, network = (
         load_digits(np.float32),
         RateNetwork(20, 64, 10, power_law(2.0, np.float64(0.1)), seed=0, dtype=np.float32),
@@ -153,13 +153,13 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("options", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_what_is_wrong_is_named_before_the_first_step(network, digits, options, message):
+def test_invalid_arguments_are_named_before_the_first_step(network, digits, options, message):
     settings = {"stimuli": digits.stimuli, "labels": digits.labels, "rule": "dW3", "seed": 0} | options
     with pytest.raises(ValueError, match=message):
         train(network, network.initial_weights(0.3), **settings)
 
 
-def test_a_history_is_that_of_its_rule(network, digits):
+def test_a_history_belongs_to_its_rule(network, digits):
     history = run(network, digits, "adam", learning_rate=0.01)
     with pytest.raises(ValueError, match=r"the history is of Adam on the Resolvent manifold .*, this run of DeltaW3; go on"):
         train(network, history, digits.stimuli, digits.labels, "dW3")
@@ -242,7 +242,7 @@ def test_a_step_over_the_edge_stops_the_run(network, digits):
     np.testing.assert_array_equal(history.weights, network.initial_weights(0.3))
 
 
-def test_ctrl_c_keeps_what_was_reached(network, digits):
+def test_ctrl_c_keeps_the_last_result(network, digits):
     kept = []
 
     def interrupt(step, history):
@@ -310,7 +310,7 @@ def test_overflowing_steps_stop_the_run_with_a_reason(network, digits):
 
 
 @pytest.mark.parametrize("rule", [None, "momentum", "adam", "dW3"])
-def test_a_run_goes_on_from_the_history_of_another(network, digits, rule):
+def test_a_run_continues_the_history_of_another(network, digits, rule):
     """Two epochs of one batch equal one epoch and another: the point and the memory of the rule are carried over."""
 
     def going_on(start, epochs):

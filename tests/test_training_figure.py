@@ -62,7 +62,7 @@ def test_each_panel_takes_a_history_or_its_dataset(draw):
         np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
 
 
-def test_what_was_not_measured_is_refused_with_a_sentence():
+def test_quantities_that_were_not_measured_are_refused():
     with pytest.raises(ValueError, match="holds no accuracy: its loss has no labels"):
         plots.plot_accuracy(CASES["regression"]())
     with pytest.raises(ValueError, match="has no steps, so there is nothing to draw; train for at least one step"):
@@ -71,7 +71,7 @@ def test_what_was_not_measured_is_refused_with_a_sentence():
         plots.plot_loss(xr.Dataset())
 
 
-def test_without_held_out_data_no_line_of_them_is_promised():
+def test_without_held_out_data_no_held_out_line_is_announced():
     history = train(SMALL, SMALL.initial_weights(0.3), DIGITS.stimuli, DIGITS.labels, batch_size=20, seed=0)
     assert [text.get_text() for text in plots.plot_loss(history).get_legend().get_texts()] == ["mini-batch"]
 

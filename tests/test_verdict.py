@@ -80,14 +80,14 @@ def test_each_sentence_follows_from_the_numbers(changed, sentence):
     assert all(each.endswith(".") and "nan" not in each for each in told)
 
 
-def test_what_is_not_known_leads_to_no_sentence():
+def test_unknown_quantities_give_no_sentence():
     unknown = {name: np.full(POINTS, np.nan) for name in ("deviation", "turning", "singular_value", "angle")}
     told = verdict(report(efficiency=[np.nan], loss_between=np.full(5, np.nan), **unknown))
     assert told == []
     assert verdict(report(length=[0.0])) == ["The weights did not move."]
 
 
-def test_a_rule_that_tells_nothing_is_named_and_not_drawn():
+def test_a_rule_without_results_is_named_and_not_drawn():
     silent = plots.plot_angles(report(), "resolvent")
     assert [line for line in silent.lines if len(line.get_xdata()) == POINTS] == []
     assert "ΔW3" in silent.texts[0].get_text()
@@ -96,5 +96,5 @@ def test_a_rule_that_tells_nothing_is_named_and_not_drawn():
     assert not telling.texts
 
 
-def test_the_distance_from_singular_points_is_called_so():
+def test_the_distance_from_singular_points_has_its_own_name():
     assert plots.plot_nearness(report()).get_ylabel() == "distance from singular\n(0: singular)"
