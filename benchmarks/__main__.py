@@ -25,6 +25,7 @@ from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
 from benchmarks.records import RESULTS
 from benchmarks.released import released_table
+from benchmarks.streams import streamed_row
 from riemannrnn.backend import BackendError, namespace
 
 app.add_typer(stack_commands.app)
@@ -138,6 +139,15 @@ def epoch(data: Data = None, repeats: int = 3, output: Output = RESULTS) -> None
         row = epoch_row(parts[0], repeats)
         show(row)
         records.write("epoch", [row], output)
+
+
+@app.command()
+def streams(data: Data = None, repeats: int = 5, output: Output = RESULTS) -> None:
+    """Measure an epoch of MNIST from a file beside one from memory."""
+    if (parts := mnist(data)) is not None:
+        row = streamed_row(parts[0], repeats)
+        show(row)
+        records.write("streams", [row], output)
 
 
 @app.command()

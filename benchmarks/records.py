@@ -35,6 +35,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "stacks": ("layers", "seed", "epochs"),
     "stack-step": ("dtype", "age"),
     "stack-peers": ("contender", "rate", "layers", "seed", "epochs"),
+    "streams": ("units", "inputs", "stimuli"),
     "rates": ("manifold", "optimiser", "rate"),
 }
 """What tells one setting of a benchmark from another."""

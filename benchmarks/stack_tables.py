@@ -42,6 +42,13 @@ def stack_step(record: Record) -> str:
     return f"{measured(words.format(**record['rows'][-1]), record)} {'; '.join(each)}.\n"
 
 
+def streams(record: Record) -> str:
+    """Return the speed of training from a file, as a share of the speed of training from memory."""
+    words = "Speed of training from a file over that from memory, one layer of {units} units, {stimuli:,} stimuli"
+    each = ("{speed:.2f} ({file_ms:.0f} and {memory_ms:.0f} ms a step)".format(**row) for row in record["rows"])
+    return f"{measured(words.format(**record['rows'][-1]), record)} {'; '.join(each)}.\n"
+
+
 def stack_peers(record: Record) -> str:
     """Return the accuracy after each epoch and the certified test stimuli of each contender, at its best rate."""
     words = (

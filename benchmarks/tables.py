@@ -17,7 +17,7 @@ from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
 from benchmarks.small import small_table
-from benchmarks.stack_tables import stack_peers, stack_step, stacks
+from benchmarks.stack_tables import stack_peers, stack_step, stacks, streams
 from benchmarks.steps import LIMIT
 from benchmarks.training import MANIFOLDS, OPTIMISERS
 
@@ -318,6 +318,7 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "growth": growth,
     "epoch": epoch,
     "memory": memory,
+    "streams": streams,
     "learning": learning,
     "step": step,
     "default": default,

@@ -11,7 +11,7 @@ pytest.importorskip("benchmarks", reason="benchmarks are found from the reposito
 
 from typer.testing import CliRunner
 
-from benchmarks import records, stack_commands, stack_peers, stacks, tables, timing
+from benchmarks import records, stack_commands, stack_peers, stacks, streams, tables, timing
 from benchmarks.__main__ import app
 from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.data import load_digits
@@ -63,6 +63,16 @@ def test_our_contender_yields_what_was_learned_after_each_epoch(problem: stacks.
     accuracies = [stack_peers.judged(problem, each.parameters, "tanh", "splitting") for each in learned]
     assert accuracies == pytest.approx(stacks.measured(history.test_accuracy), abs=0.01)
     assert 0 < learned[0].seconds < learned[1].seconds
+
+
+def test_training_from_a_file_is_timed_beside_training_from_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(streams, "UNITS", 10)
+    monkeypatch.setattr(streams, "BATCH", 40)
+    row = streams.streamed_row(load_digits(np.float32), 1)
+    assert (row["units"], row["inputs"], row["stimuli"]) == (10, 64, 1797)
+    assert row["speed"] == pytest.approx(row["memory_ms"] / row["file_ms"])
+    records.write("streams", [row], tmp_path)
+    assert f"{row['speed']:.2f} (" in tables.section(tmp_path)
 
 
 def test_the_clock_leaves_out_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,13 @@ class FixedPointCost(Summarised):
         """Return everything about the point: fixed points, outputs, and their derivatives, computed when they are asked for."""
         return self._at(self.model.flat(weights))
 
+    def release(self) -> None:
+        """Free the memory of everything that was computed at points. The cost cannot be evaluated afterwards.
+
+        A cost and its evaluations refer to each other, so that without this their memory is freed at some later time.
+        """
+        del self._at
+
     def take(
         self,
         rows: Array,

@@ -1,5 +1,6 @@
 """Training on mini-batches: the loop, the guard of stability, the history, stopping and checkpoints."""
 
+from riemannrnn.training.chunked import ChunkedCost
 from riemannrnn.training.guard import StabilityGuard, UnstableStartError, stable_start
 from riemannrnn.training.history import History, Recorder, accuracy
 from riemannrnn.training.options import TrainingOptions
@@ -8,6 +9,7 @@ from riemannrnn.training.range_test import RangeTest, Trial
 from riemannrnn.training.training import train
 
 __all__ = [
+    "ChunkedCost",
     "History",
     "LossNotFallenWarning",
     "RangeTest",
