@@ -36,6 +36,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "stack-step": ("dtype", "age"),
     "stack-peers": ("contender", "rate", "layers", "seed", "epochs"),
     "streams": ("units", "inputs", "stimuli"),
+    "scaling": ("work", "units", "dtype"),
     "rates": ("manifold", "optimiser", "rate"),
 }
 """What tells one setting of a benchmark from another."""
