@@ -10,7 +10,7 @@ from riemannrnn.cli.common import console
 from riemannrnn.cli.group import Commands
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
-data = typer.Typer(no_args_is_help=True)
+data_app = typer.Typer(no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -28,7 +28,7 @@ def main(
     """Train the fixed points of recurrent networks as Riemannian optimisation."""
 
 
-@data.callback()
+@data_app.callback()
 def look_at_data() -> None:
     """Look at data before they are used."""
 
@@ -42,7 +42,7 @@ _register(app, commands.reproduce, "reproduce linear --output runs")
 _register(app, commands.train, "train --output runs")
 _register(app, commands.predict, "predict runs/train-1 stimuli.csv --output predictions.csv")
 _register(app, commands.geodesics, "geodesics runs/train-1 runs/train-2 --metric resolvent")
-_register(data, commands.check, "data check measurements.csv --target species")
-app.add_typer(data, name="data")
+_register(data_app, commands.check, "data check measurements.csv --target species")
+app.add_typer(data_app, name="data")
 _register(app, commands.sweep, "sweep grid.toml --output sweep --workers 2")
 _register(app, commands.explore, "explore runs/train-1")
