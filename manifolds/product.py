@@ -7,8 +7,8 @@ from math import fsum, hypot, inf, sqrt
 from typing import Any
 
 from array_api_compat import array_namespace
-from pymanopt.manifolds.manifold import Manifold
 
+from manifolds.deferred import Manifold
 from manifolds.errors import InvalidArrayError
 from manifolds.parameterization import Parameterization, parameterization_of
 from manifolds.points import Point, Schema, arrays_of, joined, vector_of

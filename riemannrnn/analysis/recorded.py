@@ -13,6 +13,7 @@ import numpy as np
 from manifolds import Array
 from manifolds.arrays import to_numpy
 from manifolds.summary import Summarised
+from riemannrnn.analysis.defaults import MOST_STIMULI
 from riemannrnn.analysis.layer_recording import path_file
 from riemannrnn.analysis.recording import LOG, PATH_FORMAT, open_path
 from riemannrnn.cost.cost import FixedPointCost
@@ -23,9 +24,6 @@ from riemannrnn.data.splitting import split_file
 from riemannrnn.equilibrium import Automatic, Solver
 from riemannrnn.models import RateNetwork
 from riemannrnn.training.training import single_residual
-
-MOST_STIMULI = 300
-"""Stimuli on which a recorded run is analysed, by default."""
 
 STABLE_MANIFOLDS = ("monotone", "scaled-monotone")
 """Manifolds, by name, on which every stimulus has one fixed point."""

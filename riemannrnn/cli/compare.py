@@ -1,10 +1,9 @@
 """`riemannrnn compare`."""
 
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten, wrap
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -13,15 +12,15 @@ from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
+from riemannrnn.cli.commands import Backend, Precision
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
-from riemannrnn.comparison.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
+from riemannrnn.comparison.comparison import Comparison, compare
 from riemannrnn.comparison.contenders import Contender, choose_contenders
 from riemannrnn.comparison.contest import FAILED, Entry
 from riemannrnn.cost.task import Task
 from riemannrnn.data import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.models import RateNetwork
-from riemannrnn.network import ACTIVATIONS
 from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
 from riemannrnn.runtime import cores
@@ -33,44 +32,27 @@ NARROW = 20
 """Columns that are left for it in a terminal of 80."""
 
 
-class Precision(StrEnum):
-    """The dtypes of the command line."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-
-
-class Backend(StrEnum):
-    """The backends of the command line."""
-
-    NUMPY = "numpy"
-    CUPY = "cupy"
-
-
 def compare_command(
-    units: Annotated[int, typer.Option(min=1, help="Recurrent units.")] = 100,
-    radius: Annotated[float, typer.Option(min=0, help="Spectral radius of the initial weights.")] = 0.5,
-    activation: Annotated[str, typer.Option(help=f"One of {', '.join(sorted(ACTIVATIONS))}.")] = "tanh",
-    training_size: Annotated[int, typer.Option(min=10, max=1300, help="Digits to learn, of the 1,797.")] = 500,
-    budget: Annotated[int, typer.Option(min=2, help="Cost, gradient and Hessian evaluations for each contender.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
-    dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
-    backend: Annotated[Backend, typer.Option(help="Where the arrays are: in memory, or on a GPU with CuPy.")] = Backend.NUMPY,
-    stable: Annotated[float, typer.Option(min=0, max=0.99, help="Margin by which fixed points have to be stable.")] = STABLE_BY,
-    allow_unstable: Annotated[bool, typer.Option("--allow-unstable", help="Do not ask for stable fixed points.")] = False,
-    max_seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of computation of a contender.")] = MAX_SECONDS,
-    inner_iterations: Annotated[int, typer.Option(min=1, help="Iterations at most to invert a metric once.")] = 50,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes; 0: in this one. Default: one a core.")] = None,
-    manifold: Annotated[
-        list[str] | None, typer.Option(help="Every optimiser on this manifold, or on 'all'; repeatable. See --list.")
-    ] = None,
-    contender: Annotated[
-        list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
-    list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
+    *,
+    units: int,
+    radius: float,
+    activation: str,
+    training_size: int,
+    budget: int,
+    seed: int,
+    dtype: Precision,
+    backend: Backend,
+    stable: float,
+    allow_unstable: bool,
+    max_seconds: float,
+    inner_iterations: int,
+    workers: int | None,
+    manifold: list[str] | None,
+    contender: list[str] | None,
+    output: Path,
+    list_contenders: bool,
 ) -> None:
-    """Compare manifolds, retractions and optimisers on scikit-learn's handwritten digits."""
+    """Compare contenders, print the table and write the results; the options are declared in `riemannrnn.cli.commands`."""
     manifolds = [name for each in manifold or [] for name in (CATALOGUE if each == "all" else [each])]
     try:
         chosen = choose_contenders(contender or [], manifolds)

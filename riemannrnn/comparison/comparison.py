@@ -11,18 +11,13 @@ import xarray as xr
 from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import PARTS, Contender, all_contenders
 from riemannrnn.comparison.contest import Entry
+from riemannrnn.comparison.defaults import MAX_SECONDS, STABLE_BY
 from riemannrnn.comparison.running import Rules, in_processes, in_turn
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
 """The grid from which fixed-step rules get their learning rate, by the loss on the validation split."""
-
-STABLE_BY = 0.01
-"""The margin by which the fixed points of a comparison have to be stable, in units of 1/τ."""
-
-MAX_SECONDS = 20.0
-"""Seconds of computation that each contender may use."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, get_args
 
-from pymanopt.optimizers import SteepestDescent
-
 from manifolds import Retraction
+from manifolds.deferred import pymanopt
 from riemannrnn.comparison.line_search import BoundedLineSearcher
 from riemannrnn.comparison.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.cost.task import Task
@@ -20,7 +19,7 @@ from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import SettingError, unknown
 
 OPTIMISERS: dict[str, Callable[..., Any]] = {
-    "steepest-descent": partial(SteepestDescent, line_searcher=BoundedLineSearcher()),
+    "steepest-descent": partial(pymanopt.optimizers.SteepestDescent, line_searcher=BoundedLineSearcher()),
     "conjugate-gradient": partial(SameDtypeConjugateGradient, line_searcher=BoundedLineSearcher()),
     "trust-regions": SameDtypeTrustRegions,
 }

@@ -6,11 +6,10 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Literal, TypeAlias
 
-import pymanopt
 from array_api_compat import array_namespace, device
-from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Point, PointCache
+from manifolds.deferred import Manifold, pymanopt
 from manifolds.points import all_finite, arrays_of, copied
 from manifolds.summary import Summarised
 from riemannrnn.cost.counts import Evaluations

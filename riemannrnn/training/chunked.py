@@ -6,10 +6,8 @@ from functools import cached_property
 from math import inf, isfinite
 from typing import Any
 
-import pymanopt
-from pymanopt.manifolds.manifold import Manifold
-
 from manifolds import Point, PointCache
+from manifolds.deferred import Manifold, pymanopt
 from manifolds.points import copied, map_arrays
 from manifolds.summary import Summarised
 from riemannrnn.backend import to_backend

@@ -2,19 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import cos, inf, pi
-from typing import Self
+from typing import Self, Union
 
 import numpy as np
-from pymanopt.manifolds.manifold import Manifold
 
-from riemannrnn.metrics.catalogue import CATALOGUE
-from riemannrnn.models import PARTS
-from riemannrnn.network import ACTIVATIONS
-from riemannrnn.rules.named import RULES, RULES_WITH_MANIFOLD
-from riemannrnn.rules.rule import Rule
+from manifolds import deferred
+from riemannrnn import metrics, models, network, rules, training
 from riemannrnn.settings import Options, option
-from riemannrnn.training.guard import StabilityGuard
 
 Schedule = Callable[[float], float]
 
@@ -39,7 +35,7 @@ SCHEDULES: dict[str, Schedule] = {
 """
 
 
-def _describe_rule(rule: Rule) -> str:
+def _describe_rule(rule: "rules.Rule") -> str:
     return f"{rule.name} ({rule.options})" if rule.options else rule.name
 
 
@@ -53,7 +49,7 @@ class NetworkOptions(Options):
     """The options of the network that files and estimators train."""
 
     n_units: int = option(100, "Number of recurrent units.", least=1, flag="units")
-    activation: str = option("tanh", "Activation of the units.", choices=ACTIVATIONS)
+    activation: str = option("tanh", "Activation of the units.", choices=lambda: network.ACTIVATIONS)
     radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
     layers: tuple[int, ...] | None = option(
         None,
@@ -66,7 +62,7 @@ class NetworkOptions(Options):
         'The parameters that are trained: "recurrent" weights, "input" weights (read-ins and skip connections), "bias" and '
         '"readout". The others are random and stay as they are. Default: with several layers all, otherwise the recurrent '
         "weights alone, which is the setting of the paper.",
-        choices=PARTS,
+        choices=lambda: models.PARTS,
     )
 
 
@@ -74,11 +70,11 @@ class NetworkOptions(Options):
 class TrainingOptions(Options):
     """The options of `train`, apart from the data, the solver, and the objects that watch the run."""
 
-    rule: str | Rule | None = option(
+    rule: Union[str, "rules.Rule", None] = option(
         None,
         'The learning rule: "dW1" to "dW4", "kfac", "descent", "momentum", "adam", or a `Rule`. Default: '
         '"descent" on a manifold that is given; without one Adam on `ScaledMonotoneManifold`.',
-        choices=RULES,
+        choices=lambda: rules.RULES,
         flag=True,
         describe=_describe_rule,
     )
@@ -100,11 +96,11 @@ class TrainingOptions(Options):
     seed: int | np.random.Generator | None = option(
         None, "Seed of the orders of the stimuli.", least=0, resumed=False, flag=True
     )
-    manifold: str | Manifold | None = option(
+    manifold: Union[str, "deferred.Manifold", None] = option(
         None,
         "The manifold of a rule that has no metric of its own: a manifold, or a name in `riemannrnn compare --list`. On a "
         "manifold with a constraint, training starts from weights that obey it. Default: the resolvent metric.",
-        choices=CATALOGUE,
+        choices=lambda: metrics.catalogue.CATALOGUE,
         flag=True,
     )
     schedule: str | Schedule | None = option(
@@ -128,7 +124,7 @@ class TrainingOptions(Options):
         least=0,
         below=inf,
     )
-    guard: bool | StabilityGuard | None = option(
+    guard: Union[bool, "training.StabilityGuard", None] = option(
         None,
         "Whether steps are shortened so that the fixed points of their batch stay and stay stable: True, False, or a "
         "`StabilityGuard`. Default: where the manifold does not promise that.",
@@ -159,21 +155,26 @@ class TrainingOptions(Options):
         The manifold is then given by name, unless it was an object, and is None for rules that take none. The learning rate is
         None where a range test finds it.
         """
-        chosen = (USUAL_OF_SEVERAL if several else USUAL) if self.usual else OTHERWISE
-        if not self.usual and (self.rule or chosen.rule) in RULES_WITH_MANIFOLD:
+        chosen = ((USUAL_OF_SEVERAL if several else USUAL) if self.usual else OTHERWISE)()
+        if not self.usual and (self.rule or chosen.rule) in rules.named.RULES_WITH_MANIFOLD:
             chosen = replace(chosen, manifold="resolvent")
         if not self.usual and self.learning_rate is None:
             chosen = replace(chosen, schedule="tail")
         return replace(self, **{name: value for name, value in vars(chosen).items() if vars(self)[name] is None})
 
 
-USUAL = TrainingOptions(
-    rule="adam", manifold="scaled-monotone", learning_rate=ADAM_RATE, schedule="cosine", longest_step=LONGEST_STEP
+USUAL = partial(
+    TrainingOptions,
+    rule="adam",
+    manifold="scaled-monotone",
+    learning_rate=ADAM_RATE,
+    schedule="cosine",
+    longest_step=LONGEST_STEP,
 )
 """The defaults without a rule and a manifold."""
 
-USUAL_OF_SEVERAL = replace(USUAL, manifold="monotone", learning_rate=RATE_OF_SEVERAL, longest_step=LONGEST_OF_SEVERAL)
+USUAL_OF_SEVERAL = partial(USUAL, manifold="monotone", learning_rate=RATE_OF_SEVERAL, longest_step=LONGEST_OF_SEVERAL)
 """The defaults without a rule and a manifold, where read-ins, biases or readout are trained, too."""
 
-OTHERWISE = TrainingOptions(rule="descent", schedule="constant", longest_step=inf)
+OTHERWISE = partial(TrainingOptions, rule="descent", schedule="constant", longest_step=inf)
 """The defaults with a rule or a manifold."""
