@@ -93,7 +93,7 @@ class Layer:
         >>> Layer.convolution(first.image, channels=32, stride=2).image
         (7, 7, 32)
         """
-        read = ConvolutionalReadIn(tuple(image), channels, read_in, stride, padding)
+        read = ConvolutionalReadIn(image, channels, read_in, stride, padding)
         connectivity = Convolution(channels, read.shape[:2], support)
         return cls(connectivity.n_units, activation, connectivity, read_in=read, pooling=MeanPooling(read.shape, pool))
 

@@ -1,7 +1,7 @@
 """Linear maps of rows with parameters: how a layer, or the outputs, read a source."""
 
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import Protocol, final
 
 from manifolds import Array
@@ -116,7 +116,7 @@ class PooledMap:
 
     def norm(self, parameters: Array) -> float:
         """Return ‖M‖₂ over the square root of the number of positions of a window."""
-        return self.read.norm(parameters) / prod(self.pooling.window) ** 0.5
+        return self.read.norm(parameters) / sqrt(prod(self.pooling.window))
 
 
 def with_bias(drive: Array, bias: Array | None) -> Array:
