@@ -112,6 +112,11 @@ class Model(Summarised, ABC):
         """The map by which the outputs read the rates of the highest layer; by default dense."""
         return DENSE
 
+    @property
+    def convolutional(self) -> bool:
+        """Whether a layer is one of images, whose parameters are the same at every position."""
+        return False
+
     def scale(self, name: str) -> float:
         """Return the scale s of a trained parameter: how fast it learns beside the others, as `manifolds.Weighted` means it."""
         return 1.0
