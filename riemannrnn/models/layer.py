@@ -61,6 +61,7 @@ class Layer:
         padding: int | None = None,
         pool: int | Shape = 1,
         activation: str | Activation | Callable[[Array], Array] | None = None,
+        skips: tuple[int, ...] = (),
     ) -> Self:
         """Return a layer of images: recurrent weights, read-in and bias are the same at every position.
 
@@ -76,7 +77,7 @@ class Layer:
             Of the kernels of the read-in: see `ConvolutionalReadIn`.
         pool
             Height and width of the windows whose means are read above, or one number for both. 1: the rates are read.
-        activation
+        activation, skips
             As for `Layer`.
 
         Raises
@@ -95,7 +96,8 @@ class Layer:
         """
         read = ConvolutionalReadIn(image, channels, read_in, stride, padding)
         connectivity = Convolution(channels, read.shape[:2], support)
-        return cls(connectivity.n_units, activation, connectivity, read_in=read, pooling=MeanPooling(read.shape, pool))
+        pooling = MeanPooling(read.shape, pool)
+        return cls(connectivity.n_units, activation, connectivity, skips, read_in=read, pooling=pooling)
 
     @property
     def image(self) -> ImageShape | None:
