@@ -304,7 +304,9 @@ def test_supports_of_any_size(support, generator):
     direction, gradient, h = manifold.random_tangent_vector(point), generator.standard_normal(weights.shape), 1e-6
     ahead, behind = (manifold.weights(manifold.exp(point, step * direction)) for step in (h, -h))
     slope = np.vdot(gradient, ahead - behind) / (2 * h)
-    assert sum(np.vdot(*pair) for pair in zip(manifold.pull_back(point, gradient), direction, strict=True)) == pytest.approx(slope)
+    assert sum(np.vdot(*pair) for pair in zip(manifold.pull_back(point, gradient), direction, strict=True)) == pytest.approx(
+        slope
+    )
     start = manifold.representable(0.1 * generator.standard_normal(weights.shape))
     np.testing.assert_allclose(manifold.weights(manifold.point_at(start)), start, atol=1e-14)
     np.testing.assert_allclose(manifold.representable(start), start, atol=1e-15)

@@ -84,7 +84,10 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
         if several(value):
             raise ValueError(f"the parameter {name!r} has {len(value)} arrays; pass a ProductManifold with a factor for it")
         if name in model.recurrent:
-            factors[name], starts[name] = BY_NAME[manifold].placed(value, connectivity=connectivities[name])
+            try:
+                factors[name], starts[name] = BY_NAME[manifold].placed(value, connectivity=connectivities[name])
+            except ValueError as error:
+                raise ValueError(f"the parameter {name!r}: {error}") from error
         else:
             space, scale = PullbackManifold(Identity(), tuple(value.shape), "additive"), model.scale(name)
             factors[name], starts[name] = space if scale == 1 else Weighted(space, scale), value
