@@ -60,12 +60,6 @@ class DataTable(Options):
         "folder.",
         choices=("digits", "mnist"),
     )
-    shape: tuple[int, ...] | None = option(
-        None,
-        "Height, width and channels of the stimuli, if they are images and layers have channels. Default: those of the digits "
-        "and of MNIST.",
-        least=1,
-    )
     training_size: int | None = option(None, "Number of stimuli to learn. Default: 1000 digits, all of MNIST.", least=1)
     seed: int = option(0, "Seed of the choice of the stimuli.", least=0, flag=True)
     folder: str | None = option(None, "Folder of the four files of MNIST.")
@@ -103,6 +97,12 @@ class DataTable(Options):
         "the memory of this machine.",
     )
     cache: str | None = option(None, "Folder for a file that has to be converted before it is read by rows.")
+    shape: tuple[int, ...] | None = option(
+        None,
+        "Height, width and channels of the stimuli, if they are images and layers have channels. Default: those of the digits "
+        "and of MNIST.",
+        least=1,
+    )
 
     @classmethod
     def checked(cls, name: str, value: Any, prefix: str = "") -> Any:

@@ -108,8 +108,9 @@ class ManifoldEntry:
             retraction.
         """
         chosen = retraction or self.retractions[0]
-        if type(connectivity) in self.connected:
-            return self.connected[type(connectivity)](connectivity, weights, chosen)
+        connected = None if connectivity is None else self.connected.get(type(connectivity))
+        if connected is not None:
+            return connected(connectivity, weights, chosen)
         if self.connected and not self.of_matrices:
             kinds = " or ".join(each.__name__ for each in self.connected)
             raise ValueError(f"manifold {self.name!r} is one of the parameters of {kinds}, and these weights are a matrix")

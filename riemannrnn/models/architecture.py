@@ -38,10 +38,6 @@ PROBES = np.linspace(-3.0, 3.0, 7)
 """Inputs at which the values of an activation are kept, by which it is known again."""
 
 
-RECORDS: dict[str, Mapping[str, type]] = {"connectivity": CONNECTIVITIES, "read_in": MAPS, "pooling": MAPS}
-"""The parts of a network or a layer that are classes with plain attributes, by argument."""
-
-
 class ArchitectureError(ValueError):
     """A network cannot be described by plain values, or a description cannot be understood here."""
 
@@ -99,7 +95,7 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a network or a layer as plain values."""
     plain: dict[str, Callable[[Any], Any]] = {
         "activation": _activation,
-        **{name: partial(_record, name, table) for name, table in RECORDS.items()},
+        **{name: partial(_record, name, table) for name, table in _records().items()},
     }
     return {name: plain[name](value) if name in plain and value is not None else value for name, value in arguments.items()}
 
@@ -108,9 +104,14 @@ def _objects(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that `_plain` made plain."""
     made: dict[str, Callable[[Any], Any]] = {
         "activation": _same_activation,
-        **{name: partial(_same_record, name, table) for name, table in RECORDS.items()},
+        **{name: partial(_same_record, name, table) for name, table in _records().items()},
     }
     return {name: made[name](value) if name in made and value is not None else value for name, value in arguments.items()}
+
+
+def _records() -> dict[str, Mapping[str, type]]:
+    """Return the tables of the parts of a network or a layer that are classes with plain attributes, by argument."""
+    return {"connectivity": CONNECTIVITIES, "read_in": MAPS, "pooling": MAPS}
 
 
 def _record(what: str, table: Mapping[str, type], part: Any) -> dict[str, Any]:
