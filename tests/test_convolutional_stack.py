@@ -9,9 +9,14 @@ from convolutions import dense
 
 from manifolds.points import arrays_of, map_arrays
 from riemannrnn import CrossEntropy, FixedPointCost, Layer, Stack
+from riemannrnn.data import load_digits
 from riemannrnn.equilibrium import SolverOptions
+from riemannrnn.models import response
 from riemannrnn.models.architecture import described, network_of
 from riemannrnn.network import Convolution, ConvolutionalReadIn, MeanPooling
+from riemannrnn.training import batches
+from riemannrnn.training.batches import HeldOut
+from riemannrnn.training.history import accuracy
 
 N_OUTPUTS = 3
 
@@ -177,3 +182,23 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="windows of 3 × 3 do not divide"):
         Layer.convolution((4, 4, 1), 2, pool=3)
     assert ConvolutionalReadIn((4, 4, 1), 2).n_biases(32) == 2
+
+
+def test_held_out_images_are_measured_in_chunks_of_bytes(monkeypatch):
+    digits, stack = load_digits(), Stack([Layer.convolution((8, 8, 1), 2, 3, pool=4)], 64, 10, seed=0)
+    stimuli, labels = digits.stimuli[:50], digits.labels[:50]
+    whole = FixedPointCost(stack, stimuli, CrossEntropy(labels), tolerance=1e-12)
+    at = stack.flat(stack.initial_parameters())
+    expected = HeldOut(whole).measure(at)
+    assert expected == (whole(at), accuracy(whole.at(at), whole.loss))
+    rows, solve = [], response.solve_fixed_points
+
+    def counted(weights, drive, *rest, **options):
+        rows.append(len(drive))
+        return solve(weights, drive, *rest, **options)
+
+    monkeypatch.setattr(response, "solve_fixed_points", counted)
+    monkeypatch.setattr(batches, "HELD_OUT_BYTES", 20 * 128 * 8)
+    found = HeldOut(FixedPointCost(stack, stimuli, CrossEntropy(labels), tolerance=1e-12)).measure(at)
+    assert rows == [20, 20, 10]
+    assert found == (pytest.approx(expected[0]), expected[1])

@@ -63,7 +63,9 @@ def in_dtype(point, dtype):
 def approaches(manifold, dtype, optimizer, iterations=30, **options):
     start, target = (in_dtype(manifold.random_point(), dtype) for _ in range(2))
     problem = problem_on(manifold, target)
-    result = optimizer(verbosity=0, max_iterations=iterations, min_gradient_norm=1e-4, **options).run(problem, initial_point=start)
+    result = optimizer(verbosity=0, max_iterations=iterations, min_gradient_norm=1e-4, **options).run(
+        problem, initial_point=start
+    )
     assert {part.dtype for part in arrays_of(result.point)} == {np.dtype(dtype)}
     assert 0 <= result.cost < 0.1 * problem.cost(start)
     assert result.cost == pytest.approx(problem.cost(result.point), rel=1e-5)
