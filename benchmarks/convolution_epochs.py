@@ -16,6 +16,7 @@ from riemannrnn.data import Dataset
 from riemannrnn.equilibrium import Automatic, SolverOptions
 from riemannrnn.training import History
 from riemannrnn.training.by_name import product_of
+from riemannrnn.training.checkpoints import PATTERN
 
 BATCH, CHANNELS, POOL, ACTIVATION = 64, 16, 4, "relu"
 
@@ -106,7 +107,7 @@ def epochs(problem: Images, tell: Callable[[Row], None], checkpoints: Path | Non
         held_out=(held_out, problem.test.labels),
         callback=look,
         checkpoints=checkpoints,
-        resume=checkpoints is not None and any(checkpoints.iterdir()),
+        resume=checkpoints is not None and any(checkpoints.glob(PATTERN)),
         progress=False,
     )
     if history.failed:
