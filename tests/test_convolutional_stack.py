@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from convolutions import dense
 
+from manifolds import Weighted
 from manifolds.points import arrays_of, map_arrays
-from riemannrnn import CrossEntropy, FixedPointCost, Layer, Stack
+from riemannrnn import CrossEntropy, FixedPointCost, Layer, RateNetwork, Stack, train
 from riemannrnn.data import load_digits
 from riemannrnn.equilibrium import SolverOptions
 from riemannrnn.models import response
@@ -16,6 +17,7 @@ from riemannrnn.models.architecture import described, network_of
 from riemannrnn.network import Convolution, ConvolutionalReadIn, MeanPooling
 from riemannrnn.training import batches
 from riemannrnn.training.batches import HeldOut
+from riemannrnn.training.by_name import product_of
 from riemannrnn.training.history import accuracy
 
 N_OUTPUTS = 3
@@ -202,3 +204,32 @@ def test_held_out_images_are_measured_in_chunks_of_bytes(monkeypatch):
     found = HeldOut(FixedPointCost(stack, stimuli, CrossEntropy(labels), tolerance=1e-12)).measure(at)
     assert rows == [20, 20, 10]
     assert found == (pytest.approx(expected[0]), expected[1])
+
+
+def test_parameters_that_read_many_inputs_learn_more_slowly():
+    stack = stack_of("several resolutions")
+    manifold, _ = product_of(stack, stack.flat(stack.initial_parameters()), "monotone")
+    factors = manifold.factors
+    found = {name: each.scale for name, each in factors.items() if isinstance(each, Weighted)}
+    third, half = 1 / 3, 0.5
+    assert found == {
+        "layers.0.input": third,
+        "layers.0.bias": third,
+        "layers.1.input": pytest.approx(half**0.5),
+        "layers.1.bias": third,
+        "layers.2.input": pytest.approx(6**-0.5),
+        "layers.2.from.0": half,
+        "layers.2.bias": third,
+        "readout": half,
+        "readout_bias": third,
+    }
+    assert [type(factors[name]).__name__ for name in stack.recurrent] == [*["ConvolutionalMonotone"] * 2, "MonotoneManifold"]
+    dense = Stack([4, 3], 5, 2)
+    manifold, _ = product_of(dense, dense.flat(dense.initial_parameters()), "monotone")
+    assert not any(isinstance(each, Weighted) for each in manifold.factors.values())
+
+
+def test_a_manifold_of_kernels_is_no_manifold_of_a_matrix():
+    network = RateNetwork(5, 4, 2, seed=0)
+    with pytest.raises(ValueError, match="'spectral-monotone' is one of the parameters of Convolution"):
+        train(network, network.initial_weights(), np.eye(4), np.arange(4) % 2, manifold="spectral-monotone")
