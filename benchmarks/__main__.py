@@ -1,6 +1,7 @@
 """`make bench`: how fast steps and learning are, beside their matrix products, the peers and the released method."""
 
 from itertools import product
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks import small as beside
 from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
 from benchmarks.convolution import convolution_row
+from benchmarks.convolution_epochs import CHANNELS, Images, epochs
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
@@ -130,6 +132,29 @@ def convolution(channels: Integers = None, dtype: Names = None, repeats: int = 7
             row = convolution_row(count, repeats, each)
             show(row)
             records.write("convolution", [row], output)
+
+
+@app.command(name="convolution-epochs")
+def convolution_epochs(
+    data: Data = None,
+    channels: int = CHANNELS,
+    seed: int = 0,
+    count: Annotated[int, typer.Option("--epochs", min=1)] = 1,
+    stimuli: Annotated[int | None, typer.Option(min=1, help="Learn only this many of the stimuli.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="Folder for checkpoints, from which a stopped run goes on.")] = None,
+    output: Output = RESULTS,
+) -> None:
+    """Train a layer of images on MNIST, write its accuracy after each epoch, and certify the test stimuli at the end."""
+    if (parts := mnist(data, stimuli)) is None:
+        return
+
+    def tell(row: records.Row) -> None:
+        show(row)
+        records.write("convolution-epochs", [row], output)
+
+    if checkpoints is not None:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    tell(epochs(Images(*parts, channels=channels, seed=seed, epochs=count), tell, checkpoints))
 
 
 @app.command()

@@ -127,7 +127,9 @@ def documented(*records: type[Options]) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         names = inspect.signature(function).parameters
         helps = {each.name: each.metadata["help"] for record in records for each in fields(record) if each.name in names}
-        entries = "\n".join(f"{name}\n{indent(fill(text, 120), '    ')}" for name, text in helps.items())
+        entries = "\n".join(
+            f"{name}\n{indent(fill(text, 120, break_on_hyphens=False), '    ')}" for name, text in helps.items()
+        )
         if function.__doc__:  # Python can leave docstrings out
             function.__doc__ = function.__doc__.replace(PLACEHOLDER, indent(entries, "    ").lstrip())
         return function

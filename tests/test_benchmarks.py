@@ -17,6 +17,7 @@ from benchmarks.__main__ import app
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.convolution import convolution_row
+from benchmarks.convolution_epochs import Images, epochs
 from benchmarks.counting import count_products
 from benchmarks.default_step import factorisations
 from benchmarks.growth import exponent
@@ -300,3 +301,23 @@ def test_small_networks_are_measured_beside_the_loop(tmp_path):
     assert "| float32 | 2 | 1 of 2 |" in small.small_table(record)
     small.draw_small(record["rows"], tmp_path / "small.png")
     assert (tmp_path / "small.png").stat().st_size > 0
+
+
+def test_epochs_of_a_layer_of_images_are_told_one_by_one_and_go_on(tmp_path: Path) -> None:
+    training, test = load_digits(np.float32).split(128, 20, seed=0)
+    problem = Images(training, test, (8, 8, 1), channels=2, pool=4, epochs=2)
+    told: list[records.Row] = []
+    last = epochs(problem, told.append, tmp_path)
+    assert [row["epoch"] for row in told] == [1, 2]
+    assert last["accuracy"] == told[-1]["accuracy"]
+    assert last["certified"] == last["stimuli"] == 20
+    assert last["smallest_eigenvalue"] >= 0.1 - 1e-5
+    assert problem.standardised(training.stimuli).std() == pytest.approx(1, abs=1e-5)
+    again: list[records.Row] = []
+    assert epochs(problem, again.append, tmp_path)["accuracy"] == last["accuracy"]  # it had ended: nothing is learned again
+    assert again == []
+    for row in (*told, last):
+        records.write("convolution-epochs", [row], tmp_path)
+    record = records.read("convolution-epochs", tmp_path)
+    assert record is not None
+    assert [row.get("certified") for row in record["rows"]] == [None, 20]

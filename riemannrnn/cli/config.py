@@ -24,6 +24,13 @@ class LayerTable(Options):
     units: int = again(NetworkOptions, "n_units", 100)
     activation: str | None = again(NetworkOptions, "activation", None)  # None: that of the network
     skips: tuple[int, ...] = option((), "Numbers of lower layers that also drive this layer; the lowest is 0.", least=0)
+    channels: int | None = option(
+        None, "Channels of a layer of images, whose weights are the same at every position. Its units are not given.", least=1
+    )
+    support: int = option(5, "Height and width of the recurrent kernels of a layer of images.", least=1)
+    read_in: int = option(3, "Height and width of the kernels by which a layer of images reads what is below.", least=1)
+    stride: int = option(1, "Distance of the positions of what is below at which a layer of images reads.", least=1)
+    pool: int = option(1, "Height and width of the windows of a layer of images whose means are read above.", least=1)
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,12 @@ class DataTable(Options):
         "the memory of this machine.",
     )
     cache: str | None = option(None, "Folder for a file that has to be converted before it is read by rows.")
+    shape: tuple[int, ...] | None = option(
+        None,
+        "Height, width and channels of the stimuli, if they are images and layers have channels. Default: those of the digits "
+        "and of MNIST.",
+        least=1,
+    )
 
     @classmethod
     def checked(cls, name: str, value: Any, prefix: str = "") -> Any:

@@ -90,7 +90,12 @@ def geodesics_command(
 
 
 def _usual_metrics(runs: list[RecordedRun]) -> list[str]:
-    """Return the Euclidean metric and those of the manifolds of the runs; the default where none of them tells one."""
+    """Return the Euclidean metric and those of the manifolds of the runs; the default where none of them tells one.
+
+    Kernels of a convolution are measured by the Euclidean metric alone.
+    """
+    if any(run.of_kernels for run in runs):
+        return ["euclidean"]
     own = [run.manifold for run in runs if run.manifold in METRIC_NAMES and run.manifold != "low-rank"]
     return ["euclidean", *map(str, own)] if own else list(DEFAULT_METRICS)
 

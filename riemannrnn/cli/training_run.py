@@ -14,6 +14,7 @@ from manifolds.points import several
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.analysis.layer_recording import LayersRecorder
 from riemannrnn.cli.config import Config, NetworkTable, TrainTable
+from riemannrnn.cli.layers import layers_of
 from riemannrnn.cli.sets import Sets, load_sets
 from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
@@ -100,16 +101,16 @@ def prepare(config: Config) -> Training:
     count, network = sets.count, config.network
     config = replace(config, train=replace(config.train, batch_size=_batch_size(config.train.batch_size, count)))
     network = replace(network, trained=network.trained or (PARTS if network.layers else ("recurrent",)))
-    settings = config.train.resolved(_several(network))
-    settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
-    config = replace(config, network=network, data=sets.data, train=settings)
     if network.layers and network.units != NetworkTable().units:
         raise SettingError(
             f"network.units = {network.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
         )
-    for units in [each.units for each in network.layers] or [network.units]:
+    for units in [each.units for each in network.layers if each.channels is None] or [network.units]:
         _check_size(units, network.dtype)
-    made, weights = _network(network, sets.n_inputs, sets.n_outputs)
+    made, weights = _network(network, sets)
+    settings = config.train.resolved(not made.one_matrix, made.convolutional)
+    settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
+    config = replace(config, network=network, data=sets.data, train=settings)
     stimuli = sets.stimuli()
     task, rule = _place(config, Task(made, weights, stimuli, stimuli, stimuli))
     try:
@@ -138,15 +139,15 @@ def _several(network: NetworkTable) -> bool:
     return len(network.layers) > 1 or network.trained != ("recurrent",)
 
 
-def _network(table: NetworkTable, n_inputs: int, n_outputs: int) -> tuple[Any, Point]:
+def _network(table: NetworkTable, sets: Sets) -> tuple[Any, Point]:
     """Return the network of a configuration, and its flat parameters to start from."""
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
     if not table.layers and not _several(table):
-        network = RateNetwork(table.units, n_inputs, n_outputs, **options)
+        network = RateNetwork(table.units, sets.n_inputs, sets.n_outputs, **options)
         return network, network.initial_weights(table.radius)
-    layers = [Layer(each.units, each.activation, skips=each.skips) for each in table.layers] or [Layer(table.units)]
+    layers = layers_of(table.layers, sets.image) or [Layer(table.units)]
     try:
-        stack = Stack(layers, n_inputs, n_outputs, trained=table.trained or PARTS, **options)
+        stack = Stack(layers, sets.n_inputs, sets.n_outputs, trained=table.trained or PARTS, **options)
     except ValueError as error:
         raise SettingError(f"network.layers: {error}") from error
     return stack, stack.flat(stack.initial_parameters(table.radius))

@@ -35,9 +35,10 @@ from manifolds import (
 from manifolds.linear_algebra import eigenvalues
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.aggregated import aggregated_metric
+from riemannrnn.metrics.convolutions import OF_KERNELS, euclidean_kernels, monotone_kernels, spectral_resolvent
 from riemannrnn.metrics.entry import ManifoldEntry, Placed, Start
 from riemannrnn.metrics.response import response_metric
-from riemannrnn.network import LowRank
+from riemannrnn.network import Convolution, LowRank
 
 RANK = 10
 """Rank of the low-rank weights of the comparison."""
@@ -136,6 +137,7 @@ EVERY_MANIFOLD = (
         "Euclidean descent, the paper's ΔW1: the base line. Its loss surface is full of singularities, where I − G W "
         "loses rank.",
         lambda n, retraction: PullbackManifold(Identity(), n, retraction),
+        connected={Convolution: euclidean_kernels},
         retractions=("additive",),
     ),
     ManifoldEntry(
@@ -145,6 +147,7 @@ EVERY_MANIFOLD = (
         "The paper's metric: a good first choice. The singularities are infinitely far away; the edge that a geodesic can "
         "reach is where A is singular, W → ∞. A geodesic step is ΔW2, in a linear network an additive one is ΔW3.",
         lambda n, retraction: PullbackManifold(Resolvent(), n, retraction),
+        connected={Convolution: spectral_resolvent},
         retractions=("geodesic", "additive"),
     ),
     ManifoldEntry(
@@ -176,6 +179,7 @@ EVERY_MANIFOLD = (
         "Every stimulus has exactly one fixed point, a stable one, wherever learning goes. Descent in W and in (I − W)⁻¹ are "
         "the same. Complete, in closed form: the first choice for line searches.",
         lambda n, retraction: MonotoneManifold(n),
+        connected={Convolution: monotone_kernels},
     ),
     ManifoldEntry(
         "scaled-monotone",
@@ -254,14 +258,18 @@ EVERY_MANIFOLD = (
         "Ring networks, the same synapses around every unit: n parameters. Stable by construction. Likewise `equivariant`.",
         place=_constrained(circulant, MonotoneManifold),
     ),
+    *OF_KERNELS,
     ManifoldEntry("", "AutogradChart(forward, inverse)", "yours", "A chart of your own, in two functions, as below."),
     ManifoldEntry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
     ManifoldEntry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "A metric of your own, in one function, as below."),
 )
 """All manifolds of the documentation's table; a manifold without a name takes a function of the user."""
 
-CATALOGUE = {entry.name: entry for entry in EVERY_MANIFOLD if entry.name}
+BY_NAME = {entry.name: entry for entry in EVERY_MANIFOLD if entry.name}
 """The manifolds that are known by name."""
+
+CATALOGUE = {name: entry for name, entry in BY_NAME.items() if entry.of_matrices}
+"""The manifolds of matrices of recurrent weights, by name: those that a comparison can start on."""
 
 
 def metrics_table() -> str:

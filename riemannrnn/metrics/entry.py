@@ -1,12 +1,13 @@
 """What the catalogue knows of a manifold, and how the manifold is made for recurrent weights or for a task."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from manifolds import Array, Point, Retraction, WeightManifold
 from manifolds.parameterization import parameterization_of
 from riemannrnn.cost.task import Task
+from riemannrnn.network import Connectivity
 
 
 class Placed(NamedTuple):
@@ -45,6 +46,9 @@ class ManifoldEntry:
     begin
         Makes it for a task, with a retraction, where it depends on the stimuli or changes the network. A manifold that takes a
         function of the user's has none of the three.
+    connected
+        Makes it for the parameters of another connectivity than dense weights, by the class of the connectivity: from the
+        connectivity, the parameters and a retraction.
     retractions
         Those that are worth comparing.
     second_order
@@ -58,8 +62,14 @@ class ManifoldEntry:
     make: Callable[[int, Retraction], WeightManifold] | None = None
     place: Callable[[Array, Retraction], Placed] | None = None
     begin: Callable[[Task, Retraction], Start] | None = None
+    connected: Mapping[type[Connectivity], Callable[[Any, Array, Retraction], Placed]] = field(default_factory=dict)
     retractions: tuple[Retraction, ...] = ("geodesic",)
     second_order: bool = True
+
+    @property
+    def of_matrices(self) -> bool:
+        """Whether there is a form for a matrix of recurrent weights."""
+        return not (self.make is None and self.place is None and self.begin is None)
 
     def start(self, task: Task, retraction: Retraction) -> Start:
         """Return the manifold under a retraction, and where the task starts on it.
@@ -79,22 +89,35 @@ class ManifoldEntry:
         self._check_retraction(started.manifold, retraction)
         return started
 
-    def placed(self, weights: Array, retraction: Retraction | None = None) -> Placed:
+    def placed(self, weights: Array, retraction: Retraction | None = None, connectivity: Connectivity | None = None) -> Placed:
         """Return the manifold for recurrent weights, and the weights where training starts on it.
 
         Parameters
         ----------
         weights
-            W, shape (n, n).
+            W, shape (n, n), or the parameters of the connectivity.
         retraction
             Default: the first of `retractions`.
+        connectivity
+            How the parameters act as W. Default: they are W.
 
         Raises
         ------
         ValueError
-            If the manifold takes a function of the user's, depends on stimuli, or has another retraction.
+            If the manifold takes a function of the user's, depends on stimuli, has no form for the weights, or has another
+            retraction.
         """
         chosen = retraction or self.retractions[0]
+        connected = None if connectivity is None else self.connected.get(type(connectivity))
+        if connected is not None:
+            return connected(connectivity, weights, chosen)
+        if self.connected and not self.of_matrices:
+            kinds = " or ".join(each.__name__ for each in self.connected)
+            raise ValueError(f"manifold {self.name!r} is one of the parameters of {kinds}, and these weights are a matrix")
+        if weights.ndim != 2:
+            raise ValueError(
+                f"manifold {self.name!r} has no form for the weights of {connectivity}; choose 'monotone' or 'euclidean'"
+            )
         if self.place is not None:
             return self.place(weights, chosen)
         if self.make is not None:

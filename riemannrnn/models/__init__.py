@@ -7,11 +7,12 @@ from manifolds.interface import lazy_interface
 if TYPE_CHECKING:
     from riemannrnn.models.answers import Answer, Labels, Numbers
     from riemannrnn.models.architecture import ArchitectureError, register_connectivity
+    from riemannrnn.models.layer import Layer
     from riemannrnn.models.model import PARTS, Model
     from riemannrnn.models.parameters import LayerParameters, NetworkParameters
     from riemannrnn.models.rate_network import RateNetwork
     from riemannrnn.models.response import Response
-    from riemannrnn.models.stack import Layer, Stack
+    from riemannrnn.models.stack import Stack
     from riemannrnn.models.trained import MODEL_FILE, ModelFileError, TrainedModel, load_model
 else:
     __getattr__, __dir__ = lazy_interface(__name__)

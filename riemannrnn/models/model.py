@@ -17,6 +17,7 @@ from riemannrnn.models.parameters import NetworkParameters
 from riemannrnn.models.response import Response, respond
 from riemannrnn.network.activations import Activation
 from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.linear_map import DENSE, LinearMap
 
 PARTS = ("recurrent", "input", "bias", "readout")
 """The kinds of parameters of a network."""
@@ -101,6 +102,24 @@ class Model(Summarised, ABC):
     @abstractmethod
     def collect(self, gradient: NetworkParameters) -> Point:
         """Return the flat gradient in the trained parameters."""
+
+    def read_in(self, number: int, source: int) -> LinearMap:
+        """Return the map by which a layer reads a source: a layer below, or stimuli, of number −1; by default dense."""
+        return DENSE
+
+    @property
+    def reader(self) -> LinearMap:
+        """The map by which the outputs read the rates of the highest layer; by default dense."""
+        return DENSE
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether a layer is one of images, whose parameters are the same at every position."""
+        return False
+
+    def scale(self, name: str) -> float:
+        """Return the scale s of a trained parameter: how fast it learns beside the others, as `manifolds.Weighted` means it."""
+        return 1.0
 
     @property
     def slowest(self) -> float:

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from manifolds import Identity, ProductManifold, PullbackManifold
+from manifolds import Identity, ProductManifold, PullbackManifold, Weighted
 from manifolds.points import Point, several
 from riemannrnn.cost.task import Task
-from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.metrics.catalogue import BY_NAME
 from riemannrnn.models import Model
 from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
@@ -32,7 +32,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
         return replace(task, weights=weights), make_rule(with_manifold, 0, product)
     if manifold is None:
         return task, make_rule(rule, task.network.units[0])
-    entry = CATALOGUE[manifold]
+    entry = BY_NAME[manifold]
     made, _, task = entry.start(task, entry.retractions[0])
     return task, make_rule(rule, task.network.units[0], made)
 
@@ -69,20 +69,26 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
     parameters
         Its trained parameters, flat.
     manifold
-        The manifold of all recurrent weights, by its name in `CATALOGUE`. All other parameters live in Euclidean spaces.
+        The manifold of all recurrent weights, by its name in `BY_NAME`. All other parameters live in Euclidean spaces, with the
+        scales of the model.
 
     Raises
     ------
     ValueError
         For a manifold that depends on stimuli, or recurrent weights that are not a matrix.
     """
+    connectivities = dict(zip(model.recurrent, model.connectivities, strict=False))
     factors: dict[str, Any] = {}
     starts: dict[str, Point] = {}
     for name, value in model.named(parameters).items():
         if several(value):
             raise ValueError(f"the parameter {name!r} has {len(value)} arrays; pass a ProductManifold with a factor for it")
         if name in model.recurrent:
-            factors[name], starts[name] = CATALOGUE[manifold].placed(value)
+            try:
+                factors[name], starts[name] = BY_NAME[manifold].placed(value, connectivity=connectivities[name])
+            except ValueError as error:
+                raise ValueError(f"the parameter {name!r}: {error}") from error
         else:
-            factors[name], starts[name] = PullbackManifold(Identity(), tuple(value.shape), "additive"), value
+            space, scale = PullbackManifold(Identity(), tuple(value.shape), "additive"), model.scale(name)
+            factors[name], starts[name] = space if scale == 1 else Weighted(space, scale), value
     return ProductManifold(factors), model.flat(starts)

@@ -23,15 +23,20 @@ LONGEST_STEP = 0.35
 RATE_OF_SEVERAL, LONGEST_OF_SEVERAL = 0.01, 1.0
 """Learning rate and longest step of each parameter without a rule, where more is trained than one matrix."""
 
+RATE_OF_IMAGES = 0.03
+"""Learning rate without a rule, where a layer is convolutional: chosen by accuracy on MNIST."""
+
 SCHEDULES: dict[str, Schedule] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: (1 + cos(pi * done)) / 2,
     "linear": lambda done: 1 - done,
+    "warm-up": lambda done: min(1.0, 20 * done + 0.02) * (1 + cos(pi * done)) / 2,
     "tail": lambda done: min(1.0, 10 * (1 - done)),
 }
 """The factors of the learning rate, as functions of the share of the run that is done.
 
-"tail" falls in the last tenth, so that a run does not end with one long step.
+"tail" falls in the last tenth, so that a run does not end with one long step. "warm-up" rises in the first twentieth, and is a
+cosine after it; its first step is a fiftieth.
 """
 
 
@@ -99,15 +104,18 @@ class TrainingOptions(Options):
     manifold: Union[str, "deferred.Manifold", None] = option(
         None,
         "The manifold of a rule that has no metric of its own: a manifold, or a name in `riemannrnn compare --list`. On a "
-        "manifold with a constraint, training starts from weights that obey it. Default: the resolvent metric.",
-        choices=lambda: metrics.catalogue.CATALOGUE,
+        "manifold with a constraint, training starts from weights that obey it. Layers of images take "
+        '"monotone", "convolutional-monotone", "euclidean" and, if their kernels are as large as the grid, '
+        '"spectral-monotone", "spectral-resolvent" and "resolvent". Default: the resolvent metric.',
+        choices=lambda: metrics.catalogue.BY_NAME,
         flag=True,
     )
     schedule: str | Schedule | None = option(
         None,
-        '"constant", "cosine", "linear", "tail" (constant, and falling in the last tenth of the run), or a function from the '
-        'share of the run that is done to a factor of the learning rate. Default: "cosine" without a rule and a manifold; '
-        '"tail" where a range test finds the rate; else "constant".',
+        '"constant", "cosine", "linear", "tail" (constant, and falling in the last tenth of the run), "warm-up" (rising in the '
+        "first twentieth, then a cosine), or a function from the share of the run that is done to a factor of the learning "
+        'rate. Default: "cosine" without a rule and a manifold, "warm-up" if layers are convolutional; "tail" where a range '
+        'test finds the rate; else "constant".',
         choices=SCHEDULES,
         describe=_describe_schedule,
     )
@@ -147,15 +155,17 @@ class TrainingOptions(Options):
         """The function from the share of the run that is done to the factor of the learning rate."""
         return self.schedule if callable(self.schedule) else SCHEDULES[self.schedule or "constant"]
 
-    def resolved(self, several: bool = False) -> Self:
+    def resolved(self, several: bool = False, convolutional: bool = False) -> Self:
         """Return the options with the defaults that depend on the rule and the manifold.
 
-        `several` tells whether more is trained than one matrix of recurrent weights.
+        `several` tells whether more is trained than one matrix of recurrent weights, and `convolutional` whether some of it is
+        the kernels of images.
 
         The manifold is then given by name, unless it was an object, and is None for rules that take none. The learning rate is
         None where a range test finds it.
         """
-        chosen = ((USUAL_OF_SEVERAL if several else USUAL) if self.usual else OTHERWISE)()
+        usual = (USUAL_OF_IMAGES if convolutional else USUAL_OF_SEVERAL) if several else USUAL
+        chosen = (usual if self.usual else OTHERWISE)()
         if not self.usual and (self.rule or chosen.rule) in rules.named.RULES_WITH_MANIFOLD:
             chosen = replace(chosen, manifold="resolvent")
         if not self.usual and self.learning_rate is None:
@@ -175,6 +185,9 @@ USUAL = partial(
 
 USUAL_OF_SEVERAL = partial(USUAL, manifold="monotone", learning_rate=RATE_OF_SEVERAL, longest_step=LONGEST_OF_SEVERAL)
 """The defaults without a rule and a manifold, where read-ins, biases or readout are trained, too."""
+
+USUAL_OF_IMAGES = partial(USUAL, manifold="monotone", learning_rate=RATE_OF_IMAGES, schedule="warm-up", longest_step=inf)
+"""The defaults without a rule and a manifold, where a layer is convolutional."""
 
 OTHERWISE = partial(TrainingOptions, rule="descent", schedule="constant", longest_step=inf)
 """The defaults with a rule or a manifold."""

@@ -79,7 +79,8 @@ def train(
     Without a rule and a manifold no step of any length loses a fixed point. The recurrent weights of a `RateNetwork`, which
     alone are trained, are on `ScaledMonotoneManifold`: Adam with rate 0.05 falling along a cosine, and steps no longer than
     0.35 in the metric. Of a `Stack` that trains more, they are on `MonotoneManifold`: Adam with rate 0.01 falling likewise, and
-    steps of each parameter no longer than 1.
+    steps of each parameter no longer than 1. Kernels of a convolutional layer are on `ConvolutionalMonotone`: Adam with rate
+    0.03, which rises in the first twentieth of the run and then falls along a cosine.
 
     Parameters
     ----------
@@ -242,7 +243,7 @@ def _placed(network: Any, weights: Point, stimuli: Array, given: TrainingOptions
         if isinstance(given.manifold, str):
             raise ValueError(f"the rule {given.rule.name} is made already; give the manifold to the rule")
         return network, weights, given
-    options = given.resolved(not network.one_matrix)
+    options = given.resolved(not network.one_matrix, network.convolutional)
     if not network.one_matrix:
         rule, manifold = rule_with_manifold(str(options.rule)), options.manifold
         if isinstance(manifold, str):
@@ -301,7 +302,7 @@ def _point(rule: Rule, weights: Point, before: History | None, model: TrainedMod
 def _untrained(network: Model, weights: Point, learned: Material, cost: FixedPointCost, given: TrainingOptions) -> TrainedModel:
     """Return the model at the start of a run."""
     solving = replace(cost.solving, solver=named_solver(cost.options.solver), adjoint_solver="auto")
-    manifold = given.resolved(not network.one_matrix).manifold
+    manifold = given.resolved(not network.one_matrix, network.convolutional).manifold
     described = manifold if isinstance(manifold, str) else type(manifold).__name__
     provenance = versions() | ({} if manifold is None else {"manifold": described})
     return TrainedModel(network, weights, learned.answer, learned.standardisation, learned.inputs, solving, provenance)
