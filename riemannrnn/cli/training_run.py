@@ -99,17 +99,11 @@ def prepare(config: Config) -> Training:
     sets = load_sets(config)
     count, network = sets.count, config.network
     config = replace(config, train=replace(config.train, batch_size=_batch_size(config.train.batch_size, count)))
-    network = replace(network, trained=network.trained or (PARTS if network.layers else ("recurrent",)))
+    network = with_trained(network)
     settings = config.train.resolved(_several(network))
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
     config = replace(config, network=network, data=sets.data, train=settings)
-    if network.layers and network.units != NetworkTable().units:
-        raise SettingError(
-            f"network.units = {network.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
-        )
-    for units in [each.units for each in network.layers] or [network.units]:
-        _check_size(units, network.dtype)
-    made, weights = _network(network, sets.n_inputs, sets.n_outputs)
+    made, weights = network_of(network, sets.n_inputs, sets.n_outputs)
     stimuli = sets.stimuli()
     task, rule = _place(config, Task(made, weights, stimuli, stimuli, stimuli))
     try:
@@ -138,9 +132,27 @@ def _several(network: NetworkTable) -> bool:
     return len(network.layers) > 1 or network.trained != ("recurrent",)
 
 
-def _network(table: NetworkTable, n_inputs: int, n_outputs: int) -> tuple[Any, Point]:
-    """Return the network of a configuration, and its flat parameters to start from."""
+def with_trained(table: NetworkTable) -> NetworkTable:
+    """Return the table with the default of `trained` written out."""
+    return replace(table, trained=table.trained or (PARTS if table.layers else ("recurrent",)))
+
+
+def network_of(table: NetworkTable, n_inputs: int, n_outputs: int, backend: str = "numpy") -> tuple[Any, Point]:
+    """Return the network of a configuration, and its flat parameters to start from.
+
+    Raises
+    ------
+    SettingError
+        For layers beside a number of units, or layers that do not fit each other or this machine.
+    """
+    if table.layers and table.units != NetworkTable().units:
+        raise SettingError(
+            f"network.units = {table.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
+        )
+    for units in [each.units for each in table.layers] or [table.units]:
+        _check_size(units, table.dtype)
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
+    options |= {"backend": backend}
     if not table.layers and not _several(table):
         network = RateNetwork(table.units, n_inputs, n_outputs, **options)
         return network, network.initial_weights(table.radius)

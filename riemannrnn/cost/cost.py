@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
-from time import perf_counter
+from time import process_time
 from typing import Literal, TypeAlias
 
 import pymanopt
@@ -218,13 +218,13 @@ class FixedPointCost(Summarised):
         converged = response.converged
         if self.stable is None:
             return converged
-        xp, started = array_namespace(converged), perf_counter()
+        xp, started = array_namespace(converged), process_time()
         everyone = xp.arange(converged.shape[0], device=device(converged))
         for layer in response.layers:
             gains = xp.where(response.converged[:, None], layer.gains, 0.0)
             unstable = not_stable(layer.operator, gains, self.stable, layer.time_constants)[1]
             converged = converged & xp.all(everyone[:, None] != unstable, axis=1)
-        self.evaluations.stability_seconds += perf_counter() - started
+        self.evaluations.stability_seconds += process_time() - started
         return converged
 
     def _as_given(self, given: Point, flat: Point) -> Point:

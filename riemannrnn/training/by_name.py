@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from manifolds import Identity, ProductManifold, PullbackManifold
+from manifolds import Identity, ProductManifold, PullbackManifold, Retraction
 from manifolds.points import Point, several
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
@@ -59,7 +59,9 @@ def matched(model: Model, parameters: Point, manifold: Any) -> ProductManifold:
     return ProductManifold({name: factors[name] for name in names})
 
 
-def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductManifold, Point]:
+def product_of(
+    model: Model, parameters: Point, manifold: str, retraction: Retraction | None = None
+) -> tuple[ProductManifold, Point]:
     """Return the manifold of all trained parameters of a model, and the parameters where training starts on it.
 
     Parameters
@@ -70,6 +72,8 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
         Its trained parameters, flat.
     manifold
         The manifold of all recurrent weights, by its name in `CATALOGUE`. All other parameters live in Euclidean spaces.
+    retraction
+        The retraction of that manifold. Default: the first retraction of the entry.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
         if several(value):
             raise ValueError(f"the parameter {name!r} has {len(value)} arrays; pass a ProductManifold with a factor for it")
         if name in model.recurrent:
-            factors[name], starts[name] = CATALOGUE[manifold].placed(value)
+            factors[name], starts[name] = CATALOGUE[manifold].placed(value, retraction)
         else:
             factors[name], starts[name] = PullbackManifold(Identity(), tuple(value.shape), "additive"), value
     return ProductManifold(factors), model.flat(starts)
