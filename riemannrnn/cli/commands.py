@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from riemannrnn.analysis.defaults import MOST_STIMULI
-from riemannrnn.cli.options import with_keys
+from riemannrnn.cli.options import with_keys, with_these_keys
 from riemannrnn.comparison.defaults import MAX_SECONDS, STABLE_BY
 from riemannrnn.data.bundled import DATA_VARIABLE
 
@@ -54,15 +54,20 @@ def _runs(module: str) -> Callable[[Command], Command]:
     return decorate
 
 
+@with_these_keys("units", "data", "target", "missing", "seed")
 @_runs("compare")
 def compare(
-    units: Annotated[int, typer.Option(min=1, help="Recurrent units.")] = 100,
-    radius: Annotated[float, typer.Option(min=0, help="Spectral radius of the initial weights.")] = 0.5,
-    activation: Annotated[str, typer.Option(help="Activation of the units, by name.")] = "tanh",
-    training_size: Annotated[int, typer.Option(min=10, max=1300, help="Digits to learn, of the 1,797.")] = 500,
+    given: dict[str, dict[str, Any]],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file, of which the tables network and data are used; see train --list. Options override it."),
+    ] = None,
+    layers: Annotated[str | None, typer.Option(help="Units of the layers of a stack, lowest first, as in 200,100.")] = None,
+    radius: Annotated[float | None, typer.Option(min=0, help="Spectral radius of the initial weights.")] = None,
+    activation: Annotated[str | None, typer.Option(help="Activation of the units, by name.")] = None,
+    training_size: Annotated[int | None, typer.Option(min=2, help="Stimuli to learn at most. Default: 500.")] = None,
     budget: Annotated[int, typer.Option(min=2, help="Cost, gradient and Hessian evaluations for each contender.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
-    dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
+    dtype: Annotated[Precision | None, typer.Option(help="Precision of everything.")] = None,
     backend: Annotated[Backend, typer.Option(help="Where the arrays are: in memory, or on a GPU with CuPy.")] = Backend.NUMPY,
     stable: Annotated[float, typer.Option(min=0, max=0.99, help="Margin by which fixed points have to be stable.")] = STABLE_BY,
     allow_unstable: Annotated[bool, typer.Option("--allow-unstable", help="Do not ask for stable fixed points.")] = False,
@@ -78,7 +83,7 @@ def compare(
     output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = OUTPUT,
     list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and leave.")] = False,
 ) -> None:
-    """Compare manifolds, retractions and optimisers on scikit-learn's handwritten digits."""
+    """Compare manifolds, retractions and optimisers on a file, or without one on scikit-learn's handwritten digits."""
 
 
 @with_keys

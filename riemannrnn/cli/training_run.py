@@ -19,6 +19,7 @@ from riemannrnn.cli.sets import Sets, load_sets
 from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.models import PARTS, Layer, Model, RateNetwork, Stack
+from riemannrnn.network.pooling import ImageShape
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory
@@ -100,14 +101,8 @@ def prepare(config: Config) -> Training:
     sets = load_sets(config)
     count, network = sets.count, config.network
     config = replace(config, train=replace(config.train, batch_size=_batch_size(config.train.batch_size, count)))
-    network = replace(network, trained=network.trained or (PARTS if network.layers else ("recurrent",)))
-    if network.layers and network.units != NetworkTable().units:
-        raise SettingError(
-            f"network.units = {network.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
-        )
-    for units in [each.units for each in network.layers if each.channels is None] or [network.units]:
-        _check_size(units, network.dtype)
-    made, weights = _network(network, sets)
+    network = with_trained(network)
+    made, weights = network_of(network, sets.n_inputs, sets.n_outputs, sets.image)
     settings = config.train.resolved(not made.one_matrix, made.convolutional)
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
     config = replace(config, network=network, data=sets.data, train=settings)
@@ -139,15 +134,35 @@ def _several(network: NetworkTable) -> bool:
     return len(network.layers) > 1 or network.trained != ("recurrent",)
 
 
-def _network(table: NetworkTable, sets: Sets) -> tuple[Any, Point]:
-    """Return the network of a configuration, and its flat parameters to start from."""
+def with_trained(table: NetworkTable) -> NetworkTable:
+    """Return the table with the default of `trained` written out."""
+    return replace(table, trained=table.trained or (PARTS if table.layers else ("recurrent",)))
+
+
+def network_of(
+    table: NetworkTable, n_inputs: int, n_outputs: int, image: ImageShape | None = None, backend: str = "numpy"
+) -> tuple[Any, Point]:
+    """Return the network of a configuration, and its flat parameters to start from.
+
+    Raises
+    ------
+    SettingError
+        For layers beside a number of units, or layers that do not fit each other or this machine.
+    """
+    if table.layers and table.units != NetworkTable().units:
+        raise SettingError(
+            f"network.units = {table.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
+        )
+    for units in [each.units for each in table.layers if each.channels is None] or [table.units]:
+        _check_size(units, table.dtype)
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
+    options |= {"backend": backend}
     if not table.layers and not _several(table):
-        network = RateNetwork(table.units, sets.n_inputs, sets.n_outputs, **options)
+        network = RateNetwork(table.units, n_inputs, n_outputs, **options)
         return network, network.initial_weights(table.radius)
-    layers = layers_of(table.layers, sets.image) or [Layer(table.units)]
+    layers = layers_of(table.layers, image) or [Layer(table.units)]
     try:
-        stack = Stack(layers, sets.n_inputs, sets.n_outputs, trained=table.trained or PARTS, **options)
+        stack = Stack(layers, n_inputs, n_outputs, trained=table.trained or PARTS, **options)
     except ValueError as error:
         raise SettingError(f"network.layers: {error}") from error
     return stack, stack.flat(stack.initial_parameters(table.radius))

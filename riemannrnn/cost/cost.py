@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
-from time import perf_counter
+from time import process_time
 from typing import Literal, TypeAlias
 
 from array_api_compat import array_namespace, device
@@ -16,7 +16,7 @@ from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import Loss
 from riemannrnn.cost.problem import problem_on
-from riemannrnn.equilibrium.certificate import check_margin, not_stable
+from riemannrnn.equilibrium.certificate import check_margin, rows_not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, default_tolerance
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
@@ -53,7 +53,7 @@ class FixedPointCost(Summarised):
         close to them. A stimulus that fails from there is solved again from f(x). Default: f(x).
     stable
         A margin in [0, 1), in units of 1/τ: where the spectral abscissa of −I + G W is not below minus this margin, a stimulus
-        counts as one without a fixed point (`certificate.not_stable`). None: stability is not looked at.
+        counts as one without a fixed point (`certificate.rows_not_stable`). None: stability is not looked at.
     observer
         Called after each new evaluation with its kind, the weights and the value of J there; for recording.
 
@@ -224,13 +224,13 @@ class FixedPointCost(Summarised):
         converged = response.converged
         if self.stable is None:
             return converged
-        xp, started = array_namespace(converged), perf_counter()
+        xp, started = array_namespace(converged), process_time()
         everyone = xp.arange(converged.shape[0], device=device(converged))
         for layer in response.layers:
             gains = xp.where(response.converged[:, None], layer.gains, 0.0)
-            unstable = not_stable(layer.operator, gains, self.stable, layer.time_constants)[1]
+            unstable = rows_not_stable(layer.operator, gains, self.stable, layer.time_constants)
             converged = converged & xp.all(everyone[:, None] != unstable, axis=1)
-        self.evaluations.stability_seconds += perf_counter() - started
+        self.evaluations.stability_seconds += process_time() - started
         return converged
 
     def _as_given(self, given: Point, flat: Point) -> Point:

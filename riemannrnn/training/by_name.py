@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from manifolds import Identity, ProductManifold, PullbackManifold, Weighted
+from manifolds import Identity, ProductManifold, PullbackManifold, Retraction, Weighted
 from manifolds.points import Point, several
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import BY_NAME
@@ -59,7 +59,9 @@ def matched(model: Model, parameters: Point, manifold: Any) -> ProductManifold:
     return ProductManifold({name: factors[name] for name in names})
 
 
-def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductManifold, Point]:
+def product_of(
+    model: Model, parameters: Point, manifold: str, retraction: Retraction | None = None
+) -> tuple[ProductManifold, Point]:
     """Return the manifold of all trained parameters of a model, and the parameters where training starts on it.
 
     Parameters
@@ -71,6 +73,8 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
     manifold
         The manifold of all recurrent weights, by its name in `BY_NAME`. All other parameters live in Euclidean spaces, with the
         scales of the model.
+    retraction
+        The retraction of that manifold. Default: the first retraction of the entry.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
             raise ValueError(f"the parameter {name!r} has {len(value)} arrays; pass a ProductManifold with a factor for it")
         if name in model.recurrent:
             try:
-                factors[name], starts[name] = BY_NAME[manifold].placed(value, connectivity=connectivities[name])
+                factors[name], starts[name] = BY_NAME[manifold].placed(value, retraction, connectivities[name])
             except ValueError as error:
                 raise ValueError(f"the parameter {name!r}: {error}") from error
         else:
