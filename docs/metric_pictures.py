@@ -5,10 +5,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pages
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -30,7 +30,6 @@ from riemannrnn.metrics.entry import ManifoldEntry
 from riemannrnn.metrics.response import response_metric
 from riemannrnn.plots.saving import save_figure
 
-GENERATED = Path(__file__).parent / "generated"
 ELLIPSE, GEODESIC, SINGULAR = "#0072B2", "#D55E00", "#882255"
 COUNT, SIDE = 7, 40
 """Ellipses, and points of the shading, along each side of a panel."""
@@ -140,14 +139,13 @@ EDGES = {
 
 def write(app=None):
     """Draw every metric and write the page; Sphinx calls it before it looks for sources."""
-    GENERATED.mkdir(exist_ok=True)
+    pages.GENERATED.mkdir(exist_ok=True)
     mpl.use("Agg")
-    parts = []
-    for name, entry in CATALOGUE.items():
-        parts.append(section(name, entry))
-        if name in EDGES:
-            save_figure(picture(name), GENERATED / f"metric-{name}.png")
-    (GENERATED / "metric_pictures.md").write_text("\n".join(parts), encoding="utf-8")
+    for name in EDGES:
+        path = pages.GENERATED / f"metric-{name}.png"
+        if not path.exists():
+            save_figure(picture(name), path)
+    pages.write_page("metric_pictures.md", "\n".join(section(name, entry) for name, entry in CATALOGUE.items()))
 
 
 def section(name: str, entry: ManifoldEntry) -> str:

@@ -54,14 +54,27 @@ DESCRIBED: dict[tuple[str, int], str] = {}
 
 
 def write(app=None):
-    """Write everything that is generated; Sphinx calls it before it looks for sources."""
+    """Write everything that is generated; Sphinx calls it before it looks for sources.
+
+    Pictures that are there are kept, and pages are written where they change, so that a second build is short. `make docs`
+    begins with nothing.
+    """
     GENERATED.mkdir(exist_ok=True)
     for name in MODULES:
-        (GENERATED / f"{name}.rst").write_text(api_page(import_module(name)), encoding="utf-8")
-    (GENERATED / "metrics.md").write_text(metrics_table() + "\n", encoding="utf-8")
+        write_page(f"{name}.rst", api_page(import_module(name)))
+    write_page("metrics.md", metrics_table() + "\n")
     for name, preset in PRESETS.items():
-        panels = scene(preset.state, survey(preset.state.setting(), SIDE), Paths()).panels
-        (GENERATED / f"explorer-{name}.png").write_bytes(picture(panels, "png", preset.title))
+        path = GENERATED / f"explorer-{name}.png"
+        if not path.exists():
+            panels = scene(preset.state, survey(preset.state.setting(), SIDE), Paths()).panels
+            path.write_bytes(picture(panels, "png", preset.title))
+
+
+def write_page(name: str, text: str) -> None:
+    """Write a generated page, unless it is there already with the same text."""
+    path = GENERATED / name
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def public_names(module: ModuleType) -> list[str]:
@@ -92,7 +105,7 @@ def api_page(module: ModuleType) -> str:
             group, directive = _kind(module, public, value)
             groups[group].append((public, directive))
     for public, directive in groups["Classes"]:
-        (GENERATED / f"{name}.{public}.rst").write_text(class_page(name, public, directive), encoding="utf-8")
+        write_page(f"{name}.{public}.rst", class_page(name, public, directive))
     parts = [f"{name}\n{'=' * len(name)}", f".. automodule:: {name}\n   :no-members:", f".. currentmodule:: {name}"]
     for title, described in groups.items():
         if described:

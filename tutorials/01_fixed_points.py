@@ -51,7 +51,9 @@ direction = np.random.default_rng(0).standard_normal(W.shape)
 step = 1e-5
 slope = (cost(W + step * direction) - cost(W - step * direction)) / (2 * step)
 predicted = float(np.sum(gradient * direction))
-print(f"J = {cost(W):.4f} nat; slope by finite difference {slope:.8f}, by the gradient {predicted:.8f}")
+print(
+    f"J = {cost(W):.4f} nat; slope by finite difference {slope:.8f}, by the gradient {predicted:.8f}"
+)
 assert abs(slope - predicted) < 1e-6 * abs(slope)
 
 # %%
@@ -84,7 +86,11 @@ figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.semilogy(time, distance, color="#0072B2", lw=2, label="simulated")
 predicted = distance[-1] * np.exp(abscissa[closest] * (time - time[-1]))
 ax.semilogy(time, predicted, "--", color="black", lw=1.2, label="decay at the spectral abscissa")
-ax.set(xlabel="time (τ)", ylabel="distance to the fixed point", title="The abscissa is the rate of return")
+ax.set(
+    xlabel="time (τ)",
+    ylabel="distance to the fixed point",
+    title="The abscissa is the rate of return",
+)
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
@@ -114,7 +120,12 @@ def weights(strength):
 def solve(strength, start):
     """Return the fixed point that is reached from given rates."""
     return memory.fixed_points(
-        weights(strength), pull, initial_rates=start, solver="newton", max_iterations=30, on_failure="mask"
+        weights(strength),
+        pull,
+        initial_rates=start,
+        solver="newton",
+        max_iterations=30,
+        on_failure="mask",
     )
 
 
@@ -155,8 +166,12 @@ overlaps, euclidean, natural, singular_value, abscissa = np.array(rows).T
 beyond = edge - np.linspace(0.2, 1e-3, 20)
 fallen = [overlap(solve(strength, -pattern[None, :])) for strength in beyond]
 
-print(f"from s = {strengths[0]:.2f} to s*: ΔW1 grows from {euclidean[0]:.2f} to {euclidean[-1]:.0f},")
-print(f"ΔW3 from {natural[0]:.2f} to {natural[-1]:.2f}; σ_min falls from {singular_value[0]:.2f} to {singular_value[-1]:.4f}")
+print(
+    f"from s = {strengths[0]:.2f} to s*: ΔW1 grows from {euclidean[0]:.2f} to {euclidean[-1]:.0f},"
+)
+print(
+    f"ΔW3 from {natural[0]:.2f} to {natural[-1]:.2f}; σ_min falls from {singular_value[0]:.2f} to {singular_value[-1]:.4f}"
+)
 near = strengths < edge + 0.01
 product = euclidean[near] * singular_value[near]
 assert product.max() < 1.2 * product.min()  # ΔW1 is inversely proportional to σ_min
@@ -168,7 +183,11 @@ assert abscissa[-1] > -0.01
 figure, (upper, lower) = plt.subplots(2, 1, figsize=(5, 4.6), sharex=True, layout="constrained")
 upper.plot(strengths, overlaps, color="black", lw=2, label="memory")
 upper.plot(beyond, fallen, color="0.55", lw=2, ls="--", label="after its loss")
-upper.set(ylabel="overlap pᵀ r / n", title="At a lost fixed point ΔW1 diverges, ΔW3 does not", ylim=(-1.1, 1.1))
+upper.set(
+    ylabel="overlap pᵀ r / n",
+    title="At a lost fixed point ΔW1 diverges, ΔW3 does not",
+    ylim=(-1.1, 1.1),
+)
 lower.semilogy(strengths, euclidean, color="#D55E00", lw=2, ls="--", label="ΔW1, Euclidean")
 lower.semilogy(strengths, natural, color="#0072B2", lw=2, label="ΔW3, resolvent of the gains")
 lower.set(xlabel="strength s of the pattern", ylabel="length of the step")
@@ -176,7 +195,9 @@ for ax in (upper, lower):
     ax.axvline(edge, color="0.4", lw=0.8, ls=":")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
-upper.annotate("s*: I − G W is singular", (edge, -0.2), xytext=(6, 0), textcoords="offset points", fontsize=9)
+upper.annotate(
+    "s*: I − G W is singular", (edge, -0.2), xytext=(6, 0), textcoords="offset points", fontsize=9
+)
 
 # %%
 # The step of ΔW1 is inversely proportional to the smallest singular value of I − G W, and that is zero where the memory is

@@ -37,7 +37,9 @@ from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.metrics.response import response_metric
 from riemannrnn.plots.geodesics import METRIC_STYLES
 
-plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update(
+    {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+)
 
 COLOURS = {name: colour for name, (colour, _) in METRIC_STYLES.items()} | {"response": "#E69F00"}
 METRICS = ("euclidean", "resolvent", "left-invariant", "monotone", "response")
@@ -93,14 +95,23 @@ W_axis = np.linspace(-3, 0.93, 300)
 a_axis = np.linspace(0, 4, 100)
 assert np.isclose(neuron_cost(np.array([[-1.0]])), 0.5 * (0.5 - 2) ** 2)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2), width_ratios=(2, 1), layout="constrained", sharey=True)
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(6.4, 3.2), width_ratios=(2, 1), layout="constrained", sharey=True
+)
 figure.suptitle("One neuron: towards the cliff at W = 1 two of three rulers get finer", fontsize=9)
 left.plot(W_axis, 0.5 * (1 / (1 - W_axis) - 2) ** 2, color="black")
 left.axvline(1, color="0.5", ls=":", lw=1)
 left.text(1.05, 3.7, "W = 1", color="0.3")
 rulers = {"euclidean": flat, "resolvent": resolvent, "left-invariant": invariant}
 for height, (name, manifold) in zip((-0.5, -1.0, -1.5), rulers.items(), strict=True):
-    left.plot(marks(manifold), np.full(len(marks(manifold)), height), "|", color=COLOURS[name], ms=10, mew=1.3)
+    left.plot(
+        marks(manifold),
+        np.full(len(marks(manifold)), height),
+        "|",
+        color=COLOURS[name],
+        ms=10,
+        mew=1.3,
+    )
     left.text(-3.1, height, name, color=COLOURS[name], ha="right", va="center")
 left.set(xlim=(-3, 1.5), ylim=(-1.9, 4), xlabel="weight W", ylabel="loss J", yticks=[0, 1, 2, 3, 4])
 left.yaxis.set_label_coords(-0.08, 0.66)
@@ -130,7 +141,9 @@ for W in (np.array([[-1.0]]), np.array([[0.8]])):
 
 def stimuli_with(covariance, count, seed=0):
     """Return stimuli, a row each, with exactly this second moment."""
-    orthonormal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((count, len(covariance))))
+    orthonormal, _ = np.linalg.qr(
+        np.random.default_rng(seed).standard_normal((count, len(covariance)))
+    )
     return count**0.5 * orthonormal @ np.linalg.cholesky(covariance).T
 
 
@@ -194,7 +207,9 @@ def ball(manifold, W, radius=0.2, points=41):
     """Return the ends of geodesics of that length from W in the plane, shape (points, 2)."""
     gram = np.array([[manifold.inner_product(W, U, V) for V in basis] for U in basis])
     angles = np.linspace(0, 2 * np.pi, points)
-    circle = np.linalg.solve(np.linalg.cholesky(gram).T, np.array([np.cos(angles), np.sin(angles)])).T
+    circle = np.linalg.solve(
+        np.linalg.cholesky(gram).T, np.array([np.cos(angles), np.sin(angles)])
+    ).T
     return np.array([manifold.exp(W, radius * circuit(*direction))[0] for direction in circle])
 
 
@@ -221,7 +236,16 @@ def has_point(name, w, c):
     return name != "monotone" or 1 - w > c**2 / 4
 
 
-centres = [(-0.6, 1.2), (-0.6, 0.0), (-0.6, -1.1), (0.0, 0.0), (0.55, 0.0), (0.45, 1.25), (0.3, -0.9), (0.75, 0.45)]
+centres = [
+    (-0.6, 1.2),
+    (-0.6, 0.0),
+    (-0.6, -1.1),
+    (0.0, 0.0),
+    (0.55, 0.0),
+    (0.45, 1.25),
+    (0.3, -0.9),
+    (0.75, 0.45),
+]
 for name, manifold in manifolds.items():
     ends = manifold.exp(circuit(-0.6, 1.2), circuit(0.1, 0.1))
     assert np.allclose(ends[1], 0, atol=1e-12) == (name != "left-invariant")
@@ -243,7 +267,14 @@ places = [(w, c) for w in np.linspace(-1.05, 0.8, 6) for c in np.linspace(-1.3, 
 
 def draw_loss(ax):
     values = response_of(np.stack([w_grid, c_grid], axis=-1))
-    ax.contour(w_grid, c_grid, loss_of_response(values[..., 0], values[..., 1]), levels=levels, colors="0.75", linewidths=0.7)
+    ax.contour(
+        w_grid,
+        c_grid,
+        loss_of_response(values[..., 0], values[..., 1]),
+        levels=levels,
+        colors="0.75",
+        linewidths=0.7,
+    )
     ax.plot(*target[0, :2], "*", color="white", mec="black", ms=9, zorder=5)
     ax.axvline(1, color="0.5", ls=":", lw=1)
     ax.set(xlim=(-1.2, 1.1), ylim=(-1.5, 1.7), aspect="equal")
@@ -253,11 +284,16 @@ def draw_arrows(ax, name):
     at = [place for place in places if has_point(name, *place)]
     directions = np.array([direction_of_descent(name, circuit(*place)) for place in at])
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    ax.quiver(*np.transpose(at), *unit.T, color="0.45", angles="xy", pivot="mid", scale=13, width=0.007)
+    ax.quiver(
+        *np.transpose(at), *unit.T, color="0.45", angles="xy", pivot="mid", scale=13, width=0.007
+    )
 
 
 figure, axes = plt.subplots(2, 3, figsize=(6.4, 6), sharex=True, sharey=True, layout="constrained")
-figure.suptitle("Two neurons, in the weights: near the cliff all balls shrink but the Euclidean ones", fontsize=9)
+figure.suptitle(
+    "Two neurons, in the weights: near the cliff all balls shrink but the Euclidean ones",
+    fontsize=9,
+)
 for ax, name in zip(axes.flat, METRICS, strict=False):
     draw_loss(ax)
     draw_arrows(ax, name)
@@ -269,7 +305,12 @@ axes[1, 0].fill_betweenx(c_axis, 1 - c_axis**2 / 4, 1.1, color="0.85", lw=0)
 axes[1, 2].set_title("paths of descent")
 draw_loss(axes[1, 2])
 for name in METRICS:
-    axes[1, 2].plot(*paths[name].T, color=COLOURS[name], lw=1.4, ls=(0, (3, 3)) if name == "left-invariant" else "-")
+    axes[1, 2].plot(
+        *paths[name].T,
+        color=COLOURS[name],
+        lw=1.4,
+        ls=(0, (3, 3)) if name == "left-invariant" else "-",
+    )
 axes[1, 2].plot(*START, "o", color="white", mec="black", ms=5)
 for ax in axes[1]:
     ax.set_xlabel("self-excitation w")
@@ -300,11 +341,22 @@ for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):
 # A metric is not a picture of the weights: the same balls and paths can be drawn over a and b, the entries of A. There the
 # loss is a bowl, and a resolvent ball is what it was made to be, a circle. A Euclidean ball on the cliff is a giant.
 
-figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.7), sharex=True, sharey=True, layout="constrained")
-figure.suptitle("The same in A: the loss is a bowl, and the response metric has its shape", fontsize=9)
+figure, axes = plt.subplots(
+    1, 3, figsize=(6.4, 2.7), sharex=True, sharey=True, layout="constrained"
+)
+figure.suptitle(
+    "The same in A: the loss is a bowl, and the response metric has its shape", fontsize=9
+)
 a_grid, b_grid = np.meshgrid(np.linspace(0, 4, 100), np.linspace(-2, 4, 100))
 for ax, name in zip(axes, ("euclidean", "resolvent", "response"), strict=True):
-    ax.contour(a_grid, b_grid, loss_of_response(a_grid, b_grid), levels=levels, colors="0.75", linewidths=0.7)
+    ax.contour(
+        a_grid,
+        b_grid,
+        loss_of_response(a_grid, b_grid),
+        levels=levels,
+        colors="0.75",
+        linewidths=0.7,
+    )
     for outline in balls[name]:
         ax.plot(*response_of(outline).T, color=COLOURS[name], lw=1.3)
     ax.plot(*response_of(paths[name]).T, color=COLOURS[name], lw=1.4, ls="--")

@@ -24,7 +24,14 @@ from the same weights in three situations, each with one difficulty, and we coun
 
 import numpy as np
 
-from manifolds import Identity, ManifoldError, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
+from manifolds import (
+    Identity,
+    ManifoldError,
+    MonotoneManifold,
+    PullbackManifold,
+    Resolvent,
+    left_invariant,
+)
 from riemannrnn import FixedPointCost, FixedPointError, RateNetwork, SquaredError
 from riemannrnn.metrics.response import response_metric
 from riemannrnn.rules.descent import Descent
@@ -38,7 +45,11 @@ teacher = RateNetwork(N, seed=5).initial_weights(0.6)
 mode = np.ones((N, N)) / N  # projects on the mean of all neurons
 slow_teacher = 0.95 * mode + 0.5 * (np.eye(N) - mode) @ teacher @ (np.eye(N) - mode)
 white, correlated = np.eye(N), np.diag(np.geomspace(4, 0.04, N))
-SITUATIONS = {"white": (white, teacher), "correlated": (correlated, teacher), "slow": (white, slow_teacher)}
+SITUATIONS = {
+    "white": (white, teacher),
+    "correlated": (correlated, teacher),
+    "slow": (white, slow_teacher),
+}
 
 MAKE = {
     "euclidean": lambda cost: Descent(PullbackManifold(Identity(), N)),
@@ -51,7 +62,9 @@ MAKE = {
 
 def stimuli_with(covariance, count, seed=0):
     """Return stimuli, a row each, with exactly this second moment."""
-    orthonormal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((count, len(covariance))))
+    orthonormal, _ = np.linalg.qr(
+        np.random.default_rng(seed).standard_normal((count, len(covariance)))
+    )
     return count**0.5 * orthonormal @ np.linalg.cholesky(covariance).T
 
 
@@ -86,16 +99,28 @@ for situation, (moments, true) in SITUATIONS.items():
 # runs became unstable, and how many met an edge of their manifold, where `exp` raises an error.
 
 fewest = {key: min(steps for steps, _, _ in of) for key, of in runs.items()}
-worst = {name: max(abscissa for key, of in runs.items() if key[0] == name for _, abscissa, _ in of) for name in METRICS}
-unstable = {name: sum(abscissa >= 0 for key, of in runs.items() if key[0] == name for _, abscissa, _ in of) for name in METRICS}
-edges = {name: sum(edge for key, of in runs.items() if key[0] == name for _, _, edge in of) for name in METRICS}
+worst = {
+    name: max(abscissa for key, of in runs.items() if key[0] == name for _, abscissa, _ in of)
+    for name in METRICS
+}
+unstable = {
+    name: sum(abscissa >= 0 for key, of in runs.items() if key[0] == name for _, abscissa, _ in of)
+    for name in METRICS
+}
+edges = {
+    name: sum(edge for key, of in runs.items() if key[0] == name for _, _, edge in of)
+    for name in METRICS
+}
 
 
 def shown(steps):
     return f"{steps}" if np.isfinite(steps) else f"> {MOST_STEPS}"
 
 
-print(f"{'metric':15}" + "".join(f"{each:>12}" for each in (*SITUATIONS, "worst 1/τ", "unstable", "edge met")))
+print(
+    f"{'metric':15}"
+    + "".join(f"{each:>12}" for each in (*SITUATIONS, "worst 1/τ", "unstable", "edge met"))
+)
 for name in METRICS:
     counts = "".join(f"{shown(fewest[name, situation]):>12}" for situation in SITUATIONS)
     print(f"{name:15}{counts}{worst[name]:>+12.3g}{unstable[name]:>12}{edges[name]:>12}")

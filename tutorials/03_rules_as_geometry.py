@@ -30,7 +30,9 @@ from riemannrnn.rules.descent_check import descent_cosine
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.paper import delta_w1, delta_w3
 
-plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update(
+    {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+)
 
 N, STIMULI = 30, 60
 RULES = ("dW1", "dW2", "dW3", "dW4")
@@ -89,7 +91,9 @@ assert np.allclose(np.linalg.inv(B - steps["dW2"]), A - eta * slope_of_response)
 # gains f′, which are all 1 in a linear network.
 
 assert np.allclose(steps["dW3"], -eta * direction)
-assert np.allclose(steps["dW3"], eta * delta_w3(start, here.rates, here.fixed_points.gains, here.errors))
+assert np.allclose(
+    steps["dW3"], eta * delta_w3(start, here.rates, here.fixed_points.gains, here.errors)
+)
 assert np.allclose(steps["dW4"], steps["dW3"])
 
 # %%
@@ -117,8 +121,13 @@ assert np.array_equal(make_rule("descent", N, resolvent).step(start, here, eta)[
 # curvature is the same in all directions, one. A geodesic step of rate 1 is then Newton's step. It ends at the minimum,
 # from anywhere. The straight step of the same rate has the same direction and misses.
 
-arrivals = {name: linear(rule.step(start, here, 1.0)[0]) / here.cost for name, rule in rules.items()}
-print("loss after one step of rate 1, relative:", {RULE_LABELS[name]: f"{loss:.1e}" for name, loss in arrivals.items()})
+arrivals = {
+    name: linear(rule.step(start, here, 1.0)[0]) / here.cost for name, rule in rules.items()
+}
+print(
+    "loss after one step of rate 1, relative:",
+    {RULE_LABELS[name]: f"{loss:.1e}" for name, loss in arrivals.items()},
+)
 assert arrivals["dW2"] < 1e-20
 assert min(arrivals["dW1"], arrivals["dW3"]) > 1e-2
 
@@ -135,7 +144,12 @@ assert min(arrivals["dW1"], arrivals["dW3"]) > 1e-2
 # says how directions turn from one point to the next.
 
 etas = np.logspace(-5, 0, 16)
-apart = np.array([np.linalg.norm(resolvent.exp(start, -eta * direction) - (start - eta * direction)) for eta in etas])
+apart = np.array(
+    [
+        np.linalg.norm(resolvent.exp(start, -eta * direction) - (start - eta * direction))
+        for eta in etas
+    ]
+)
 constant = np.linalg.norm(direction @ A @ direction)
 small = etas < 1e-2
 slope = np.polyfit(np.log(etas[small]), np.log(apart[small]), 1)[0]
@@ -149,12 +163,23 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.6), layout="constrain
 figure.suptitle("ΔW2 and ΔW3 differ by a constant times η²", fontsize=9)
 left.loglog(etas, apart, "o", color=RULE_COLOURS["dW2"], ms=4, label="measured")
 left.loglog(etas, constant * etas**2, color="black", lw=1, label="η² ‖grad J · A · grad J‖")
-left.loglog(etas, np.linalg.norm(direction) * etas, color="0.5", lw=1, ls="--", label="length of the step, ∝ η")
+left.loglog(
+    etas,
+    np.linalg.norm(direction) * etas,
+    color="0.5",
+    lw=1,
+    ls="--",
+    label="length of the step, ∝ η",
+)
 left.set(xlabel="learning rate η", ylabel="‖ΔW2 − ΔW3‖")
 left.legend(frameon=False, fontsize=8)
 right.semilogx(etas, apart / etas**2, "o-", color=RULE_COLOURS["dW2"], ms=4)
 right.axhline(constant, color="black", lw=1)
-right.set(xlabel="learning rate η", ylabel="‖ΔW2 − ΔW3‖ / η²", ylim=(0, 1.2 * max(constant, apart[-1] / etas[-1] ** 2)))
+right.set(
+    xlabel="learning rate η",
+    ylabel="‖ΔW2 − ΔW3‖ / η²",
+    ylim=(0, 1.2 * max(constant, apart[-1] / etas[-1] ** 2)),
+)
 plt.show()
 
 # %%
@@ -188,14 +213,27 @@ found = {
 }
 
 figure, axes = plt.subplots(2, 2, figsize=(6.4, 5.8), layout="constrained")
-figure.suptitle("Angles between first steps: ΔW2, ΔW3 and ΔW4 are one direction until gains enter", fontsize=9)
+figure.suptitle(
+    "Angles between first steps: ΔW2, ΔW3 and ΔW4 are one direction until gains enter", fontsize=9
+)
 labels = [RULE_LABELS[name] for name in RULES]
 for ax, ((network, metric), degrees) in zip(axes.flat, found.items(), strict=True):
     ax.imshow(degrees, vmin=0, vmax=90, cmap="cividis")
     for (row, column), value in np.ndenumerate(degrees):
-        ax.text(column, row, f"{value:.0f}°", ha="center", va="center", color="white" if value < 50 else "black")
+        ax.text(
+            column,
+            row,
+            f"{value:.0f}°",
+            ha="center",
+            va="center",
+            color="white" if value < 50 else "black",
+        )
     ax.set(
-        xticks=range(4), yticks=range(4), xticklabels=labels, yticklabels=labels, title=f"{network} network, {metric} metric"
+        xticks=range(4),
+        yticks=range(4),
+        xticklabels=labels,
+        yticklabels=labels,
+        title=f"{network} network, {metric} metric",
     )
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -209,9 +247,19 @@ plt.show()
 assert found["linear", "Euclidean"][1, 2] < 1.5
 assert found["linear", "Euclidean"][0, 1] > 80
 assert found["tanh", "Euclidean"][1, 2] > 20
-cosines = [descent_cosine(change, nonlinear.gradient(start)) for change in first_steps(nonlinear, rules.values())]
+cosines = [
+    descent_cosine(change, nonlinear.gradient(start))
+    for change in first_steps(nonlinear, rules.values())
+]
 print(
-    "angle to −∇J:", dict(zip(labels, [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines], strict=True))
+    "angle to −∇J:",
+    dict(
+        zip(
+            labels,
+            [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines],
+            strict=True,
+        )
+    ),
 )
 assert min(cosines) > 0
 
@@ -227,7 +275,9 @@ gain_rule = Descent(gain(mean_gains))
 paper_2, paper_3, ours = first_steps(nonlinear, [rules["dW2"], rules["dW3"], gain_rule])
 for name, manifold in (("Euclidean", euclidean), ("resolvent", resolvent)):
     degrees = angles(manifold, start, [paper_2, paper_3, ours])
-    print(f"{name} metric: from ΔW3 it is {degrees[0, 1]:.0f}° to ΔW2 and {degrees[1, 2]:.0f}° to the rule of mean gains")
+    print(
+        f"{name} metric: from ΔW3 it is {degrees[0, 1]:.0f}° to ΔW2 and {degrees[1, 2]:.0f}° to the rule of mean gains"
+    )
     assert degrees[1, 2] < degrees[0, 1]
 
 # %%
@@ -239,7 +289,10 @@ targets = nonlinear.loss
 contenders = {name: make_rule(name, N) for name in RULES} | {"gain": gain_rule}
 histories = {}
 for name, rule in contenders.items():
-    runs = [train(nonlinear.model, start, white, targets, rule, rate, epochs=40, guard=False) for rate in RATES]
+    runs = [
+        train(nonlinear.model, start, white, targets, rule, rate, epochs=40, guard=False)
+        for rate in RATES
+    ]
     histories[name] = min(runs, key=lambda run: run.loss[-1] if len(run.loss) == 40 else np.inf)
 final = {name: history.loss[-1] / history.loss[0] for name, history in histories.items()}
 print({name: f"{value:.1e}" for name, value in final.items()})
@@ -282,14 +335,19 @@ for _ in range(5):
 assert np.allclose(np.linalg.inv(np.eye(N) - W), A_now)
 
 carried = resolvent.parallel_transport(start, -eta * direction, direction)
-print(f"length before {resolvent.norm(start, direction):.6f}, after {resolvent.norm(ends['dW2'], carried):.6f}")
+print(
+    f"length before {resolvent.norm(start, direction):.6f}, after {resolvent.norm(ends['dW2'], carried):.6f}"
+)
 print(f"length of the same matrix, not carried: {resolvent.norm(ends['dW2'], direction):.6f}")
 assert np.isclose(resolvent.norm(start, direction), resolvent.norm(ends["dW2"], carried))
 
 # %%
 # Momentum 0.9 should learn like a rate ten times larger. It does:
 
-slow, fast = (train(nonlinear.model, start, white, targets, "dW2", rate, epochs=40, guard=False) for rate in (0.03, 0.3))
+slow, fast = (
+    train(nonlinear.model, start, white, targets, "dW2", rate, epochs=40, guard=False)
+    for rate in (0.03, 0.3)
+)
 heavy = train(nonlinear.model, start, white, targets, "momentum", 0.03, epochs=40, guard=False)
 for name, run in (("ΔW2 at 0.03", slow), ("with momentum", heavy), ("ΔW2 at 0.3", fast)):
     print(f"{name:14} loss {run.loss[-1] / run.loss[0]:.2f} of that at the start")

@@ -27,7 +27,9 @@ from riemannrnn.comparison import Contender
 from riemannrnn.data import load_digits
 from riemannrnn.plots import plot_stability
 
-plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
+plt.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10}
+)
 
 training, validation, test = load_digits().split(120, 40, 200, seed=0)
 network = RateNetwork(n_units=40, n_inputs=64, n_outputs=10, activation="tanh", seed=0)
@@ -38,13 +40,21 @@ W = network.initial_weights(radius=0.5)
 # has computed at a point: a value that is asked for twice counts once.
 
 manifold = PullbackManifold(Resolvent(), 40, retraction="additive")
-print(f"{'optimiser':20s} {'iterations':>10s} {'by pymanopt':>12s} {'by our count':>13s}   loss (nat)")
+print(
+    f"{'optimiser':20s} {'iterations':>10s} {'by pymanopt':>12s} {'by our count':>13s}   loss (nat)"
+)
 for optimiser in (SteepestDescent, ConjugateGradient, TrustRegions):
-    cost = FixedPointCost(network, training.stimuli, CrossEntropy(training.labels), max_iterations=100)
+    cost = FixedPointCost(
+        network, training.stimuli, CrossEntropy(training.labels), max_iterations=100
+    )
     result = optimiser(max_iterations=4, verbosity=0).run(cost.problem(manifold), initial_point=W)
     ours, theirs = cost.evaluations.total, result.cost_evaluations or 0
-    print(f"{optimiser.__name__:20s} {result.iterations:10d} {theirs:12d} {ours:13d}   {result.cost:.3f}")
-    assert ours > 2 * result.iterations >= 2 * theirs  # each iteration takes a cost and a gradient at least
+    print(
+        f"{optimiser.__name__:20s} {result.iterations:10d} {theirs:12d} {ours:13d}   {result.cost:.3f}"
+    )
+    assert (
+        ours > 2 * result.iterations >= 2 * theirs
+    )  # each iteration takes a cost and a gradient at least
 
 # %%
 # Four iterations of the three optimisers take quite different numbers of evaluations: line searches try several step lengths,
@@ -63,14 +73,24 @@ METRICS = {
     "resolvent": ("additive", "#56B4E9", "resolvent"),
     "scaled-monotone": ("geodesic", "#000000", "scaled monotone"),
 }
-OPTIMISERS = {"steepest-descent": ("--", "s"), "conjugate-gradient": ("-", "^"), "trust-regions": (":", "D")}
+OPTIMISERS = {
+    "steepest-descent": ("--", "s"),
+    "conjugate-gradient": ("-", "^"),
+    "trust-regions": (":", "D"),
+}
 
 task = Task(network, W, training, validation, test, max_iterations=100)
-contenders = [Contender(metric, METRICS[metric][0], optimiser) for metric in METRICS for optimiser in OPTIMISERS]
+contenders = [
+    Contender(metric, METRICS[metric][0], optimiser)
+    for metric in METRICS
+    for optimiser in OPTIMISERS
+]
 comparison = compare(task, contenders, budget=32, stable=None)
 entries = comparison.entries
 
-print(f"{'contender':43s} {'J, ∇J, ∇²J':>12s} {'loss':>6s} {'test':>6s} {'abscissa':>9s} {'lost':>5s}")
+print(
+    f"{'contender':43s} {'J, ∇J, ∇²J':>12s} {'loss':>6s} {'test':>6s} {'abscissa':>9s} {'lost':>5s}"
+)
 for entry in entries:
     counts = f"{entry.cost_evaluations}, {entry.gradient_evaluations}, {entry.hessian_evaluations}"
     print(
@@ -85,7 +105,10 @@ figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.9), sharey=True, layout="const
 for ax, (metric, (_, colour, title)) in zip(axes, METRICS.items(), strict=True):
     for entry in (each for each in entries if each.contender.manifold == metric):
         line, marker = OPTIMISERS[entry.contender.optimiser]
-        used, losses = [point.evaluations for point in entry.history], [point.loss for point in entry.history]
+        used, losses = (
+            [point.evaluations for point in entry.history],
+            [point.loss for point in entry.history],
+        )
         label = entry.contender.optimiser.replace("-", " ")
         ax.plot(used, losses, color=colour, ls=line, marker=marker, ms=3.5, lw=1.3, label=label)
     ax.set(title=title, xlim=(0, 33), xlabel="evaluations")
@@ -98,7 +121,9 @@ plt.show()
 # On average over the optimisers, the loss is lower under the resolvent metric than under the Euclidean metric, and the test
 # accuracies in the table agree. Many comparisons end here.
 
-losses = {m: np.mean([e.training_loss for e in entries if e.contender.manifold == m]) for m in METRICS}
+losses = {
+    m: np.mean([e.training_loss for e in entries if e.contender.manifold == m]) for m in METRICS
+}
 print({name: round(float(value), 3) for name, value in losses.items()})
 assert losses["resolvent"] < losses["euclidean"]
 assert all(entry.training_loss < entry.history[0].loss - 0.5 for entry in entries)
@@ -136,14 +161,21 @@ for entry in entries:
 figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 for place, (entry, accuracy) in enumerate(zip(entries, running, strict=True)):
     _, colour, label = METRICS[entry.contender.manifold]
-    ax.plot([100 * accuracy, 100 * entry.test_accuracy], [place, place], color=colour, lw=1.5, zorder=1)
+    ax.plot(
+        [100 * accuracy, 100 * entry.test_accuracy], [place, place], color=colour, lw=1.5, zorder=1
+    )
     ax.plot(100 * entry.test_accuracy, place, "o", mfc="white", mec=colour, mew=1.5, ms=8)
     ax.plot(100 * accuracy, place, "o", color=colour, ms=5)
-names = [f"{METRICS[e.contender.manifold][2]}, {e.contender.optimiser.replace('-', ' ')}" for e in entries]
+names = [
+    f"{METRICS[e.contender.manifold][2]}, {e.contender.optimiser.replace('-', ' ')}"
+    for e in entries
+]
 ax.set_yticks(range(len(entries)), names)
 ax.set(xlabel="test accuracy (%)", ylim=(len(entries) - 0.5, -0.5), xlim=(0, 100))
 ax.axvline(10, color="0.6", lw=1, ls=":")
-ax.annotate("chance", (10, 8.3), xytext=(3, 0), textcoords="offset points", color="0.4", va="center")
+ax.annotate(
+    "chance", (10, 8.3), xytext=(3, 0), textcoords="offset points", color="0.4", va="center"
+)
 ax.plot([], [], "o", mfc="white", mec="0.3", mew=1.5, ms=8, label="at the fixed points found")
 ax.plot([], [], "o", color="0.3", ms=5, label="after running for 100 τ")
 figure.legend(loc="outside lower right", ncols=2, frameon=False)
@@ -151,7 +183,9 @@ figure.suptitle("A fixed point that is not stable is of no use to the running ne
 plt.show()
 
 for name, accuracy, share in zip(names, running, at_rest, strict=True):
-    print(f"{name:38s} running network: accuracy {accuracy:.3f}, at rest for {share:.0%} of the stimuli")
+    print(
+        f"{name:38s} running network: accuracy {accuracy:.3f}, at rest for {share:.0%} of the stimuli"
+    )
 
 # %%
 # Under the resolvent metric the table's accuracies are those of fixed points that the network does not go to: for nearly all
@@ -159,7 +193,13 @@ for name, accuracy, share in zip(names, running, at_rest, strict=True):
 # counts the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows it.
 
 gap = {
-    m: np.mean([e.test_accuracy - r for e, r in zip(entries, running, strict=True) if e.contender.manifold == m])
+    m: np.mean(
+        [
+            e.test_accuracy - r
+            for e, r in zip(entries, running, strict=True)
+            if e.contender.manifold == m
+        ]
+    )
     for m in METRICS
 }
 print({name: round(float(value), 3) for name, value in gap.items()})
@@ -180,7 +220,10 @@ for text in ax.texts:
 figure.suptitle("Only the scaled monotone manifold keeps every fixed point stable")
 plt.show()
 
-lost = {m: sum(e.without_stable_fixed_point for e in entries if e.contender.manifold == m) for m in METRICS}
+lost = {
+    m: sum(e.without_stable_fixed_point for e in entries if e.contender.manifold == m)
+    for m in METRICS
+}
 print(lost)
 assert lost["scaled-monotone"] == 0
 assert lost["euclidean"] > 0
@@ -195,7 +238,9 @@ assert lost["resolvent"] > 100
 # than 7 points decide nothing. In loss, conjugate gradients are ahead on the scaled monotone manifold at this budget; trust
 # regions spend half of it on products with the Hessian, which have not paid for themselves after 32 evaluations.
 
-best = min((e for e in entries if e.contender.manifold == "scaled-monotone"), key=lambda e: e.training_loss)
+best = min(
+    (e for e in entries if e.contender.manifold == "scaled-monotone"), key=lambda e: e.training_loss
+)
 print(best.contender.name, round(best.training_loss, 3), round(best.test_accuracy, 3))
 assert best.contender.optimiser == "conjugate-gradient"
 assert best.test_accuracy > 0.6

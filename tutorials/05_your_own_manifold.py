@@ -35,7 +35,9 @@ from riemannrnn import FixedPointCost, RateNetwork, SquaredError, train
 from riemannrnn.rules.descent import Descent
 from riemannrnn.training.stopping import LossBelow
 
-plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update(
+    {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+)
 EUCLIDEAN, OURS = "#D55E00", "#0072B2"
 
 N = 20
@@ -151,18 +153,46 @@ else:
 # geodesics, "adam" keeps its moments in your coordinates. We learn with and without the bound until the loss is the same.
 
 runs = {
-    name: train(network, start, stimuli, loss, "adam", 0.04, epochs=150, manifold=manifold, guard=False, stop=LossBelow(4e-3))
+    name: train(
+        network,
+        start,
+        stimuli,
+        loss,
+        "adam",
+        0.04,
+        epochs=150,
+        manifold=manifold,
+        guard=False,
+        stop=LossBelow(4e-3),
+    )
     for name, manifold in (("Euclidean", flat_space), ("bounded", bounded))
 }
 for name, run in runs.items():
-    print(f"{name:10} {len(run.loss)} steps, largest synapse {np.abs(run.weights).max():.3f}. {run.stopped}")
+    print(
+        f"{name:10} {len(run.loss)} steps, largest synapse {np.abs(run.weights).max():.3f}. {run.stopped}"
+    )
 assert all(run.converged for run in runs.values())
 assert np.abs(runs["bounded"].weights).max() < BOUND < np.abs(runs["Euclidean"].weights).max()
 
 figure, ax = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
 bins = np.linspace(-0.7, 0.7, 43)
-ax.hist(runs["Euclidean"].weights.ravel(), bins, histtype="step", color=EUCLIDEAN, lw=1.5, ls="--", label="Euclidean")
-ax.hist(runs["bounded"].weights.ravel(), bins, histtype="step", color=OURS, lw=1.5, label="bounded chart")
+ax.hist(
+    runs["Euclidean"].weights.ravel(),
+    bins,
+    histtype="step",
+    color=EUCLIDEAN,
+    lw=1.5,
+    ls="--",
+    label="Euclidean",
+)
+ax.hist(
+    runs["bounded"].weights.ravel(),
+    bins,
+    histtype="step",
+    color=OURS,
+    lw=1.5,
+    label="bounded chart",
+)
 for edge in (-BOUND, BOUND):
     ax.axvline(edge, color="black", lw=0.8, ls=":")
 ax.set(
@@ -180,7 +210,9 @@ plt.show()
 for solver in SOLVERS:
     result = solver(verbosity=0, max_iterations=6).run(cost.problem(bounded), initial_point=start)
     largest = np.abs(result.point).max()
-    print(f"{solver.__name__:18} loss {cost(start):.3f} → {result.cost:.4f}, largest synapse {largest:.3f}")
+    print(
+        f"{solver.__name__:18} loss {cost(start):.3f} → {result.cost:.4f}, largest synapse {largest:.3f}"
+    )
     assert result.cost < 0.5 * cost(start)
     assert largest < BOUND
 
@@ -189,7 +221,9 @@ for solver in SOLVERS:
 
 hollow = SubspaceManifold(PullbackManifold(bounded.chart, N, seed=0), zero_diagonal(N))
 bare = start * (1 - np.eye(N))
-result = ConjugateGradient(verbosity=0, max_iterations=6).run(cost.problem(hollow), initial_point=bare)
+result = ConjugateGradient(verbosity=0, max_iterations=6).run(
+    cost.problem(hollow), initial_point=bare
+)
 assert np.all(np.diag(result.point) == 0)
 assert np.abs(result.point).max() < BOUND
 
@@ -235,9 +269,14 @@ def flat(W, V):
 
 
 def sharp_derivative(W, P, V):
-    size, along = SCALE + anp.sum(W**2, axis=1, keepdims=True), anp.sum(W * P, axis=1, keepdims=True)
+    size, along = (
+        SCALE + anp.sum(W**2, axis=1, keepdims=True),
+        anp.sum(W * P, axis=1, keepdims=True),
+    )
     changes = V * along + W * anp.sum(V * P, axis=1, keepdims=True)
-    return -STIFFNESS * (changes / size - 2 * W * along * anp.sum(W * V, axis=1, keepdims=True) / size**2)
+    return -STIFFNESS * (
+        changes / size - 2 * W * along * anp.sum(W * V, axis=1, keepdims=True) / size**2
+    )
 
 
 def sharp_gradient(W, P, Q):
@@ -273,7 +312,9 @@ assert abs(predicted - 1) > 0.05
 
 
 def too_stiff(W, P):
-    return P - 3 * W * anp.sum(W * P, axis=1, keepdims=True) / (SCALE + anp.sum(W**2, axis=1, keepdims=True))
+    return P - 3 * W * anp.sum(W * P, axis=1, keepdims=True) / (
+        SCALE + anp.sum(W**2, axis=1, keepdims=True)
+    )
 
 
 try:
@@ -299,7 +340,9 @@ assert abs(curvature) > 0.1
 
 scaling = MetricManifold(sharp, N, "additive", flat=flat, seed=0)
 ends = {
-    name: train(network, start, stimuli, loss, Descent(manifold), 0.1, epochs=60, stop=LossBelow(0.3))
+    name: train(
+        network, start, stimuli, loss, Descent(manifold), 0.1, epochs=60, stop=LossBelow(0.3)
+    )
     for name, manifold in (("Euclidean", flat_space), ("scaling", scaling))
 }
 assert all(run.converged for run in ends.values())
@@ -317,10 +360,19 @@ figure, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 for (name, run), colour, marker in zip(ends.items(), (EUCLIDEAN, OURS), "os", strict=True):
     stretched, turned = change_of_rows(run.weights)
     stretch[name] = np.mean(np.abs(stretched))
-    print(f"{name:10} {len(run.loss)} steps: lengths change by {stretch[name]:.0%}, directions by {turned.mean():.0f}°")
+    print(
+        f"{name:10} {len(run.loss)} steps: lengths change by {stretch[name]:.0%}, directions by {turned.mean():.0f}°"
+    )
     ax.plot(turned, 100 * stretched, marker, color=colour, ms=5, label=name)
-pairs = [change_of_rows(run.weights) for run in ends.values()]  # a line joins the two fates of a neuron
-ax.plot(*np.transpose([(turned, 100 * stretched) for stretched, turned in pairs], (1, 0, 2)), color="0.6", lw=0.8, zorder=0)
+pairs = [
+    change_of_rows(run.weights) for run in ends.values()
+]  # a line joins the two fates of a neuron
+ax.plot(
+    *np.transpose([(turned, 100 * stretched) for stretched, turned in pairs], (1, 0, 2)),
+    color="0.6",
+    lw=0.8,
+    zorder=0,
+)
 ax.axhline(0, color="black", lw=0.8)
 ax.set(
     xlabel="turn of a neuron's input weights (degrees)", ylabel="change of their length (%)",

@@ -24,11 +24,20 @@ from scipy.integrate import solve_ivp
 
 from riemannrnn import RateNetwork
 
-plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe and Ito's, for all eyes
+plt.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10}
+)
+BLUE, ORANGE, GREEN, PURPLE = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+)  # Okabe and Ito's, for all eyes
 
 n = 30
-network = RateNetwork(n_units=n, activation="tanh", seed=0)  # no inputs of its own: a stimulus drives the units directly
+network = RateNetwork(
+    n_units=n, activation="tanh", seed=0
+)  # no inputs of its own: a stimulus drives the units directly
 pattern = np.ones(n) / n**0.5
 others = np.eye(n) - np.outer(pattern, pattern)
 across = others @ np.random.default_rng(1).standard_normal(n)
@@ -36,11 +45,16 @@ across /= np.linalg.norm(across)
 
 
 def weights(self_excitation):
-    return self_excitation * np.outer(pattern, pattern) + others @ network.initial_weights(radius=0.2) @ others
+    return (
+        self_excitation * np.outer(pattern, pattern)
+        + others @ network.initial_weights(radius=0.2) @ others
+    )
 
 
 def stimulus(phase, size=(0.4, 0.4)):
-    return np.multiply.outer(size[0] * np.cos(phase), pattern) + np.multiply.outer(size[1] * np.sin(phase), across)
+    return np.multiply.outer(size[0] * np.cos(phase), pattern) + np.multiply.outer(
+        size[1] * np.sin(phase), across
+    )
 
 
 # %%
@@ -73,8 +87,21 @@ def answer(W, ratio, turns=2, **options):
 
 figure, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 for ratio, colour, line in ((1, ORANGE, ":"), (0.3, PURPLE, "-."), (0.03, BLUE, "--")):
-    ax.plot(phases / (2 * np.pi), answer(W, ratio) @ pattern, color=colour, ls=line, lw=1.8, label=f"τ/T = {ratio:g}")
-ax.plot(phases / (2 * np.pi), instantaneous.rates @ pattern, color="black", lw=1, label="instantaneous fixed point")
+    ax.plot(
+        phases / (2 * np.pi),
+        answer(W, ratio) @ pattern,
+        color=colour,
+        ls=line,
+        lw=1.8,
+        label=f"τ/T = {ratio:g}",
+    )
+ax.plot(
+    phases / (2 * np.pi),
+    instantaneous.rates @ pattern,
+    color="black",
+    lw=1,
+    label="instantaneous fixed point",
+)
 ax.set(xlabel="phase of the stimulus (turns)", ylabel="rate along the pattern m", xlim=(0, 1))
 figure.legend(loc="outside lower center", ncols=4, frameon=False, columnspacing=1.2)
 figure.suptitle("A slow stimulus is followed; a fast one is answered late and too weakly")
@@ -142,11 +169,18 @@ for w in (0.3, 0.7, 0.9, 0.97):
     fixed_points = network.fixed_points(W, stimulus(phases, **small))
     abscissae[w] = float(fixed_points.stability().max())
     ratios = relative * -abscissae[w]
-    errors[w] = [100 * error(answer(W, ratio, turns=3, **small) - fixed_points.rates, fixed_points) for ratio in ratios]
-    print(f"w = {w:.2f}: abscissa {abscissae[w]:.3f} / τ, time constant of the slowest mode {-1 / abscissae[w]:.1f} τ")
+    errors[w] = [
+        100 * error(answer(W, ratio, turns=3, **small) - fixed_points.rates, fixed_points)
+        for ratio in ratios
+    ]
+    print(
+        f"w = {w:.2f}: abscissa {abscissae[w]:.3f} / τ, time constant of the slowest mode {-1 / abscissae[w]:.1f} τ"
+    )
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.1), sharey=True, layout="constrained")
-for w, colour, style in zip(errors, (BLUE, GREEN, ORANGE, PURPLE), ("o-", "s--", "^-.", "D:"), strict=True):
+for w, colour, style in zip(
+    errors, (BLUE, GREEN, ORANGE, PURPLE), ("o-", "s--", "^-.", "D:"), strict=True
+):
     left.loglog(-abscissae[w] * relative, errors[w], style, color=colour, ms=4, label=f"w = {w:g}")
     right.loglog(relative, errors[w], style, color=colour, ms=4)
 left.set(xlabel="τ/T", ylabel="largest error (% of the range of r*)")
@@ -190,13 +224,37 @@ followed = np.array(followed)
 slow = {ratio: answer(W, ratio, turns=1, **strong) for ratio in (0.03, 0.003)}
 
 figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-rate = np.linspace(-0.97, 0.97, 401)  # of each unit on the S-shaped curve x = f⁻¹(r) − w r of all fixed points along m
+rate = np.linspace(
+    -0.97, 0.97, 401
+)  # of each unit on the S-shaped curve x = f⁻¹(r) − w r of all fixed points along m
 curve = n**0.5 * (np.arctanh(rate) - 1.3 * rate)
 unstable = 1.3 * (1 - rate**2) > 1
 along = drive @ pattern
-ax.plot(curve, n**0.5 * np.where(unstable, np.nan, rate), color="black", lw=4, alpha=0.25, label="stable fixed points")
-ax.plot(curve, n**0.5 * np.where(unstable, rate, np.nan), color="black", lw=1, ls=":", label="unstable fixed points")
-ax.plot(along[::6], alone.rates[::6] @ pattern, "o", mfc="white", mec=GREEN, ms=5, label="found from f(x)")
+ax.plot(
+    curve,
+    n**0.5 * np.where(unstable, np.nan, rate),
+    color="black",
+    lw=4,
+    alpha=0.25,
+    label="stable fixed points",
+)
+ax.plot(
+    curve,
+    n**0.5 * np.where(unstable, rate, np.nan),
+    color="black",
+    lw=1,
+    ls=":",
+    label="unstable fixed points",
+)
+ax.plot(
+    along[::6],
+    alone.rates[::6] @ pattern,
+    "o",
+    mfc="white",
+    mec=GREEN,
+    ms=5,
+    label="found from f(x)",
+)
 ax.plot(along, slow[0.03] @ pattern, color=ORANGE, ls="--", lw=1.5, label="network, τ/T = 0.03")
 ax.plot(along, slow[0.003] @ pattern, color=BLUE, lw=1.5, label="network, τ/T = 0.003")
 ax.set(xlabel="stimulus along the pattern m", ylabel="rate along the pattern m", xlim=(-1.25, 1.25))
@@ -212,8 +270,13 @@ plt.show()
 
 distances = {}
 for name, found in (("found from f(x)", alone.rates), ("followed", followed)):
-    distances[name] = [float(np.mean(np.linalg.norm(rates - found, axis=1) > 1.0)) for rates in slow.values()]
-    told = ", ".join(f"{share:.1%} at τ/T = {ratio:g}" for ratio, share in zip(slow, distances[name], strict=True))
+    distances[name] = [
+        float(np.mean(np.linalg.norm(rates - found, axis=1) > 1.0)) for rates in slow.values()
+    ]
+    told = ", ".join(
+        f"{share:.1%} at τ/T = {ratio:g}"
+        for ratio, share in zip(slow, distances[name], strict=True)
+    )
     print(f"share of the turn that the network is far from the fixed points {name}: {told}")
 assert network.fixed_points(W, np.zeros((1, n))).stability()[0] > 0
 assert distances["found from f(x)"][1] > 0.1
