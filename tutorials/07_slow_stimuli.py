@@ -2,8 +2,8 @@
 Slow stimuli: when is a fixed point an answer?
 ==============================================
 
-A network that is trained on fixed points answers a static stimulus. Stimuli of the world change. If x(t) changes slowly, one
-expects the rates r(t) of
+A network that is trained on fixed points answers a static stimulus. Real stimuli change. If x(t) changes slowly, one expects
+the rates r(t) of
 
 .. math:: τ \\dot r = -r + f(W r + x(t))
 
@@ -15,8 +15,9 @@ where no stimulus is slow enough.
 # A network with one slow mode
 # ----------------------------
 # Thirty units. A pattern m, in which all are equally active, excites itself with strength w; other patterns are connected
-# weakly and at random. The stimulus goes round a circle, x(t) = a cos(t/T) + b sin(t/T), with a along m. Its time scale is
-# T, that of a unit is τ, and what matters is their ratio τ/T. We measure time in τ.
+# weakly and at random. The stimulus goes round a circle, x(t) = a cos(t/T) + b sin(t/T), with a along m. The stimulus has the
+# time scale T, and a unit has the time constant τ. Their ratio **ε = τ/T** is what matters: ε = 1 is as fast as a unit, and
+# ε → 0 is infinitely slow. In the code ε is ``ratio``. We measure time in τ.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -71,11 +72,11 @@ assert abscissa < 0
 # %%
 # The answer of the network
 # -------------------------
-# scipy integrates the equation. The first turns of the stimulus let the start be forgotten; the last is looked at.
+# scipy integrates the equation over several turns of the stimulus. We look at the last turn, when the start is forgotten.
 
 
 def answer(W, ratio, turns=2, **options):
-    """Return the rates over the last turn of a stimulus with τ/T = ratio, a row a phase, from the fixed point at its start."""
+    """Return the rates over the last turn of a stimulus with ε = ratio, a row for each phase, from the fixed point at its start."""
     start = network.fixed_points(W, stimulus(phases[:1], **options)).rates[0]
     times = (2 * np.pi * (turns - 1) + phases) / ratio
 
@@ -93,7 +94,7 @@ for ratio, colour, line in ((1, ORANGE, ":"), (0.3, PURPLE, "-."), (0.03, BLUE, 
         color=colour,
         ls=line,
         lw=1.8,
-        label=f"τ/T = {ratio:g}",
+        label=f"ε = {ratio:g}",
     )
 ax.plot(
     phases / (2 * np.pi),
@@ -142,9 +143,9 @@ for ratio in ratios:
 figure, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 ax.loglog(ratios, plain, "o-", color=BLUE, label="distance from the fixed point")
 ax.loglog(ratios, corrected, "s--", color=ORANGE, label="after the lag is subtracted")
-ax.set(xlabel="ratio of the time constants τ/T", ylabel="largest error (% of the range of r*)")
+ax.set(xlabel="ε = τ/T", ylabel="largest error (% of the range of r*)")
 ax.legend(frameon=False, loc="lower right")
-figure.suptitle("The error falls with τ/T, and with its square once the lag is known")
+figure.suptitle("The error falls with ε, and with ε² once the lag is known")
 plt.show()
 
 slopes = [np.polyfit(np.log(ratios[:4]), np.log(values[:4]), 1)[0] for values in (plain, corrected)]
@@ -153,8 +154,8 @@ assert abs(slopes[0] - 1) < 0.1
 assert abs(slopes[1] - 2) < 0.2
 
 # %%
-# A network whose fixed points are known is thus known on slow stimuli, too, without integration: the correction takes two
-# linear systems a stimulus. Where the two lines cross the correction is of no more use, and nor is the fixed point.
+# If the fixed points of a network are known, its answers to slow stimuli are known too, without integration. The correction
+# takes two linear systems for each stimulus. Where the two lines cross, neither the correction nor the fixed point is useful.
 #
 # Near the edge of stability
 # --------------------------
@@ -183,7 +184,7 @@ for w, colour, style in zip(
 ):
     left.loglog(-abscissae[w] * relative, errors[w], style, color=colour, ms=4, label=f"w = {w:g}")
     right.loglog(relative, errors[w], style, color=colour, ms=4)
-left.set(xlabel="τ/T", ylabel="largest error (% of the range of r*)")
+left.set(xlabel="ε = τ/T", ylabel="largest error (% of the range of r*)")
 right.set(xlabel="time constant of the slowest mode / T")
 figure.legend(loc="outside lower center", ncols=4, frameon=False)
 figure.suptitle("What counts is the time constant of the slowest mode, not that of a unit")
@@ -206,8 +207,8 @@ assert abscissae[0.97] / abscissae[0.3] < 0.1
 #
 # Beyond the edge
 # ---------------
-# With w > 1 the network has two stable fixed points along m for weak stimuli, and an unstable one between them: there is no
-# such thing as *the* fixed point of a stimulus. Let a strong stimulus swing along m, and compare three things: the fixed
+# With w > 1 the network has two stable fixed points along m for weak stimuli, and an unstable one between them. There is no
+# single fixed point of a stimulus. Let a strong stimulus swing along m, and compare three things: the fixed
 # points found from the usual start, f(x); those found one after the other, each from the one before, with ``initial_rates``;
 # and the running network.
 
@@ -255,8 +256,8 @@ ax.plot(
     ms=5,
     label="found from f(x)",
 )
-ax.plot(along, slow[0.03] @ pattern, color=ORANGE, ls="--", lw=1.5, label="network, τ/T = 0.03")
-ax.plot(along, slow[0.003] @ pattern, color=BLUE, lw=1.5, label="network, τ/T = 0.003")
+ax.plot(along, slow[0.03] @ pattern, color=ORANGE, ls="--", lw=1.5, label="network, ε = 0.03")
+ax.plot(along, slow[0.003] @ pattern, color=BLUE, lw=1.5, label="network, ε = 0.003")
 ax.set(xlabel="stimulus along the pattern m", ylabel="rate along the pattern m", xlim=(-1.25, 1.25))
 figure.legend(loc="outside lower center", ncols=3, frameon=False)
 figure.suptitle("Beyond the edge the answer depends on the past, however slow the stimulus")
@@ -274,8 +275,7 @@ for name, found in (("found from f(x)", alone.rates), ("followed", followed)):
         float(np.mean(np.linalg.norm(rates - found, axis=1) > 1.0)) for rates in slow.values()
     ]
     told = ", ".join(
-        f"{share:.1%} at τ/T = {ratio:g}"
-        for ratio, share in zip(slow, distances[name], strict=True)
+        f"{share:.1%} at ε = {ratio:g}" for ratio, share in zip(slow, distances[name], strict=True)
     )
     print(f"share of the turn that the network is far from the fixed points {name}: {told}")
 assert network.fixed_points(W, np.zeros((1, n))).stability()[0] > 0
