@@ -120,7 +120,7 @@ EDGES = {
     "left-invariant": "The singular set is infinitely far away, and so is W → ∞. The metric has no edge.",
     "right-invariant": "The mirror image of the left-invariant metric. It has no edge either. On the second plane "
     "matrices commute, and the two are the same.",
-    "monotone": "White: monotone weights. Their edge is infinitely far away, and there are no points beyond it. On the second "
+    "monotone": "White: monotone weights. Their edge is infinitely far away. On the second "
     "plane geodesics are half-circles, as in the hyperbolic plane.",
     "scaled-monotone": "White: the points. With scales of the units more weights are points: the first plane has no parabola. "
     "The ellipses show the metric of [M, ε] in W, at the weights that need no scales.",

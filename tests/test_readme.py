@@ -1,5 +1,6 @@
 """The README's Python blocks run as they stand, in order, as one script, and its statements about their results are true."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def test_each_block_is_short() -> None:
 
 def test_a_reader_is_through_in_some_minutes() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_links_lead_to_files() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
 def test_blocks_run_in_the_environment_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

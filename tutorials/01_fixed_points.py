@@ -170,9 +170,9 @@ plt.show()
 #
 #     W = s p pᵀ / n + a weak random part,
 #
-# while the drive pulls against it. Started from the pattern, the network stays there as long as s is large. Weaken s, start
-# each solution from the one before, and at some strength s* the memory is lost: its fixed point meets an unstable one and both
-# vanish.
+# while the drive pulls against it. Started from the pattern, the network stays there as long as s is large. Weaken s, and
+# start each solution from the last one. At some strength s* the memory is lost: its fixed point meets an unstable fixed point,
+# and both vanish.
 
 n = 50
 memory = RateNetwork(n_units=n, activation="tanh", seed=0)

@@ -9,7 +9,7 @@ from the same weights in three situations, each with one difficulty, and we coun
 # %%
 # Three situations
 # ----------------
-# A network of ten neurons, linear as those of the page before, learns the fixed points of another one, the teacher:
+# A linear network of ten neurons learns the fixed points of another network, the teacher:
 #
 # - **white**: the stimuli are uncorrelated, the teacher is an ordinary random network;
 # - **correlated**: the same teacher, stimuli whose standard deviations span a factor of ten;
@@ -17,8 +17,8 @@ from the same weights in three situations, each with one difficulty, and we coun
 #   made like that.
 #
 # Each metric takes steps W ← exp_W(−η grad J) at four learning rates, from too short to too long. (Geodesics of the
-# response metric would be integrated numerically, so it takes its steps in a straight line.) There is no guard and no line
-# search. We count steps until the loss is 1 % of that at the start, and watch the spectral abscissa: the largest real part
+# response metric would be integrated numerically, so it takes its steps in a straight line.) Guards and line searches
+# are off. We count steps until the loss is 1 % of the loss at the start, and watch the spectral abscissa: the largest real part
 # of the eigenvalues of −I + W, in units of 1/τ. Where it is positive the fixed points still solve r = W r + x, but they
 # are unstable and no network would ever be found there: they are lost, and the run ends.
 

@@ -266,9 +266,9 @@ assert min(cosines) > 0
 # %%
 # A rule of your own
 # ------------------
-# If metric and retraction are free choices, a rule that the paper does not have is one line. ΔW2 knows no gains; ΔW3 knows
-# those of every stimulus. In between is the metric of the *mean* gains, `gain(g)`. It is flat and has geodesics in closed
-# form, as the resolvent has. Its direction is nearer to ΔW3 than that of ΔW2 is, in either metric.
+# If metric and retraction are free choices, a rule that the paper does not have is one line. ΔW2 knows no gains. ΔW3 knows
+# the gains of every stimulus. In between is the metric of the *mean* gains, `gain(g)`. It is flat and has geodesics in closed
+# form, like the resolvent metric. Its direction is nearer to ΔW3 than the direction of ΔW2 is, in either metric.
 
 mean_gains = nonlinear.at(start).fixed_points.gains.mean(axis=0)
 gain_rule = Descent(gain(mean_gains))

@@ -262,7 +262,7 @@ ax.legend(frameon=False, loc="lower left")
 plt.show()
 assert (
     np.linalg.norm(points, axis=1).min() > 0.64
-)  # the straight line comes as near to the origin as that
+)  # the distance of the straight line from the origin
 
 # %%
 # No coordinates make this metric flat, because its curvature is not zero:

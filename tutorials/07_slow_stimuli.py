@@ -187,7 +187,7 @@ for w, colour, style in zip(
 left.set(xlabel="ε = τ/T", ylabel="largest error (% of the range of r*)")
 right.set(xlabel="time constant of the slowest mode / T")
 figure.legend(loc="outside lower center", ncols=4, frameon=False)
-figure.suptitle("What counts is the time constant of the slowest mode, not that of a unit")
+figure.suptitle("What counts is the time constant of the slowest mode, not of a unit")
 plt.show()
 
 # %%
@@ -209,8 +209,8 @@ assert abscissae[0.97] / abscissae[0.3] < 0.1
 # ---------------
 # With w > 1 the network has two stable fixed points along m for weak stimuli, and an unstable one between them. There is no
 # single fixed point of a stimulus. Let a strong stimulus swing along m, and compare three things: the fixed
-# points found from the usual start, f(x); those found one after the other, each from the one before, with ``initial_rates``;
-# and the running network.
+# points found from the usual start, f(x); the fixed points found one after the other, each from the last, with
+# ``initial_rates``; and the running network.
 
 W, strong = weights(1.3), {"size": (1.2, 0.0)}
 drive = stimulus(phases, **strong)

@@ -249,7 +249,7 @@ assert u.dtype == np.float32
 try:
     on_gpu = RateNetwork(2000, 64, 10, seed=0, dtype=np.float32, backend="cupy")
 except BackendError as refusal:
-    print(f"There is no GPU here, so that this part is left out. {refusal}")
+    print(f"No GPU was found, so this part is left out. {refusal}")
 else:
     in_memory = RateNetwork(2000, 64, 10, seed=0, dtype=np.float32)
     pair = [clock(each, each.initial_weights(radius=0.5)) for each in (in_memory, on_gpu)]

@@ -52,7 +52,7 @@ def learn(stack, epochs=10, **options):
 
 
 def last(values):
-    """Return the mean of the last ten values of a history, those of an epoch."""
+    """Return the mean of the last ten values of a history, which are one epoch."""
     return float(np.mean(values[-10:]))
 
 
