@@ -6,9 +6,9 @@ A learning rule needs to know what a *small* change of the weights is. A metric 
 V at the weights W. Gradient descent takes the step that lowers the loss most for its length, so another metric is another
 learning rule, with another path to the same minimum.
 
-This page draws five metrics on two circuits that are small enough to see whole; the next one counts what each costs and risks
-in a larger network. The circuits here are linear, r = W r + x, so that every picture can be checked with pencil and paper; the
-names and calls are the same for nonlinear ones.
+This page draws five metrics on two circuits that are small enough to see whole. The next page counts steps and losses in a larger
+network. The circuits here are linear, r = W r + x, so that every picture can be checked with pencil and paper. The names and calls
+are the same for nonlinear circuits.
 """
 
 # %%
@@ -52,7 +52,7 @@ resolvent = PullbackManifold(Resolvent(), 1)
 invariant = left_invariant(1)
 
 # %%
-# A metric is a ruler. In one dimension nothing more is to say about it than how many of its units lie between two weights:
+# A metric is a ruler. In one dimension it only says how many of its units lie between two weights:
 #
 # - **Euclidean**: W′ − W.
 # - **Resolvent**: a′ − a, the change of the gain.
@@ -70,10 +70,10 @@ assert np.isclose(invariant.dist(zero, near_one), np.log(1e6))
 
 # %%
 # In the figure every ruler is drawn under the loss, with a tick each quarter of a unit, both ways from W = 0. Where ticks are
-# dense, steps are short. Before the singularity the loss rises without bound: a Euclidean step, blind to that, gets longer
-# there, and the two other rulers make it shorter. Far to the left the loss is nearly level: there the resolvent's ticks are
-# far apart, so it crosses the plain in a few steps. They end at a = 0, that is at W = −∞, one unit from W = 0. That is the
-# one edge that the resolvent metric has.
+# dense, steps are short. Before the singularity the loss rises without bound. A Euclidean step gets longer there, and the two
+# other rulers make it shorter. Far to the left the loss is nearly level. There the ticks of the resolvent metric are far
+# apart, so it crosses the plain in a few steps. Its ticks end at a = 0, that is at W = −∞, one unit from W = 0. This is the
+# only edge of the resolvent metric.
 
 
 def marks(manifold, spacing=0.25, least=-3.01):
@@ -121,7 +121,7 @@ plt.show()
 
 # %%
 # The five metrics of this page are only three in one dimension. Monotone and left-invariant agree there, and so do
-# resolvent and response, which measures the change of the rates, here of a x. Two neurons tell them apart.
+# resolvent and response. (The response metric measures the change of the rates, here a x.) Two neurons tell them apart.
 
 V = np.ones((1, 1))
 for W in (np.array([[-1.0]]), np.array([[0.8]])):
@@ -135,8 +135,8 @@ for W in (np.array([[-1.0]]), np.array([[0.8]])):
 #
 #     W = [[w, c], [0, 0]],    r₂ = x₂,    r₁ = a x₁ + b x₂    with a = 1 / (1 − w), b = a c.
 #
-# The first row of A = (I − W)⁻¹ is (a, b). The stimuli of the two neurons are correlated by 0.8, as those of neighbours often
-# are. The target is a = b = 2, so w = ½ and c = 1.
+# The first row of A = (I − W)⁻¹ is (a, b). The stimuli of the two neurons are correlated by 0.8, as the stimuli of
+# neighbours often are. The target is a = b = 2, so w = ½ and c = 1.
 
 
 def stimuli_with(covariance, count, seed=0):
@@ -186,7 +186,7 @@ assert np.allclose(as_chart, as_package)
 
 # %%
 # The synapses that are absent must stay absent: `SubspaceManifold(manifold, mask(...))` is the same metric with only the two
-# synapses free. Its gradients make the arrows of the next figures, all drawn to one length, for only directions are compared.
+# synapses free. Its gradients make the arrows of the next figures. All arrows have one length, because only directions are compared.
 #
 # A *geodesic ball* is the set of all weights within a given distance, here 0.2. It is drawn by its definition: send a
 # geodesic of length 0.2 from the centre in every direction of the plane, by `exp`, and join the ends. (In the left-invariant
@@ -319,16 +319,16 @@ for ax in axes[:, 0]:
 plt.show()
 
 # %%
-# What to see, panel by panel. The star is the minimum, the dotted line the singularity, the grey region no point of the
-# manifold.
+# What to see, panel by panel. The star is the minimum, and the dotted line is the singularity. The grey region does not
+# belong to the manifold.
 #
 # - **Euclidean**: the same circle everywhere, also on the cliff, where it nearly touches the singularity.
 # - **Resolvent**: the balls shrink towards the cliff in the direction across it, and grow on the plain.
 # - **Left-invariant**: balls are circles of radius ∝ 1 − w. On this plane it is the hyperbolic half-plane of the geometry
-#   books: its arrows are the Euclidean ones, its path is the Euclidean path, only step lengths differ.
+#   books. Its arrows and its path are Euclidean, and only the step lengths differ.
 # - **Monotone**: balls shrink towards the parabola 1 − w = c² / 4 as well. Beyond it a nonlinear network with these
-#   weights may lose its fixed points, so the manifold ends there, infinitely far away. The price: strong one-way
-#   amplification is left out. This metric is the same in W and in A, as the page after the next one shows.
+#   weights may lose its fixed points, so the manifold ends there, infinitely far away. The price is that strong
+#   one-way amplification is left out. This metric is the same in W and in A, as the page after the next one shows.
 # - **Response**: as the resolvent, and long along the valley. Its arrows point to the minimum from everywhere.
 
 for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):
@@ -338,8 +338,8 @@ for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):
 # %%
 # In the response
 # ^^^^^^^^^^^^^^^
-# A metric is not a picture of the weights: the same balls and paths can be drawn over a and b, the entries of A. There the
-# loss is a bowl, and a resolvent ball is what it was made to be, a circle. A Euclidean ball on the cliff is a giant.
+# The same balls and paths can be drawn over a and b, the entries of A. There the loss is a bowl, and a resolvent ball is a
+# circle. A Euclidean ball on the cliff is huge.
 
 figure, axes = plt.subplots(
     1, 3, figsize=(6.4, 2.7), sharex=True, sharey=True, layout="constrained"
@@ -370,8 +370,8 @@ plt.show()
 # %%
 # The contours of the bowl are ellipses because the two inputs are correlated. The resolvent path descends a round metric
 # in an oblong bowl, falls into the valley and turns. The response metric is as oblong as the bowl: its path is straight.
-# The singularity was one problem and the correlation of the stimuli is another; the resolvent metric solves the first, the
-# response metric both.
+# The singularity is one problem, and the correlation of the stimuli is another. The resolvent metric solves the first problem.
+# The response metric solves both.
 
 
 def bend(path):
@@ -391,4 +391,4 @@ assert min(bends["euclidean"], bends["resolvent"]) > 0.05
 # ----------------
 # - Set the correlation of the two neurons to −0.8, or to 0, and look at the response panel again.
 # - Replace "identity" by "tanh", and the closed form of the loss by `cost` on a coarser grid.
-# - Draw a metric that is not here: `right_invariant(2)`, or `gain(g)` for gains g that differ between the neurons.
+# - Draw another metric: `right_invariant(2)`, or `gain(g)` for gains g that differ between the neurons.

@@ -2,8 +2,8 @@
 Choosing a metric
 =================
 
-What a metric costs and what it risks shows in numbers rather than in pictures. Here the five metrics of the page before descend
-from the same weights in three situations, each with one difficulty, and we count steps and losses of stability.
+The page before shows metrics in pictures. This page counts what they cost and what they risk. The same five metrics descend from the
+same weights in three situations, each with one difficulty. We count steps and losses of stability.
 """
 
 # %%
@@ -137,11 +137,12 @@ assert min(unstable["euclidean"], unstable["left-invariant"], unstable["response
 # %%
 # Which one, then?
 # ----------------
-# - **Resolvent: the first choice.** With white stimuli the loss of a linear network is a round bowl in A, and one geodesic
-#   step of rate 1 ends at its bottom. The slow mode costs nothing extra. It has an edge, A singular, where weights are
-#   infinite; a geodesic that is too long meets it, and `exp` says so instead of returning nonsense.
-# - **Response: where stimuli are correlated.** It needs as few steps for correlated as for white stimuli. Each costs a
-#   solve with the network's own response. Its straight steps must be guarded: without a guard it lost the slow teacher at
+# - **Resolvent: for nearly linear networks and slow modes.** With white stimuli the loss of a linear network is a round bowl
+#   in A, and one geodesic step of rate 1 ends at its bottom. The slow mode costs nothing extra. The metric has an edge, where
+#   A is singular and weights are infinite. A geodesic that is too long meets the edge, and `exp` raises an error. A line
+#   search on a nonlinear network can run to this edge: the page "Choosing" of the documentation shows one.
+# - **Response: where stimuli are correlated.** It needs as few steps for correlated as for white stimuli. Each step costs
+#   a solve with the response of the network. Its straight steps must be guarded: without a guard it lost the slow teacher at
 #   every rate.
 # - **Monotone: where nothing may be lost.** At none of the rates did it lose a fixed point, and for activations with slopes
 #   in [0, 1] that is a theorem, for every stimulus and every step. It pays beside the edge: the slow teacher is close to
@@ -149,7 +150,7 @@ assert min(unstable["euclidean"], unstable["left-invariant"], unstable["response
 #   The next page shows what sets the metric of `MonotoneManifold` apart: it is the same in W and in A.
 # - **Left-invariant: where det(I − W) must keep its sign.** No step crosses the singularity. A pair of complex eigenvalues
 #   needs no singularity to cross into instability, and at the long rates it did.
-# - **Euclidean: as the base line.** Correlated stimuli and the slow mode both defeat it, and it lost fixed points in more
+# - **Euclidean: as the baseline.** Correlated stimuli and the slow mode both defeat it, and it lost fixed points in more
 #   runs than any other.
 #
 # These are fixed steps on a linear task, chosen to show one difficulty at a time. On your task, ask `riemannrnn compare`: it

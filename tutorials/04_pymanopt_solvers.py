@@ -2,20 +2,20 @@
 Pymanopt's optimisers, and how to read what they report
 =======================================================
 
-The loss of fixed points is a cost on a manifold, so that every optimiser of `pymanopt <https://pymanopt.org>`_ runs on it:
+The loss of fixed points is a cost on a manifold. So every optimiser of `pymanopt <https://pymanopt.org>`_ runs on it:
 steepest descent, conjugate gradients and trust regions. This tutorial runs the three on scikit-learn's handwritten digits,
 under three metrics, and then reads the result with care. Three habits are worth having:
 
-- count **evaluations** of the cost, its gradient and its Hessian, since iterations of different optimisers differ in price;
+- count **evaluations** of the cost, its gradient and its Hessian, because iterations of different optimisers cost different amounts;
 - put the **test accuracy** beside the training loss;
-- ask whether the fixed points at the end are **stable**, since a network never rests at one that is not.
+- ask whether the fixed points at the end are **stable**, because a network never rests at an unstable fixed point.
 """
 
 # %%
 # A problem for pymanopt
 # ----------------------
 # A network of 40 rate units answers an image x with the fixed point r = f(W r + W_in x), and a readout names the digit. The
-# read-in and the readout are random and stay as they are; only W learns.
+# read-in and the readout are random and fixed. Only W learns.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,9 +58,9 @@ for optimiser in (SteepestDescent, ConjugateGradient, TrustRegions):
 
 # %%
 # Four iterations of the three optimisers take quite different numbers of evaluations: line searches try several step lengths,
-# and trust regions ask for products with the Hessian. What pymanopt 2.2.1 reports as evaluations of the cost is the number
-# of its iterations, or nothing. **Compare optimisers at equal evaluations by your own count.** The three kinds
-# of evaluations are of the same order of price: the fixed points of all stimuli, or one or two linear systems for each.
+# and trust regions ask for products with the Hessian. pymanopt 2.2.1 reports the number of iterations
+# as evaluations of the cost, or nothing. **Compare optimisers at equal evaluations by your own count.** The three kinds
+# of evaluations have similar prices: the fixed points of all stimuli, or one or two linear systems for each stimulus.
 #
 # Nine contenders, one budget
 # ---------------------------
@@ -188,9 +188,9 @@ for name, accuracy, share in zip(names, running, at_rest, strict=True):
     )
 
 # %%
-# Under the resolvent metric the table's accuracies are those of fixed points that the network does not go to: for nearly all
-# stimuli its activity has not come to rest after 100 τ, and what it answers is far worse. The column ``lost`` had said so: it
-# counts the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows it.
+# Under the resolvent metric, the accuracies of the table belong to fixed points that the network does not reach. For nearly all
+# stimuli its activity has not come to rest after 100 τ, and its answers are far worse. The column ``lost`` gave the warning:
+# it counts the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows this.
 
 gap = {
     m: np.mean(
@@ -235,8 +235,8 @@ assert lost["resolvent"] > 100
 # manifold stability is a property of every point, so that no step of any optimiser can lose it.
 #
 # Which optimiser? With 200 test stimuli the standard error of an accuracy is about 3.5 percentage points: differences of less
-# than 7 points decide nothing. In loss, conjugate gradients are ahead on the scaled monotone manifold at this budget; trust
-# regions spend half of it on products with the Hessian, which have not paid for themselves after 32 evaluations.
+# than 7 points decide nothing. In loss, conjugate gradients are ahead on the scaled monotone manifold at this budget; Trust
+# regions spend half of the budget on products with the Hessian, and this has not paid off after 32 evaluations.
 
 best = min(
     (e for e in entries if e.contender.manifold == "scaled-monotone"), key=lambda e: e.training_loss

@@ -2,17 +2,17 @@
 The geodesics of learning
 =========================
 
-A run of learning is a path through weight space. Under a metric it has a length; its ends have a distance, and between them
-there is a geodesic. This tutorial records three runs that reach about the same loss, and asks of each how far it went, how
-straight, and how near to a singularity.
+A run of learning is a path through weight space. In a metric, the path has a length, its ends have a distance, and a geodesic
+joins them. This tutorial records three runs that reach about the same loss. How far did each go, how straight, and how close to a
+singularity?
 """
 
 # %%
 # Recording a run
 # ---------------
 # A ``PathRecorder`` writes W into the file ``path.h5`` of a run folder, a point whenever the path has grown by a share of its
-# length. It is handed to ``train`` as ``record``. What the network and the data are goes into the file with it, so that the
-# analysis can build them again.
+# length. Pass it to ``train`` as ``record``. The file also describes the network and the data, so that the analysis
+# can build them again.
 
 import tempfile
 from pathlib import Path
@@ -51,7 +51,7 @@ runs = {
 # coordinates A = (I − W)⁻¹: once with all stimuli in every step, once with mini-batches of 10. Each run takes 40 steps.
 #
 # ``LearningPath`` measures a recorded run under any metrics. ``gather`` does the same, and adds the landscape of the loss
-# around the path. Here the folders are temporary; those that are kept can be given to ``riemannrnn geodesics``.
+# around the path. Here the folders are temporary. Give the folder of a run that you keep to ``riemannrnn geodesics``.
 
 metrics = ("euclidean", "resolvent")
 measured = {}
@@ -108,7 +108,7 @@ plt.show()
 
 # %%
 # The three runs end at about the same loss, but not at the same place. To get there ΔW1 moves W little and A = (I − W)⁻¹ much;
-# with ΔW2 it is the other way round. Neither end is the nearer one as such: that depends on the metric.
+# with ΔW2 it is the other way round. Which end is nearer depends on the metric.
 
 lengths = {
     name: data["length"].sel(metric=["euclidean", "resolvent"]).values
@@ -153,7 +153,7 @@ plt.show()
 
 # %%
 # With all stimuli ΔW2 is nearly a geodesic. Mini-batches make the path much longer, though it strays no farther from the
-# geodesic and ends at the same distance from the start: noise of the steps, not another way.
+# geodesic and ends at the same distance from the start. The extra length is noise of the steps.
 
 full, noisy = (measured[name].sel(metric="resolvent") for name in ("ΔW2", "ΔW2, mini-batches"))
 assert float(full["efficiency"]) > 0.95
@@ -199,8 +199,8 @@ assert edge["ΔW2"] < 0.5 * edge["ΔW1"]
 # %%
 # The landscape
 # -------------
-# ``gather`` evaluates the loss over the plane that holds most of the path: that of its first two principal components, here in
-# coordinates A. In these the geodesic of the resolvent metric is a straight line, and the straight line in W is curved.
+# ``gather`` evaluates the loss over the plane that holds most of the path, spanned by its first two principal components, here
+# in coordinates A. In these coordinates the geodesic of the resolvent metric is a straight line, and the straight line in W is curved.
 
 data = measured["ΔW1"]
 

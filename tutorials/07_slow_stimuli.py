@@ -193,7 +193,7 @@ plt.show()
 # %%
 # With w = 0.97 a stimulus must be some twenty times slower than with w = 0.3 for the same error. On the scale of the slowest
 # mode the four curves are one, as far as the network is linear. A rule of thumb: **the fixed point is the answer, to about
-# 10 %, if T > 10 τ/\|abscissa\|**.
+# 10 %, if T > 10 τ/\|abscissa\|**, that is ε < \|abscissa\|/10.
 
 tenth = {w: float(np.interp(np.log(10), np.log(errors[w]), np.log(relative))) for w in errors}
 tenth = {w: round(float(np.exp(value)), 3) for w, value in tenth.items()}
@@ -265,9 +265,9 @@ plt.show()
 
 # %%
 # The network stays on its branch until that branch ends, and then jumps. The fixed points followed one after the other do the
-# same. Those found from f(x) change branch where the stimulus changes its sign, which the network does not notice; without a
-# stimulus it is even the unstable one that is found, and ``stability()`` says so. A slower stimulus does not help: the error
-# that remains is the distance between the branches.
+# same. The fixed points found from f(x) change branch where the stimulus changes its sign, and the network does not. Without a
+# stimulus, the solver even finds the unstable fixed point, and ``stability()`` says so. A slower stimulus does not help: the
+# error that remains is the distance between the branches.
 
 distances = {}
 for name, found in (("found from f(x)", alone.rates), ("followed", followed)):

@@ -2,9 +2,9 @@
 Large networks: precision, low rank, and the GPU
 ================================================
 
-A network of thousands of units needs no other code than one of fifty. What changes is the price. This tutorial measures it: in
-double and single precision, with weights of low rank, and on a GPU, where there is one. Times are ratios measured on the
-machine that runs it; accuracies hold everywhere.
+A network of thousands of units needs the same code as a network of fifty. Only the price changes. This tutorial measures the price
+in double and single precision, with weights of low rank, and on a GPU if there is one. Times are ratios on the machine that runs
+it. Accuracies hold everywhere.
 """
 
 # %%
@@ -60,9 +60,9 @@ def clock(*arguments):
 
 
 # %%
-# A network is float64 or float32 as its ``dtype`` says, and so is everything that is computed with it. In float64 the
-# automatic solver iterates in float32 nevertheless, and corrects and certifies the result in float64;
-# ``Automatic(precision="native")`` does without.
+# The ``dtype`` of a network is float64 or float32, and everything that is computed with it has this dtype. For a float64
+# network the automatic solver iterates in float32, and corrects and certifies the result in float64.
+# ``Automatic(precision="native")`` iterates in float64.
 
 variants = {
     "float64, native": (np.float64, Automatic(precision="native")),
@@ -117,8 +117,8 @@ assert error["float32"] < 1e-4
 assert "float32 corrected in float64" in found["float64, mixed"].fixed_points.solver
 
 # %%
-# Mixed precision gives the same gradient as float64, to the tolerance asked for. Pure float32 gives five digits, far more
-# than a mini-batch knows of the mean over all stimuli: **train in float32, analyse in float64**.
+# Mixed precision gives the same gradient as float64, to the tolerance asked for. Pure float32 gives five digits. A
+# mini-batch estimates the mean over all stimuli much less precisely: **train in float32, analyse in float64**.
 #
 # What "auto" says
 # ----------------
@@ -244,7 +244,7 @@ assert u.dtype == np.float32
 # On a GPU
 # --------
 # ``RateNetwork(..., backend="cupy")`` puts the weights on the GPU, with the same numbers. Stimuli are moved there once, by
-# ``Dataset.to`` or ``to_backend``; arrays of two places that meet are an error, since moving them in silence would be slow.
+# ``Dataset.to`` or ``to_backend``. Mixing arrays of two places is an error, because moving them silently would be slow.
 
 try:
     on_gpu = RateNetwork(2000, 64, 10, seed=0, dtype=np.float32, backend="cupy")
