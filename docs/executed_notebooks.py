@@ -10,8 +10,6 @@ import re
 from pathlib import Path
 from textwrap import dedent
 
-from sphinx.errors import ExtensionError
-
 GALLERY = Path(__file__).parent / "gallery"
 
 BLOCK = ".. GENERATED FROM PYTHON SOURCE LINES"
@@ -37,13 +35,13 @@ def filled(notebook: dict, page: str, folder: Path) -> None:
 
     Raises
     ------
-    ExtensionError
+    ValueError
         If the page and the notebook have different numbers of blocks of code.
     """
     blocks = [block for block in page.split(BLOCK)[1:] if CODE in block]
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if len(blocks) != len(cells):
-        raise ExtensionError(f"the page has {len(blocks)} blocks of code and its notebook {len(cells)}; they should agree")
+        raise ValueError(f"the page has {len(blocks)} blocks of code and its notebook {len(cells)}; they should agree")
     for number, (block, cell) in enumerate(zip(blocks, cells, strict=True), 1):
         cell["execution_count"] = number
         cell["outputs"] = [*map(picture_output, pictures(block, folder)), *map(text_output, TEXT.findall(block))]

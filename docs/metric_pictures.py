@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-import pages
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from writing import GENERATED, write_page
 
 from manifolds import (
     ManifoldError,
@@ -139,13 +139,13 @@ EDGES = {
 
 def write(app=None):
     """Draw every metric and write the page; Sphinx calls it before it looks for sources."""
-    pages.GENERATED.mkdir(exist_ok=True)
+    GENERATED.mkdir(exist_ok=True)
     mpl.use("Agg")
     for name in EDGES:
-        path = pages.GENERATED / f"metric-{name}.png"
+        path = GENERATED / f"metric-{name}.png"
         if not path.exists():
             save_figure(picture(name), path)
-    pages.write_page("metric_pictures.md", "\n".join(section(name, entry) for name, entry in CATALOGUE.items()))
+    write_page("metric_pictures.md", "\n".join(section(name, entry) for name, entry in CATALOGUE.items()))
 
 
 def section(name: str, entry: ManifoldEntry) -> str:

@@ -4,22 +4,19 @@ import ast
 import inspect
 import pkgutil
 from importlib import import_module
-from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
+from writing import GENERATED, write_page
 
 from riemannrnn.explorer.playground import Paths, scene
 from riemannrnn.explorer.presets import PRESETS
 from riemannrnn.explorer.surveys import survey
 from riemannrnn.metrics.catalogue import metrics_table
 from riemannrnn.plots.panels import picture
-
-HERE = Path(__file__).parent
-GENERATED = HERE / "generated"
 
 SIDE = 25
 """Points along each side of the losses in the pictures of the explorer."""
@@ -68,13 +65,6 @@ def write(app=None):
         if not path.exists():
             panels = scene(preset.state, survey(preset.state.setting(), SIDE), Paths()).panels
             path.write_bytes(picture(panels, "png", preset.title))
-
-
-def write_page(name: str, text: str) -> None:
-    """Write a generated page, unless it is there already with the same text."""
-    path = GENERATED / name
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
 
 
 def public_names(module: ModuleType) -> list[str]:
