@@ -16,6 +16,7 @@ from benchmarks import learning as learn
 from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
 from benchmarks import small as beside
+from benchmarks.argument import draw_argument
 from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
 from benchmarks.convolution import convolution_row
@@ -296,6 +297,7 @@ def metrics(metric: Names = None, optimiser: Names = None, seeds: int = changed.
         records.write("metrics", [changed.learn(name, by, seed, changed.digits(seed))], output)
     if record := records.read("metrics", output):
         draw_metrics(record["rows"], output / "metrics.png")
+        draw_argument(record["rows"], output / "argument.png")
 
 
 @app.command(name="tables")

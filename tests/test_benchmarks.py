@@ -14,6 +14,7 @@ pytest.importorskip("benchmarks", reason="benchmarks are found from the reposito
 
 from benchmarks import drawing, gpu, learning, metrics, records, small, tables, timing, training
 from benchmarks.__main__ import app
+from benchmarks.argument import draw_argument
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.convolution import convolution_row
@@ -56,7 +57,9 @@ def test_metrics_are_compared_from_one_start_within_the_budget(tmp_path: Path) -
         assert row["loss"] < row["curve"][0][1]
     records.write("metrics", rows, tmp_path)
     drawing.draw_metrics(rows, tmp_path / "metrics.png")
-    assert (tmp_path / "metrics.png").stat().st_size > 1000
+    draw_argument(rows, tmp_path / "argument.png")
+    for name in ("metrics", "argument"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
     assert f"| monotone | {rows[-1]['loss']:.2f} to" in tables.short_section(tmp_path)
     assert f"| monotone | {rows[-1]['accuracy']:.1%}, 0 of 1 |" in tables.every_metric(records.read("metrics", tmp_path))
 
