@@ -13,7 +13,7 @@ from manifolds import ManifoldError, Point
 from manifolds.points import several
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.analysis.layer_recording import LayersRecorder
-from riemannrnn.cli.config import Config, NetworkTable, TrainTable
+from riemannrnn.cli.config import Config, LayerTable, NetworkTable, TrainTable
 from riemannrnn.cli.sets import Sets, load_sets
 from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
@@ -100,7 +100,7 @@ def prepare(config: Config) -> Training:
     count, network = sets.count, config.network
     config = replace(config, train=replace(config.train, batch_size=_batch_size(config.train.batch_size, count)))
     network = replace(network, trained=network.trained or (PARTS if network.layers else ("recurrent",)))
-    settings = config.train.resolved(_several(network))
+    settings = (config.train.keeping_signs() if network.signed else config.train).resolved(_several(network))
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
     config = replace(config, network=network, data=sets.data, train=settings)
     if network.layers and network.units != NetworkTable().units:
@@ -141,15 +141,24 @@ def _several(network: NetworkTable) -> bool:
 def _network(table: NetworkTable, n_inputs: int, n_outputs: int) -> tuple[Any, Point]:
     """Return the network of a configuration, and its flat parameters to start from."""
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
-    if not table.layers and not _several(table):
-        network = RateNetwork(table.units, n_inputs, n_outputs, **options)
-        return network, network.initial_weights(table.radius)
-    layers = [Layer(each.units, each.activation, skips=each.skips) for each in table.layers] or [Layer(table.units)]
+    signs: dict[str, Any] = {"signs": table.signs, "inhibitory": table.inhibitory}
+    if table.layers and table.signs:
+        raise SettingError("network.signs: units belong to layers; write the signs into [[network.layers]]")
     try:
+        if not table.layers and not _several(table):
+            network = RateNetwork(table.units, n_inputs, n_outputs, **options, **signs)
+            return network, network.initial_weights(table.radius)
+        layers = [_layer(each, table) for each in table.layers] or [Layer(table.units, **signs)]
         stack = Stack(layers, n_inputs, n_outputs, trained=table.trained or PARTS, **options)
     except ValueError as error:
-        raise SettingError(f"network.layers: {error}") from error
+        raise SettingError(f"network{'.layers' if table.layers else ''}: {error}") from error
     return stack, stack.flat(stack.initial_parameters(table.radius))
+
+
+def _layer(layer: LayerTable, table: NetworkTable) -> Layer:
+    """Return a layer, with the share of inhibitory units of the network if the layer has neither signs nor a share."""
+    inhibitory = table.inhibitory if layer.inhibitory is None and not layer.signs else layer.inhibitory
+    return Layer(layer.units, layer.activation, skips=layer.skips, signs=layer.signs, inhibitory=inhibitory)
 
 
 def _check_size(units: int, dtype: str) -> None:

@@ -27,6 +27,11 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     ----------
     n_units
         Number of recurrent units.
+    signs
+        Dale's law: 1 for each excitatory unit and −1 for each inhibitory unit. The weights from a unit then keep its sign: the
+        manifold is "dale". Default: any signs.
+    inhibitory
+        In place of `signs` the share of inhibitory units in each layer, which are its last ones.
     layers
         Numbers of units of several layers, from the lowest, in the place of `n_units`.
     trained

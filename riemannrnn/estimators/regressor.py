@@ -20,7 +20,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
 
     Parameters
     ----------
-    n_units, layers, trained, activation, radius, bias, rule, manifold, learning_rate, schedule, decay
+    n_units, signs, inhibitory, layers, trained, activation, radius, bias, rule, manifold, learning_rate, schedule, decay
         As for `FixedPointClassifier`.
     batch_size, epochs, tolerance, random_state
         As for `FixedPointClassifier`.

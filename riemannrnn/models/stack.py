@@ -10,10 +10,12 @@ from zlib import crc32
 import numpy as np
 
 from manifolds import Array
+from manifolds.arrays import to_numpy
 from manifolds.points import Point, Schema, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.models.model import PARTS, Model, own_time_constants
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.models.signs import check_signs, inhibitory_units, own_signs, with_signs
 from riemannrnn.network import Activation, Connectivity, Dense
 from riemannrnn.network.activations import as_activation
 from riemannrnn.runtime import product
@@ -35,6 +37,8 @@ class Layer:
         The numbers j of layers further below that also drive this layer. The lowest layer has number 0.
     time_constants
         τ > 0 of each unit, shape (n_units,); stability depends on it. Default: all are 1.
+    signs, inhibitory
+        Dale's law, as for `RateNetwork`.
 
     Raises
     ------
@@ -47,6 +51,8 @@ class Layer:
     connectivity: Connectivity | None = None
     skips: tuple[int, ...] = ()
     time_constants: Array | None = field(default=None, compare=False)
+    signs: Array | None = field(default=None, compare=False)
+    inhibitory: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_units < 1:
@@ -85,8 +91,8 @@ class Stack(Model):
     Raises
     ------
     ValueError
-        Without layers, for an unknown kind or name, a skip from a layer that is not further below, or parameters of another
-        shape.
+        Without layers, for an unknown kind or name, a skip from a layer that is not further below, parameters of another
+        shape, or signs that do not fit. From the methods, for weights that do not have the signs of their units.
 
     Examples
     --------
@@ -129,6 +135,10 @@ class Stack(Model):
             own_time_constants(each.time_constants, each.n_units, self.namespace) for each in self.layers
         )
         self.connectivities = tuple(each.connectivity or Dense() for each in self.layers)
+        self.signs = tuple(
+            own_signs(each.signs, each.inhibitory, each.n_units, connectivity, self.dtype, self.namespace)
+            for each, connectivity in zip(self.layers, self.connectivities, strict=True)
+        )
         self.trained = _kinds(trained)
         self._entropy = np.random.SeedSequence(seed).entropy
         shapes = self._shapes()
@@ -149,15 +159,16 @@ class Stack(Model):
             "inputs": self._n_inputs or self.units[0],
             "outputs": self.n_outputs,
             "activation": ", ".join(dict.fromkeys(each.name for each in self.activations)),
+            **inhibitory_units(self.signs),
             "trained": ", ".join(self.trained),
             "dtype": self.dtype,
             "backend": self.namespace.__name__.rpartition(".")[2],
         }
 
     def arguments(self) -> dict[str, Any]:
-        parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, strict=True)
+        parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, self.signs, strict=True)
         return {
-            "layers": [Layer(each.n_units, f, connectivity, each.skips, tau) for each, f, connectivity, tau in parts],
+            "layers": [Layer(each.n_units, f, W, each.skips, tau, signs) for each, f, W, tau, signs in parts],
             "n_inputs": self._n_inputs,
             "n_outputs": self._n_outputs,
             "seed": self._entropy,
@@ -284,8 +295,8 @@ class Stack(Model):
         value = map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), value)
         wanted = shapes[name]
         if wanted is None:
-            number = int(name.split(".")[1])
-            self.connectivities[number].check(value, self.layers[number].n_units)
+            self.connectivities[_number(name)].check(value, self.layers[_number(name)].n_units)
+            check_signs(value, self.signs[_number(name)])
         elif tuple(value.shape) != wanted:
             raise ValueError(f"the parameter {name!r} has shape {tuple(value.shape)}, but {wanted} was expected")
         return value
@@ -297,13 +308,20 @@ class Stack(Model):
         generator = np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(crc32(name.encode()),)))
         shape = self._shapes()[name]
         if shape is None:
-            number = int(name.split(".")[1])
+            number = _number(name)
             sample = self.connectivities[number].initial(self.layers[number].n_units, radius, generator)
+            signs = self.signs[number]
+            sample = sample if signs is None else with_signs(sample, to_numpy(signs), radius)
         elif "bias" in name:
             sample = np.zeros(shape)
         else:
             sample = generator.standard_normal(shape) / shape[1] ** 0.5
         return map_arrays(lambda array: to_backend(array.astype(self.dtype), self.namespace), sample)
+
+
+def _number(name: str) -> int:
+    """Return the number of the layer that a parameter belongs to, from its name."""
+    return int(name.split(".")[1])
 
 
 def _kind(name: str) -> str:

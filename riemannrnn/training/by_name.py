@@ -22,7 +22,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     Raises
     ------
     ValueError
-        For a rule that does not go with the manifold, or an unknown one.
+        For a rule that does not go with the manifold, or an unknown one. For signs of units that the manifold does not keep.
     ManifoldError
         For a task whose weights are no point of the manifold.
     """
@@ -74,8 +74,9 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
     Raises
     ------
     ValueError
-        For a manifold that depends on stimuli, or recurrent weights that are not a matrix.
+        For a manifold that depends on stimuli or does not keep the signs of units, or recurrent weights that are not a matrix.
     """
+    CATALOGUE[manifold].check_signs(model, parameters)
     factors: dict[str, Any] = {}
     starts: dict[str, Point] = {}
     for name, value in model.named(parameters).items():
