@@ -36,10 +36,10 @@ def gratings(direction, contrast):
     return np.asarray(contrast)[:, None] * np.exp(2 * np.cos(np.asarray(direction)[:, None] - CENTRES) - 2)
 
 
-def network(times, trained=("recurrent", "input")):
+def network(times, seed=0):
     """Return a network with excitatory and inhibitory units, whose outputs are the rates of all units."""
     layer = Layer(UNITS, activation=power_law(2.0, 0.5), signs=SIGNS, time_constants=times)
-    return Stack([layer], n_inputs=CHANNELS, trained=trained)
+    return Stack([layer], n_inputs=CHANNELS, trained=("recurrent", "input"), seed=seed)
 
 
 def rates_and_stability(net, parameters, stimuli):
@@ -97,7 +97,7 @@ def spread(responses):
 
 def fitted(times, stimuli, responses, seed=0):
     """Return a network that is trained on responses, and the history of its training."""
-    net, generator = network(times), np.random.default_rng(seed)
+    net, generator = network(times, seed), np.random.default_rng(seed)
     start = net.initial_parameters(radius=0.3)
     V = np.exp(0.3 * generator.standard_normal((UNITS, CHANNELS)))
     start["layers.0.input"] = 2 * V / V.sum(axis=1, keepdims=True)
@@ -107,7 +107,7 @@ def fitted(times, stimuli, responses, seed=0):
             "layers.0.input": PullbackManifold(SignedLog(np.ones(CHANNELS)), (UNITS, CHANNELS)),
         }
     )
-    options = {"learning_rate": 0.1, "schedule": "cosine", "batch_size": 50, "epochs": 40, "seed": seed, "solver": "newton"}
+    options = {"learning_rate": 0.1, "schedule": "cosine", "batch_size": 50, "epochs": 30, "seed": seed, "solver": "newton"}
     return net, train(net, start, stimuli, SquaredError(responses), rule="adam", manifold=manifold, **options)
 
 
@@ -235,5 +235,5 @@ assert max(*slowed["hidden"], *slowed["fitted"]) < 0
 # ----------------
 # - ``radius=0.1`` or ``seed=1`` in ``fitted``: how much does the start matter?
 # - ``generator.random(rates.shape) < 0.8`` in ``measured``: how many missing entries are too many?
-# - ``trained=("recurrent",)`` with a read-in of your own in ``parameters``: what does a known read-in add?
+# - ``trained=("recurrent",)`` in ``network``, with a read-in of your own in ``parameters``: what does a known read-in add?
 # - :doc:`/howto/partial_responses`: the same fit in a few lines, with your own responses.
