@@ -194,7 +194,7 @@ def test_estimators(estimator, options):
 def test_estimators_of_several_layers():
     model = FixedPointClassifier(layers=[10, 5], inhibitory=0.2, epochs=2, random_state=0).fit(STIMULI, LABELS)
     assert obeys(model.parameters_["layers.1.recurrent"], [1, 1, 1, 1, -1])
-    with pytest.raises(ValueError, match="signs are those of the units of one layer; pass inhibitory"):
+    with pytest.raises(ValueError, match="signs belong to the units of one layer; pass inhibitory"):
         FixedPointClassifier(layers=[10, 5], signs=SIGNS).fit(STIMULI, LABELS)
     with pytest.raises(ValueError, match="'monotone' does not keep the signs"):
         FixedPointClassifier(n_units=10, signs=SIGNS, manifold="monotone").fit(STIMULI, LABELS)

@@ -228,7 +228,7 @@ assert max(*slowed["hidden"], *slowed["fitted"]) < 0
 # %%
 # No inhibition is too slow here: the largest abscissa stays negative. With slow inhibition it approaches the rate of the
 # slowest unit on its own, −1 over its time constant. The data determine the responses better than the stability: the two
-# networks agree on the average abscissa, but not on the abscissa of single stimuli.
+# networks agree on the average abscissa, and less on the abscissa of single stimuli.
 
 # %%
 # What to try next

@@ -307,7 +307,7 @@ class FixedPointEstimator(BaseEstimator):
         options = EstimatorOptions(**given)
         if options.signs and len(options.layers or ()) > 1:
             raise ValueError(
-                "signs are those of the units of one layer; pass inhibitory, the share in each layer, or one layer"
+                "signs belong to the units of one layer; pass inhibitory, the share in each layer, or one layer"
             )
         return options.keeping_signs() if options.signs or options.inhibitory is not None else options
 
