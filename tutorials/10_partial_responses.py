@@ -107,7 +107,7 @@ def fitted(times, stimuli, responses, seed=0):
             "layers.0.input": PullbackManifold(SignedLog(np.ones(CHANNELS)), (UNITS, CHANNELS)),
         }
     )
-    options = {"learning_rate": 0.1, "schedule": "cosine", "batch_size": 50, "epochs": 30, "seed": seed, "solver": "newton"}
+    options = {"learning_rate": 0.1, "schedule": "cosine", "batch_size": 50, "epochs": 36, "seed": seed, "solver": "newton"}
     return net, train(net, start, stimuli, SquaredError(responses), rule="adam", manifold=manifold, **options)
 
 

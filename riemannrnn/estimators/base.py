@@ -306,9 +306,7 @@ class FixedPointEstimator(BaseEstimator):
             given["signs"] = self.signs.tolist()
         options = EstimatorOptions(**given)
         if options.signs and len(options.layers or ()) > 1:
-            raise ValueError(
-                "signs belong to the units of one layer; pass inhibitory, the share in each layer, or one layer"
-            )
+            raise ValueError("signs belong to the units of one layer; pass inhibitory, the share in each layer, or one layer")
         return options.keeping_signs() if options.signs or options.inhibitory is not None else options
 
 

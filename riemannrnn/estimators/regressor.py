@@ -95,9 +95,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         """
         predictions, measured, stimuli = self.predict(X), np.asarray(y, np.float64), np.asarray(X, np.float64)
         if measured.shape != predictions.shape:
-            raise ValueError(
-                f"y has shape {measured.shape}, but the predictions have {predictions.shape}; make them equal"
-            )
+            raise ValueError(f"y has shape {measured.shape}, but the predictions have {predictions.shape}; make them equal")
         return explained(stimuli, *(each.reshape(len(stimuli), -1) for each in (measured, predictions)))
 
     def __sklearn_tags__(self) -> Any:
