@@ -96,9 +96,9 @@ class ProductManifold(Parameterization, Manifold):
         return self.schema.named(point)
 
     def promises(self, names: tuple[str, ...]) -> bool:
-        """Tell whether the factors of these names are stable by construction."""
+        """Tell whether the factors of these names are stable by construction. Without names nothing is promised."""
         maps = dict(zip(self.factors, self._maps, strict=True))
-        return all(name in maps and maps[name].promises(()) for name in names)
+        return bool(names) and all(name in maps and maps[name].promises(()) for name in names)
 
     @property
     def typical_dist(self) -> float:

@@ -35,6 +35,7 @@ LAYERS = {
     "riemannrnn.cli.commands": 12,
     "riemannrnn.cli.common": 12,
     "riemannrnn.cli.config": 12,
+    "riemannrnn.cli.explained": 12,
     "riemannrnn.cli.layers": 12,
     "riemannrnn.cli.options": 12,
     "riemannrnn.cli.sets": 12,

@@ -21,7 +21,9 @@ from riemannrnn import Layer, Stack, solve_fixed_points, train
 from riemannrnn.data import load_digits
 from riemannrnn.training.by_name import product_of
 
-plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
+plt.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10}
+)
 PICTURE = {"xticks": [], "yticks": [], "frame_on": False}
 digits, test = load_digits(np.float32).split(500, 1000, seed=0)
 CHANNELS = 8
@@ -41,7 +43,9 @@ history = train(
 parameters = history.parameters
 for name, value in parameters.items():
     print(f"{name:>20s} {value.shape!s:>16s} {value.size:6,d} numbers")
-print(f"{history.test_accuracy[-1]:.1%} of 1000 test digits are right after {len(history.loss)} steps")
+print(
+    f"{history.test_accuracy[-1]:.1%} of 1000 test digits are right after {len(history.loss)} steps"
+)
 assert history.test_accuracy[-1] > 0.93
 
 # %%
@@ -53,10 +57,15 @@ assert history.test_accuracy[-1] > 0.93
 # eigenvalue on n units is the smallest of matrices of the size of the channels, one for each frequency.
 
 manifold, _ = product_of(stack, stack.flat(parameters), "monotone")
-kernels, point = manifold.factors["layers.0.recurrent"], manifold.named(history.point)["layers.0.recurrent"]
+kernels, point = (
+    manifold.factors["layers.0.recurrent"],
+    manifold.named(history.point)["layers.0.recurrent"],
+)
 smallest = {size: kernels.certificate(point, (size, size)) for size in (8, 28, 64)}
 for size, value in smallest.items():
-    print(f"grid of {size:2d} × {size:2d}, {size * size * CHANNELS:6,d} units: smallest eigenvalue {value:.6f}")
+    print(
+        f"grid of {size:2d} × {size:2d}, {size * size * CHANNELS:6,d} units: smallest eigenvalue {value:.6f}"
+    )
 assert min(smallest.values()) >= kernels.margin - 1e-6
 
 response = stack.respond(parameters, stack.prepare(test.stimuli))
@@ -92,7 +101,9 @@ number = int(np.flatnonzero(test.labels == 3)[0])
 image = test.stimuli[number]
 frames, alone = settle(image), settle(image, 0.0)
 fixed = response.layers[0].rates[number].reshape(8, 8, CHANNELS)
-shown = np.argsort(-np.abs(frames[-1] - alone[-1]).sum(axis=(0, 1)))[:3]  # where the recurrent weights do most
+shown = np.argsort(-np.abs(frames[-1] - alone[-1]).sum(axis=(0, 1)))[
+    :3
+]  # where the recurrent weights do most
 
 figure, axes = plt.subplots(3, 8, figsize=(7.2, 3.2), layout="constrained", subplot_kw=PICTURE)
 titles = ["image", "without W", *(f"t = {time:g} τ" for time in TIMES), "fixed point"]
@@ -139,7 +150,11 @@ nudged[:, 8 * PIXEL[0] + PIXEL[1]] += SMALL
 
 def rates_of(stimuli):
     """Return the settled rates of stimuli, shape (stimuli, 8, 8, channels)."""
-    return stack.respond(parameters, stack.prepare(stimuli)).layers[0].rates.reshape(-1, 8, 8, CHANNELS)
+    return (
+        stack.respond(parameters, stack.prepare(stimuli))
+        .layers[0]
+        .rates.reshape(-1, 8, 8, CHANNELS)
+    )
 
 
 def reach(change):
@@ -150,18 +165,25 @@ def reach(change):
 rates, moved = rates_of(test.stimuli[:200]), rates_of(nudged)
 pixel = np.zeros((1, 64), np.float32)
 pixel[0, 8 * PIXEL[0] + PIXEL[1]] = SMALL
-of_drive = reach(layer.read_in.apply(parameters["layers.0.input"], pixel).reshape(1, 8, 8, CHANNELS))
+of_drive = reach(
+    layer.read_in.apply(parameters["layers.0.input"], pixel).reshape(1, 8, 8, CHANNELS)
+)
 of_rates = reach(moved - rates)
 row, column = np.indices((8, 8))
 distance = np.maximum(abs(row - PIXEL[0]), abs(column - PIXEL[1]))
 profile = {
-    name: [float(values[distance == d].mean()) for d in range(5)] for name, values in (("drive", of_drive), ("rates", of_rates))
+    name: [float(values[distance == d].mean()) for d in range(5)]
+    for name, values in (("drive", of_drive), ("rates", of_rates))
 }
 for d in range(5):
-    print(f"{d} pixels away: {profile['drive'][d]:.3f} of the drive, {profile['rates'][d]:.4f} of the rates")
+    print(
+        f"{d} pixels away: {profile['drive'][d]:.3f} of the drive, {profile['rates'][d]:.4f} of the rates"
+    )
 
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.3), layout="constrained")
-for ax, values, title in zip(axes, (of_drive, of_rates), ("change of the drive", "change of the settled rates"), strict=False):
+for ax, values, title in zip(
+    axes, (of_drive, of_rates), ("change of the drive", "change of the settled rates"), strict=False
+):
     picture = ax.imshow(np.log10(np.maximum(values, 1e-2)), cmap="viridis", vmin=-2, vmax=0.5)
     ax.set(**PICTURE)
     ax.set_title(title, fontsize=8)
@@ -185,11 +207,15 @@ assert profile["rates"][4] > 0.05
 # alone, because a pixel reaches only as far as the last figure shows.
 
 wide = Layer.convolution((8, 24, 1), CHANNELS, support=5)
-three = np.concatenate([test.stimuli[each].reshape(8, 8) for each in (number, number + 1, number + 2)], axis=1)
+three = np.concatenate(
+    [test.stimuli[each].reshape(8, 8) for each in (number, number + 1, number + 2)], axis=1
+)
 W = parameters["layers.0.recurrent"]
 drive = wide.read_in.apply(parameters["layers.0.input"], three.reshape(1, -1)).reshape(-1, CHANNELS)
 drive = (drive + parameters["layers.0.bias"]).reshape(1, -1)
-together = solve_fixed_points(W, drive, "relu", connectivity=wide.connectivity, solver="splitting", tolerance=1e-4)
+together = solve_fixed_points(
+    W, drive, "relu", connectivity=wide.connectivity, solver="splitting", tolerance=1e-4
+)
 assert together.converged.all()
 joint = together.rates.reshape(8, 24, CHANNELS)
 apart = np.concatenate(list(rates_of(test.stimuli[number : number + 3])), axis=1)
@@ -199,8 +225,18 @@ channel = shown[0]
 top = max(joint[..., channel].max(), apart[..., channel].max())
 for ax, picture, title, options in (
     (axes[0], three, "image", {"cmap": "gray_r"}),
-    (axes[1], joint[..., channel], f"channel {channel}, settled as one image", {"cmap": "magma", "vmin": 0, "vmax": top}),
-    (axes[2], apart[..., channel], "settled digit by digit", {"cmap": "magma", "vmin": 0, "vmax": top}),
+    (
+        axes[1],
+        joint[..., channel],
+        f"channel {channel}, settled as one image",
+        {"cmap": "magma", "vmin": 0, "vmax": top},
+    ),
+    (
+        axes[2],
+        apart[..., channel],
+        "settled digit by digit",
+        {"cmap": "magma", "vmin": 0, "vmax": top},
+    ),
 ):
     ax.imshow(picture, **options)
     ax.set(**PICTURE)

@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from riemannrnn.analysis.path_metrics import DEFAULT_METRICS, METRIC_NAMES, make_metric
     from riemannrnn.analysis.recorded import RecordedRun, RecordedRunError, read_run
     from riemannrnn.analysis.recording import PathRecorder
+    from riemannrnn.analysis.repeats import Explained, explained
 else:
     __getattr__, __dir__ = lazy_interface(__name__)
 
 __all__ = [
     "DEFAULT_METRICS",
     "METRIC_NAMES",
+    "Explained",
     "LearningPath",
     "PathRecorder",
     "RecordedRun",
     "RecordedRunError",
     "explainable_variance_explained",
+    "explained",
     "make_metric",
     "noise_ceiling",
     "noise_power",

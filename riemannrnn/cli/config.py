@@ -23,6 +23,8 @@ class LayerTable(Options):
 
     units: int = again(NetworkOptions, "n_units", 100)
     activation: str | None = again(NetworkOptions, "activation", None)  # None: that of the network
+    signs: tuple[float, ...] | None = again(NetworkOptions, "signs", None)
+    inhibitory: float | None = again(NetworkOptions, "inhibitory", None)  # None: that of the network
     skips: tuple[int, ...] = option((), "Numbers of lower layers that also drive this layer; the lowest is 0.", least=0)
     channels: int | None = option(
         None, "Channels of a layer of images, whose weights are the same at every position. Its units are not given.", least=1
@@ -43,9 +45,17 @@ class NetworkTable(Options):
     activation: str = again(NetworkOptions, "activation", "tanh")
     radius: float = again(NetworkOptions, "radius", 0.5)
     trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
+    signs: tuple[float, ...] | None = again(NetworkOptions, "signs", None)
+    inhibitory: float | None = again(NetworkOptions, "inhibitory", None)
     layers: tuple[LayerTable, ...] = again(NetworkOptions, "layers", ())
     seed: int = option(0, "Seed of the read-in, the readout and the weights to start from.", least=0, flag=True)
     dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
+
+    @property
+    def signed(self) -> bool:
+        """Whether units of a layer are excitatory or inhibitory."""
+        tables: tuple[NetworkTable | LayerTable, ...] = (self, *self.layers)
+        return any(each.signs is not None or each.inhibitory is not None for each in tables)
 
 
 @dataclass(frozen=True)

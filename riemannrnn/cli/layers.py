@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from math import prod
+from typing import Any
 
 from riemannrnn.cli.config import LayerTable
 from riemannrnn.models import Layer
@@ -41,7 +42,7 @@ def image_of(shape: tuple[int, ...] | None, usual: ImageShape | None, n_inputs: 
     return height, width, channels
 
 
-def layers_of(tables: Sequence[LayerTable], image: ImageShape | None) -> list[Layer]:
+def layers_of(tables: Sequence[LayerTable], image: ImageShape | None, inhibitory: float | None = None) -> list[Layer]:
     """Return the layers of a stack, each layer of images on top of the image below it.
 
     Parameters
@@ -49,7 +50,9 @@ def layers_of(tables: Sequence[LayerTable], image: ImageShape | None) -> list[La
     tables
         The layers of the configuration, from the lowest.
     image
-        Height, width and channels of the stimuli; None if they are no images.
+        Height, width and channels of the stimuli; None if they are not images.
+    inhibitory
+        The share of inhibitory units of a layer that has neither signs nor a share of its own.
 
     Raises
     ------
@@ -61,13 +64,17 @@ def layers_of(tables: Sequence[LayerTable], image: ImageShape | None) -> list[La
         name = f"network.layers[{number}]"
         if table.channels is None:
             _refuse_keys(table, name)
-            layers.append(Layer(table.units, table.activation, skips=table.skips))
+            share = inhibitory if table.inhibitory is None and not table.signs else table.inhibitory
+            signs: dict[str, Any] = {"signs": table.signs, "inhibitory": share}
+            layers.append(Layer(table.units, table.activation, skips=table.skips, **signs))
             image = None
             continue
         if table.units != LayerTable.units:
             raise SettingError(
                 f"{name}.units = {table.units}: a layer with channels has a unit for each position and channel; leave it out"
             )
+        if table.signs or table.inhibitory is not None or inhibitory is not None:
+            raise SettingError(f"{name}: a layer of images has no signs; leave out signs and inhibitory")
         if image is None:
             below = "the stimuli have no known shape; write data.shape = [height, width, channels]"
             below = below if number == 0 else f"layer {number - 1} has no channels; give it channels, or leave these out"

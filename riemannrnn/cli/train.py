@@ -20,6 +20,7 @@ from riemannrnn.analysis.layer_recording import path_file
 from riemannrnn.cli.commands import OUTPUT
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
 from riemannrnn.cli.config import TABLES, read_config, read_run, write_config
+from riemannrnn.cli.explained import explained_sentence
 from riemannrnn.cli.training_run import Training, prepare
 from riemannrnn.data import DatasetError
 from riemannrnn.models import MODEL_FILE, Model
@@ -180,6 +181,8 @@ def _print_result(history: History, training: Training, written: list[str], fold
         tried = len(history.range_test.trials)
         console.print(f"Learning rate {history.learning_rate:.3g}, found by a range test of {tried} rates.", highlight=False)
     console.print(f"Loss {history.loss[-1]:.4f}{held_out}{guarded}.", highlight=False)
+    if sentence := explained_sentence(history.model, training.sets):
+        console.print(sentence, highlight=False)
     print_written(folder, written)
 
 

@@ -103,7 +103,8 @@ def prepare(config: Config) -> Training:
     config = replace(config, train=replace(config.train, batch_size=_batch_size(config.train.batch_size, count)))
     network = with_trained(network)
     made, weights = network_of(network, sets.n_inputs, sets.n_outputs, sets.image)
-    settings = config.train.resolved(not made.one_matrix, made.convolutional)
+    settings = config.train.keeping_signs() if network.signed else config.train
+    settings = settings.resolved(not made.one_matrix, made.convolutional)
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
     config = replace(config, network=network, data=sets.data, train=settings)
     stimuli = sets.stimuli()
@@ -157,14 +158,17 @@ def network_of(
         _check_size(units, table.dtype)
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
     options |= {"backend": backend}
-    if not table.layers and not _several(table):
-        network = RateNetwork(table.units, n_inputs, n_outputs, **options)
-        return network, network.initial_weights(table.radius)
-    layers = layers_of(table.layers, image) or [Layer(table.units)]
+    signs: dict[str, Any] = {"signs": table.signs, "inhibitory": table.inhibitory}
+    if table.layers and table.signs:
+        raise SettingError("network.signs: units belong to layers; write the signs into [[network.layers]]")
+    layers = layers_of(table.layers, image, table.inhibitory)
     try:
-        stack = Stack(layers, n_inputs, n_outputs, trained=table.trained or PARTS, **options)
+        if not table.layers and not _several(table):
+            network = RateNetwork(table.units, n_inputs, n_outputs, **options, **signs)
+            return network, network.initial_weights(table.radius)
+        stack = Stack(layers or [Layer(table.units, **signs)], n_inputs, n_outputs, trained=table.trained or PARTS, **options)
     except ValueError as error:
-        raise SettingError(f"network.layers: {error}") from error
+        raise SettingError(f"network{'.layers' if table.layers else ''}: {error}") from error
     return stack, stack.flat(stack.initial_parameters(table.radius))
 
 

@@ -84,8 +84,14 @@ def _scaled(weights: Array, retraction: Retraction) -> Placed:
 
 
 def _signed(weights: Array, retraction: Retraction) -> Placed:
-    """Dale's law from the sizes of the weights, with signs by column, scaled back to the spectral radius that they had."""
+    """Dale's law with the signs that the columns of the weights have.
+
+    Where they have none, one unit in `INHIBITORY` is inhibitory, and the weights are scaled back to their spectral radius.
+    """
     xp, W = array_namespace(weights), weights
+    signs = xp.sign(xp.sum(W, axis=0))
+    if bool(xp.all((signs != 0) & (xp.min(signs * W, axis=0) >= 0))):
+        return Placed(PullbackManifold(SignedLog(signs), W.shape[0], retraction), W)
     signs = np.where(np.arange(W.shape[0]) % INHIBITORY == INHIBITORY - 1, -1.0, 1.0)
     signs = xp.asarray(signs, dtype=W.dtype, device=device(W))
     start = abs(W) * signs
@@ -225,8 +231,10 @@ EVERY_MANIFOLD = (
         "SignedLog(signs)",
         "φ = log(s W)",
         "Dale's law: no unit changes from excitation to inhibition, exactly; geodesics are exponentiated gradient. The "
-        "comparison starts from the sizes of the weights, one unit in five inhibitory.",
+        "comparison starts from the sizes of the weights, one unit in five inhibitory. Weights whose columns have signs keep "
+        "them: the manifold of networks with `signs` or `inhibitory`.",
         place=_signed,
+        keeps_signs=True,
     ),
     ManifoldEntry(
         "sparse",

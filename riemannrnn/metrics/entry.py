@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from manifolds import Array, Point, Retraction, WeightManifold
 from manifolds.parameterization import parameterization_of
 from riemannrnn.cost.task import Task
+from riemannrnn.models import Model
 from riemannrnn.network import Connectivity
 
 
@@ -53,6 +54,8 @@ class ManifoldEntry:
         Those that are worth comparing.
     second_order
         Whether it has the Hessian that trust regions take.
+    keeps_signs
+        Whether the columns of W keep the signs that they start with.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ManifoldEntry:
     connected: Mapping[type[Connectivity], Callable[[Any, Array, Retraction], Placed]] = field(default_factory=dict)
     retractions: tuple[Retraction, ...] = ("geodesic",)
     second_order: bool = True
+    keeps_signs: bool = False
 
     @property
     def of_matrices(self) -> bool:
@@ -77,8 +81,9 @@ class ManifoldEntry:
         Raises
         ------
         ValueError
-            If the manifold takes a function of the user's, or has another retraction.
+            If the manifold takes a function of the user's, has another retraction, or does not keep the signs of the units.
         """
+        self.check_signs(task.network, task.weights)
         if self.begin is not None:
             started = self.begin(task, retraction)
         else:
@@ -127,6 +132,21 @@ class ManifoldEntry:
                 f"manifold {self.name!r} depends on the stimuli or the network, and cannot be the manifold of a layer"
             )
         raise ValueError(f"{self.call} takes a function of your own; make it, and use it with `FixedPointCost.problem`")
+
+    def check_signs(self, model: Model, parameters: Point) -> None:
+        """Check that the manifold keeps the signs of the units of a model, and that the parameters have these signs.
+
+        Raises
+        ------
+        ValueError
+            If the manifold does not, or a weight does not have the sign of its unit.
+        """
+        model.check_signs(parameters)
+        if model.signed and not self.keeps_signs:
+            raise ValueError(
+                f"manifold {self.name!r} does not keep the signs of excitatory and inhibitory units; choose 'dale', "
+                "or a network without signs"
+            )
 
     def _check_retraction(self, manifold: Any, retraction: Retraction) -> None:
         kind = parameterization_of(manifold).retraction_kind

@@ -30,6 +30,8 @@ class Layer:
         How parameters act as V. Default: they are V.
     pooling
         The means that the layers above and the outputs read in the place of the rates. Default: they read the rates.
+    signs, inhibitory
+        Dale's law, as for `RateNetwork`.
 
     Raises
     ------
@@ -44,6 +46,8 @@ class Layer:
     time_constants: Array | None = field(default=None, compare=False)
     read_in: LinearMap | None = None
     pooling: MeanPooling | None = None
+    signs: Array | None = field(default=None, compare=False)
+    inhibitory: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_units < 1:

@@ -15,6 +15,7 @@ from riemannrnn.equilibrium.jacobians import checked_time_constants
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.models.parameters import NetworkParameters
 from riemannrnn.models.response import Response, respond
+from riemannrnn.models.signs import check_signs
 from riemannrnn.network.activations import Activation
 from riemannrnn.network.connectivity import Connectivity
 from riemannrnn.network.linear_map import DENSE, LinearMap
@@ -48,6 +49,8 @@ class Model(Summarised, ABC):
         f and the connectivity of each layer, from the lowest.
     time_constants
         τ of the units of each layer, shapes (n,), None where all are 1: fixed points do not depend on it, but stability does.
+    signs
+        The signs of the units of each layer, 1 or −1, shapes (n,), None where a unit may excite and inhibit.
     trained
         The kinds of parameters that are trained, of `PARTS`.
     fixed
@@ -59,6 +62,7 @@ class Model(Summarised, ABC):
     activations: tuple[Activation, ...]
     connectivities: tuple[Connectivity, ...]
     time_constants: tuple[Array | None, ...]
+    signs: tuple[Array | None, ...] = ()
     trained: tuple[str, ...]
     fixed: Mapping[str, Array]
 
@@ -126,6 +130,23 @@ class Model(Summarised, ABC):
         """The largest time constant."""
         return max(1.0 if each is None else float(self.namespace.max(each)) for each in self.time_constants)
 
+    @property
+    def signed(self) -> bool:
+        """Whether units of a layer have signs, which its recurrent weights have to keep."""
+        return any(each is not None for each in self.signs)
+
+    def check_signs(self, parameters: Point) -> None:
+        """Check that recurrent weights have the signs of their units.
+
+        Raises
+        ------
+        ValueError
+            Naming the first unit with a weight of the other sign.
+        """
+        if self.signed:
+            for layer, signs in zip(self.bind(parameters).layers, self.signs, strict=True):
+                check_signs(layer.recurrent, signs)
+
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of an equal network with the same fixed parameters, apart from `backend`."""
@@ -169,5 +190,12 @@ class Model(Summarised, ABC):
             How fixed points and linear systems are solved.
         start
             The rates to start from, for each layer, shapes (batch, n). Default: f of the drive.
+
+        Raises
+        ------
+        ValueError
+            For recurrent weights that do not have the signs of their units, or as `flat` does.
         """
-        return respond(self, self.flat(parameters), batch, solving or SolverOptions(), start)
+        parameters = self.flat(parameters)
+        self.check_signs(parameters)
+        return respond(self, parameters, batch, solving or SolverOptions(), start)

@@ -10,11 +10,13 @@ from zlib import crc32
 import numpy as np
 
 from manifolds import Array
+from manifolds.arrays import to_numpy
 from manifolds.points import Point, Schema, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.models.layer import Layer
 from riemannrnn.models.model import PARTS, Model, own_time_constants
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.models.signs import check_signs, inhibitory_units, own_signs, with_signs
 from riemannrnn.network import Activation, Dense, LinearMap, PooledMap
 from riemannrnn.network.activations import as_activation
 from riemannrnn.network.linear_map import DENSE
@@ -56,8 +58,8 @@ class Stack(Model):
     Raises
     ------
     ValueError
-        Without layers, for an unknown kind or name, a skip from a layer that is not further below, or parameters of another
-        shape.
+        Without layers, for an unknown kind or name, a skip from a layer that is not further below, parameters of another
+        shape, or signs that do not fit. From the methods, for weights that do not have the signs of their units.
 
     Examples
     --------
@@ -102,6 +104,10 @@ class Stack(Model):
         self.connectivities = tuple(each.connectivity or Dense() for each in self.layers)
         if self.layers[-1].pooling is not None and n_outputs is None:
             raise ValueError("the highest layer pools its rates, but there is no readout to read the means; pass n_outputs")
+        self.signs = tuple(
+            own_signs(each.signs, each.inhibitory, each.n_units, connectivity, self.dtype, self.namespace)
+            for each, connectivity in zip(self.layers, self.connectivities, strict=True)
+        )
         self.trained = _kinds(trained)
         self._entropy = np.random.SeedSequence(seed).entropy
         shapes = self._shapes()
@@ -122,14 +128,18 @@ class Stack(Model):
             "inputs": self._n_inputs or self.units[0],
             "outputs": self.n_outputs,
             "activation": ", ".join(dict.fromkeys(each.name for each in self.activations)),
+            **inhibitory_units(self.signs),
             "trained": ", ".join(self.trained),
             "dtype": self.dtype,
             "backend": self.namespace.__name__.rpartition(".")[2],
         }
 
     def arguments(self) -> dict[str, Any]:
-        parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, strict=True)
-        made = (replace(each, activation=f, connectivity=how, time_constants=tau) for each, f, how, tau in parts)
+        parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, self.signs, strict=True)
+        made = (
+            replace(each, activation=f, connectivity=how, time_constants=tau, signs=signs, inhibitory=None)
+            for each, f, how, tau, signs in parts
+        )
         return {
             "layers": list(made),
             "n_inputs": self._n_inputs,
@@ -297,8 +307,8 @@ class Stack(Model):
         value = map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), value)
         wanted = shapes[name]
         if wanted is None:
-            number = int(name.split(".")[1])
-            self.connectivities[number].check(value, self.layers[number].n_units)
+            self.connectivities[_number(name)].check(value, self.layers[_number(name)].n_units)
+            check_signs(value, self.signs[_number(name)])
         elif tuple(value.shape) != wanted:
             raise ValueError(f"the parameter {name!r} has shape {tuple(value.shape)}, but {wanted} was expected")
         return value
@@ -310,13 +320,20 @@ class Stack(Model):
         generator = np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(crc32(name.encode()),)))
         shape = self._shapes()[name]
         if shape is None:
-            number = int(name.split(".")[1])
+            number = _number(name)
             sample = self.connectivities[number].initial(self.layers[number].n_units, radius, generator)
+            signs = self.signs[number]
+            sample = sample if signs is None else with_signs(sample, to_numpy(signs), radius)
         elif "bias" in name:
             sample = np.zeros(shape)
         else:
             sample = generator.standard_normal(shape) / prod(shape[1:]) ** 0.5
         return map_arrays(lambda array: to_backend(array.astype(self.dtype), self.namespace), sample)
+
+
+def _number(name: str) -> int:
+    """Return the number of the layer that a parameter belongs to, from its name."""
+    return int(name.split(".")[1])
 
 
 def _kind(name: str) -> str:

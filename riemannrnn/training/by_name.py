@@ -22,7 +22,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     Raises
     ------
     ValueError
-        For a rule that does not go with the manifold, or an unknown one.
+        For a rule that does not go with the manifold, or an unknown one. For signs of units that the manifold does not keep.
     ManifoldError
         For a task whose weights are no point of the manifold.
     """
@@ -79,9 +79,10 @@ def product_of(
     Raises
     ------
     ValueError
-        For a manifold that depends on stimuli, or recurrent weights that are not a matrix.
+        For a manifold that depends on stimuli or does not keep the signs of units, or recurrent weights that are not a matrix.
     """
     connectivities = dict(zip(model.recurrent, model.connectivities, strict=False))
+    BY_NAME[manifold].check_signs(model, parameters)
     factors: dict[str, Any] = {}
     starts: dict[str, Point] = {}
     for name, value in model.named(parameters).items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from manifolds import deferred
 from riemannrnn import metrics, models, network, rules, training
-from riemannrnn.settings import Options, option
+from riemannrnn.settings import Options, SettingError, option
 
 Schedule = Callable[[float], float]
 
@@ -25,6 +25,9 @@ RATE_OF_SEVERAL, LONGEST_OF_SEVERAL = 0.01, 1.0
 
 RATE_OF_IMAGES = 0.03
 """Learning rate without a rule, where a layer is convolutional: chosen by accuracy on MNIST."""
+
+RATE_OF_SIGNED = 0.03
+"""Learning rate without a rule, where units are excitatory or inhibitory: about the relative change of a weight in a step."""
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": lambda done: 1.0,
@@ -56,6 +59,18 @@ class NetworkOptions(Options):
     n_units: int = option(100, "Number of recurrent units.", least=1, flag="units")
     activation: str = option("tanh", "Activation of the units.", choices=lambda: network.ACTIVATIONS)
     radius: float = option(0.5, "Spectral radius of the weights to start from, about.", least=0, below=inf)
+    signs: tuple[float, ...] | None = option(
+        None,
+        "Dale's law: 1 for each excitatory unit and −1 for each inhibitory unit of the layer. The weights from a unit then "
+        'keep its sign, on the manifold "dale". Default: any signs.',
+    )
+    inhibitory: float | None = option(
+        None,
+        "Dale's law: the share of inhibitory units in each layer, which are its last ones, in place of `signs`.",
+        least=0,
+        below=1,
+        flag=True,
+    )
     layers: tuple[int, ...] | None = option(
         None,
         "The layers of a stack, from the lowest: their numbers of units, or in a file tables [[network.layers]]. Default: one "
@@ -145,6 +160,25 @@ class TrainingOptions(Options):
     )
     checkpoint_every: int = option(50, "A checkpoint is written each time after this many steps.", least=1, resumed=False)
 
+    def keeping_signs(self) -> Self:
+        """Return the options with defaults for a network whose units have signs: the manifold is "dale".
+
+        Without a rule and a manifold, the rule is Adam with rate 0.03, which falls along a cosine.
+
+        Raises
+        ------
+        SettingError
+            For a rule that has a metric of its own, which does not keep the signs.
+        """
+        if isinstance(self.rule, str) and self.rule not in rules.named.RULES_WITH_MANIFOLD:
+            raise SettingError(
+                f"rule = {self.rule!r} does not keep the signs of excitatory and inhibitory units; choose one of "
+                f"{', '.join(rules.named.RULES_WITH_MANIFOLD)}, on the manifold 'dale'"
+            )
+        if self.usual:
+            return self._with_defaults(USUAL_OF_SIGNED())
+        return self if isinstance(self.rule, rules.Rule) or self.manifold else replace(self, manifold="dale")
+
     @property
     def usual(self) -> bool:
         """Whether neither rule nor manifold is given."""
@@ -170,6 +204,10 @@ class TrainingOptions(Options):
             chosen = replace(chosen, manifold="resolvent")
         if not self.usual and self.learning_rate is None:
             chosen = replace(chosen, schedule="tail")
+        return self._with_defaults(chosen)
+
+    def _with_defaults(self, chosen: "TrainingOptions") -> Self:
+        """Return the options with the values of others in place of None."""
         return replace(self, **{name: value for name, value in vars(chosen).items() if vars(self)[name] is None})
 
 
@@ -188,6 +226,11 @@ USUAL_OF_SEVERAL = partial(USUAL, manifold="monotone", learning_rate=RATE_OF_SEV
 
 USUAL_OF_IMAGES = partial(USUAL, manifold="monotone", learning_rate=RATE_OF_IMAGES, schedule="warm-up", longest_step=inf)
 """The defaults without a rule and a manifold, where a layer is convolutional."""
+
+USUAL_OF_SIGNED = partial(
+    TrainingOptions, rule="adam", manifold="dale", learning_rate=RATE_OF_SIGNED, schedule="cosine", longest_step=inf
+)
+"""The defaults without a rule and a manifold, where units are excitatory or inhibitory."""
 
 OTHERWISE = partial(TrainingOptions, rule="descent", schedule="constant", longest_step=inf)
 """The defaults with a rule or a manifold."""

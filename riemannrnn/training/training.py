@@ -80,7 +80,9 @@ def train(
     alone are trained, are on `ScaledMonotoneManifold`: Adam with rate 0.05 falling along a cosine, and steps no longer than
     0.35 in the metric. Of a `Stack` that trains more, they are on `MonotoneManifold`: Adam with rate 0.01 falling likewise, and
     steps of each parameter no longer than 1. Kernels of a convolutional layer are on `ConvolutionalMonotone`: Adam with rate
-    0.03, which rises in the first twentieth of the run and then falls along a cosine.
+    0.03, which rises in the first twentieth of the run and then falls along a cosine. Weights of excitatory and inhibitory
+    units are on the manifold "dale", which keeps their signs but promises no fixed points: Adam with rate 0.03 falling
+    likewise, under a guard.
 
     Parameters
     ----------
@@ -166,6 +168,7 @@ def train(
         evaluate_every=evaluate_every,
         checkpoint_every=checkpoint_every,
     )
+    given = given.keeping_signs() if network.signed else given
     source = source_of(network, stimuli, labels)
     given, stimuli = source.sized(given), source.material.stimuli
     before = weights if isinstance(weights, History) else None
