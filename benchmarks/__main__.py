@@ -1,6 +1,7 @@
 """`make bench`: the speed of steps and of learning, compared with matrix products, other packages and the released method."""
 
 from itertools import product
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -15,9 +16,11 @@ from benchmarks import learning as learn
 from benchmarks import metrics as changed
 from benchmarks import rates as learning_rates
 from benchmarks import small as beside
+from benchmarks.argument import draw_argument
 from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
 from benchmarks.convolution import convolution_row
+from benchmarks.convolution_epochs import CHANNELS, Images, epochs
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
@@ -25,6 +28,7 @@ from benchmarks.peers import installed_peers
 from benchmarks.products import products_table
 from benchmarks.records import RESULTS
 from benchmarks.released import released_table
+from benchmarks.streams import streamed_row
 from riemannrnn.backend import BackendError, namespace
 
 app.add_typer(stack_commands.app)
@@ -131,6 +135,29 @@ def convolution(channels: Integers = None, dtype: Names = None, repeats: int = 7
             records.write("convolution", [row], output)
 
 
+@app.command(name="convolution-epochs")
+def convolution_epochs(
+    data: Data = None,
+    channels: int = CHANNELS,
+    seed: int = 0,
+    count: Annotated[int, typer.Option("--epochs", min=1)] = 1,
+    stimuli: Annotated[int | None, typer.Option(min=1, help="Learn only this many of the stimuli.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="Folder for checkpoints, from which a stopped run goes on.")] = None,
+    output: Output = RESULTS,
+) -> None:
+    """Train a layer of images on MNIST, write its accuracy after each epoch, and certify the test stimuli at the end."""
+    if (parts := mnist(data, stimuli)) is None:
+        return
+
+    def tell(row: records.Row) -> None:
+        show(row)
+        records.write("convolution-epochs", [row], output)
+
+    if checkpoints is not None:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    tell(epochs(Images(*parts, channels=channels, seed=seed, epochs=count), tell, checkpoints))
+
+
 @app.command()
 def epoch(data: Data = None, repeats: int = 3, output: Output = RESULTS) -> None:
     """Measure an epoch of MNIST with ΔW3 beside its matrix products."""
@@ -138,6 +165,15 @@ def epoch(data: Data = None, repeats: int = 3, output: Output = RESULTS) -> None
         row = epoch_row(parts[0], repeats)
         show(row)
         records.write("epoch", [row], output)
+
+
+@app.command()
+def streams(data: Data = None, repeats: int = 5, output: Output = RESULTS) -> None:
+    """Measure an epoch of MNIST from a file beside one from memory."""
+    if (parts := mnist(data)) is not None:
+        row = streamed_row(parts[0], repeats)
+        show(row)
+        records.write("streams", [row], output)
 
 
 @app.command()
@@ -261,6 +297,7 @@ def metrics(metric: Names = None, optimiser: Names = None, seeds: int = changed.
         records.write("metrics", [changed.learn(name, by, seed, changed.digits(seed))], output)
     if record := records.read("metrics", output):
         draw_metrics(record["rows"], output / "metrics.png")
+        draw_argument(record["rows"], output / "argument.png")
 
 
 @app.command(name="tables")

@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "growth": ("units", "stimuli", "radius", "dtype"),
     "epoch": ("rule", "units", "dtype"),
     "convolution": ("channels", "height", "width", "dtype"),
+    "convolution-epochs": ("channels", "seed", "epochs", "epoch"),
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
@@ -35,6 +36,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "stacks": ("layers", "seed", "epochs"),
     "stack-step": ("dtype", "age"),
     "stack-peers": ("contender", "rate", "layers", "seed", "epochs"),
+    "streams": ("units", "inputs", "stimuli"),
+    "scaling": ("work", "units", "dtype"),
     "rates": ("manifold", "optimiser", "rate"),
 }
 """The columns that identify a setting of each benchmark."""

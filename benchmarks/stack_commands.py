@@ -1,4 +1,4 @@
-"""The benchmarks of stacks on the command line."""
+"""The benchmarks of stacks and of scaling on the command line."""
 
 from itertools import product
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 from rich.progress import track
 
 from benchmarks import default_step, records, stack_peers, stacks
+from benchmarks import scaling as growth
 from benchmarks.command import Data, Names, Numbers, Output, console, mnist, show
 from benchmarks.records import RESULTS
 from benchmarks.stack_drawing import draw_stack_peers
@@ -73,6 +74,14 @@ def stacks_beside_peers(
         records.write("stack-peers", [row], output)
     if record := records.read("stack-peers", output):
         draw_stack_peers(record["rows"], output / "stack-peers.png")
+
+
+@app.command()
+def scaling(repeats: int = 7, output: Output = RESULTS) -> None:
+    """Measure how time and memory grow with units and dtypes, and what two workers gain in a sweep."""
+    for row in growth.scaling_rows(repeats):
+        show(row)
+        records.write("scaling", [row], output)
 
 
 def sizes(layers: list[str] | None) -> list[tuple[int, ...]]:

@@ -14,15 +14,15 @@ import numpy as np
 
 from benchmarks.learning import uninterrupted
 from benchmarks.records import Row
-from benchmarks.stacks import BATCH, Parameters, Problem, certificate
+from benchmarks.stacks import BATCH, DECAY, RATE, Parameters, Problem, certificate
 from riemannrnn import train
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.training.training import single_residual
 
 OURS, TORCHDEQ, MONOTONE = "riemannrnn", "torchdeq, Adam", "monotone operator network, Adam"
 TORCH_RATES = (3e-4, 1e-3, 3e-3)
-RATES: dict[str, tuple[float, ...]] = {OURS: (0.01,), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
-"""Our contender is the default of `train`; all learning rates fall along a cosine."""
+RATES: dict[str, tuple[float, ...]] = {OURS: (RATE,), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
+"""All learning rates fall along a cosine."""
 
 NEEDS = {OURS: (), TORCHDEQ: ("torch", "torchdeq"), MONOTONE: ("torch",)}
 """The packages that a contender needs."""
@@ -87,7 +87,7 @@ def judged(problem: Problem, parameters: Parameters, activation: str, solver: st
 
 
 def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
-    """Train by the default of `train`, and yield the state after each epoch."""
+    """Train on the monotone manifold, and yield the state after each epoch."""
     stack, data, marks, kept = problem.stack(), problem.training, [time.process_time()], []
 
     def note(step: int, history: Any) -> None:
@@ -95,7 +95,13 @@ def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
         if step > 1 and (step - 1) % problem.per_epoch == 0:  # the callback sees the parameters at the start of a step
             kept.append({name: np.array(value) for name, value in history.parameters.items()})
 
-    options: dict[str, Any] = {"batch_size": BATCH, "epochs": problem.epochs, "seed": problem.seed, "learning_rate": rate}
+    options: dict[str, Any] = {
+        "batch_size": BATCH,
+        "epochs": problem.epochs,
+        "seed": problem.seed,
+        "learning_rate": rate,
+        "decay": DECAY,
+    }
     history = train(stack, stack.initial_parameters(), data.stimuli, data.labels, **options, callback=note, progress=False)
     uninterrupted(history.stopped)
     for epoch, parameters in enumerate([*kept, dict(history.parameters)], 1):

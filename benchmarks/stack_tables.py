@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from benchmarks.markdown import Record, measured, table
 from benchmarks.records import Row
+from benchmarks.stacks import DECAY, RATE
 
 EXPLAINED = "The guard is off: the recurrent weights of every layer are monotone, so that no step can lose a fixed point."
 
@@ -12,8 +13,8 @@ EXPLAINED = "The guard is off: the recurrent weights of every layer are monotone
 def stacks(record: Record) -> str:
     """Return the results of stacks on MNIST, a line for each seed, and the means of each architecture."""
     words = (
-        "Stacks on MNIST by the default of `train`, everything trained: batches of 256, float32; certified to 1e-6 and stable "
-        "in float64"
+        f"Stacks on MNIST, everything trained: batches of 256, float32, rate {RATE:g}, decay {DECAY:g}; certified to "
+        "1e-6 and stable in float64"
     )
     headings = ["layers", "seed", "one epoch", "last epoch", "epochs", "CPU s an epoch", "iterations", "radius", "certified"]
     rows = [
@@ -39,6 +40,13 @@ def stack_step(record: Record) -> str:
         for row in record["rows"]
     )
     words = "A step with everything trained over a step with W alone, one layer of {units} units, {stimuli} stimuli"
+    return f"{measured(words.format(**record['rows'][-1]), record)} {'; '.join(each)}.\n"
+
+
+def streams(record: Record) -> str:
+    """Return the speed of training from a file, as a share of the speed of training from memory."""
+    words = "Speed of training from a file over that from memory, one layer of {units} units, {stimuli:,} stimuli"
+    each = ("{speed:.2f} ({file_ms:.0f} and {memory_ms:.0f} ms a step)".format(**row) for row in record["rows"])
     return f"{measured(words.format(**record['rows'][-1]), record)} {'; '.join(each)}.\n"
 
 

@@ -16,13 +16,14 @@ from benchmarks.markdown import Record, figure, measured, processors, spread, ta
 from benchmarks.metrics import BUDGET, TRAINING, UNITS, by_metric, shown
 from benchmarks.rates import NEAR, decades
 from benchmarks.records import Row
+from benchmarks.scaling_tables import scaling
 from benchmarks.small import small_table
-from benchmarks.stack_tables import stack_peers, stack_step, stacks
+from benchmarks.stack_tables import stack_peers, stack_step, stacks, streams
 from benchmarks.steps import LIMIT
 from benchmarks.training import MANIFOLDS, OPTIMISERS
 
 ROOT = Path(__file__).parents[1]
-README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+README, PAGE, SCALING = ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "scaling.md"
 OPENING, CLOSING = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 
@@ -59,7 +60,7 @@ def short_section(folder: Path = records.RESULTS) -> str:
     return metrics(record) if record else ""
 
 
-SECTIONS: dict[Path, Callable[[Path], str]] = {README: short_section, PAGE: section}
+SECTIONS: dict[Path, Callable[[Path], str]] = {README: short_section, PAGE: section, SCALING: scaling}
 """The documents with results, and the functions for the text between their markers."""
 
 
@@ -318,6 +319,7 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "growth": growth,
     "epoch": epoch,
     "memory": memory,
+    "streams": streams,
     "learning": learning,
     "step": step,
     "default": default,

@@ -4,22 +4,19 @@ import ast
 import inspect
 import pkgutil
 from importlib import import_module
-from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
+from writing import GENERATED, write_page
 
 from riemannrnn.explorer.playground import Paths, scene
 from riemannrnn.explorer.presets import PRESETS
 from riemannrnn.explorer.surveys import survey
 from riemannrnn.metrics.catalogue import metrics_table
 from riemannrnn.plots.panels import picture
-
-HERE = Path(__file__).parent
-GENERATED = HERE / "generated"
 
 SIDE = 25
 """Points along each side of the losses in the pictures of the explorer."""
@@ -46,20 +43,28 @@ MODULES = (
 )
 """One page for each, in this order; a name that several of them export is described on the first."""
 
+TITLES = ("Classes", "Functions", "Errors", "Constants and types")
+"""The kinds of public names, in the order of a page."""
 
 DESCRIBED: dict[tuple[str, int], str] = {}
 """The place where each public name is described, by the name and the identity of its object."""
 
 
 def write(app=None):
-    """Write all generated pages; Sphinx calls it before it collects sources."""
+    """Write everything that is generated; Sphinx calls it before it looks for sources.
+
+    Pictures that are there are kept, and pages are written where they change, so that a second build is short. `make docs`
+    begins with nothing.
+    """
     GENERATED.mkdir(exist_ok=True)
     for name in MODULES:
-        (GENERATED / f"{name}.rst").write_text(api_page(import_module(name)), encoding="utf-8")
-    (GENERATED / "metrics.md").write_text(metrics_table() + "\n", encoding="utf-8")
+        write_page(f"{name}.rst", api_page(import_module(name)))
+    write_page("metrics.md", metrics_table() + "\n")
     for name, preset in PRESETS.items():
-        panels = scene(preset.state, survey(preset.state.setting(), SIDE), Paths()).panels
-        (GENERATED / f"explorer-{name}.png").write_bytes(picture(panels, "png", preset.title))
+        path = GENERATED / f"explorer-{name}.png"
+        if not path.exists():
+            panels = scene(preset.state, survey(preset.state.setting(), SIDE), Paths()).panels
+            path.write_bytes(picture(panels, "png", preset.title))
 
 
 def public_names(module: ModuleType) -> list[str]:
@@ -72,9 +77,12 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def api_page(module: ModuleType) -> str:
-    """Return the reference of a module: its docstring, and every public name, grouped by kind."""
+    """Return the reference of a module: its docstring, a table of each kind of public name, and every name that is not a class.
+
+    A class gets a page of its own, which this function writes.
+    """
     name = module.__name__
-    groups: dict[str, list[str]] = {"Classes": [], "Functions": [], "Errors": [], "Constants and types": []}
+    groups: dict[str, list[tuple[str, str]]] = {title: [] for title in TITLES}
     elsewhere = []
     for public in public_names(module):
         value = getattr(module, public)
@@ -85,14 +93,30 @@ def api_page(module: ModuleType) -> str:
         else:
             DESCRIBED[public, id(value)] = f"{name}.{public}"
             group, directive = _kind(module, public, value)
-            groups[group].append(directive)
+            groups[group].append((public, directive))
+    for public, directive in groups["Classes"]:
+        write_page(f"{name}.{public}.rst", class_page(name, public, directive))
     parts = [f"{name}\n{'=' * len(name)}", f".. automodule:: {name}\n   :no-members:", f".. currentmodule:: {name}"]
-    for title, directives in groups.items():
-        if directives:
-            parts += [f"{title}\n{'-' * len(title)}", *directives]
+    for title, described in groups.items():
+        if described:
+            parts += [f"{title}\n{'-' * len(title)}", _summary(title, [public for public, _ in described])]
+            parts += [directive for _, directive in described if title != "Classes"]
     if elsewhere:
         parts += ["Described elsewhere\n-------------------", "\n".join(elsewhere)]
     return "\n\n".join(parts) + "\n"
+
+
+def class_page(module: str, name: str, directive: str) -> str:
+    """Return the page of a class."""
+    return f"{name}\n{'=' * len(name)}\n\n.. currentmodule:: {module}\n\n{directive}\n"
+
+
+def _summary(title: str, names: list[str]) -> str:
+    """Return a table of names and first sentences; classes lead to their pages. Constants stand below, without a table."""
+    if title == "Constants and types":
+        return ""
+    options = ["   :nosignatures:"] + ["   :toctree:"] * (title == "Classes")
+    return "\n".join([".. autosummary::", *options, "", *(f"   {name}" for name in names)])
 
 
 def _kind(module: ModuleType, name: str, value: object) -> tuple[str, str]:
@@ -142,7 +166,7 @@ def source_signature(app, what, name, obj, options, signature, returns):
 
 
 def _modules(package: str) -> list[str]:
-    """Return the names of a package and of all modules in it, except `__main__`, which runs on import."""
+    """Return the names of a package and of all its modules, without `__main__`, which runs when it is imported."""
     inside = pkgutil.walk_packages(import_module(package).__path__, f"{package}.")
     return [package, *(each.name for each in inside if not each.name.endswith("__main__"))]
 

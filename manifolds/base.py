@@ -7,11 +7,11 @@ from typing import get_args
 
 import numpy as np
 from array_api_compat import array_namespace, device
-from pymanopt.manifolds.manifold import Manifold
 
 from manifolds.arguments import check_array, check_finite
 from manifolds.arrays import Array, largest, least_square, machine_epsilon
 from manifolds.charts import Retraction
+from manifolds.deferred import Manifold
 from manifolds.errors import InvalidArrayError, OutsideManifoldError
 from manifolds.parameterization import Parameterization
 from manifolds.points import all_finite

@@ -31,8 +31,9 @@ class ConvolutionalMonotone(ProductManifold):
     E = diag(exp ε) has a scale for each channel. The symmetric part of E⁻¹ (I − W) is at least m > 0 at every point and on a
     grid of every size. Hence each stimulus of a network with slopes at most 1 has exactly one fixed point, and it is stable.
 
-    A and P have the support k × k, so W has the support (2 k − 1) × (2 k − 1). Their arrays have a row for each output
-    channel, shape (C, C k k). `kernels` returns them with the shape (C, C, k, k). The metric is Euclidean in A, P and ε,
+    A has the support k × k, so W has the support (2 k − 1) × (2 k − 1). P has the support l × l, where l = k if k is odd
+    and k + 1 otherwise. Their arrays have a row for each output channel, shapes (C, C k k) and (C, C l l). `kernels` returns
+    them with the shapes (C, C, k, k) and (C, C, l, l). The metric is Euclidean in A, P and ε,
     divided by s². The default s = 1 / C keeps the steps of an optimiser such as Adam small: changes of equal sign add up
     over the inputs of a channel. Different points may represent the same W.
 
@@ -41,7 +42,7 @@ class ConvolutionalMonotone(ProductManifold):
     channels
         C.
     support
-        k, odd.
+        k.
     margin
         m, positive: a lower bound of the eigenvalues of the symmetric part of E⁻¹ (I − W).
     scale
@@ -52,7 +53,7 @@ class ConvolutionalMonotone(ProductManifold):
     Raises
     ------
     ValueError
-        For a number of channels below 1, a support that is not odd, a margin outside (0, 1), or a scale that is not positive.
+        For a number of channels or a support below 1, a margin outside (0, 1), or a scale that is not positive.
 
     References
     ----------
@@ -80,13 +81,16 @@ class ConvolutionalMonotone(ProductManifold):
         validate: bool = False,
     ) -> None:
         scale = 1 / max(channels, 1) if scale is None else scale
-        if channels < 1 or support < 1 or support % 2 == 0:
-            raise ValueError(f"channels = {channels} and support = {support}; pass 1 channel or more and an odd support")
+        if channels < 1 or support < 1:
+            raise ValueError(f"channels = {channels} and support = {support} are not both positive; pass 1 or more")
         if not (0 < margin < 1 and scale > 0):
             raise ValueError(f"margin = {margin} and scale = {scale}; pass a margin between 0 and 1 and a positive scale")
         self.channels, self.support, self.margin = channels, (support, support), margin
-        generator, size = np.random.default_rng(seed), (channels, channels * support**2)
-        sizes = {"symmetric": size, "skew": size, "scales": (channels, 1)}
+        odd = 2 * (support // 2) + 1
+        self.skew_support = odd, odd
+        generator = np.random.default_rng(seed)
+        widths = {"symmetric": channels * support**2, "skew": channels * odd**2, "scales": 1}
+        sizes = {name: (channels, width) for name, width in widths.items()}
         super().__init__(
             {
                 name: Weighted(PullbackManifold(Identity(), each, seed=generator, like=like, validate=validate), scale)
@@ -110,7 +114,7 @@ class ConvolutionalMonotone(ProductManifold):
     def point_at(self, weights: Array) -> Point:
         """Return the point (A, P, 0) for a convolution with a symmetric part that couples no two positions, such as W = 0.
 
-        A is a Cholesky factor at the centre. Other convolutions need a spectral factor of support k, which seldom exists.
+        A is a Cholesky factor at one position. Other convolutions need a spectral factor of support k, which is rare.
 
         Raises
         ------
@@ -123,7 +127,7 @@ class ConvolutionalMonotone(ProductManifold):
         complement = identity_kernel(self.channels, self._product_support, weights) - weights
         skew, symmetric = (complement - reflected(complement)) / 2, (complement + reflected(complement)) / 2
         pointwise = centred(symmetric, (1, 1))
-        local = centred(skew, self.support)
+        local = centred(skew, self.skew_support)
         coupled = float(xp.max(xp.abs(symmetric - padded(pointwise, self._product_support))))
         outside = float(xp.max(xp.abs(skew - padded(local, self._product_support))))
         smallest = float(xp.min(xp.linalg.eigvalsh(pointwise[:, :, 0, 0])))
@@ -138,10 +142,25 @@ class ConvolutionalMonotone(ProductManifold):
         first = padded(xp.reshape(factor, (self.channels, self.channels, 1, 1)), self.support)
         return xp.reshape(first, rows), xp.reshape(local / 2, rows), xp.zeros_like(first[:, 0, 0, :1])
 
+    def representable(self, weights: Array) -> Array:
+        """Return the part of a convolution that `point_at` takes.
+
+        This is its skew part within the support of P, and its symmetric part at one position.
+
+        Parameters
+        ----------
+        weights
+            Kernels of shape (C, C, 2 k − 1, 2 k − 1).
+        """
+        skew, symmetric = (weights - reflected(weights)) / 2, (weights + reflected(weights)) / 2
+        local, pointwise = centred(skew, self.skew_support), centred(symmetric, (1, 1))
+        return padded(local, self._product_support) + padded(pointwise, self._product_support)
+
     def kernels(self, point: Point) -> tuple[Array, Array]:
-        """Return A and P, each of shape (C, C, k, k)."""
-        shape = (self.channels, self.channels, *self.support)
-        return tuple(array_namespace(part).reshape(part, shape) for part in point[:2])
+        """Return A, shape (C, C, k, k), and P, shape (C, C, l, l)."""
+        xp, channels = array_namespace(point[0]), (self.channels, self.channels)
+        first, second = ((*channels, *support) for support in (self.support, self.skew_support))
+        return xp.reshape(point[0], first), xp.reshape(point[1], second)
 
     def scales(self, point: Point) -> Array:
         """Return exp ε, the diagonal of E, shape (C, 1)."""
@@ -203,7 +222,7 @@ class ConvolutionalMonotone(ProductManifold):
 
     def _pulled_back(self, first: Array, gradient: Array) -> tuple[Array, Array]:
         """Return the gradients in A and P, given the gradient in the kernel of AᵀA + P − Pᵀ."""
-        local, xp = centred(gradient, self.support), array_namespace(gradient)
+        local, xp = centred(gradient, self.skew_support), array_namespace(gradient)
         in_first = transposed_product_gradient(gradient + reflected(gradient), first)
         rows = (self.channels, -1)
         return xp.reshape(in_first, rows), xp.reshape(local - reflected(local), rows)

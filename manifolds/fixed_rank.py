@@ -3,15 +3,17 @@
 from typing import final
 
 import numpy as np
-from pymanopt.manifolds.fixed_rank import FixedRankEmbedded, _FixedRankPoint, _FixedRankTangentVector
 
 from manifolds.arrays import Array
+from manifolds.deferred import pymanopt
 from manifolds.points import Point, several
 from manifolds.summary import Summarised
 
+embedded = pymanopt.manifolds.fixed_rank
+
 
 @final
-class FixedRank(Summarised, FixedRankEmbedded):
+class FixedRank(Summarised, pymanopt.manifolds.FixedRankEmbedded):
     """pymanopt's `FixedRankEmbedded`, with the same points (u, s, vᵀ) and tangent vectors (U_p, M, V_p), for large matrices.
 
     In pymanopt 2.2.1 `transport`, and so `ConjugateGradient`, forms an m×n matrix. The first step turns float32 into float64.
@@ -71,27 +73,27 @@ class FixedRank(Summarised, FixedRankEmbedded):
     def retraction(self, point: Point, tangent_vector: Point) -> Point:
         """Return the nearest matrix of rank k, in the dtype of the point."""
         moved = super().retraction(point, tangent_vector)
-        return _FixedRankPoint(*(new.astype(old.dtype, copy=False) for new, old in zip(moved, point, strict=True)))
+        return embedded._FixedRankPoint(*(new.astype(old.dtype, copy=False) for new, old in zip(moved, point, strict=True)))
 
     def embedding(self, point: Point, tangent_vector: Point) -> Point:
         """Return the triple (U, S, V) whose product U S Vᵀ is the tangent vector as a matrix."""
-        left, core, right = super().embedding(point, _FixedRankTangentVector(*tangent_vector))
+        left, core, right = super().embedding(point, embedded._FixedRankTangentVector(*tangent_vector))
         return left, core.astype(left.dtype), right
 
     def to_tangent_space(self, point: Point, vector: Point) -> Point:
         """Return the tangent vector nearest to a triple of the same shapes: the components that are not tangent are removed."""
         u, _, vt = point
         left, core, right = vector
-        return _FixedRankTangentVector(left - u @ (u.T @ left), core, right - vt.T @ (vt @ right))
+        return embedded._FixedRankTangentVector(left - u @ (u.T @ left), core, right - vt.T @ (vt @ right))
 
     def zero_vector(self, point: Point) -> Point:
         """Return the zero tangent vector, in the dtype of the point."""
-        return _FixedRankTangentVector(*(np.zeros(shape, point[0].dtype) for shape in self._shapes))
+        return embedded._FixedRankTangentVector(*(np.zeros(shape, point[0].dtype) for shape in self._shapes))
 
     def random_point(self) -> Point:
         """Return a point with the factors of normal matrices and singular values uniform in (0, 1), descending."""
         u, vt = (np.linalg.qr(self._generator.standard_normal(self._shapes[side]))[0] for side in (0, 2))
-        return _FixedRankPoint(u, np.sort(self._generator.random(self._k))[::-1], vt.T)
+        return embedded._FixedRankPoint(u, np.sort(self._generator.random(self._k))[::-1], vt.T)
 
     def random_tangent_vector(self, point: Point) -> Point:
         """Return a tangent vector of unit norm in a random direction."""
@@ -104,4 +106,4 @@ def _tangent(point: Point, right_product: Array, left_product: Array) -> Point:
     """Return the projection of a matrix Z from Z v and Zᵀ u."""
     u, _, vt = point
     core = u.T @ right_product
-    return _FixedRankTangentVector(right_product - u @ core, core, left_product - vt.T @ core.T)
+    return embedded._FixedRankTangentVector(right_product - u @ core, core, left_product - vt.T @ core.T)

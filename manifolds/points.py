@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from array_api_compat import array_namespace, device, is_array_api_obj
-from pymanopt.manifolds.product import _ProductTangentVector
 
 from manifolds.arrays import Array
+from manifolds.deferred import pymanopt
 from manifolds.summary import Summarised
 
 Point: TypeAlias = Any
@@ -20,7 +20,7 @@ Point: TypeAlias = Any
 Work = TypeVar("Work")
 
 
-class Vector(_ProductTangentVector):
+class Vector(pymanopt.manifolds.product._ProductTangentVector):
     """A tangent vector of several arrays, as a flat list with arithmetic. Scalars are converted to Python floats.
 
     Python floats never change the dtype of an array, but NumPy's scalars do: `np.float64(2) * array` has dtype float64 for an

@@ -7,8 +7,8 @@ from math import fsum, hypot, inf, sqrt
 from typing import Any
 
 from array_api_compat import array_namespace
-from pymanopt.manifolds.manifold import Manifold
 
+from manifolds.deferred import Manifold
 from manifolds.errors import InvalidArrayError
 from manifolds.parameterization import Parameterization, parameterization_of
 from manifolds.points import Point, Schema, arrays_of, joined, vector_of
@@ -96,9 +96,9 @@ class ProductManifold(Parameterization, Manifold):
         return self.schema.named(point)
 
     def promises(self, names: tuple[str, ...]) -> bool:
-        """Tell whether the factors with these names are stable by construction."""
+        """Tell whether the factors with these names are stable by construction. Without names nothing is promised."""
         maps = dict(zip(self.factors, self._maps, strict=True))
-        return all(name in maps and maps[name].promises(()) for name in names)
+        return bool(names) and all(name in maps and maps[name].promises(()) for name in names)
 
     @property
     def typical_dist(self) -> float:

@@ -3,8 +3,7 @@
 from math import inf
 from typing import Any
 
-from pymanopt.manifolds.manifold import Manifold
-
+from manifolds.deferred import Manifold
 from manifolds.parameterization import Parameterization, parameterization_of
 from manifolds.points import Point, arrays_of, vector_of
 

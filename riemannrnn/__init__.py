@@ -1,31 +1,33 @@
 """Training the fixed points of recurrent networks as Riemannian optimisation."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from riemannrnn import rules
-from riemannrnn.backend import BackendError, to_backend
-from riemannrnn.comparison import compare
-from riemannrnn.cost import AutogradLoss, CrossEntropy, FixedPointCost, Loss, SquaredError, Task
-from riemannrnn.equilibrium import (
-    Anderson,
-    Automatic,
-    FixedPointError,
-    FixedPoints,
-    Flow,
-    Neumann,
-    Newton,
-    PeacemanRachford,
-    Picard,
-    differentiable_fixed_points,
-    solve_fixed_points,
-)
-from riemannrnn.models import Layer, RateNetwork, Stack, TrainedModel, load_model
-from riemannrnn.network import Activation, Convolution, LowRank, power_law, register_activation
-from riemannrnn.training import History, train
+from manifolds.interface import lazy_interface
 
 if TYPE_CHECKING:
+    from riemannrnn import rules
+    from riemannrnn.backend import BackendError, to_backend
+    from riemannrnn.comparison import compare
+    from riemannrnn.cost import AutogradLoss, CrossEntropy, FixedPointCost, Loss, SquaredError, Task
+    from riemannrnn.equilibrium import (
+        Anderson,
+        Automatic,
+        FixedPointError,
+        FixedPoints,
+        Flow,
+        Neumann,
+        Newton,
+        PeacemanRachford,
+        Picard,
+        differentiable_fixed_points,
+        solve_fixed_points,
+    )
     from riemannrnn.estimators import FixedPointClassifier, FixedPointRegressor
+    from riemannrnn.models import Layer, RateNetwork, Stack, TrainedModel, load_model
+    from riemannrnn.network import Activation, Convolution, LowRank, power_law, register_activation
+    from riemannrnn.training import History, train
+else:
+    __getattr__, __dir__ = lazy_interface(__name__)
 
 __all__ = [
     "Activation",
@@ -64,15 +66,3 @@ __all__ = [
     "to_backend",
     "train",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import the estimators on first use: importing scikit-learn takes as long as importing everything else."""
-    if name not in ("estimators", "FixedPointClassifier", "FixedPointRegressor"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    estimators = import_module("riemannrnn.estimators")
-    return estimators if name == "estimators" else getattr(estimators, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "estimators"})

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import local
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 try:
     import fcntl
@@ -163,7 +165,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
 
 
-def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
+def write_netcdf(path: Path, dataset: "xr.Dataset") -> None:
     """Write a dataset as NetCDF-4.
 
     The file is made in memory, because HDF5 crashes the process at exit if the disk is full.

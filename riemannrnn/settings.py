@@ -35,7 +35,7 @@ def option(
     *,
     least: float | None = None,
     below: float | None = None,
-    choices: Iterable[str] = (),
+    choices: Iterable[str] | Callable[[], Iterable[str]] = (),
     resumed: bool = True,
     flag: bool | str = False,
     describe: Callable[[Any], Any] = repr,
@@ -49,7 +49,8 @@ def option(
     help
         The meaning of the option, in a few sentences.
     least, below, choices
-        Bounds and allowed names: see `checked`.
+        Bounds and allowed names: see `checked`. A function returns the names when a value is checked; the modules that know
+        them are not imported before.
     resumed
         Whether a run can be resumed only with the same value.
     flag
@@ -57,7 +58,7 @@ def option(
     describe
         Returns a plain value for an object; different objects give different values.
     """
-    bounds = {"least": least, "below": below, "choices": tuple(choices)}
+    bounds = {"least": least, "below": below, "choices": choices if callable(choices) else tuple(choices)}
     return field(default=default, metadata=bounds | {"help": help, "resumed": resumed, "flag": flag, "describe": describe})
 
 
@@ -75,7 +76,7 @@ class Options:
     ----------
     by_name
         Whether values can only be plain numbers, texts and truth values, as in a file. Otherwise an option may also hold
-        objects of the other types in its annotation.
+        objects of the other types in its annotation. Types in quotes are imported when a value is not plain.
 
     Raises
     ------
@@ -93,17 +94,22 @@ class Options:
     def checked(cls, name: str, value: Any, prefix: str = "") -> Any:
         """Return the value of one option as the record stores it; errors name it with a prefix."""
         record: Any = cls  # mypy does not accept the class of a dataclass as hashable
-        declared, (kind, others, optional) = _declared(record)[name], _kinds(record)[name]
-        if (value is None and optional) or (not cls.by_name and isinstance(value, others)):
+        declared, (kind, optional) = _declared(record)[name], _plain_kinds(record)[name]
+        if value is None and optional:
+            return value
+        others = () if cls.by_name or (kind in KINDS and _is_of(value, kind)) else _others(record)[name]
+        if isinstance(value, others):
             return value
         bounds = {each: declared.metadata[each] for each in ("least", "below", "choices")}
-        return checked(f"{prefix}{name}", value, kind, **bounds, others=() if cls.by_name else others)
+        if callable(bounds["choices"]):
+            bounds["choices"] = bounds["choices"]()
+        return checked(f"{prefix}{name}", value, kind, **bounds, others=others)
 
     @classmethod
     def plain_kind(cls, name: str) -> Any:
         """Return the kind of plain values of an option: int, float, str or bool, or a tuple of one of them."""
         record: Any = cls
-        return _kinds(record)[name][0]
+        return _plain_kinds(record)[name][0]
 
     def part(self, record: "type[Options]") -> dict[str, Any]:
         """Return the options that another record declares, by name."""
@@ -121,7 +127,9 @@ def documented(*records: type[Options]) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         names = inspect.signature(function).parameters
         helps = {each.name: each.metadata["help"] for record in records for each in fields(record) if each.name in names}
-        entries = "\n".join(f"{name}\n{indent(fill(text, 120), '    ')}" for name, text in helps.items())
+        entries = "\n".join(
+            f"{name}\n{indent(fill(text, 120, break_on_hyphens=False), '    ')}" for name, text in helps.items()
+        )
         if function.__doc__:  # Python may remove docstrings
             function.__doc__ = function.__doc__.replace(PLACEHOLDER, indent(entries, "    ").lstrip())
         return function
@@ -160,9 +168,9 @@ def checked(
     """
     if get_origin(kind) is tuple:
         return _checked_list(name, value, get_args(kind)[0], least=least, below=below, choices=choices)
-    known, description = KINDS[kind]
-    if not isinstance(value, known) or (isinstance(value, bool) and kind is not bool):  # for isinstance True is an int
-        raise SettingError(f"{name} = {value!r}: expected {' or '.join([description, *(each.__name__ for each in others)])}")
+    if not _is_of(value, kind):
+        expected = [KINDS[kind][1], *(each.__name__ for each in others)]
+        raise SettingError(f"{name} = {value!r}: expected {' or '.join(expected)}")
     try:
         value = kind(value)
     except OverflowError:
@@ -174,6 +182,11 @@ def checked(
     if below is not None and not value < below:
         raise SettingError(f"{name} = {value!r}: it has to be below {below}")
     return value
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    """Tell whether a value is a plain one of a kind."""
+    return isinstance(value, KINDS[kind][0]) and (kind is bool or not isinstance(value, bool))  # a truth value is an int, too
 
 
 def _checked_list(name: str, value: Any, kind: Any, **bounds: Any) -> tuple[Any, ...]:
@@ -224,20 +237,28 @@ def _declared(record: Any) -> dict[str, Field[Any]]:
 
 
 @cache
-def _kinds(record: Any) -> dict[str, tuple[type, tuple[Any, ...], bool]]:
-    """Return for each option the kind of its plain values, its other allowed types, and whether it may be None."""
-    hints, found = get_type_hints(record), {}
-    for each in fields(record):
-        types = [one if get_origin(one) is tuple else get_origin(one) or one for one in _alternatives(hints[each.name])]
-        plain = [one for one in (str if one is Literal else one for one in types) if one in KINDS or get_origin(one) is tuple]
-        others = tuple(one for one in types if one not in (*plain, Literal, NoneType))
-        found[each.name] = plain[0], others, NoneType in types
-    return found
+def _plain_kinds(record: Any) -> dict[str, tuple[Any, bool]]:
+    """Return for each option the kind of its plain values, and whether it may be None; types in quotes are not imported."""
+    types = {each.name: _alternatives(each.type) for each in fields(record)}
+    return {name: (next(filter(_is_plain, known)), NoneType in known) for name, known in types.items()}
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """Return the types of a union, or the type alone."""
-    return get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+@cache
+def _others(record: Any) -> dict[str, tuple[Any, ...]]:
+    """Return for each option its other allowed types, besides its plain kind and None."""
+    types = {name: _alternatives(hint) for name, hint in get_type_hints(record).items()}
+    return {name: tuple(one for one in known if one is not NoneType and not _is_plain(one)) for name, known in types.items()}
+
+
+def _is_plain(kind: Any) -> bool:
+    return kind in KINDS or get_origin(kind) is tuple
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    """Return the types of a union, or the type alone. Names in a `Literal` are texts, and a generic type is its origin."""
+    types = get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+    origins = [one if get_origin(one) is tuple else get_origin(one) or one for one in types]
+    return [str if one is Literal else one for one in origins]
 
 
 def _plain(value: Any, describe: Callable[[Any], Any]) -> Any:

@@ -19,6 +19,8 @@ from manifolds import (
     Resolvent,
     Retraction,
     SignedLog,
+    SpectralMonotone,
+    SpectralResolvent,
     Subspace,
     SubspaceManifold,
     WeightManifold,
@@ -137,16 +139,36 @@ TOTALLY_GEODESIC = {
 }
 """Subspaces with geodesics that are geodesics of the surrounding manifold."""
 
+KERNELS = 2, 2, 3, 2
+"""The shape of global kernels: two channels on a grid of 3 × 2."""
+
+
+def _kernels(chart: Chart, retraction: Retraction, dtype: type, seed: int) -> PullbackManifold:
+    return PullbackManifold(chart, KERNELS, retraction, seed=seed, like=np.empty(0, dtype))
+
+
+def _spectral_monotone(retraction: Retraction, dtype: type, seed: int) -> WeightManifold:
+    return SpectralMonotone(KERNELS[0], KERNELS[2:], seed=seed, like=np.empty(0, dtype))
+
+
+OF_KERNELS: dict[str, Callable[..., Any]] = {
+    "Euclidean kernels": partial(_kernels, Identity()),
+    "spectral resolvent": partial(_kernels, SpectralResolvent(KERNELS[2:])),
+}
+"""Manifolds of the global kernels of convolutions."""
+
 CLOSED: dict[str, Callable[..., Any]] = {
     **{chart: partial(_pullback, chart) for chart in CHARTS},
     "left-invariant": partial(_invariant, left_invariant),
     "right-invariant": partial(_invariant, right_invariant),
     **TOTALLY_GEODESIC,
+    **OF_KERNELS,
 }
 """Manifolds in closed form, made from retraction, dtype and seed."""
 
 GEODESIC: dict[str, Callable[..., Any]] = {
     "monotone": _monotone,
+    "spectral monotone": _spectral_monotone,
     **{
         f"{subspace} in monotone": partial(_subspace, subspace, "monotone")
         for subspace in ("symmetric", "circulant", "blocks", "equivariant")
@@ -168,6 +190,11 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.metric}, {self.retraction}, {self.dtype.__name__}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a point."""
+        return KERNELS if self.metric in (*OF_KERNELS, "spectral monotone") else (N, N)
 
     def manifold(self, seed: int = 0) -> Any:
         """Return a new manifold, with random numbers from the seed."""

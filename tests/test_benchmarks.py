@@ -14,9 +14,11 @@ pytest.importorskip("benchmarks", reason="benchmarks are found from the reposito
 
 from benchmarks import drawing, gpu, learning, metrics, records, small, tables, timing, training
 from benchmarks.__main__ import app
+from benchmarks.argument import draw_argument
 from benchmarks.conditioning import Regression, descend, steps_to_goal
 from benchmarks.contest import OURS, loosest, measure
 from benchmarks.convolution import convolution_row
+from benchmarks.convolution_epochs import Images, epochs
 from benchmarks.counting import count_products
 from benchmarks.default_step import factorisations
 from benchmarks.growth import exponent
@@ -55,7 +57,9 @@ def test_metrics_are_compared_from_one_start_within_the_budget(tmp_path: Path) -
         assert row["loss"] < row["curve"][0][1]
     records.write("metrics", rows, tmp_path)
     drawing.draw_metrics(rows, tmp_path / "metrics.png")
-    assert (tmp_path / "metrics.png").stat().st_size > 1000
+    draw_argument(rows, tmp_path / "argument.png")
+    for name in ("metrics", "argument"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
     assert f"| monotone | {rows[-1]['loss']:.2f} to" in tables.short_section(tmp_path)
     assert f"| monotone | {rows[-1]['accuracy']:.1%}, 0 of 1 |" in tables.every_metric(records.read("metrics", tmp_path))
 
@@ -300,3 +304,23 @@ def test_small_networks_are_measured_beside_the_loop(tmp_path):
     assert "| float32 | 2 | 1 of 2 |" in small.small_table(record)
     small.draw_small(record["rows"], tmp_path / "small.png")
     assert (tmp_path / "small.png").stat().st_size > 0
+
+
+def test_epochs_of_a_layer_of_images_are_told_one_by_one_and_go_on(tmp_path: Path) -> None:
+    training, test = load_digits(np.float32).split(128, 20, seed=0)
+    problem = Images(training, test, (8, 8, 1), channels=2, pool=4, epochs=2)
+    told: list[records.Row] = []
+    last = epochs(problem, told.append, tmp_path)
+    assert [row["epoch"] for row in told] == [1, 2]
+    assert last["accuracy"] == told[-1]["accuracy"]
+    assert last["certified"] == last["stimuli"] == 20
+    assert last["smallest_eigenvalue"] >= 0.1 - 1e-5
+    assert problem.standardised(training.stimuli).std() == pytest.approx(1, abs=1e-5)
+    again: list[records.Row] = []
+    assert epochs(problem, again.append, tmp_path)["accuracy"] == last["accuracy"]  # it had ended: nothing is learned again
+    assert again == []
+    for row in (*told, last):
+        records.write("convolution-epochs", [row], tmp_path)
+    record = records.read("convolution-epochs", tmp_path)
+    assert record is not None
+    assert [row.get("certified") for row in record["rows"]] == [None, 20]

@@ -11,7 +11,7 @@ pytest.importorskip("benchmarks", reason="benchmarks are found from the reposito
 
 from typer.testing import CliRunner
 
-from benchmarks import records, stack_commands, stack_peers, stacks, tables, timing
+from benchmarks import records, stack_commands, stack_peers, stacks, streams, tables, timing
 from benchmarks.__main__ import app
 from riemannrnn import CrossEntropy, FixedPointCost
 from riemannrnn.data import load_digits
@@ -20,6 +20,7 @@ from riemannrnn.data import load_digits
 @pytest.fixture
 def problem(monkeypatch: pytest.MonkeyPatch) -> stacks.Problem:
     monkeypatch.setattr(stacks, "BATCH", 50)
+    monkeypatch.setattr(stacks, "RATE", 0.01)  # there are few steps
     monkeypatch.setattr(stack_peers, "BATCH", 50)
     return stacks.Problem(*load_digits(np.float32).split(200, 100, seed=0), layers=(12, 8), epochs=2)
 
@@ -65,6 +66,16 @@ def test_our_contender_yields_what_was_learned_after_each_epoch(problem: stacks.
     assert 0 < learned[0].seconds < learned[1].seconds
 
 
+def test_training_from_a_file_is_timed_beside_training_from_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(streams, "UNITS", 10)
+    monkeypatch.setattr(streams, "BATCH", 40)
+    row = streams.streamed_row(load_digits(np.float32), 1)
+    assert (row["units"], row["inputs"], row["stimuli"]) == (10, 64, 1797)
+    assert row["speed"] == pytest.approx(row["memory_ms"] / row["file_ms"])
+    records.write("streams", [row], tmp_path)
+    assert f"{row['speed']:.2f} (" in tables.section(tmp_path)
+
+
 def test_the_clock_leaves_out_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 1.0, 11.0, 12.0, 22.0])  # every second step includes an evaluation
     monkeypatch.setattr(timing.time, "process_time", lambda: next(times))
@@ -95,7 +106,7 @@ def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     record = records.read("stack-peers", tmp_path)
     assert record is not None
     assert [row["contender"] for row in record["rows"]] == [stack_peers.OURS]
-    assert "| 6 | riemannrnn | 0.01 |" in tables.section(tmp_path)
+    assert f"| 6 | riemannrnn | {stack_peers.RATES[stack_peers.OURS][0]:g} |" in tables.section(tmp_path)
     assert (tmp_path / "stack-peers.png").stat().st_size > 1000
 
 

@@ -243,7 +243,7 @@ def test_where_it_starts(generator):
         manifold.point_at(coupled)
     with pytest.raises(OutsideManifoldError, match="smallest eigenvalue"):
         manifold.point_at(0.9 * identity_kernel(2, (5, 5), coupled))
-    for options in ({"support": 2}, {"channels": 0}, {"margin": 0.0}, {"margin": 1.0}, {"scale": -1.0}):
+    for options in ({"support": 0}, {"channels": 0}, {"margin": 0.0}, {"margin": 1.0}, {"scale": -1.0}):
         with pytest.raises(ValueError, match="pass"):
             ConvolutionalMonotone(**{"channels": 2} | options)
 
@@ -292,3 +292,27 @@ def test_products_of_kernels_are_products_of_maps(generator):
     found = np.vdot(transposed_product_gradient(covector, second), change)
     assert found == pytest.approx(np.vdot(covector, transposed_product(change, second)))
     np.testing.assert_array_equal(centred(padded(first, (5, 7)), (3, 3)), first)
+
+
+@pytest.mark.parametrize("support", [1, 2, 3, 4])
+def test_supports_of_any_size(support, generator):
+    manifold = ConvolutionalMonotone(2, support, margin=0.05, seed=0)
+    point = [3 * part for part in manifold.random_point()]
+    weights, width = manifold.weights(point), 2 * support - 1
+    assert weights.shape == (2, 2, width, width)
+    assert manifold.certificate(point, (5, 6)) >= 0.05 - 1e-12
+    direction, gradient, h = manifold.random_tangent_vector(point), generator.standard_normal(weights.shape), 1e-6
+    ahead, behind = (manifold.weights(manifold.exp(point, step * direction)) for step in (h, -h))
+    slope = np.vdot(gradient, ahead - behind) / (2 * h)
+    assert sum(np.vdot(*pair) for pair in zip(manifold.pull_back(point, gradient), direction, strict=True)) == pytest.approx(
+        slope
+    )
+    start = manifold.representable(0.1 * generator.standard_normal(weights.shape))
+    np.testing.assert_allclose(manifold.weights(manifold.point_at(start)), start, atol=1e-14)
+    np.testing.assert_allclose(manifold.representable(start), start, atol=1e-15)
+    local, width = padded(centred(generator.standard_normal(weights.shape), (1, 1)), weights.shape[2:]), manifold.skew_support
+    turn = centred(generator.standard_normal((2, 2, 7, 7)), width)
+    turn = padded(turn - reflected(turn), weights.shape[2:])
+    np.testing.assert_allclose(
+        manifold.representable(local + turn), (local + reflected(local)) / 2 + turn + (local - reflected(local)) / 2
+    )

@@ -42,6 +42,21 @@ assert stream.position_at(stream.per_epoch) == (1, 0, 0)
     run("own_data", claims)
 
 
+def test_partial_responses(run, tmp_path):
+    claims = """
+assert share > 0.9
+assert 0.5 < ceiling < 0.95
+assert (W * np.array(signs) > 0).all()
+assert abscissa.max() < 0
+assert np.isnan(training).mean() > 0.6
+assert curves.shape == (21, 8)
+"""
+    run("partial_responses", claims)
+    (table,) = re.findall(r"```toml\n(.*?)```", (PAGES / "partial_responses.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "config.toml").write_text(table, encoding="utf-8")
+    assert (prepare(read_config(tmp_path / "config.toml")).network.signs[0] < 0).sum() == 8
+
+
 def test_own_activation(run):
     claims = """
 assert named.activation is softsign

@@ -45,7 +45,7 @@ def test_a_layer_without_residual_has_the_error_of_its_source():
     moved_below = replace(below, state=below.rates + 0.1, residual=np.full(2, 0.06))
     exact = solve_fixed_points(P["layers.1.recurrent"], 3.0 * moved_below.rates, "identity")
     error = float(abs(exact.rates - above.rates).max())
-    bounds = error_bounds((moved_below, exact), stack.bind(stack.flat(P)).layers)
+    bounds = error_bounds((moved_below, exact), stack.bind(stack.flat(P)).layers, stack.read_in)
     assert error == pytest.approx(3 * 0.1 / 1.5)
     np.testing.assert_allclose(bounds[0], 1.6 * 0.1, rtol=1e-6)
     np.testing.assert_allclose(bounds[1], 1.6 * error, rtol=1e-6)

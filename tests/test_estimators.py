@@ -33,8 +33,12 @@ SMALL = {"n_units": 20, "batch_size": 50, "epochs": 8}
 SOLVED = "fixed points are solved to a tolerance above 1e-7, and mini-batches differ where samples are repeated"
 
 
+SATURATED = "its features have a standard deviation of 20, at which the units saturate; test_class_weights scales them"
+
+
 def expected(estimator):
-    return {f"check_sample_weight_equivalence_on_{kind}_data": SOLVED for kind in ("dense", "sparse")}
+    failing = {f"check_sample_weight_equivalence_on_{kind}_data": SOLVED for kind in ("dense", "sparse")}
+    return failing | ({"check_class_weight_classifiers": SATURATED} if "class_weight" in estimator.get_params() else {})
 
 
 @parametrize_with_checks([FixedPointClassifier(**SMALL), FixedPointRegressor(**SMALL)], expected_failed_checks=expected)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 BEFORE_AND_AFTER = """
-import contextvars, os, signal, sys, threading, traceback, warnings
+import contextvars, importlib, os, pkgutil, signal, sys, threading, traceback, warnings
 
 import numpy as np
 import threadpoolctl
@@ -60,7 +60,11 @@ def bits():
 
 
 alone, functions, before = bits(), dict(vars(manifolds.linear_algebra)), state()
-import riemannrnn, riemannrnn.analysis, riemannrnn.cli, riemannrnn.estimators
+import riemannrnn
+for package in (manifolds, riemannrnn):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name != "riemannrnn.__main__" and not module.name.startswith("riemannrnn.explorer."):  # which imports Panel
+            importlib.import_module(module.name)
 after = state()
 assert after == before, {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 assert dict(vars(manifolds.linear_algebra)) == functions

@@ -32,8 +32,11 @@ LAYERS = {
     "riemannrnn.estimators": 10,
     "riemannrnn.paper": 11,
     "riemannrnn.explorer": 11,
+    "riemannrnn.cli.commands": 12,
     "riemannrnn.cli.common": 12,
     "riemannrnn.cli.config": 12,
+    "riemannrnn.cli.explained": 12,
+    "riemannrnn.cli.layers": 12,
     "riemannrnn.cli.options": 12,
     "riemannrnn.cli.sets": 12,
     "riemannrnn.cli.training_run": 12,
@@ -127,6 +130,11 @@ def test_matplotlib_is_for_plots_and_cupy_for_the_backend(path):
     roots = {name.split(".")[0] for name in imports(path)}
     assert "matplotlib" not in roots or module_name(path).startswith("riemannrnn.plots")
     assert not any("cupy" in name for name in imports(path)) or path.name == "backend.py"
+
+
+def test_pymanopt_is_imported_in_one_place(path):
+    """Which keeps the libraries out that pymanopt imports: write `from manifolds.deferred import pymanopt`."""
+    assert ("pymanopt" in {name.split(".")[0] for name in imports(path)}) == (module_name(path) == "manifolds.deferred")
 
 
 def test_nothing_uses_pickle(path):

@@ -1,7 +1,7 @@
 """The conformance suite of manifolds, over the table in cases.py."""
 
 from itertools import pairwise
-from math import inf
+from math import inf, prod
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_contract(case, manifold):
     for name, call in CALLS.items():
         result = call(manifold, W, W2, V)
         if name == "dim":
-            tangent = np.stack([manifold.random_tangent_vector(W).reshape(-1) for _ in range(N * N + 1)])
+            tangent = np.stack([manifold.random_tangent_vector(W).reshape(-1) for _ in range(prod(case.shape) + 1)])
             assert result == np.linalg.matrix_rank(tangent)
         elif name in COUNTS:
             assert result == COUNTS[name], name
@@ -65,7 +65,7 @@ def test_contract(case, manifold):
             assert type(result) is float, name
             assert 0 < result < inf, name
         else:
-            assert (result.shape, result.dtype) == ((N, N), case.dtype), name
+            assert (result.shape, result.dtype) == (case.shape, case.dtype), name
             assert np.all(np.isfinite(result)), name
         np.testing.assert_array_equal([W, W2, V], before, err_msg=f"{name} changed an argument")
 
@@ -73,7 +73,9 @@ def test_contract(case, manifold):
 def test_random_tangent_vectors_have_unit_norm(geometry):
     W = geometry.random_point()
     assert geometry.norm(W, geometry.random_tangent_vector(W)) == pytest.approx(1)
-    assert geometry.typical_dist == pytest.approx(N**0.5)
+    assert 1 < geometry.typical_dist < 4
+    if geometry.shape == (N, N):
+        assert geometry.typical_dist == pytest.approx(N**0.5)
 
 
 def test_random_numbers_come_from_the_seed_alone(case):

@@ -101,7 +101,7 @@ def test_signatures_have_the_names_and_defaults_of_the_record(function, record, 
 
 
 def test_every_parameter_of_an_estimator_is_an_option():
-    assert set(FixedPointClassifier().get_params()) - set(names(EstimatorOptions)) == {"random_state"}
+    assert set(FixedPointClassifier().get_params()) - set(names(EstimatorOptions)) == {"random_state", "class_weight"}
 
 
 def test_the_keys_of_a_configuration_are_the_options_of_train():

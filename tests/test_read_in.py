@@ -4,7 +4,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 
-from riemannrnn.network.read_in import ConvolutionalReadIn, MeanPooling
+from riemannrnn.network import ConvolutionalReadIn, MeanPooling, PooledMap
 
 READ_INS = {
     "same size": ConvolutionalReadIn((5, 4, 1), 3),
@@ -103,3 +103,16 @@ def test_what_is_refused(generator):
             ConvolutionalReadIn(**{"image": (4, 4, 1), "channels": 2} | options)
     with pytest.raises(ValueError, match="windows of 3 × 3 do not divide"):
         MeanPooling((4, 6, 1), 3)
+
+
+def test_the_bound_of_the_norm_holds_and_is_close(read_in, generator):
+    kernels = read_in.initial(generator)
+    matrix = read_in.apply(kernels, np.eye(int(np.prod(read_in.image))))
+    exact = np.linalg.norm(matrix, 2)
+    assert exact <= read_in.norm(kernels) * (1 + 1e-12)
+    assert read_in.norm(kernels.astype(np.float32)) < (1 + read_in.stride) * exact
+    pooling = MeanPooling(read_in.shape, read_in.shape[:2])
+    readout = generator.standard_normal((4, read_in.channels))
+    pooled = PooledMap(pooling)
+    exact = np.linalg.norm(pooled.apply(readout, np.eye(int(np.prod(read_in.shape)))), 2)
+    assert pooled.norm(readout) == pytest.approx(exact)

@@ -86,7 +86,8 @@ def test_more_units_than_there_is_memory_for(tmp_path, units):
     assert line.startswith(f"network.units = {units}: too large; the recurrent weights alone take ")
 
 
-def test_a_lack_of_memory_ends_in_a_sentence(tmp_path):
+def test_a_lack_of_memory_ends_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("riemannrnn.cli.training_run.physical_memory", lambda: float("inf"))
     result = run("compare", "--units", "1000000", "--output", tmp_path)
     line = refused(result, status=1)
     assert line.startswith("Error: there is not enough memory: Unable to allocate")

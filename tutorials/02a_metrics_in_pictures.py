@@ -6,9 +6,9 @@ A learning rule needs to know what a *small* change of the weights is. A metric 
 V at the weights W. Gradient descent takes the step that lowers the loss most for its length, so another metric is another
 learning rule, with another path to the same minimum.
 
-This page draws five metrics on two circuits that are small enough to see whole; the next one counts what each costs and risks
-in a larger network. The circuits here are linear, r = W r + x, so that every picture can be checked with pencil and paper; the
-names and calls are the same for nonlinear ones.
+This page draws five metrics on two circuits that are small enough to see whole. The next page counts steps and losses in a larger
+network. The circuits here are linear, r = W r + x, so that every picture can be checked with pencil and paper. The names and calls
+are the same for nonlinear circuits.
 """
 
 # %%
@@ -37,7 +37,9 @@ from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.metrics.response import response_metric
 from riemannrnn.plots.geodesics import METRIC_STYLES
 
-plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update(
+    {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+)
 
 COLOURS = {name: colour for name, (colour, _) in METRIC_STYLES.items()} | {"response": "#E69F00"}
 METRICS = ("euclidean", "resolvent", "left-invariant", "monotone", "response")
@@ -50,7 +52,7 @@ resolvent = PullbackManifold(Resolvent(), 1)
 invariant = left_invariant(1)
 
 # %%
-# A metric is a ruler. In one dimension nothing more is to say about it than how many of its units lie between two weights:
+# A metric is a ruler. In one dimension it only says how many of its units lie between two weights:
 #
 # - **Euclidean**: W′ − W.
 # - **Resolvent**: a′ − a, the change of the gain.
@@ -68,10 +70,10 @@ assert np.isclose(invariant.dist(zero, near_one), np.log(1e6))
 
 # %%
 # In the figure every ruler is drawn under the loss, with a tick each quarter of a unit, both ways from W = 0. Where ticks are
-# dense, steps are short. Before the singularity the loss rises without bound: a Euclidean step, blind to that, gets longer
-# there, and the two other rulers make it shorter. Far to the left the loss is nearly level: there the resolvent's ticks are
-# far apart, so it crosses the plain in a few steps. They end at a = 0, that is at W = −∞, one unit from W = 0. That is the
-# one edge that the resolvent metric has.
+# dense, steps are short. Before the singularity the loss rises without bound. A Euclidean step gets longer there, and the two
+# other rulers make it shorter. Far to the left the loss is nearly level. There the ticks of the resolvent metric are far
+# apart, so it crosses the plain in a few steps. Its ticks end at a = 0, that is at W = −∞, one unit from W = 0. This is the
+# only edge of the resolvent metric.
 
 
 def marks(manifold, spacing=0.25, least=-3.01):
@@ -93,14 +95,23 @@ W_axis = np.linspace(-3, 0.93, 300)
 a_axis = np.linspace(0, 4, 100)
 assert np.isclose(neuron_cost(np.array([[-1.0]])), 0.5 * (0.5 - 2) ** 2)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2), width_ratios=(2, 1), layout="constrained", sharey=True)
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(6.4, 3.2), width_ratios=(2, 1), layout="constrained", sharey=True
+)
 figure.suptitle("One neuron: towards the cliff at W = 1 two of three rulers get finer", fontsize=9)
 left.plot(W_axis, 0.5 * (1 / (1 - W_axis) - 2) ** 2, color="black")
 left.axvline(1, color="0.5", ls=":", lw=1)
 left.text(1.05, 3.7, "W = 1", color="0.3")
 rulers = {"euclidean": flat, "resolvent": resolvent, "left-invariant": invariant}
 for height, (name, manifold) in zip((-0.5, -1.0, -1.5), rulers.items(), strict=True):
-    left.plot(marks(manifold), np.full(len(marks(manifold)), height), "|", color=COLOURS[name], ms=10, mew=1.3)
+    left.plot(
+        marks(manifold),
+        np.full(len(marks(manifold)), height),
+        "|",
+        color=COLOURS[name],
+        ms=10,
+        mew=1.3,
+    )
     left.text(-3.1, height, name, color=COLOURS[name], ha="right", va="center")
 left.set(xlim=(-3, 1.5), ylim=(-1.9, 4), xlabel="weight W", ylabel="loss J", yticks=[0, 1, 2, 3, 4])
 left.yaxis.set_label_coords(-0.08, 0.66)
@@ -110,7 +121,7 @@ plt.show()
 
 # %%
 # The five metrics of this page are only three in one dimension. Monotone and left-invariant agree there, and so do
-# resolvent and response, which measures the change of the rates, here of a x. Two neurons tell them apart.
+# resolvent and response. (The response metric measures the change of the rates, here a x.) Two neurons tell them apart.
 
 V = np.ones((1, 1))
 for W in (np.array([[-1.0]]), np.array([[0.8]])):
@@ -124,13 +135,15 @@ for W in (np.array([[-1.0]]), np.array([[0.8]])):
 #
 #     W = [[w, c], [0, 0]],    r₂ = x₂,    r₁ = a x₁ + b x₂    with a = 1 / (1 − w), b = a c.
 #
-# The first row of A = (I − W)⁻¹ is (a, b). The stimuli of the two neurons are correlated by 0.8, as those of neighbours often
-# are. The target is a = b = 2, so w = ½ and c = 1.
+# The first row of A = (I − W)⁻¹ is (a, b). The stimuli of the two neurons are correlated by 0.8, as the stimuli of
+# neighbours often are. The target is a = b = 2, so w = ½ and c = 1.
 
 
 def stimuli_with(covariance, count, seed=0):
     """Return stimuli, a row each, with exactly this second moment."""
-    orthonormal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((count, len(covariance))))
+    orthonormal, _ = np.linalg.qr(
+        np.random.default_rng(seed).standard_normal((count, len(covariance)))
+    )
     return count**0.5 * orthonormal @ np.linalg.cholesky(covariance).T
 
 
@@ -173,7 +186,7 @@ assert np.allclose(as_chart, as_package)
 
 # %%
 # The synapses that are absent must stay absent: `SubspaceManifold(manifold, mask(...))` is the same metric with only the two
-# synapses free. Its gradients make the arrows of the next figures, all drawn to one length, for only directions are compared.
+# synapses free. Its gradients make the arrows of the next figures. All arrows have one length, because only directions are compared.
 #
 # A *geodesic ball* is the set of all weights within a given distance, here 0.2. It is drawn by its definition: send a
 # geodesic of length 0.2 from the centre in every direction of the plane, by `exp`, and join the ends. (In the left-invariant
@@ -194,7 +207,9 @@ def ball(manifold, W, radius=0.2, points=41):
     """Return the ends of geodesics of that length from W in the plane, shape (points, 2)."""
     gram = np.array([[manifold.inner_product(W, U, V) for V in basis] for U in basis])
     angles = np.linspace(0, 2 * np.pi, points)
-    circle = np.linalg.solve(np.linalg.cholesky(gram).T, np.array([np.cos(angles), np.sin(angles)])).T
+    circle = np.linalg.solve(
+        np.linalg.cholesky(gram).T, np.array([np.cos(angles), np.sin(angles)])
+    ).T
     return np.array([manifold.exp(W, radius * circuit(*direction))[0] for direction in circle])
 
 
@@ -221,7 +236,16 @@ def has_point(name, w, c):
     return name != "monotone" or 1 - w > c**2 / 4
 
 
-centres = [(-0.6, 1.2), (-0.6, 0.0), (-0.6, -1.1), (0.0, 0.0), (0.55, 0.0), (0.45, 1.25), (0.3, -0.9), (0.75, 0.45)]
+centres = [
+    (-0.6, 1.2),
+    (-0.6, 0.0),
+    (-0.6, -1.1),
+    (0.0, 0.0),
+    (0.55, 0.0),
+    (0.45, 1.25),
+    (0.3, -0.9),
+    (0.75, 0.45),
+]
 for name, manifold in manifolds.items():
     ends = manifold.exp(circuit(-0.6, 1.2), circuit(0.1, 0.1))
     assert np.allclose(ends[1], 0, atol=1e-12) == (name != "left-invariant")
@@ -243,7 +267,14 @@ places = [(w, c) for w in np.linspace(-1.05, 0.8, 6) for c in np.linspace(-1.3, 
 
 def draw_loss(ax):
     values = response_of(np.stack([w_grid, c_grid], axis=-1))
-    ax.contour(w_grid, c_grid, loss_of_response(values[..., 0], values[..., 1]), levels=levels, colors="0.75", linewidths=0.7)
+    ax.contour(
+        w_grid,
+        c_grid,
+        loss_of_response(values[..., 0], values[..., 1]),
+        levels=levels,
+        colors="0.75",
+        linewidths=0.7,
+    )
     ax.plot(*target[0, :2], "*", color="white", mec="black", ms=9, zorder=5)
     ax.axvline(1, color="0.5", ls=":", lw=1)
     ax.set(xlim=(-1.2, 1.1), ylim=(-1.5, 1.7), aspect="equal")
@@ -253,11 +284,16 @@ def draw_arrows(ax, name):
     at = [place for place in places if has_point(name, *place)]
     directions = np.array([direction_of_descent(name, circuit(*place)) for place in at])
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    ax.quiver(*np.transpose(at), *unit.T, color="0.45", angles="xy", pivot="mid", scale=13, width=0.007)
+    ax.quiver(
+        *np.transpose(at), *unit.T, color="0.45", angles="xy", pivot="mid", scale=13, width=0.007
+    )
 
 
 figure, axes = plt.subplots(2, 3, figsize=(6.4, 6), sharex=True, sharey=True, layout="constrained")
-figure.suptitle("Two neurons, in the weights: near the cliff all balls shrink but the Euclidean ones", fontsize=9)
+figure.suptitle(
+    "Two neurons, in the weights: near the cliff all balls shrink but the Euclidean ones",
+    fontsize=9,
+)
 for ax, name in zip(axes.flat, METRICS, strict=False):
     draw_loss(ax)
     draw_arrows(ax, name)
@@ -269,7 +305,12 @@ axes[1, 0].fill_betweenx(c_axis, 1 - c_axis**2 / 4, 1.1, color="0.85", lw=0)
 axes[1, 2].set_title("paths of descent")
 draw_loss(axes[1, 2])
 for name in METRICS:
-    axes[1, 2].plot(*paths[name].T, color=COLOURS[name], lw=1.4, ls=(0, (3, 3)) if name == "left-invariant" else "-")
+    axes[1, 2].plot(
+        *paths[name].T,
+        color=COLOURS[name],
+        lw=1.4,
+        ls=(0, (3, 3)) if name == "left-invariant" else "-",
+    )
 axes[1, 2].plot(*START, "o", color="white", mec="black", ms=5)
 for ax in axes[1]:
     ax.set_xlabel("self-excitation w")
@@ -278,16 +319,16 @@ for ax in axes[:, 0]:
 plt.show()
 
 # %%
-# What to see, panel by panel. The star is the minimum, the dotted line the singularity, the grey region no point of the
-# manifold.
+# What to see, panel by panel. The star is the minimum, and the dotted line is the singularity. The grey region does not
+# belong to the manifold.
 #
 # - **Euclidean**: the same circle everywhere, also on the cliff, where it nearly touches the singularity.
 # - **Resolvent**: the balls shrink towards the cliff in the direction across it, and grow on the plain.
 # - **Left-invariant**: balls are circles of radius ∝ 1 − w. On this plane it is the hyperbolic half-plane of the geometry
-#   books: its arrows are the Euclidean ones, its path is the Euclidean path, only step lengths differ.
+#   books. Its arrows and its path are Euclidean, and only the step lengths differ.
 # - **Monotone**: balls shrink towards the parabola 1 − w = c² / 4 as well. Beyond it a nonlinear network with these
-#   weights may lose its fixed points, so the manifold ends there, infinitely far away. The price: strong one-way
-#   amplification is left out. This metric is the same in W and in A, as the page after the next one shows.
+#   weights may lose its fixed points, so the manifold ends there, infinitely far away. The price is that strong
+#   one-way amplification is left out. This metric is the same in W and in A, as the page after the next one shows.
 # - **Response**: as the resolvent, and long along the valley. Its arrows point to the minimum from everywhere.
 
 for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):
@@ -297,14 +338,25 @@ for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):
 # %%
 # In the response
 # ^^^^^^^^^^^^^^^
-# A metric is not a picture of the weights: the same balls and paths can be drawn over a and b, the entries of A. There the
-# loss is a bowl, and a resolvent ball is what it was made to be, a circle. A Euclidean ball on the cliff is a giant.
+# The same balls and paths can be drawn over a and b, the entries of A. There the loss is a bowl, and a resolvent ball is a
+# circle. A Euclidean ball on the cliff is huge.
 
-figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.7), sharex=True, sharey=True, layout="constrained")
-figure.suptitle("The same in A: the loss is a bowl, and the response metric has its shape", fontsize=9)
+figure, axes = plt.subplots(
+    1, 3, figsize=(6.4, 2.7), sharex=True, sharey=True, layout="constrained"
+)
+figure.suptitle(
+    "The same in A: the loss is a bowl, and the response metric has its shape", fontsize=9
+)
 a_grid, b_grid = np.meshgrid(np.linspace(0, 4, 100), np.linspace(-2, 4, 100))
 for ax, name in zip(axes, ("euclidean", "resolvent", "response"), strict=True):
-    ax.contour(a_grid, b_grid, loss_of_response(a_grid, b_grid), levels=levels, colors="0.75", linewidths=0.7)
+    ax.contour(
+        a_grid,
+        b_grid,
+        loss_of_response(a_grid, b_grid),
+        levels=levels,
+        colors="0.75",
+        linewidths=0.7,
+    )
     for outline in balls[name]:
         ax.plot(*response_of(outline).T, color=COLOURS[name], lw=1.3)
     ax.plot(*response_of(paths[name]).T, color=COLOURS[name], lw=1.4, ls="--")
@@ -318,8 +370,8 @@ plt.show()
 # %%
 # The contours of the bowl are ellipses because the two inputs are correlated. The resolvent path descends a round metric
 # in an oblong bowl, falls into the valley and turns. The response metric is as oblong as the bowl: its path is straight.
-# The singularity was one problem and the correlation of the stimuli is another; the resolvent metric solves the first, the
-# response metric both.
+# The singularity is one problem, and the correlation of the stimuli is another. The resolvent metric solves the first problem.
+# The response metric solves both.
 
 
 def bend(path):
@@ -339,4 +391,4 @@ assert min(bends["euclidean"], bends["resolvent"]) > 0.05
 # ----------------
 # - Set the correlation of the two neurons to −0.8, or to 0, and look at the response panel again.
 # - Replace "identity" by "tanh", and the closed form of the loss by `cost` on a coarser grid.
-# - Draw a metric that is not here: `right_invariant(2)`, or `gain(g)` for gains g that differ between the neurons.
+# - Draw another metric: `right_invariant(2)`, or `gain(g)` for gains g that differ between the neurons.

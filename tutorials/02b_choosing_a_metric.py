@@ -2,14 +2,14 @@
 Choosing a metric
 =================
 
-What a metric costs and what it risks shows in numbers rather than in pictures. Here the five metrics of the page before descend
-from the same weights in three situations, each with one difficulty, and we count steps and losses of stability.
+The page before shows metrics in pictures. This page counts what they cost and what they risk. The same five metrics descend from the
+same weights in three situations, each with one difficulty. We count steps and losses of stability.
 """
 
 # %%
 # Three situations
 # ----------------
-# A network of ten neurons, linear as those of the page before, learns the fixed points of another one, the teacher:
+# A linear network of ten neurons learns the fixed points of another network, the teacher:
 #
 # - **white**: the stimuli are uncorrelated, the teacher is an ordinary random network;
 # - **correlated**: the same teacher, stimuli whose standard deviations span a factor of ten;
@@ -17,14 +17,21 @@ from the same weights in three situations, each with one difficulty, and we coun
 #   made like that.
 #
 # Each metric takes steps W ← exp_W(−η grad J) at four learning rates, from too short to too long. (Geodesics of the
-# response metric would be integrated numerically, so it takes its steps in a straight line.) There is no guard and no line
-# search. We count steps until the loss is 1 % of that at the start, and watch the spectral abscissa: the largest real part
+# response metric would be integrated numerically, so it takes its steps in a straight line.) Guards and line searches
+# are off. We count steps until the loss is 1 % of the loss at the start, and watch the spectral abscissa: the largest real part
 # of the eigenvalues of −I + W, in units of 1/τ. Where it is positive the fixed points still solve r = W r + x, but they
 # are unstable and no network would ever be found there: they are lost, and the run ends.
 
 import numpy as np
 
-from manifolds import Identity, ManifoldError, MonotoneManifold, PullbackManifold, Resolvent, left_invariant
+from manifolds import (
+    Identity,
+    ManifoldError,
+    MonotoneManifold,
+    PullbackManifold,
+    Resolvent,
+    left_invariant,
+)
 from riemannrnn import FixedPointCost, FixedPointError, RateNetwork, SquaredError
 from riemannrnn.metrics.response import response_metric
 from riemannrnn.rules.descent import Descent
@@ -38,7 +45,11 @@ teacher = RateNetwork(N, seed=5).initial_weights(0.6)
 mode = np.ones((N, N)) / N  # projects on the mean of all neurons
 slow_teacher = 0.95 * mode + 0.5 * (np.eye(N) - mode) @ teacher @ (np.eye(N) - mode)
 white, correlated = np.eye(N), np.diag(np.geomspace(4, 0.04, N))
-SITUATIONS = {"white": (white, teacher), "correlated": (correlated, teacher), "slow": (white, slow_teacher)}
+SITUATIONS = {
+    "white": (white, teacher),
+    "correlated": (correlated, teacher),
+    "slow": (white, slow_teacher),
+}
 
 MAKE = {
     "euclidean": lambda cost: Descent(PullbackManifold(Identity(), N)),
@@ -51,7 +62,9 @@ MAKE = {
 
 def stimuli_with(covariance, count, seed=0):
     """Return stimuli, a row each, with exactly this second moment."""
-    orthonormal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((count, len(covariance))))
+    orthonormal, _ = np.linalg.qr(
+        np.random.default_rng(seed).standard_normal((count, len(covariance)))
+    )
     return count**0.5 * orthonormal @ np.linalg.cholesky(covariance).T
 
 
@@ -86,16 +99,28 @@ for situation, (moments, true) in SITUATIONS.items():
 # runs became unstable, and how many met an edge of their manifold, where `exp` raises an error.
 
 fewest = {key: min(steps for steps, _, _ in of) for key, of in runs.items()}
-worst = {name: max(abscissa for key, of in runs.items() if key[0] == name for _, abscissa, _ in of) for name in METRICS}
-unstable = {name: sum(abscissa >= 0 for key, of in runs.items() if key[0] == name for _, abscissa, _ in of) for name in METRICS}
-edges = {name: sum(edge for key, of in runs.items() if key[0] == name for _, _, edge in of) for name in METRICS}
+worst = {
+    name: max(abscissa for key, of in runs.items() if key[0] == name for _, abscissa, _ in of)
+    for name in METRICS
+}
+unstable = {
+    name: sum(abscissa >= 0 for key, of in runs.items() if key[0] == name for _, abscissa, _ in of)
+    for name in METRICS
+}
+edges = {
+    name: sum(edge for key, of in runs.items() if key[0] == name for _, _, edge in of)
+    for name in METRICS
+}
 
 
 def shown(steps):
     return f"{steps}" if np.isfinite(steps) else f"> {MOST_STEPS}"
 
 
-print(f"{'metric':15}" + "".join(f"{each:>12}" for each in (*SITUATIONS, "worst 1/τ", "unstable", "edge met")))
+print(
+    f"{'metric':15}"
+    + "".join(f"{each:>12}" for each in (*SITUATIONS, "worst 1/τ", "unstable", "edge met"))
+)
 for name in METRICS:
     counts = "".join(f"{shown(fewest[name, situation]):>12}" for situation in SITUATIONS)
     print(f"{name:15}{counts}{worst[name]:>+12.3g}{unstable[name]:>12}{edges[name]:>12}")
@@ -112,11 +137,12 @@ assert min(unstable["euclidean"], unstable["left-invariant"], unstable["response
 # %%
 # Which one, then?
 # ----------------
-# - **Resolvent: the first choice.** With white stimuli the loss of a linear network is a round bowl in A, and one geodesic
-#   step of rate 1 ends at its bottom. The slow mode costs nothing extra. It has an edge, A singular, where weights are
-#   infinite; a geodesic that is too long meets it, and `exp` says so instead of returning nonsense.
-# - **Response: where stimuli are correlated.** It needs as few steps for correlated as for white stimuli. Each costs a
-#   solve with the network's own response. Its straight steps must be guarded: without a guard it lost the slow teacher at
+# - **Resolvent: for nearly linear networks and slow modes.** With white stimuli the loss of a linear network is a round bowl
+#   in A, and one geodesic step of rate 1 ends at its bottom. The slow mode costs nothing extra. The metric has an edge, where
+#   A is singular and weights are infinite. A geodesic that is too long meets the edge, and `exp` raises an error. A line
+#   search on a nonlinear network can run to this edge: the page "Choosing" of the documentation shows one.
+# - **Response: where stimuli are correlated.** It needs as few steps for correlated as for white stimuli. Each step costs
+#   a solve with the response of the network. Its straight steps must be guarded: without a guard it lost the slow teacher at
 #   every rate.
 # - **Monotone: where nothing may be lost.** At none of the rates did it lose a fixed point, and for activations with slopes
 #   in [0, 1] that is a theorem, for every stimulus and every step. It pays beside the edge: the slow teacher is close to
@@ -124,7 +150,7 @@ assert min(unstable["euclidean"], unstable["left-invariant"], unstable["response
 #   The next page shows what sets the metric of `MonotoneManifold` apart: it is the same in W and in A.
 # - **Left-invariant: where det(I − W) must keep its sign.** No step crosses the singularity. A pair of complex eigenvalues
 #   needs no singularity to cross into instability, and at the long rates it did.
-# - **Euclidean: as the base line.** Correlated stimuli and the slow mode both defeat it, and it lost fixed points in more
+# - **Euclidean: as the baseline.** Correlated stimuli and the slow mode both defeat it, and it lost fixed points in more
 #   runs than any other.
 #
 # These are fixed steps on a linear task, chosen to show one difficulty at a time. On your task, ask `riemannrnn compare`: it

@@ -38,13 +38,17 @@ from manifolds import (
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.plots.geodesics import METRIC_STYLES
 
-plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update(
+    {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+)
 
 line = MonotoneManifold(1)
 zero, direction = np.zeros((1, 1)), np.ones((1, 1))
 units = np.arange(-5, 6) / 4
 weights = np.array([line.exp(zero, unit * direction)[0, 0] for unit in units])
-gains = np.array([1 - line.exp(zero, -unit * direction)[0, 0] for unit in units])  # A in the place of b
+gains = np.array(
+    [1 - line.exp(zero, -unit * direction)[0, 0] for unit in units]
+)  # A in the place of b
 assert np.allclose(gains, 1 / (1 - weights), rtol=1e-14)
 
 # %%
@@ -63,7 +67,9 @@ over = {
     "units of the ruler from W = 0": (fine, units),
 }
 figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.5), sharey=True, layout="constrained")
-figure.suptitle("One neuron: one ruler, drawn over the weight, over the gain, and over itself", fontsize=9)
+figure.suptitle(
+    "One neuron: one ruler, drawn over the weight, over the gain, and over itself", fontsize=9
+)
 shades = plt.colormaps["viridis"](np.linspace(0, 0.9, len(units)))
 for ax, (label, (curve, marks)) in zip(axes, over.items(), strict=True):
     ax.plot(curve, loss_of_gain(np.exp(fine)), color="0.6", lw=1, zorder=1)
@@ -103,7 +109,9 @@ def number(W):
 plane = MonotoneManifold(2)
 z, other = 0.7 + 0.4j, 0.3 - 0.9j
 assert np.allclose(spiral(1 / z), np.eye(2) - np.linalg.inv(np.eye(2) - spiral(z)))
-half_plane = np.arccosh(1 + abs(z - other) ** 2 / (2 * z.real * other.real))  # the distance of the geometry books
+half_plane = np.arccosh(
+    1 + abs(z - other) ** 2 / (2 * z.real * other.real)
+)  # the distance of the geometry books
 assert np.isclose(plane.dist(spiral(z), spiral(other)), 2**0.5 * half_plane, rtol=1e-12)
 
 # %%
@@ -117,7 +125,13 @@ assert np.isclose(plane.dist(spiral(z), spiral(other)), 2**0.5 * half_plane, rto
 
 RADIUS = 0.35
 centres = [0.5 + 0.6j, 0.5 - 0.6j, 1.15 - 0.15j, 1.7 + 1.35j, 1.0 - 1.35j, 2.1 - 0.85j, 0.3 + 0.35j]
-lines = [(1.0 + 0.0j, 0.0), (1.0 + 0.0j, 90.0), (1.0 + 0.5j, 0.0), (0.55 + 1.0j, 90.0), (0.5 - 1.1j, 90.0)]
+lines = [
+    (1.0 + 0.0j, 0.0),
+    (1.0 + 0.0j, 90.0),
+    (1.0 + 0.5j, 0.0),
+    (0.55 + 1.0j, 90.0),
+    (0.5 - 1.1j, 90.0),
+]
 """A point of each geodesic, and the angle of its direction from the x axis."""
 
 
@@ -138,7 +152,10 @@ def geodesic(point, slope, times):
 around, dotted = np.linspace(0, 2 * np.pi, 73), np.linspace(0, 2 * np.pi, 9)[:-1]
 along, beads = np.linspace(-9, 9, 361), np.linspace(-6, 6, 25)
 figure, axes = plt.subplots(1, 2, figsize=(6.4, 4.6), sharey=True, layout="constrained")
-figure.suptitle("Two neurons: inversion maps geodesics to geodesics, and balls to balls of the same size", fontsize=9)
+figure.suptitle(
+    "Two neurons: inversion maps geodesics to geodesics, and balls to balls of the same size",
+    fontsize=9,
+)
 colours = plt.colormaps["tab10"].colors
 for (point, degrees), colour in zip(lines, colours, strict=False):
     slope = np.exp(1j * np.radians(degrees))
@@ -153,16 +170,32 @@ for count, centre in enumerate(centres, 1):
     for ax, outline in zip(axes, (drawn, 1 / drawn), strict=True):
         ax.fill(outline.real, outline.imag, fc="0.85", ec="black", lw=0.8)
         rightmost = outline[outline.real.argmax()]
-        ax.annotate(f"{count}", (rightmost.real, rightmost.imag), xytext=(3, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            f"{count}",
+            (rightmost.real, rightmost.imag),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+        )
     axes[1].plot(again.real, again.imag, "o", color="black", ms=1.8)
-    assert np.allclose([plane.dist(spiral(1 / centre), spiral(1 / end)) for end in drawn], RADIUS, rtol=1e-12)
+    assert np.allclose(
+        [plane.dist(spiral(1 / centre), spiral(1 / end)) for end in drawn], RADIUS, rtol=1e-12
+    )
 for ax, title in zip(axes, ("B = I − W", "B⁻¹ = A, the resolvent"), strict=True):
     ax.axvspan(-0.25, 0, color="0.6", lw=0)
-    ax.set(xlim=(-0.1, 3.0), ylim=(-2.1, 2.1), aspect="equal", xlabel="x, the part along I", title=title)
+    ax.set(
+        xlim=(-0.1, 3.0),
+        ylim=(-2.1, 2.1),
+        aspect="equal",
+        xlabel="x, the part along I",
+        title=title,
+    )
 axes[0].set_ylabel("y, the part along R")
 plt.show()
 
-assert np.allclose(np.abs(geodesic(1.0 + 0.0j, 1j, along)), 1)  # the orange one is half of the unit circle
+assert np.allclose(
+    np.abs(geodesic(1.0 + 0.0j, 1j, along)), 1
+)  # the orange one is half of the unit circle
 
 # %%
 # Geodesics are half circles or straight lines, and they meet the edge x = 0 at right angles. Balls look like circles, smaller
@@ -175,7 +208,11 @@ assert np.allclose(np.abs(geodesic(1.0 + 0.0j, 1j, along)), 1)  # the orange one
 
 N = 8
 eye = np.eye(N)
-monotone, euclidean, resolvent = MonotoneManifold(N, seed=2), PullbackManifold(Identity(), N), PullbackManifold(Resolvent(), N)
+monotone, euclidean, resolvent = (
+    MonotoneManifold(N, seed=2),
+    PullbackManifold(Identity(), N),
+    PullbackManifold(Resolvent(), N),
+)
 
 
 def exchanged(weights):
@@ -186,12 +223,19 @@ def exchanged(weights):
 ratios = []
 for _ in range(20):
     W, other = monotone.random_point(), monotone.random_point()
-    distance, distance_of_resolvents = monotone.dist(W, other), monotone.dist(exchanged(W), exchanged(other))
+    distance, distance_of_resolvents = (
+        monotone.dist(W, other),
+        monotone.dist(exchanged(W), exchanged(other)),
+    )
     assert abs(distance - distance_of_resolvents) < 1e-12 * distance
-    assert np.isclose(resolvent.dist(W, other), euclidean.dist(exchanged(W), exchanged(other)), rtol=1e-12)
+    assert np.isclose(
+        resolvent.dist(W, other), euclidean.dist(exchanged(W), exchanged(other)), rtol=1e-12
+    )
     ratios.append(euclidean.dist(W, other) / euclidean.dist(exchanged(W), exchanged(other)))
 print(f"distance of W and W′ {distance:.12f}, of I − A and I − A′ {distance_of_resolvents:.12f}")
-print(f"ratios of the two distances in the Euclidean metric: {min(ratios):.2f} to {max(ratios):.2f}")
+print(
+    f"ratios of the two distances in the Euclidean metric: {min(ratios):.2f} to {max(ratios):.2f}"
+)
 assert max(ratios) > 1.1 * min(ratios)
 
 # %%
@@ -217,7 +261,9 @@ network = RateNetwork(N, activation="tanh", seed=1)
 start = network.initial_weights(0.4)
 teacher = network.initial_weights(0.7)[::-1, ::-1]
 x = np.random.default_rng(3).standard_normal((20, N))
-cost = FixedPointCost(network, x, SquaredError(network.fixed_points(teacher, x).rates), tolerance=1e-13)
+cost = FixedPointCost(
+    network, x, SquaredError(network.fixed_points(teacher, x).rates), tolerance=1e-13
+)
 
 
 def descend_in_weights(manifold):
@@ -243,7 +289,9 @@ def descend_in_resolvent(manifold):
 
 def gap(path, other_path):
     """Return ‖W − W′‖ / ‖W‖ after each step."""
-    return np.array([np.linalg.norm(W - V) / np.linalg.norm(W) for W, V in zip(path, other_path, strict=True)])
+    return np.array(
+        [np.linalg.norm(W - V) / np.linalg.norm(W) for W, V in zip(path, other_path, strict=True)]
+    )
 
 
 in_weights = {name: descend_in_weights(manifold) for name, manifold in METRICS.items()}
@@ -255,7 +303,9 @@ gaps = {name: gap(in_weights[name], in_resolvent[name]) for name in METRICS}
 
 figure = plt.figure(figsize=(6.4, 4.6), layout="constrained")
 panels = figure.subplot_mosaic([list(METRICS), ["gap"] * 4], height_ratios=(1, 1.1))
-figure.suptitle("Under the monotone metric, descent in W and descent in A are the same path", fontsize=9)
+figure.suptitle(
+    "Under the monotone metric, descent in W and descent in A are the same path", fontsize=9
+)
 for name in METRICS:
     ax, (colour, line) = panels[name], METRIC_STYLES[name]
     ax.semilogy([cost(W) for W in in_weights[name]], color=colour, lw=1.5, label="in W")
@@ -265,10 +315,14 @@ for name in METRICS:
     ax.set(xlabel="step", xticks=[0, 30, 60])
     if name != "euclidean":
         ax.tick_params(labelleft=False)
-    panels["gap"].semilogy(np.arange(1, STEPS + 1), gaps[name][1:], color=colour, ls=line, lw=1.6, label=name)
+    panels["gap"].semilogy(
+        np.arange(1, STEPS + 1), gaps[name][1:], color=colour, ls=line, lw=1.6, label=name
+    )
 panels["euclidean"].set_ylabel("loss J")
 panels["euclidean"].legend(frameon=False, handlelength=1.5)
-panels["gap"].set(xlabel="step", ylabel="distance of the two paths\n‖W − W′‖ / ‖W‖", ylim=(1e-17, 10))
+panels["gap"].set(
+    xlabel="step", ylabel="distance of the two paths\n‖W − W′‖ / ‖W‖", ylim=(1e-17, 10)
+)
 panels["gap"].legend(frameon=False, ncols=4, loc="center")
 plt.show()
 
@@ -318,7 +372,9 @@ for _ in range(STEPS):
     W = monotone.exp(W, -RATE * gradient)
     losses.append(cost(W))
 print(f"{mirror.dimension} free parameters of {W.size}, loss {losses[0]:.3f} → {losses[-1]:.3f}")
-print(f"largest difference between the halves {max(abs(W[:4] - np.roll(W, 4, axis=1)[4:]).ravel()):.0e}")
+print(
+    f"largest difference between the halves {max(abs(W[:4] - np.roll(W, 4, axis=1)[4:]).ravel()):.0e}"
+)
 assert np.allclose(W, mirror.project(W), rtol=0, atol=1e-14)
 assert losses[-1] < 0.7 * losses[0]
 

@@ -3,11 +3,11 @@ Learning rules as geometry
 ==========================
 
 Zhu and Rosenbaum (2024) propose four rules for the fixed points of a recurrent network, ΔW1 to ΔW4. They look like four
-formulas. They are three choices, made independently:
+formulas. They come from three independent choices:
 
 - a **metric**, which turns the gradient ∇J into a direction, grad J;
 - a **retraction**, which turns a direction into a step: along a geodesic, or along a straight line in the weights;
-- a **memory**, what is carried from step to step: nothing, momentum, or the moments of Adam.
+- a **memory**, which is carried from step to step: nothing, momentum, or the moments of Adam.
 
 This page takes the rules apart into these choices, measures the angles between their steps, derives how far ΔW2 and ΔW3
 are apart, and puts new rules together.
@@ -16,7 +16,7 @@ are apart, and puts new rules together.
 # %%
 # A task
 # ------
-# A linear network of 30 neurons, r = W r + x, is to answer like another one, the teacher. The loss is the mean of ½ ‖r −
+# A linear network of 30 neurons, r = W r + x, learns to answer like another network, the teacher. The loss is the mean of ½ ‖r −
 # t‖² over 60 stimuli. They are white: their second moment is the identity.
 
 import matplotlib.pyplot as plt
@@ -30,7 +30,9 @@ from riemannrnn.rules.descent_check import descent_cosine
 from riemannrnn.rules.named import make_rule
 from riemannrnn.rules.paper import delta_w1, delta_w3
 
-plt.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update(
+    {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+)
 
 N, STIMULI = 30, 60
 RULES = ("dW1", "dW2", "dW3", "dW4")
@@ -52,9 +54,8 @@ linear = make_cost("identity")
 # %%
 # Metric and retraction
 # ---------------------
-# A rule in this package answers one question at a time. `rule.velocity` says which way and how far, a tangent vector;
-# `rule.move` walks along it. `rule.step` does both. What is known at the weights (fixed points, gains, adjoints, gradient)
-# is computed once, in `cost.at(W)`, and shared.
+# A rule in this package has two parts. `rule.velocity` returns a tangent vector: which way and how far. `rule.move` walks along
+# it. `rule.step` does both. Fixed points, gains, adjoints and the gradient at the weights are computed once, in `cost.at(W)`.
 
 here = linear.at(start)
 eta = 0.1
@@ -63,8 +64,8 @@ ends = {name: rule.step(start, here, eta)[0] for name, rule in rules.items()}
 steps = {name: end - start for name, end in ends.items()}
 
 # %%
-# **ΔW1** is the Euclidean metric. Directions are minus the gradient, geodesics are straight lines: gradient descent as
-# everyone knows it. In the paper it stands as −η Σ u rᵀ with the adjoint u.
+# **ΔW1** is the Euclidean metric. Directions are minus the gradient, and geodesics are straight lines. This is ordinary
+# gradient descent. In the paper it is written as −η Σ u rᵀ with the adjoint u.
 
 euclidean, resolvent = PullbackManifold(Identity(), N), PullbackManifold(Resolvent(), N)
 assert np.allclose(steps["dW1"], -eta * here.gradient)
@@ -89,7 +90,9 @@ assert np.allclose(np.linalg.inv(B - steps["dW2"]), A - eta * slope_of_response)
 # gains f′, which are all 1 in a linear network.
 
 assert np.allclose(steps["dW3"], -eta * direction)
-assert np.allclose(steps["dW3"], eta * delta_w3(start, here.rates, here.fixed_points.gains, here.errors))
+assert np.allclose(
+    steps["dW3"], eta * delta_w3(start, here.rates, here.fixed_points.gains, here.errors)
+)
 assert np.allclose(steps["dW4"], steps["dW3"])
 
 # %%
@@ -105,7 +108,7 @@ assert np.allclose(steps["dW4"], steps["dW3"])
 # momentum              yours       yours           momentum, carried along the step
 # ====================  ==========  ==============  ====================================
 #
-# `Descent(manifold)` is the general line, and the names are short for it. The retraction is the manifold's.
+# `Descent(manifold)` is the general form, and the names are short for it. The retraction belongs to the manifold.
 
 straight = PullbackManifold(Resolvent(), N, "additive")
 assert np.array_equal(Descent(resolvent).step(start, here, eta)[0], ends["dW2"])
@@ -113,12 +116,17 @@ assert np.allclose(Descent(straight).step(start, here, eta)[0], ends["dW3"])
 assert np.array_equal(make_rule("descent", N, resolvent).step(start, here, eta)[0], ends["dW2"])
 
 # %%
-# What a geodesic is good for: the loss of a linear network is a quadratic function of A, and for white stimuli its
-# curvature is the same in all directions, one. A geodesic step of rate 1 is then Newton's step. It ends at the minimum,
-# from anywhere. The straight step of the same rate has the same direction and misses.
+# Why geodesics matter: the loss of a linear network is a quadratic function of A, and for white stimuli its curvature is one
+# in all directions. A geodesic step of rate 1 is then Newton's step, and ends at the minimum, from any start. The straight
+# step of the same rate has the same direction and misses the minimum.
 
-arrivals = {name: linear(rule.step(start, here, 1.0)[0]) / here.cost for name, rule in rules.items()}
-print("loss after one step of rate 1, relative:", {RULE_LABELS[name]: f"{loss:.1e}" for name, loss in arrivals.items()})
+arrivals = {
+    name: linear(rule.step(start, here, 1.0)[0]) / here.cost for name, rule in rules.items()
+}
+print(
+    "loss after one step of rate 1, relative:",
+    {RULE_LABELS[name]: f"{loss:.1e}" for name, loss in arrivals.items()},
+)
 assert arrivals["dW2"] < 1e-20
 assert min(arrivals["dW1"], arrivals["dW3"]) > 1e-2
 
@@ -135,7 +143,12 @@ assert min(arrivals["dW1"], arrivals["dW3"]) > 1e-2
 # says how directions turn from one point to the next.
 
 etas = np.logspace(-5, 0, 16)
-apart = np.array([np.linalg.norm(resolvent.exp(start, -eta * direction) - (start - eta * direction)) for eta in etas])
+apart = np.array(
+    [
+        np.linalg.norm(resolvent.exp(start, -eta * direction) - (start - eta * direction))
+        for eta in etas
+    ]
+)
 constant = np.linalg.norm(direction @ A @ direction)
 small = etas < 1e-2
 slope = np.polyfit(np.log(etas[small]), np.log(apart[small]), 1)[0]
@@ -149,22 +162,32 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.6), layout="constrain
 figure.suptitle("ΔW2 and ΔW3 differ by a constant times η²", fontsize=9)
 left.loglog(etas, apart, "o", color=RULE_COLOURS["dW2"], ms=4, label="measured")
 left.loglog(etas, constant * etas**2, color="black", lw=1, label="η² ‖grad J · A · grad J‖")
-left.loglog(etas, np.linalg.norm(direction) * etas, color="0.5", lw=1, ls="--", label="length of the step, ∝ η")
+left.loglog(
+    etas,
+    np.linalg.norm(direction) * etas,
+    color="0.5",
+    lw=1,
+    ls="--",
+    label="length of the step, ∝ η",
+)
 left.set(xlabel="learning rate η", ylabel="‖ΔW2 − ΔW3‖")
 left.legend(frameon=False, fontsize=8)
 right.semilogx(etas, apart / etas**2, "o-", color=RULE_COLOURS["dW2"], ms=4)
 right.axhline(constant, color="black", lw=1)
-right.set(xlabel="learning rate η", ylabel="‖ΔW2 − ΔW3‖ / η²", ylim=(0, 1.2 * max(constant, apart[-1] / etas[-1] ** 2)))
+right.set(
+    xlabel="learning rate η",
+    ylabel="‖ΔW2 − ΔW3‖ / η²",
+    ylim=(0, 1.2 * max(constant, apart[-1] / etas[-1] ** 2)),
+)
 plt.show()
 
 # %%
 # Angles between the rules
 # ------------------------
-# With tanh units the four rules are four different things. ΔW3 sums, over stimuli, a natural gradient under each stimulus'
-# own metric, with the gains f′ of that stimulus in it; ΔW4 leaves some of the gains out; ΔW2 knows no gains at all. We
-# compare where they point, from the same weights at η = 0.01. An angle needs an inner product, thus a metric. The
-# Euclidean one asks whether synapses change alike; the resolvent one, whether the response of the linear network changes
-# alike.
+# With tanh units the four rules differ. ΔW3 adds, over stimuli, a natural gradient under a metric that contains the gains f′
+# of the stimulus. ΔW4 leaves some of the gains out. ΔW2 contains no gains. We compare where the rules point, from the same
+# weights at η = 0.01. An angle needs an inner product, so it needs a metric. The Euclidean metric asks whether synapses change
+# alike. The resolvent metric asks whether the response of the linear network changes alike.
 
 nonlinear = make_cost("tanh")
 
@@ -188,14 +211,27 @@ found = {
 }
 
 figure, axes = plt.subplots(2, 2, figsize=(6.4, 5.8), layout="constrained")
-figure.suptitle("Angles between first steps: ΔW2, ΔW3 and ΔW4 are one direction until gains enter", fontsize=9)
+figure.suptitle(
+    "Angles between first steps: ΔW2, ΔW3 and ΔW4 are one direction until gains enter", fontsize=9
+)
 labels = [RULE_LABELS[name] for name in RULES]
 for ax, ((network, metric), degrees) in zip(axes.flat, found.items(), strict=True):
     ax.imshow(degrees, vmin=0, vmax=90, cmap="cividis")
     for (row, column), value in np.ndenumerate(degrees):
-        ax.text(column, row, f"{value:.0f}°", ha="center", va="center", color="white" if value < 50 else "black")
+        ax.text(
+            column,
+            row,
+            f"{value:.0f}°",
+            ha="center",
+            va="center",
+            color="white" if value < 50 else "black",
+        )
     ax.set(
-        xticks=range(4), yticks=range(4), xticklabels=labels, yticklabels=labels, title=f"{network} network, {metric} metric"
+        xticks=range(4),
+        yticks=range(4),
+        xticklabels=labels,
+        yticklabels=labels,
+        title=f"{network} network, {metric} metric",
     )
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -204,30 +240,42 @@ plt.show()
 # %%
 # In the linear network ΔW2, ΔW3 and ΔW4 are within 1°, as the η² law says, and far from ΔW1. In the tanh network the gains
 # run from 0.004 to 1, and pull the rules apart. All four still descend here: the angle to −∇J is below 90°. For ΔW1 and
-# ΔW2 that is certain, because they are steepest descent in some metric. For the sums ΔW3 and ΔW4 it is not, so look:
+# ΔW2 that is certain, because they are steepest descent in some metric. For the sums ΔW3 and ΔW4 it is not certain:
 
 assert found["linear", "Euclidean"][1, 2] < 1.5
 assert found["linear", "Euclidean"][0, 1] > 80
 assert found["tanh", "Euclidean"][1, 2] > 20
-cosines = [descent_cosine(change, nonlinear.gradient(start)) for change in first_steps(nonlinear, rules.values())]
+cosines = [
+    descent_cosine(change, nonlinear.gradient(start))
+    for change in first_steps(nonlinear, rules.values())
+]
 print(
-    "angle to −∇J:", dict(zip(labels, [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines], strict=True))
+    "angle to −∇J:",
+    dict(
+        zip(
+            labels,
+            [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines],
+            strict=True,
+        )
+    ),
 )
 assert min(cosines) > 0
 
 # %%
 # A rule of your own
 # ------------------
-# If metric and retraction are free choices, a rule that the paper does not have is one line. ΔW2 knows no gains; ΔW3 knows
-# those of every stimulus. In between is the metric of the *mean* gains, `gain(g)`. It is flat and has geodesics in closed
-# form, as the resolvent has. Its direction is nearer to ΔW3 than that of ΔW2 is, in either metric.
+# If metric and retraction are free choices, a rule that the paper does not have is one line. ΔW2 contains no gains. ΔW3
+# contains the gains of every stimulus. In between is the metric of the *mean* gains, `gain(g)`. It is flat and has geodesics in closed
+# form, like the resolvent metric. Its direction is nearer to ΔW3 than the direction of ΔW2 is, in either metric.
 
 mean_gains = nonlinear.at(start).fixed_points.gains.mean(axis=0)
 gain_rule = Descent(gain(mean_gains))
 paper_2, paper_3, ours = first_steps(nonlinear, [rules["dW2"], rules["dW3"], gain_rule])
 for name, manifold in (("Euclidean", euclidean), ("resolvent", resolvent)):
     degrees = angles(manifold, start, [paper_2, paper_3, ours])
-    print(f"{name} metric: from ΔW3 it is {degrees[0, 1]:.0f}° to ΔW2 and {degrees[1, 2]:.0f}° to the rule of mean gains")
+    print(
+        f"{name} metric: from ΔW3 it is {degrees[0, 1]:.0f}° to ΔW2 and {degrees[1, 2]:.0f}° to the rule of mean gains"
+    )
     assert degrees[1, 2] < degrees[0, 1]
 
 # %%
@@ -239,7 +287,10 @@ targets = nonlinear.loss
 contenders = {name: make_rule(name, N) for name in RULES} | {"gain": gain_rule}
 histories = {}
 for name, rule in contenders.items():
-    runs = [train(nonlinear.model, start, white, targets, rule, rate, epochs=40, guard=False) for rate in RATES]
+    runs = [
+        train(nonlinear.model, start, white, targets, rule, rate, epochs=40, guard=False)
+        for rate in RATES
+    ]
     histories[name] = min(runs, key=lambda run: run.loss[-1] if len(run.loss) == 40 else np.inf)
 final = {name: history.loss[-1] / history.loss[0] for name, history in histories.items()}
 print({name: f"{value:.1e}" for name, value in final.items()})
@@ -261,16 +312,16 @@ plt.show()
 assert max(final["dW3"], final["dW4"], final["gain"]) < 0.2 * min(final["dW1"], final["dW2"])
 
 # %%
-# On this task of white stimuli. The order is not a law: with other stimuli, activations and budgets it changes, and ΔW3
-# and ΔW4 promise no descent. `riemannrnn compare` measures it on yours.
+# The order is not a law: it changes with other stimuli, activations and budgets, and ΔW3 and ΔW4 do not promise to descend.
+# `riemannrnn compare` measures it on your task.
 
 # %%
 # Memory
 # ------
-# Momentum adds the last step to the next. On a manifold the last step is a vector at the *last* point, and to add it here
-# it must be brought here: **parallel transport** carries it along the step without turning or stretching it, as the metric
-# sees it. In the Euclidean metric that is doing nothing. In the resolvent metric it means: keep the change of A, not the
-# change of W. So momentum on this manifold is the heavy ball in A, which we can write by hand.
+# Momentum adds the last step to the next. On a manifold the last step is a vector at the *last* point. **Parallel
+# transport** carries it to the present point, without turning or stretching it in the metric. In the Euclidean metric this
+# changes nothing. In the resolvent metric it keeps the change of A, not the change of W. So momentum on this manifold is the
+# heavy-ball method in A, which we can write by hand.
 
 momentum = make_rule("momentum", N, resolvent)
 W, memory = start, None
@@ -282,14 +333,19 @@ for _ in range(5):
 assert np.allclose(np.linalg.inv(np.eye(N) - W), A_now)
 
 carried = resolvent.parallel_transport(start, -eta * direction, direction)
-print(f"length before {resolvent.norm(start, direction):.6f}, after {resolvent.norm(ends['dW2'], carried):.6f}")
+print(
+    f"length before {resolvent.norm(start, direction):.6f}, after {resolvent.norm(ends['dW2'], carried):.6f}"
+)
 print(f"length of the same matrix, not carried: {resolvent.norm(ends['dW2'], direction):.6f}")
 assert np.isclose(resolvent.norm(start, direction), resolvent.norm(ends["dW2"], carried))
 
 # %%
 # Momentum 0.9 should learn like a rate ten times larger. It does:
 
-slow, fast = (train(nonlinear.model, start, white, targets, "dW2", rate, epochs=40, guard=False) for rate in (0.03, 0.3))
+slow, fast = (
+    train(nonlinear.model, start, white, targets, "dW2", rate, epochs=40, guard=False)
+    for rate in (0.03, 0.3)
+)
 heavy = train(nonlinear.model, start, white, targets, "momentum", 0.03, epochs=40, guard=False)
 for name, run in (("ΔW2 at 0.03", slow), ("with momentum", heavy), ("ΔW2 at 0.3", fast)):
     print(f"{name:14} loss {run.loss[-1] / run.loss[0]:.2f} of that at the start")
@@ -303,6 +359,6 @@ assert heavy.loss[-1] < 1.5 * fast.loss[-1]
 # - `Adam(resolvent)`: the moments of Adam, kept in coordinates of the chart instead of synapse by synapse.
 # - Give the stimuli a spread of variances, `white * np.geomspace(1, 0.1, N)`. One geodesic step of rate 1 no longer
 #   arrives, and `Descent(response_metric(cost))` still nearly does.
-# - `check_descent` of `riemannrnn.metrics.aggregated` tells where along a path ΔW3 and ΔW4 descend, and
+# - `check_descent` of `riemannrnn.rules` tells where along a path ΔW3 and ΔW4 descend, and
 #   `aggregated_metric` is a metric that takes gains from every stimulus and always does.
-# - Write `sharp`, a metric of your own, in one function: the tutorial on manifolds of your own begins there.
+# - Write a metric of your own, in one function: see the tutorial "A manifold of your own".

@@ -2,20 +2,20 @@
 Pymanopt's optimisers, and how to read what they report
 =======================================================
 
-The loss of fixed points is a cost on a manifold, so that every optimiser of `pymanopt <https://pymanopt.org>`_ runs on it:
+The loss of fixed points is a cost on a manifold. So every optimiser of `pymanopt <https://pymanopt.org>`_ runs on it:
 steepest descent, conjugate gradients and trust regions. This tutorial runs the three on scikit-learn's handwritten digits,
 under three metrics, and then reads the result with care. Three habits are worth having:
 
-- count **evaluations** of the cost, its gradient and its Hessian, since iterations of different optimisers differ in price;
+- count **evaluations** of the cost, its gradient and its Hessian, because iterations of different optimisers cost different amounts;
 - put the **test accuracy** beside the training loss;
-- ask whether the fixed points at the end are **stable**, since a network never rests at one that is not.
+- ask whether the fixed points at the end are **stable**, because a network never rests at an unstable fixed point.
 """
 
 # %%
 # A problem for pymanopt
 # ----------------------
 # A network of 40 rate units answers an image x with the fixed point r = f(W r + W_in x), and a readout names the digit. The
-# read-in and the readout are random and stay as they are; only W learns.
+# read-in and the readout are random and fixed. Only W learns.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +27,9 @@ from riemannrnn.comparison import Contender
 from riemannrnn.data import load_digits
 from riemannrnn.plots import plot_stability
 
-plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
+plt.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10}
+)
 
 training, validation, test = load_digits().split(120, 40, 200, seed=0)
 network = RateNetwork(n_units=40, n_inputs=64, n_outputs=10, activation="tanh", seed=0)
@@ -38,19 +40,27 @@ W = network.initial_weights(radius=0.5)
 # has computed at a point: a value that is asked for twice counts once.
 
 manifold = PullbackManifold(Resolvent(), 40, retraction="additive")
-print(f"{'optimiser':20s} {'iterations':>10s} {'by pymanopt':>12s} {'by our count':>13s}   loss (nat)")
+print(
+    f"{'optimiser':20s} {'iterations':>10s} {'by pymanopt':>12s} {'by our count':>13s}   loss (nat)"
+)
 for optimiser in (SteepestDescent, ConjugateGradient, TrustRegions):
-    cost = FixedPointCost(network, training.stimuli, CrossEntropy(training.labels), max_iterations=100)
+    cost = FixedPointCost(
+        network, training.stimuli, CrossEntropy(training.labels), max_iterations=100
+    )
     result = optimiser(max_iterations=4, verbosity=0).run(cost.problem(manifold), initial_point=W)
     ours, theirs = cost.evaluations.total, result.cost_evaluations or 0
-    print(f"{optimiser.__name__:20s} {result.iterations:10d} {theirs:12d} {ours:13d}   {result.cost:.3f}")
-    assert ours > 2 * result.iterations >= 2 * theirs  # each iteration takes a cost and a gradient at least
+    print(
+        f"{optimiser.__name__:20s} {result.iterations:10d} {theirs:12d} {ours:13d}   {result.cost:.3f}"
+    )
+    assert (
+        ours > 2 * result.iterations >= 2 * theirs
+    )  # each iteration takes a cost and a gradient at least
 
 # %%
 # Four iterations of the three optimisers take quite different numbers of evaluations: line searches try several step lengths,
-# and trust regions ask for products with the Hessian. What pymanopt 2.2.1 reports as evaluations of the cost is the number
-# of its iterations, or nothing. **Compare optimisers at equal evaluations by your own count.** The three kinds
-# of evaluations are of the same order of price: the fixed points of all stimuli, or one or two linear systems for each.
+# and trust regions ask for products with the Hessian. pymanopt 2.2.1 reports the number of iterations
+# as evaluations of the cost, or nothing. **Compare optimisers at equal evaluations by your own count.** The three kinds
+# of evaluations have similar prices: the fixed points of all stimuli, or one or two linear systems for each stimulus.
 #
 # Nine contenders, one budget
 # ---------------------------
@@ -63,14 +73,24 @@ METRICS = {
     "resolvent": ("additive", "#56B4E9", "resolvent"),
     "scaled-monotone": ("geodesic", "#000000", "scaled monotone"),
 }
-OPTIMISERS = {"steepest-descent": ("--", "s"), "conjugate-gradient": ("-", "^"), "trust-regions": (":", "D")}
+OPTIMISERS = {
+    "steepest-descent": ("--", "s"),
+    "conjugate-gradient": ("-", "^"),
+    "trust-regions": (":", "D"),
+}
 
 task = Task(network, W, training, validation, test, max_iterations=100)
-contenders = [Contender(metric, METRICS[metric][0], optimiser) for metric in METRICS for optimiser in OPTIMISERS]
+contenders = [
+    Contender(metric, METRICS[metric][0], optimiser)
+    for metric in METRICS
+    for optimiser in OPTIMISERS
+]
 comparison = compare(task, contenders, budget=32, stable=None)
 entries = comparison.entries
 
-print(f"{'contender':43s} {'J, ∇J, ∇²J':>12s} {'loss':>6s} {'test':>6s} {'abscissa':>9s} {'lost':>5s}")
+print(
+    f"{'contender':43s} {'J, ∇J, ∇²J':>12s} {'loss':>6s} {'test':>6s} {'abscissa':>9s} {'lost':>5s}"
+)
 for entry in entries:
     counts = f"{entry.cost_evaluations}, {entry.gradient_evaluations}, {entry.hessian_evaluations}"
     print(
@@ -85,7 +105,10 @@ figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.9), sharey=True, layout="const
 for ax, (metric, (_, colour, title)) in zip(axes, METRICS.items(), strict=True):
     for entry in (each for each in entries if each.contender.manifold == metric):
         line, marker = OPTIMISERS[entry.contender.optimiser]
-        used, losses = [point.evaluations for point in entry.history], [point.loss for point in entry.history]
+        used, losses = (
+            [point.evaluations for point in entry.history],
+            [point.loss for point in entry.history],
+        )
         label = entry.contender.optimiser.replace("-", " ")
         ax.plot(used, losses, color=colour, ls=line, marker=marker, ms=3.5, lw=1.3, label=label)
     ax.set(title=title, xlim=(0, 33), xlabel="evaluations")
@@ -98,7 +121,9 @@ plt.show()
 # On average over the optimisers, the loss is lower under the resolvent metric than under the Euclidean metric, and the test
 # accuracies in the table agree. Many comparisons end here.
 
-losses = {m: np.mean([e.training_loss for e in entries if e.contender.manifold == m]) for m in METRICS}
+losses = {
+    m: np.mean([e.training_loss for e in entries if e.contender.manifold == m]) for m in METRICS
+}
 print({name: round(float(value), 3) for name, value in losses.items()})
 assert losses["resolvent"] < losses["euclidean"]
 assert all(entry.training_loss < entry.history[0].loss - 0.5 for entry in entries)
@@ -136,14 +161,21 @@ for entry in entries:
 figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 for place, (entry, accuracy) in enumerate(zip(entries, running, strict=True)):
     _, colour, label = METRICS[entry.contender.manifold]
-    ax.plot([100 * accuracy, 100 * entry.test_accuracy], [place, place], color=colour, lw=1.5, zorder=1)
+    ax.plot(
+        [100 * accuracy, 100 * entry.test_accuracy], [place, place], color=colour, lw=1.5, zorder=1
+    )
     ax.plot(100 * entry.test_accuracy, place, "o", mfc="white", mec=colour, mew=1.5, ms=8)
     ax.plot(100 * accuracy, place, "o", color=colour, ms=5)
-names = [f"{METRICS[e.contender.manifold][2]}, {e.contender.optimiser.replace('-', ' ')}" for e in entries]
+names = [
+    f"{METRICS[e.contender.manifold][2]}, {e.contender.optimiser.replace('-', ' ')}"
+    for e in entries
+]
 ax.set_yticks(range(len(entries)), names)
 ax.set(xlabel="test accuracy (%)", ylim=(len(entries) - 0.5, -0.5), xlim=(0, 100))
 ax.axvline(10, color="0.6", lw=1, ls=":")
-ax.annotate("chance", (10, 8.3), xytext=(3, 0), textcoords="offset points", color="0.4", va="center")
+ax.annotate(
+    "chance", (10, 8.3), xytext=(3, 0), textcoords="offset points", color="0.4", va="center"
+)
 ax.plot([], [], "o", mfc="white", mec="0.3", mew=1.5, ms=8, label="at the fixed points found")
 ax.plot([], [], "o", color="0.3", ms=5, label="after running for 100 τ")
 figure.legend(loc="outside lower right", ncols=2, frameon=False)
@@ -151,15 +183,23 @@ figure.suptitle("A fixed point that is not stable is of no use to the running ne
 plt.show()
 
 for name, accuracy, share in zip(names, running, at_rest, strict=True):
-    print(f"{name:38s} running network: accuracy {accuracy:.3f}, at rest for {share:.0%} of the stimuli")
+    print(
+        f"{name:38s} running network: accuracy {accuracy:.3f}, at rest for {share:.0%} of the stimuli"
+    )
 
 # %%
-# Under the resolvent metric the table's accuracies are those of fixed points that the network does not go to: for nearly all
-# stimuli its activity has not come to rest after 100 τ, and what it answers is far worse. The column ``lost`` had said so: it
-# counts the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows it.
+# Under the resolvent metric, the accuracies of the table belong to fixed points that the network does not reach. For nearly all
+# stimuli its activity has not come to rest after 100 τ, and its answers are far worse. The column ``lost`` gave the warning:
+# it counts the training and test stimuli without a stable fixed point. Neither the loss nor the accuracy shows this.
 
 gap = {
-    m: np.mean([e.test_accuracy - r for e, r in zip(entries, running, strict=True) if e.contender.manifold == m])
+    m: np.mean(
+        [
+            e.test_accuracy - r
+            for e, r in zip(entries, running, strict=True)
+            if e.contender.manifold == m
+        ]
+    )
     for m in METRICS
 }
 print({name: round(float(value), 3) for name, value in gap.items()})
@@ -180,7 +220,10 @@ for text in ax.texts:
 figure.suptitle("Only the scaled monotone manifold keeps every fixed point stable")
 plt.show()
 
-lost = {m: sum(e.without_stable_fixed_point for e in entries if e.contender.manifold == m) for m in METRICS}
+lost = {
+    m: sum(e.without_stable_fixed_point for e in entries if e.contender.manifold == m)
+    for m in METRICS
+}
 print(lost)
 assert lost["scaled-monotone"] == 0
 assert lost["euclidean"] > 0
@@ -192,10 +235,12 @@ assert lost["resolvent"] > 100
 # manifold stability is a property of every point, so that no step of any optimiser can lose it.
 #
 # Which optimiser? With 200 test stimuli the standard error of an accuracy is about 3.5 percentage points: differences of less
-# than 7 points decide nothing. In loss, conjugate gradients are ahead on the scaled monotone manifold at this budget; trust
-# regions spend half of it on products with the Hessian, which have not paid for themselves after 32 evaluations.
+# than 7 points decide nothing. In loss, conjugate gradients are ahead on the scaled monotone manifold at this budget; Trust
+# regions spend half of the budget on products with the Hessian, and this has not paid off after 32 evaluations.
 
-best = min((e for e in entries if e.contender.manifold == "scaled-monotone"), key=lambda e: e.training_loss)
+best = min(
+    (e for e in entries if e.contender.manifold == "scaled-monotone"), key=lambda e: e.training_loss
+)
 print(best.contender.name, round(best.training_loss, 3), round(best.test_accuracy, 3))
 assert best.contender.optimiser == "conjugate-gradient"
 assert best.test_accuracy > 0.6

@@ -2,17 +2,17 @@
 The geodesics of learning
 =========================
 
-A run of learning is a path through weight space. Under a metric it has a length; its ends have a distance, and between them
-there is a geodesic. This tutorial records three runs that reach about the same loss, and asks of each how far it went, how
-straight, and how near to a singularity.
+A run of learning is a path through weight space. In a metric, the path has a length, its ends have a distance, and a geodesic
+joins them. This tutorial records three runs that reach about the same loss. How far did each go, how straight, and how close to a
+singularity?
 """
 
 # %%
 # Recording a run
 # ---------------
 # A ``PathRecorder`` writes W into the file ``path.h5`` of a run folder, a point whenever the path has grown by a share of its
-# length. It is handed to ``train`` as ``record``. What the network and the data are goes into the file with it, so that the
-# analysis can build them again.
+# length. Pass it to ``train`` as ``record``. The file also describes the network and the data, so that the analysis
+# can build them again.
 
 import tempfile
 from pathlib import Path
@@ -28,7 +28,9 @@ from riemannrnn.analysis.report import gather
 from riemannrnn.data import load_digits
 from riemannrnn.plots import plot_landscape
 
-plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
+plt.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10}
+)
 
 settings = {
     "network": {"n_units": 16, "n_inputs": 64, "n_outputs": 10, "seed": 0},
@@ -49,7 +51,7 @@ runs = {
 # coordinates A = (I − W)⁻¹: once with all stimuli in every step, once with mini-batches of 10. Each run takes 40 steps.
 #
 # ``LearningPath`` measures a recorded run under any metrics. ``gather`` does the same, and adds the landscape of the loss
-# around the path. Here the folders are temporary; those that are kept can be given to ``riemannrnn geodesics``.
+# around the path. Here the folders are temporary. Give the folder of a run that you keep to ``riemannrnn geodesics``.
 
 metrics = ("euclidean", "resolvent")
 measured = {}
@@ -57,20 +59,28 @@ with tempfile.TemporaryDirectory() as folder:
     for number, (name, options) in enumerate(runs.items()):
         run_folder = Path(folder) / str(number)
         run_folder.mkdir()
-        with PathRecorder(run_folder, settings, PullbackManifold(Resolvent(), 16), resolution=0.04) as recorder:
+        with PathRecorder(
+            run_folder, settings, PullbackManifold(Resolvent(), 16), resolution=0.04
+        ) as recorder:
             train(network, W, training.stimuli, training.labels, seed=0, record=recorder, **options)
         with read_run(run_folder) as run:
             path = LearningPath.of_run(run, run.cost())
             path.name = name
             measured[name] = (
-                path.measure(path.metrics(metrics)) if number else gather(path, path.metrics(metrics), plane_points=13)
+                path.measure(path.metrics(metrics))
+                if number
+                else gather(path, path.metrics(metrics), plane_points=13)
             )
 
 for name, data in measured.items():
-    print(f"{name}: {data.sizes['point']} points, loss {float(data['loss'][0]):.3f} to {float(data['loss'][-1]):.3f} nat")
+    print(
+        f"{name}: {data.sizes['point']} points, loss {float(data['loss'][0]):.3f} to {float(data['loss'][-1]):.3f} nat"
+    )
     for metric in metrics:
         length, distance = (float(data[each].sel(metric=metric)) for each in ("length", "distance"))
-        print(f"  {metric:9s} length {length:.2f}, distance of the ends {distance:.2f}, efficiency {distance / length:.0%}")
+        print(
+            f"  {metric:9s} length {length:.2f}, distance of the ends {distance:.2f}, efficiency {distance / length:.0%}"
+        )
 
 # %%
 # How far, and how straight
@@ -87,16 +97,23 @@ for ax, metric in zip(axes, metrics, strict=True):
         here = data.sel(metric=metric)
         ax.barh(place, here["length"], color=COLOURS[name], height=0.55)
         ax.plot([here["distance"]] * 2, [place - 0.38, place + 0.38], color="black", lw=2.5)
-    ax.set(title=f"{metric} metric", xlabel="bar: length    line: distance of the ends", ylim=(2.6, -0.6))
+    ax.set(
+        title=f"{metric} metric",
+        xlabel="bar: length    line: distance of the ends",
+        ylim=(2.6, -0.6),
+    )
 axes[0].set_yticks(range(3), list(measured))
 figure.suptitle("Each rule goes least far in its own metric")
 plt.show()
 
 # %%
 # The three runs end at about the same loss, but not at the same place. To get there ΔW1 moves W little and A = (I − W)⁻¹ much;
-# with ΔW2 it is the other way round. Neither end is the nearer one as such: that depends on the metric.
+# with ΔW2 it is the other way round. Which end is nearer depends on the metric.
 
-lengths = {name: data["length"].sel(metric=["euclidean", "resolvent"]).values for name, data in measured.items()}
+lengths = {
+    name: data["length"].sel(metric=["euclidean", "resolvent"]).values
+    for name, data in measured.items()
+}
 ends = [float(data["loss"][-1]) for data in measured.values()]
 assert max(ends) - min(ends) < 0.05
 assert lengths["ΔW1"][0] < lengths["ΔW2"][0] / 2
@@ -111,17 +128,32 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.9), layout="constrain
 for name, data in measured.items():
     here = data.sel(metric="resolvent")
     gone = np.concatenate([[np.nan], np.cumsum(here["step_length"].values[:-1])])
-    left.plot(here["step"], 100 * here["from_start"] / gone, color=COLOURS[name], ls=LINES[name], label=name)
-    right.plot(here["step"], 100 * here["deviation"] / here["distance"], color=COLOURS[name], ls=LINES[name])
+    left.plot(
+        here["step"],
+        100 * here["from_start"] / gone,
+        color=COLOURS[name],
+        ls=LINES[name],
+        label=name,
+    )
+    right.plot(
+        here["step"],
+        100 * here["deviation"] / here["distance"],
+        color=COLOURS[name],
+        ls=LINES[name],
+    )
 left.set(xlabel="step of learning", ylabel="distance / length so far (%)", ylim=(0, 105))
-right.set(xlabel="step of learning", ylabel="deviation from the geodesic\n(% of its length)", ylim=(0, None))
+right.set(
+    xlabel="step of learning",
+    ylabel="deviation from the geodesic\n(% of its length)",
+    ylim=(0, None),
+)
 figure.legend(loc="outside lower center", ncols=3, frameon=False)
 figure.suptitle("Mini-batches take the same way with many small detours (resolvent metric)")
 plt.show()
 
 # %%
 # With all stimuli ΔW2 is nearly a geodesic. Mini-batches make the path much longer, though it strays no farther from the
-# geodesic and ends at the same distance from the start: noise of the steps, not another way.
+# geodesic and ends at the same distance from the start. The extra length is noise of the steps.
 
 full, noisy = (measured[name].sel(metric="resolvent") for name in ("ΔW2", "ΔW2, mini-batches"))
 assert float(full["efficiency"]) > 0.95
@@ -139,15 +171,27 @@ assert float(noisy["deviation"].max()) < 1.5 * float(full["deviation"].max())
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.9), layout="constrained")
 for name, data in measured.items():
     left.plot(data["step"], data["singular_value"], color=COLOURS[name], ls=LINES[name], label=name)
-    right.plot(data["step"], data["edge_distance"].sel(metric="resolvent"), color=COLOURS[name], ls=LINES[name])
+    right.plot(
+        data["step"],
+        data["edge_distance"].sel(metric="resolvent"),
+        color=COLOURS[name],
+        ls=LINES[name],
+    )
 left.set(xlabel="step of learning", ylabel="least singular value of I − G W", ylim=(0, None))
-right.set(xlabel="step of learning", ylabel="distance to the edge W → ∞\n(resolvent metric)", ylim=(0, None))
+right.set(
+    xlabel="step of learning",
+    ylabel="distance to the edge W → ∞\n(resolvent metric)",
+    ylim=(0, None),
+)
 figure.legend(loc="outside lower center", ncols=3, frameon=False)
 figure.suptitle("ΔW1 heads for the singular set, ΔW2 for large weights")
 plt.show()
 
 nearest = {name: float(data["singular_value"].min()) for name, data in measured.items()}
-edge = {name: float(data["edge_distance"].sel(metric="resolvent")[-1]) for name, data in measured.items()}
+edge = {
+    name: float(data["edge_distance"].sel(metric="resolvent")[-1])
+    for name, data in measured.items()
+}
 print("least singular value", nearest, "distance to the edge at the end", edge)
 assert nearest["ΔW1"] < 0.8 * nearest["ΔW2"]
 assert edge["ΔW2"] < 0.5 * edge["ΔW1"]
@@ -155,8 +199,8 @@ assert edge["ΔW2"] < 0.5 * edge["ΔW1"]
 # %%
 # The landscape
 # -------------
-# ``gather`` evaluates the loss over the plane that holds most of the path: that of its first two principal components, here in
-# coordinates A. In these the geodesic of the resolvent metric is a straight line, and the straight line in W is curved.
+# ``gather`` evaluates the loss over the plane that holds most of the path, spanned by its first two principal components, here
+# in coordinates A. In these coordinates the geodesic of the resolvent metric is a straight line, and the straight line in W is curved.
 
 data = measured["ΔW1"]
 
@@ -198,7 +242,10 @@ places = np.linspace(0, len(u) - 1, 10).round().astype(int)
 
 def draw(place):
     marker.set_data(u[place : place + 1], v[place : place + 1])
-    ax.set_title(f"The run after {int(data['step'][place])} steps, loss {float(data['loss'][place]):.2f} nat", fontsize=10)
+    ax.set_title(
+        f"The run after {int(data['step'][place])} steps, loss {float(data['loss'][place]):.2f} nat",
+        fontsize=10,
+    )
 
 
 animation = FuncAnimation(figure, draw, frames=places, interval=150)

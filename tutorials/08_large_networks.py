@@ -2,9 +2,9 @@
 Large networks: precision, low rank, and the GPU
 ================================================
 
-A network of thousands of units needs no other code than one of fifty. What changes is the price. This tutorial measures it: in
-double and single precision, with weights of low rank, and on a GPU, where there is one. Times are ratios measured on the
-machine that runs it; accuracies hold everywhere.
+A network of thousands of units needs the same code as a network of fifty. Only the price changes. This tutorial measures the price
+in double and single precision, with weights of low rank, and on a GPU if there is one. Times are ratios on the machine that runs
+it. Accuracies hold everywhere.
 """
 
 # %%
@@ -32,7 +32,9 @@ from riemannrnn import (
 from riemannrnn.data import load_digits
 from riemannrnn.rules import Descent
 
-plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
+plt.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10}
+)
 digits, test = load_digits().split(256, 500, seed=0)
 
 
@@ -40,7 +42,9 @@ def gradient(network, weights, solver="auto"):
     """Return the evaluation of the cost at the weights, with its gradient computed."""
     dataset = digits.to(network.namespace)
     stimuli = network.namespace.astype(dataset.stimuli, network.input_weights.dtype)
-    evaluation = FixedPointCost(network, stimuli, CrossEntropy(dataset.labels), solver=solver).at(weights)
+    evaluation = FixedPointCost(network, stimuli, CrossEntropy(dataset.labels), solver=solver).at(
+        weights
+    )
     _ = evaluation.gradient
     return evaluation
 
@@ -56,9 +60,9 @@ def clock(*arguments):
 
 
 # %%
-# A network is float64 or float32 as its ``dtype`` says, and so is everything that is computed with it. In float64 the
-# automatic solver iterates in float32 nevertheless, and corrects and certifies the result in float64;
-# ``Automatic(precision="native")`` does without.
+# The ``dtype`` of a network is float64 or float32, and everything that is computed with it has this dtype. For a float64
+# network the automatic solver iterates in float32, and corrects and certifies the result in float64.
+# ``Automatic(precision="native")`` iterates in float64.
 
 variants = {
     "float64, native": (np.float64, Automatic(precision="native")),
@@ -72,22 +76,33 @@ for name, (dtype, solver) in variants.items():
 
 exact = found["float64, native"]
 error = {
-    name: float(np.linalg.norm(each.gradient - exact.gradient) / np.linalg.norm(exact.gradient)) for name, each in found.items()
+    name: float(np.linalg.norm(each.gradient - exact.gradient) / np.linalg.norm(exact.gradient))
+    for name, each in found.items()
 }
 for name, each in found.items():
     points = each.fixed_points
     print(f"{name}: {points.solver}")
-    print(f"  residual {float(points.residual.max()):.0e}, gradient off by {error[name]:.0e}, dtype {each.gradient.dtype}")
+    print(
+        f"  residual {float(points.residual.max()):.0e}, gradient off by {error[name]:.0e}, dtype {each.gradient.dtype}"
+    )
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.4), sharey=True, layout="constrained")
 colours = {"float64, native": "#D55E00", "float64, mixed": "#0072B2", "float32": "#009E73"}
 for place, name in enumerate(variants):
     share = 100 * seconds[name] / seconds["float64, native"]
     left.barh(place, share, color=colours[name], height=0.6)
-    left.annotate(f"{share:.0f}", (share, place), xytext=(3, 0), textcoords="offset points", va="center")
+    left.annotate(
+        f"{share:.0f}", (share, place), xytext=(3, 0), textcoords="offset points", va="center"
+    )
     if error[name]:
         right.plot(error[name], place, "o", color=colours[name], ms=8)
-        right.annotate(f"{error[name]:.0e}", (error[name], place), xytext=(7, 0), textcoords="offset points", va="center")
+        right.annotate(
+            f"{error[name]:.0e}",
+            (error[name], place),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+        )
 right.annotate("the reference", (1e-12, 0), xytext=(3, 0), textcoords="offset points", va="center")
 left.set(xlabel="time (% of float64, native)", xlim=(0, 118), ylim=(2.5, -0.5))
 left.set_yticks(range(3), list(variants))
@@ -102,8 +117,8 @@ assert error["float32"] < 1e-4
 assert "float32 corrected in float64" in found["float64, mixed"].fixed_points.solver
 
 # %%
-# Mixed precision gives the same gradient as float64, to the tolerance asked for. Pure float32 gives five digits, far more
-# than a mini-batch knows of the mean over all stimuli: **train in float32, analyse in float64**.
+# Mixed precision gives the same gradient as float64, to the tolerance asked for. Pure float32 gives five digits. A
+# mini-batch estimates the mean over all stimuli much less precisely: **train in float32, analyse in float64**.
 #
 # What "auto" says
 # ----------------
@@ -116,11 +131,16 @@ for radius in (0.05, 0.5, 0.9, 1.6):
     for dtype in (np.float32, np.float64):
         network = RateNetwork(200, 64, 10, seed=0, dtype=dtype)
         points = network.fixed_points(
-            network.initial_weights(radius), digits.stimuli.astype(dtype), on_failure="mask", max_iterations=200
+            network.initial_weights(radius),
+            digits.stimuli.astype(dtype),
+            on_failure="mask",
+            max_iterations=200,
         )
         picked[radius, dtype] = points
         converged, iterations = points.converged.mean(), points.iterations.max()
-        print(f"{radius:6.2f} {np.dtype(dtype).name:>8s} {iterations:10d} {converged:9.0%}  {points.solver}")
+        print(
+            f"{radius:6.2f} {np.dtype(dtype).name:>8s} {iterations:10d} {converged:9.0%}  {points.solver}"
+        )
 
 # %%
 # - Where r ↦ f(W r + x) contracts fast it is simply iterated: **plain iteration**.
@@ -141,9 +161,15 @@ assert all(points.converged.all() for (radius, _), points in picked.items() if r
 # ``connectivity=LowRank(k)`` makes the weights W = u diag(s) vᵀ, of which only the factors exist: a product with W takes 2 n
 # k numbers instead of n². Everything else stays as it was. To see that, compare it with the dense network of the same W.
 
-low, dense = (RateNetwork(300, 64, 10, seed=0, connectivity=connectivity) for connectivity in (LowRank(10), None))
+low, dense = (
+    RateNetwork(300, 64, 10, seed=0, connectivity=connectivity)
+    for connectivity in (LowRank(10), None)
+)
 u, s, vt = low.initial_weights(radius=0.5)
-difference = low.fixed_points((u, s, vt), digits.stimuli).rates - dense.fixed_points((u * s) @ vt, digits.stimuli).rates
+difference = (
+    low.fixed_points((u, s, vt), digits.stimuli).rates
+    - dense.fixed_points((u * s) @ vt, digits.stimuli).rates
+)
 print(f"largest difference of the rates: {np.abs(difference).max():.0e}")
 assert np.abs(difference).max() < 1e-8
 
@@ -160,7 +186,13 @@ for name, connectivity in (("dense", None), ("rank 10", LowRank(10))):
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.9), layout="constrained")
 for name, colour, style in (("dense", "#D55E00", "o--"), ("rank 10", "#0072B2", "s-")):
     units = np.array(sizes[name])
-    left.loglog(units, [price[name, n] / price["dense", 250] for n in units], style, color=colour, label=name)
+    left.loglog(
+        units,
+        [price[name, n] / price["dense", 250] for n in units],
+        style,
+        color=colour,
+        label=name,
+    )
 units = np.array(sizes["rank 10"])
 right.loglog(units, 4 * units**2 / 2**20, "o--", color="#D55E00")
 right.loglog(units, 4 * (2 * 10 * units + 10) / 2**20, "s-", color="#0072B2")
@@ -182,7 +214,9 @@ plt.show()
 n, k = 2000, 10
 network = RateNetwork(n, 64, 10, seed=0, dtype=np.float32, connectivity=LowRank(k))
 start = network.initial_weights(radius=0.5)
-stimuli = {name: data.stimuli.astype(np.float32) for name, data in (("training", digits), ("test", test))}
+stimuli = {
+    name: data.stimuli.astype(np.float32) for name, data in (("training", digits), ("test", test))
+}
 history = train(
     network,
     start,
@@ -196,8 +230,12 @@ history = train(
     held_out=(stimuli["test"], test.labels),
 )
 u, s, vt = history.weights
-print(f"{history.stopped} The guard shortened {history.guard_actions} of {len(history.loss)} steps.")
-print(f"test accuracy {history.test_accuracy[-1]:.2f}; {u.size + s.size + vt.size:,} numbers instead of {n * n:,}")
+print(
+    f"{history.stopped} The guard shortened {history.guard_actions} of {len(history.loss)} steps."
+)
+print(
+    f"test accuracy {history.test_accuracy[-1]:.2f}; {u.size + s.size + vt.size:,} numbers instead of {n * n:,}"
+)
 assert history.loss[-1] < history.loss[0] - 0.3
 assert (u.shape, s.shape, vt.shape) == ((n, k), (k,), (k, n))
 assert u.dtype == np.float32
@@ -206,17 +244,19 @@ assert u.dtype == np.float32
 # On a GPU
 # --------
 # ``RateNetwork(..., backend="cupy")`` puts the weights on the GPU, with the same numbers. Stimuli are moved there once, by
-# ``Dataset.to`` or ``to_backend``; arrays of two places that meet are an error, since moving them in silence would be slow.
+# ``Dataset.to`` or ``to_backend``. Mixing arrays of two places is an error, because moving them silently would be slow.
 
 try:
     on_gpu = RateNetwork(2000, 64, 10, seed=0, dtype=np.float32, backend="cupy")
 except BackendError as refusal:
-    print(f"There is no GPU here, so that this part is left out. {refusal}")
+    print(f"No GPU was found, so this part is left out. {refusal}")
 else:
     in_memory = RateNetwork(2000, 64, 10, seed=0, dtype=np.float32)
     pair = [clock(each, each.initial_weights(radius=0.5)) for each in (in_memory, on_gpu)]
     gradients = [to_backend(evaluation.gradient, "numpy") for evaluation, _ in pair]
-    print(f"2000 dense units: the GPU takes 1/{pair[0][1] / pair[1][1]:.0f} of the time of the processor.")
+    print(
+        f"2000 dense units: the GPU takes 1/{pair[0][1] / pair[1][1]:.0f} of the time of the processor."
+    )
     assert np.linalg.norm(gradients[1] - gradients[0]) < 1e-3 * np.linalg.norm(gradients[0])
 
 # %%

@@ -17,11 +17,20 @@ does the metric on W still matter then?
 import matplotlib.pyplot as plt
 import numpy as np
 
-from manifolds import Identity, MonotoneManifold, ProductManifold, PullbackManifold, Resolvent, Weighted
+from manifolds import (
+    Identity,
+    MonotoneManifold,
+    ProductManifold,
+    PullbackManifold,
+    Resolvent,
+    Weighted,
+)
 from riemannrnn import Layer, Stack, train
 from riemannrnn.data import load_digits
 
-plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10})
+plt.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.titlesize": 10}
+)
 digits, test = load_digits(np.float32).split(500, 1000, seed=0)
 
 
@@ -33,12 +42,17 @@ def make(layers, trained=("recurrent", "input", "bias", "readout"), seed=0):
 def learn(stack, epochs=10, **options):
     """Train on 500 digits, and test on 1000 others after the last epoch."""
     start = stack.initial_parameters()
-    shared = {"batch_size": 50, "epochs": epochs, "seed": 0, "held_out": (test.stimuli, test.labels)}
+    shared = {
+        "batch_size": 50,
+        "epochs": epochs,
+        "seed": 0,
+        "held_out": (test.stimuli, test.labels),
+    }
     return train(stack, start, digits.stimuli, digits.labels, **shared, **options)
 
 
 def last(values):
-    """Return the mean of the last ten values of a history, those of an epoch."""
+    """Return the mean of the last ten values of a history, which are one epoch."""
     return float(np.mean(values[-10:]))
 
 
@@ -77,7 +91,13 @@ for place, (name, history) in enumerate(runs.items()):
         (right, last(history.iterations), "{:.0f}"),
     ):
         ax.barh(place, value, color=colours[name], height=0.6)
-        ax.annotate(text.format(value), (value, place), xytext=(3, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            text.format(value),
+            (value, place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+        )
 left.set(xlabel="wrong test digits (%)", ylim=(3.5, -0.5))
 right.set(xlabel="iterations a step, at the end")
 left.set_yticks(range(4), list(runs))
@@ -115,7 +135,9 @@ for row, (V, title) in zip(axes, ((before, "start"), (change, "change")), strict
 figure.suptitle("Read-in of the eight units that change most: at the start, and its change")
 plt.show()
 
-print(f"correlation of neighbouring pixels' weights: {likeness(before):.2f} at the start, {likeness(change):.2f} of the change")
+print(
+    f"correlation of neighbouring pixels' weights: {likeness(before):.2f} at the start, {likeness(change):.2f} of the change"
+)
 assert abs(likeness(before)) < 0.1
 assert likeness(change) > 0.3
 
@@ -131,9 +153,16 @@ shapes = {
     "4 layers": [10, 10, 10, 10],
     "4 layers, skips": [10, 10, Layer(10, skips=(0,)), Layer(10, skips=(0, 1))],
 }
-deep = {name: [learn(make(layers, seed=seed), 15) for seed in (0, 1)] for name, layers in shapes.items()}
-errors = {name: 100 * (1 - np.array([history.test_accuracy[-1] for history in pair])) for name, pair in deep.items()}
-work = {name: np.array([last(history.iterations) for history in pair]) for name, pair in deep.items()}
+deep = {
+    name: [learn(make(layers, seed=seed), 15) for seed in (0, 1)] for name, layers in shapes.items()
+}
+errors = {
+    name: 100 * (1 - np.array([history.test_accuracy[-1] for history in pair]))
+    for name, pair in deep.items()
+}
+work = {
+    name: np.array([last(history.iterations) for history in pair]) for name, pair in deep.items()
+}
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.3), sharey=True, layout="constrained")
 for place, name in enumerate(shapes):
@@ -141,13 +170,21 @@ for place, name in enumerate(shapes):
     for ax, values, text in ((left, errors[name], "{:.1f}"), (right, work[name], "{:.0f}")):
         ax.barh(place, values.mean(), color=colour, height=0.6)
         ax.plot(values, [place, place], "o", color="black", ms=3)
-        ax.annotate(text.format(values.mean()), (values.max(), place), xytext=(5, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            text.format(values.mean()),
+            (values.max(), place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+        )
 left.set(xlabel="wrong test digits (%)", ylim=(3.5, -0.5))
 right.set(xlabel="iterations a step, of all layers together")
 left.set_yticks(range(4), list(shapes))
 for ax in (left, right):
     ax.margins(x=0.15)
-figure.suptitle("Narrow layers lose digits, and skips bring some of them back (dots: the two seeds)")
+figure.suptitle(
+    "Narrow layers lose digits, and skips bring some of them back (dots: the two seeds)"
+)
 plt.show()
 
 assert errors["1 layer"].mean() < errors["2 layers"].mean() < errors["4 layers"].mean() - 4
@@ -166,10 +203,16 @@ stack, P = make([20, 20]), deep["2 layers"][0].parameters
 response = stack.respond(P, stack.prepare(test.stimuli[:1]))
 lower, upper = (layer.gains[0, :, None] for layer in response.layers)
 W = [P[name] for name in stack.recurrent]
-whole = np.block([[lower * W[0], np.zeros((20, 20))], [upper * P["layers.1.input"], upper * W[1]]]) - np.eye(40)
-separate = np.concatenate([np.linalg.eigvals(gain * each) - 1 for gain, each in zip((lower, upper), W, strict=True)])
+whole = np.block(
+    [[lower * W[0], np.zeros((20, 20))], [upper * P["layers.1.input"], upper * W[1]]]
+) - np.eye(40)
+separate = np.concatenate(
+    [np.linalg.eigvals(gain * each) - 1 for gain, each in zip((lower, upper), W, strict=True)]
+)
 joint = np.linalg.eigvals(whole)
-print(f"largest real part: {joint.real.max():.3f} of the whole stack, {separate.real.max():.3f} of its layers")
+print(
+    f"largest real part: {joint.real.max():.3f} of the whole stack, {separate.real.max():.3f} of its layers"
+)
 assert abs(joint.real.max() - separate.real.max()) < 1e-3
 assert joint.real.max() < 0
 
@@ -200,26 +243,60 @@ def product(stack, metric, rate):
     factors = {}
     for name, value in stack.initial_parameters().items():
         flat = PullbackManifold(Identity(), value.shape, "additive")
-        factors[name] = Weighted(METRICS[metric](len(value)), rate) if name in stack.recurrent else flat
+        factors[name] = (
+            Weighted(METRICS[metric](len(value)), rate) if name in stack.recurrent else flat
+        )
     return ProductManifold(factors)
 
 
 stack, ends = make([40]), {}
-options = {"rule": "adam", "learning_rate": 0.01, "schedule": "cosine", "longest_step": 1.0, "guard": False}
+options = {
+    "rule": "adam",
+    "learning_rate": 0.01,
+    "schedule": "cosine",
+    "longest_step": 1.0,
+    "guard": False,
+}
 for metric in METRICS:
     for rate in RATES:
-        ends[metric, rate] = history = learn(stack, 6, manifold=product(stack, metric, rate), **options)
-        end = f"lost after {len(history.loss)} steps" if history.failed else f"{history.test_accuracy[-1]:.1%} right"
-        print(f"{metric:>9s}, W {rate:2d} times as fast: {end}, {last(history.iterations):.0f} iterations a step")
+        ends[metric, rate] = history = learn(
+            stack, 6, manifold=product(stack, metric, rate), **options
+        )
+        end = (
+            f"lost after {len(history.loss)} steps"
+            if history.failed
+            else f"{history.test_accuracy[-1]:.1%} right"
+        )
+        print(
+            f"{metric:>9s}, W {rate:2d} times as fast: {end}, {last(history.iterations):.0f} iterations a step"
+        )
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.9), layout="constrained")
-for metric, colour, style in (("euclidean", "#D55E00", "o--"), ("resolvent", "#009E73", "^-."), ("monotone", "#0072B2", "s-")):
+for metric, colour, style in (
+    ("euclidean", "#D55E00", "o--"),
+    ("resolvent", "#009E73", "^-."),
+    ("monotone", "#0072B2", "s-"),
+):
     done = [rate for rate in RATES if not ends[metric, rate].failed]
     lost = [rate for rate in RATES if ends[metric, rate].failed]
-    left.plot(done, [100 * ends[metric, rate].test_accuracy[-1] for rate in done], style, color=colour, label=metric)
+    left.plot(
+        done,
+        [100 * ends[metric, rate].test_accuracy[-1] for rate in done],
+        style,
+        color=colour,
+        label=metric,
+    )
     right.plot(done, [last(ends[metric, rate].iterations) for rate in done], style, color=colour)
     height = {"euclidean": 0.15, "resolvent": 0.05}.get(metric, 0.0)
-    left.plot(lost, [height] * len(lost), "x", color=colour, transform=left.get_xaxis_transform(), ms=7, mew=2)
+    left.plot(
+        lost,
+        [height] * len(lost),
+        "x",
+        color=colour,
+        transform=left.get_xaxis_transform(),
+        ms=7,
+        mew=2,
+    )
 left.axhspan(90, 91, color="0.93")
 left.annotate("run lost", (0.86, 90.4), color="0.4")
 left.set(ylabel="test accuracy (%)", ylim=(90, 95))
@@ -240,7 +317,11 @@ plt.show()
 
 slow = [ends[metric, 1].test_accuracy[-1] for metric in METRICS]
 assert max(slow) - min(slow) < 0.02
-assert last(ends["monotone", 1].iterations) < last(ends["resolvent", 1].iterations) < last(ends["euclidean", 1].iterations)
+assert (
+    last(ends["monotone", 1].iterations)
+    < last(ends["resolvent", 1].iterations)
+    < last(ends["euclidean", 1].iterations)
+)
 assert ends["euclidean", 10].failed
 assert ends["resolvent", 10].failed
 assert not any(ends["monotone", rate].failed for rate in RATES)

@@ -89,7 +89,7 @@ class LearningPath(Summarised):
 
     def metrics(self, names: Sequence[str] = DEFAULT_METRICS) -> dict[str, WeightManifold]:
         """Return metrics by name, for points of this size."""
-        return {name: make_metric(name, self.n_units, self.task) for name in names}
+        return {name: make_metric(name, self.points[0].shape, self.task) for name in names}
 
     def geodesic(self, manifold: WeightManifold) -> Geodesic:
         """Return the geodesic between the first and the last regular point of the metric."""

@@ -5,7 +5,9 @@ from typing import final
 
 from manifolds import (
     Array,
+    Identity,
     NoGeodesicError,
+    PullbackManifold,
     WeightManifold,
 )
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
@@ -55,23 +57,31 @@ class Chords(WeightManifold):
         return self.manifold.edge_distance(point)
 
 
-def make_metric(name: str, n: int, task: Task | None = None) -> WeightManifold:
-    """Return the named metric for weights of n units.
+def make_metric(name: str, n: int | tuple[int, ...], task: Task | None = None) -> WeightManifold:
+    """Return the named metric for weights of n units, or on kernels of a convolution.
 
     Parameters
     ----------
     name
         The name of a manifold, as for `train`.
     n
-        Number of units.
+        Number of units, or the shape of a point: kernels have shape (C, C, k, l).
     task
         The network, the first W of the path and the data, in float64, for the metrics that depend on them.
 
     Raises
     ------
     ValueError
-        For an unknown name, a manifold with points that are not weights, or a metric that depends on a task without one.
+        For an unknown name, a manifold with points that are not weights, a metric of matrices for kernels, or a metric that
+        depends on a task if there is none.
     """
+    if isinstance(n, tuple) and len(n) > 2:
+        if name != "euclidean":
+            raise ValueError(
+                f"metric {name!r} measures matrices, and this path holds kernels of a convolution; choose 'euclidean'"
+            )
+        return PullbackManifold(Identity(), n)
+    n = n[0] if isinstance(n, tuple) else n
     if name == "scaled-monotone":
         return LiftedScaledMonotone(n, GROWTH)
     if name not in METRIC_NAMES:

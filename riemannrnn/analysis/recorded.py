@@ -13,6 +13,7 @@ import numpy as np
 from manifolds import Array
 from manifolds.arrays import to_numpy
 from manifolds.summary import Summarised
+from riemannrnn.analysis.defaults import MOST_STIMULI
 from riemannrnn.analysis.layer_recording import path_file
 from riemannrnn.analysis.recording import LOG, PATH_FORMAT, open_path
 from riemannrnn.cost.cost import FixedPointCost
@@ -23,9 +24,6 @@ from riemannrnn.data.splitting import split_file
 from riemannrnn.equilibrium import Automatic, Solver
 from riemannrnn.models import RateNetwork
 from riemannrnn.training.training import single_residual
-
-MOST_STIMULI = 300
-"""Default number of stimuli for the analysis of a recorded run."""
 
 STABLE_MANIFOLDS = ("monotone", "scaled-monotone")
 """Names of the manifolds on which every stimulus has one fixed point."""
@@ -73,8 +71,13 @@ class RecordedRun(Summarised, Sequence[Array]):
 
     @property
     def n_units(self) -> int:
-        """Rows of W."""
+        """Rows of W, or channels of kernels."""
         return int(self._weights.shape[1])
+
+    @property
+    def of_kernels(self) -> bool:
+        """Whether the points are the kernels of a convolution, and not a matrix."""
+        return len(self._weights.shape) == 5
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -84,7 +87,7 @@ class RecordedRun(Summarised, Sequence[Array]):
     @overload
     def __getitem__(self, index: slice) -> list[Array]: ...
     def __getitem__(self, index: int | slice) -> Array:
-        """Return W at one recorded point, shape (n, n).
+        """Return W at one recorded point, shape (n, n), or its kernels, shape (C, C, k, l).
 
         Raises
         ------
@@ -211,7 +214,7 @@ def _check(run: RecordedRun, file: h5py.File) -> None:
         file.attrs["format"] == PATH_FORMAT
         and file["log"].dtype == LOG
         and file["weights"].dtype == np.float32
-        and len(shape) == 3
+        and len(shape) in (3, 5)
         and shape[1] == shape[2] > 0
         and shape[0] >= count
         and isinstance(run.settings, dict)

@@ -145,7 +145,7 @@ class PathRecorder(Recorder):
         step
             Number of steps so far; larger in each call.
         weights
-            W, shape (n, n), of any array namespace; copied. Ignored if it is not finite.
+            W, shape (n, n), or kernels, shape (C, C, k, l), of any array namespace; copied. Ignored if it is not finite.
         loss
             The loss at W, if known.
         """
@@ -216,14 +216,14 @@ class PathRecorder(Recorder):
         self.close()
 
     def _start(self, step: int, weights: Array) -> None:
-        if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
-            raise ValueError(f"the weights have shape {tuple(weights.shape)}; pass one square matrix")
-        n, self._previous = weights.shape[0], weights
+        shape, self._previous = tuple(weights.shape), weights
+        if weights.ndim not in (2, 4) or shape[0] != shape[1]:
+            raise ValueError(f"the weights have shape {shape}; pass one square matrix, or the kernels of a convolution")
         if self._manifold is None:
-            self._manifold = PullbackManifold(Identity(), n)
+            self._manifold = PullbackManifold(Identity(), shape)
         with self._writing(0):  # without fill values a chunk is written only once
             self._weights = self._file.create_dataset(
-                "weights", (0, n, n), np.float32, maxshape=(None, n, n), chunks=(1, n, n), fillvalue=None
+                "weights", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(1, *shape), fillvalue=None
             )
             self._log = self._file.create_dataset("log", (0,), LOG, maxshape=(None,), chunks=(1024,))
             if self._before:

@@ -1,22 +1,16 @@
-"""The command line, `riemannrnn`: one module for each command."""
+"""The command line, `riemannrnn`: its commands are declared in `commands`, and each runs in a module of its own."""
 
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from riemannrnn.cli import commands
 from riemannrnn.cli.common import console
-from riemannrnn.cli.compare import compare_command
-from riemannrnn.cli.data import app as data_app
-from riemannrnn.cli.explore import explore_command
-from riemannrnn.cli.geodesics import geodesics_command
 from riemannrnn.cli.group import Commands
-from riemannrnn.cli.predict import predict_command
-from riemannrnn.cli.reproduce import reproduce_command
-from riemannrnn.cli.sweep import sweep_command
-from riemannrnn.cli.train import train_command
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True)
+data_app = typer.Typer(no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -34,11 +28,21 @@ def main(
     """Train the fixed points of recurrent networks as Riemannian optimisation."""
 
 
-app.command("compare", epilog="Example: riemannrnn compare --contender resolvent --budget 100 --seed 3")(compare_command)
-app.command("reproduce", epilog="Example: riemannrnn reproduce linear --output runs")(reproduce_command)
-app.command("train", epilog="Example: riemannrnn train --output runs")(train_command)
-app.command("predict", epilog="Example: riemannrnn predict runs/train-1 stimuli.csv --output predictions.csv")(predict_command)
-app.command("geodesics", epilog="Example: riemannrnn geodesics runs/train-1 runs/train-2 --metric resolvent")(geodesics_command)
+@data_app.callback()
+def look_at_data() -> None:
+    """Look at data before they are used."""
+
+
+def _register(group: typer.Typer, command: commands.Command, example: str) -> None:
+    group.command(command.__name__, epilog=f"Example: riemannrnn {example}")(command)
+
+
+_register(app, commands.compare, "compare --contender resolvent --budget 100 --seed 3")
+_register(app, commands.reproduce, "reproduce linear --output runs")
+_register(app, commands.train, "train --output runs")
+_register(app, commands.predict, "predict runs/train-1 stimuli.csv --output predictions.csv")
+_register(app, commands.geodesics, "geodesics runs/train-1 runs/train-2 --metric resolvent")
+_register(data_app, commands.check, "data check measurements.csv --target species")
 app.add_typer(data_app, name="data")
-app.command("sweep", epilog="Example: riemannrnn sweep grid.toml --output sweep --workers 2")(sweep_command)
-app.command("explore", epilog="Example: riemannrnn explore runs/train-1")(explore_command)
+_register(app, commands.sweep, "sweep grid.toml --output sweep --workers 2")
+_register(app, commands.explore, "explore runs/train-1")

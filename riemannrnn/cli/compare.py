@@ -1,101 +1,83 @@
 """`riemannrnn compare`."""
 
-from enum import StrEnum
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from textwrap import shorten, wrap
-from typing import Annotated, Any
+from textwrap import shorten
+from typing import Any
 
-import numpy as np
 import typer
 from rich import box
 from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
+from riemannrnn.cli.commands import Backend, Precision
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
-from riemannrnn.comparison.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
-from riemannrnn.comparison.contenders import Contender, choose_contenders
-from riemannrnn.comparison.contest import FAILED, Entry
+from riemannrnn.cli.compared import compared, digits_task
+from riemannrnn.cli.comparison_table import table
+from riemannrnn.cli.config import Config, read_config
+from riemannrnn.comparison.comparison import Comparison, compare
+from riemannrnn.comparison.contenders import Contender, choose_contenders, suiting
+from riemannrnn.comparison.contest import FAILED
 from riemannrnn.cost.task import Task
-from riemannrnn.data import load_digits
 from riemannrnn.metrics.catalogue import CATALOGUE
-from riemannrnn.models import RateNetwork
-from riemannrnn.network import ACTIVATIONS
 from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
 from riemannrnn.runtime import cores
+from riemannrnn.settings import SettingError
 
-WIDE = 100
-"""Terminal width at which the name of a contender fits on one line of the table."""
-
-NARROW = 20
-"""Width of the first column in a terminal of 80 columns."""
-
-
-class Precision(StrEnum):
-    """The dtypes of the command line."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-
-
-class Backend(StrEnum):
-    """The backends of the command line."""
-
-    NUMPY = "numpy"
-    CUPY = "cupy"
+__all__ = ["compare_command", "digits_task", "write_comparison"]
 
 
 def compare_command(
-    units: Annotated[int, typer.Option(min=1, help="Recurrent units.")] = 100,
-    radius: Annotated[float, typer.Option(min=0, help="Spectral radius of the initial weights.")] = 0.5,
-    activation: Annotated[str, typer.Option(help=f"One of {', '.join(sorted(ACTIVATIONS))}.")] = "tanh",
-    training_size: Annotated[int, typer.Option(min=10, max=1300, help="Digits to learn, of the 1,797.")] = 500,
-    budget: Annotated[int, typer.Option(min=2, help="Cost, gradient and Hessian evaluations for each contender.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the network, its start and the splits.")] = 0,
-    dtype: Annotated[Precision, typer.Option(help="Precision of everything.")] = Precision.FLOAT64,
-    backend: Annotated[Backend, typer.Option(help="Where the arrays are: in memory, or on a GPU with CuPy.")] = Backend.NUMPY,
-    stable: Annotated[float, typer.Option(min=0, max=0.99, help="Stability margin that fixed points must have.")] = STABLE_BY,
-    allow_unstable: Annotated[bool, typer.Option("--allow-unstable", help="Do not require stable fixed points.")] = False,
-    max_seconds: Annotated[float, typer.Option(min=0.01, help="Most seconds of computation of a contender.")] = MAX_SECONDS,
-    inner_iterations: Annotated[int, typer.Option(min=1, help="Most iterations to invert a metric once.")] = 50,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes; 0: in this one. Default: one a core.")] = None,
-    manifold: Annotated[
-        list[str] | None, typer.Option(help="Every optimiser on this manifold, or on 'all'; repeatable. See --list.")
-    ] = None,
-    contender: Annotated[
-        list[str] | None, typer.Option(help="Only contenders whose name contains this; repeatable. See --list.")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
-    list_contenders: Annotated[bool, typer.Option("--list", help="List manifolds and contenders, and exit.")] = False,
+    given: dict[str, dict[str, Any]],
+    *,
+    config: Path | None,
+    layers: str | None,
+    radius: float | None,
+    activation: str | None,
+    training_size: int | None,
+    budget: int,
+    dtype: Precision | None,
+    backend: Backend,
+    stable: float,
+    allow_unstable: bool,
+    max_seconds: float,
+    inner_iterations: int,
+    workers: int | None,
+    manifold: list[str] | None,
+    contender: list[str] | None,
+    output: Path,
+    list_contenders: bool,
 ) -> None:
-    """Compare manifolds, retractions and optimisers on scikit-learn's handwritten digits."""
+    """Compare contenders, print the table and write the results; the options are declared in `riemannrnn.cli.commands`."""
     manifolds = [name for each in manifold or [] for name in (CATALOGUE if each == "all" else [each])]
     try:
         chosen = choose_contenders(contender or [], manifolds)
         if list_contenders:
             return _print_list(chosen)
-        task = digits_task(units, radius, activation, training_size, seed, dtype, backend)
+        own = {"radius": radius, "activation": activation, "dtype": dtype.value if dtype else None, "layers": _layers(layers)}
+        given["network"].update({name: value for name, value in own.items() if value is not None})
+        begun = compared(read_config(config, given), training_size, backend.value)
+        chosen, left_out = suiting(chosen, begun.task.network)
         folder = create_run_folder(output, "compare")
+        settings = {
+            "training_size": training_size, "budget": budget, "backend": backend.value,
+            "stable": "none" if allow_unstable else stable, "max_seconds": max_seconds,
+            "inner_iterations": inner_iterations, "contenders": [each.name for each in chosen],
+        }  # fmt: skip
+        _write_settings(folder / "config.toml", begun.config, settings)
     except (ValueError, RunFolderError) as error:
         refuse(error)
-    title = f"{training_size} digits, {units} {activation} units, radius {radius:g}, seed {seed}"
-    settings = {
-        "units": units, "radius": radius, "activation": activation, "training_size": training_size, "budget": budget,
-        "seed": seed, "dtype": dtype.value, "backend": backend.value,
-        "stable": "none" if allow_unstable else stable, "max_seconds": max_seconds,
-        "inner_iterations": inner_iterations, "contenders": [each.name for each in chosen],
-    }  # fmt: skip
-    try:
-        write_toml(folder / "config.toml", {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
-    except RunFolderError as error:
-        refuse(error)
+    for sentence in (begun.chosen, left_out):
+        if sentence:
+            console.print(escape(sentence), highlight=False)
     limits: dict[str, Any] = {"max_seconds": max_seconds, "inner_iterations": inner_iterations}
     limits["workers"] = (cores() if backend is Backend.NUMPY else 0) if workers is None else workers
-    comparison = _with_progress(task, chosen, budget, stable=None if allow_unstable else stable, **limits)
+    comparison = _with_progress(begun.task, chosen, budget, stable=None if allow_unstable else stable, **limits)
     try:
-        written: list[str] | RunFolderError | KeyboardInterrupt = write_comparison(comparison, folder, title)
+        written: list[str] | RunFolderError | KeyboardInterrupt = write_comparison(comparison, folder, begun.title)
     except (RunFolderError, KeyboardInterrupt) as error:
         written = error
     console.print(table(comparison))  # printing and writing do not depend on each other
@@ -113,6 +95,21 @@ def compare_command(
         raise typer.Exit(UNFINISHED)
 
 
+def _layers(text: str | None) -> list[dict[str, int]] | None:
+    """Return the tables [[network.layers]] of numbers of units with commas between them."""
+    if text is None:
+        return None
+    try:
+        return [{"units": int(each)} for each in text.split(",")]
+    except ValueError:
+        raise SettingError(f"--layers = {text!r} is not a list of numbers of units; write for instance 200,100") from None
+
+
+def _write_settings(path: Path, config: Config, settings: dict[str, Any]) -> None:
+    tables = {name: asdict(getattr(config, name)) for name in ("network", "data")}
+    write_toml(path, tables | {"compare": settings, "versions": {"riemannrnn": version("riemannrnn")}})
+
+
 def _print_list(contenders: tuple[Contender, ...]) -> None:
     """Print a line for each manifold, with its use, and the names of the contenders."""
     manifolds = Table(title="manifolds, for --manifold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
@@ -124,16 +121,6 @@ def _print_list(contenders: tuple[Contender, ...]) -> None:
     console.print("contenders, for --contender", style="italic")
     for each in contenders:
         console.print(each.name)
-
-
-def digits_task(
-    units: int, radius: float, activation: str, training_size: int, seed: int, dtype: str, backend: str = "numpy"
-) -> Task:
-    """Return the task of the command line: digits split into training, 297 for validation, 200 to 500 for test."""
-    digits = load_digits(np.dtype(dtype)).to(backend)
-    training, validation, test = digits.split(training_size, 297, min(500, 1500 - training_size), seed=seed)
-    network = RateNetwork(units, digits.stimuli.shape[1], digits.n_classes, activation, seed, np.dtype(dtype), backend)
-    return Task(network, network.initial_weights(radius), training, validation, test)
 
 
 def write_comparison(comparison: Comparison, folder: Path, title: str) -> list[str]:
@@ -150,48 +137,6 @@ def write_comparison(comparison: Comparison, folder: Path, title: str) -> list[s
     write_csv(folder / "summary.csv", [entry.as_row() for entry in comparison.entries])
     save_figure(comparison_figure(comparison, title), folder / "comparison.png")
     return ["history.nc", "summary.csv", "comparison.png"]
-
-
-def table(comparison: Comparison) -> Table:
-    """Return the table of a comparison, best first; contenders that took no step are left out."""
-    result = Table(
-        title=f"{comparison.budget} evaluations for each contender",
-        caption="test: accuracy in %; J+∇J+H: evaluations of cost, gradient and Hessian; iter: fixed-point iterations; "
-        "abscissa: the worst over all stimuli, stable below 0; lost: no stable fixed point found",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    result.add_column("contender", overflow="fold")
-    for heading in ("rate", "loss", "test", "J+∇J+H", "iter", "s", "abscissa", "lost"):
-        result.add_column(heading, justify="right", no_wrap=True)
-    for entry in (each for each in comparison.ranking if each.weights is not None):
-        result.add_row(*_cells(entry))
-    return result
-
-
-def _cells(entry: Entry) -> list[str]:
-    name = entry.contender.name
-    return [
-        name if console.width >= WIDE else _broken(name),
-        f"{entry.learning_rate:g}" if np.isfinite(entry.learning_rate) else "",
-        _number(entry.training_loss, ".3f"),
-        _number(100 * entry.test_accuracy, ".1f"),
-        f"{entry.cost_evaluations}+{entry.gradient_evaluations}+{entry.hessian_evaluations}",
-        str(entry.iterations),
-        _number(entry.seconds, ".1f"),
-        _number(entry.worst_abscissa, "+.2f"),
-        _number(entry.without_stable_fixed_point, ".0f"),
-    ]
-
-
-def _broken(name: str) -> str:
-    """Return a name in lines that fit the first column of a narrow table, broken only before slashes."""
-    lines = wrap(name.replace("/", " /"), NARROW, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines).replace(" /", "/")
-
-
-def _number(value: float, form: str) -> str:
-    return "–" if np.isnan(value) else f"{value:{form}}"
 
 
 def _print_reasons(comparison: Comparison) -> None:

@@ -23,7 +23,16 @@ class LayerTable(Options):
 
     units: int = again(NetworkOptions, "n_units", 100)
     activation: str | None = again(NetworkOptions, "activation", None)  # None: the activation of the network
+    signs: tuple[float, ...] | None = again(NetworkOptions, "signs", None)
+    inhibitory: float | None = again(NetworkOptions, "inhibitory", None)  # None: the share of the network
     skips: tuple[int, ...] = option((), "Numbers of lower layers that also drive this layer; the lowest is 0.", least=0)
+    channels: int | None = option(
+        None, "Channels of a layer of images, whose weights are the same at every position. Its units are not given.", least=1
+    )
+    support: int = option(5, "Height and width of the recurrent kernels of a layer of images.", least=1)
+    read_in: int = option(3, "Height and width of the kernels by which a layer of images reads what is below.", least=1)
+    stride: int = option(1, "Distance of the positions of what is below at which a layer of images reads.", least=1)
+    pool: int = option(1, "Height and width of the windows of a layer of images whose means are read above.", least=1)
 
 
 @dataclass(frozen=True)
@@ -36,9 +45,17 @@ class NetworkTable(Options):
     activation: str = again(NetworkOptions, "activation", "tanh")
     radius: float = again(NetworkOptions, "radius", 0.5)
     trained: tuple[str, ...] | None = again(NetworkOptions, "trained", None)
+    signs: tuple[float, ...] | None = again(NetworkOptions, "signs", None)
+    inhibitory: float | None = again(NetworkOptions, "inhibitory", None)
     layers: tuple[LayerTable, ...] = again(NetworkOptions, "layers", ())
     seed: int = option(0, "Seed of the read-in, the readout and the weights at the start.", least=0, flag=True)
     dtype: str = option("float64", "Dtype of all arrays.", choices=("float32", "float64"))
+
+    @property
+    def signed(self) -> bool:
+        """Whether units of a layer are excitatory or inhibitory."""
+        tables: tuple[NetworkTable | LayerTable, ...] = (self, *self.layers)
+        return any(each.signs is not None or each.inhibitory is not None for each in tables)
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,12 @@ class DataTable(Options):
         "the memory of this machine.",
     )
     cache: str | None = option(None, "Folder for files that must be converted before they can be read by rows.")
+    shape: tuple[int, ...] | None = option(
+        None,
+        "Height, width and channels of the stimuli, if they are images and layers have channels. Default: the shape of the "
+        "digits and of MNIST.",
+        least=1,
+    )
 
     @classmethod
     def checked(cls, name: str, value: Any, prefix: str = "") -> Any:

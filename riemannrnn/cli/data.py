@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -20,28 +20,20 @@ from riemannrnn.progress import Progress
 MOST_COLUMNS = 24
 """Largest number of numeric columns that are printed on separate lines."""
 
-app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def data() -> None:
-    """Look at data before they are used."""
-
 
 def _note(message: str) -> None:
     complain("Note", message)
 
 
-@app.command("check", epilog="Example: riemannrnn data check measurements.csv --target species")
 def check_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX file.")],
-    target: Annotated[list[str] | None, typer.Option(help="Column or array of the targets; repeatable.")] = None,
-    inputs: Annotated[list[str] | None, typer.Option(help="Column or array of the stimuli; repeatable.")] = None,
-    index: Annotated[str | None, typer.Option(help="Column that numbers or names the rows.")] = None,
-    rows: Annotated[str | None, typer.Option(help="Dimension of the rows, if it is not the first.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for files that have to be converted.")] = None,
+    file: Path,
+    target: list[str] | None,
+    inputs: list[str] | None,
+    index: str | None,
+    rows: str | None,
+    cache: Path | None,
 ) -> None:
-    """Print the contents of a file, and how they would be used."""
+    """Print the contents of a file, and how they would be used; the options are declared in `riemannrnn.cli.commands`."""
 
     def used() -> Table:
         options: dict[str, Any] = {"rows": rows, "cache": cache, "notify": _note}

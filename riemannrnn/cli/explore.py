@@ -1,7 +1,6 @@
 """`riemannrnn explore`."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -10,14 +9,11 @@ from riemannrnn.explorer import explore
 
 
 def explore_command(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[RUN]...", help="Run folders that hold a recorded path, or a sweep."),
-    ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.", show_default="any free port")] = 0,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a window of the browser.")] = True,
+    runs: list[Path] | None,
+    port: int,
+    browser: bool,
 ) -> None:
-    """Look at metrics, geodesics and runs in the browser, and play with them. Ctrl-C stops it."""
+    """Start the explorer and wait until it is stopped; the options are declared in `riemannrnn.cli.commands`."""
     try:
         explorer = explore(runs=runs or (), port=port, browser=browser)
     except (ImportError, ValueError, OSError) as error:

@@ -4,7 +4,6 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
@@ -15,7 +14,6 @@ from rich.table import Table
 
 from riemannrnn.analysis import DEFAULT_METRICS, METRIC_NAMES, LearningPath, RecordedRun, read_run
 from riemannrnn.analysis.end_points import SAME_VALLEY, between_ends
-from riemannrnn.analysis.recorded import MOST_STIMULI
 from riemannrnn.analysis.report import gather, numbers, runs_table
 from riemannrnn.analysis.verdict import verdict
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bar, refuse
@@ -35,22 +33,14 @@ CAPTIONS = {
 
 
 def geodesics_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of trainings that recorded their path.")],
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(help=f"One of {', '.join(METRIC_NAMES)}; repeatable.", show_default="euclidean, and the run's own"),
-    ] = None,
-    stimuli: Annotated[int, typer.Option(min=1, help="Most training stimuli to evaluate.")] = MOST_STIMULI,
-    parameter: Annotated[
-        str | None,
-        typer.Option(help="Recurrent weights of a stack, such as layers.1.recurrent.", show_default="the lowest layer's"),
-    ] = None,
-    animation: Annotated[str, typer.Option(help="gif, mp4 (needs ffmpeg) or none.")] = "gif",
-    output: Annotated[
-        Path | None, typer.Option(help="Folder in which the report's folder is made.", show_default="the first RUN")
-    ] = None,
+    runs: list[Path],
+    metric: list[str] | None,
+    stimuli: int,
+    parameter: str | None,
+    animation: str,
+    output: Path | None,
 ) -> None:
-    """Print how far, how straight and how near to the edge training runs went, in one metric or several."""
+    """Write and print the report of training runs; the options are declared in `riemannrnn.cli.commands`."""
     with ExitStack() as opened:
         try:
             if animation not in ("none", *animation_formats()):
@@ -100,7 +90,12 @@ def geodesics_command(
 
 
 def _usual_metrics(runs: list[RecordedRun]) -> list[str]:
-    """Return the Euclidean metric and the metrics of the runs' manifolds; the default if no run has a manifold."""
+    """Return the Euclidean metric and the metrics of the runs' manifolds; the default if no run has a manifold.
+
+    Kernels of a convolution are measured only by the Euclidean metric.
+    """
+    if any(run.of_kernels for run in runs):
+        return ["euclidean"]
     own = [run.manifold for run in runs if run.manifold in METRIC_NAMES and run.manifold != "low-rank"]
     return ["euclidean", *map(str, own)] if own else list(DEFAULT_METRICS)
 

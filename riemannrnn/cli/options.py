@@ -31,20 +31,28 @@ Command = Callable[..., None]
 
 def with_keys(command: Command) -> Command:
     """Return a command with the options of `FLAGS`, which it receives as tables of the configuration, `given`."""
+    return with_these_keys(*FLAGS)(command)
 
-    @wraps(command)
-    def with_options(**options: Any) -> None:
-        values = {name: options.pop(name) for name in FLAGS}
-        command(**options, given=_tables({name: value for name, value in values.items() if value not in (None, [])}))
 
-    hints = get_type_hints(command, include_extras=True)
-    parameters = inspect.signature(command).parameters.values()
-    named = inspect.Parameter.KEYWORD_ONLY
-    own = [each.replace(annotation=hints[each.name], kind=named) for each in parameters if each.name != "given"]
-    added = [_parameter(name) for name in FLAGS]
-    with_options.__signature__ = inspect.Signature([*added, *own])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {each.name: each.annotation for each in [*added, *own]}
-    return with_options
+def with_these_keys(*names: str) -> Callable[[Command], Command]:
+    """Return a decorator as `with_keys` for some of the options of `FLAGS`."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_options(**options: Any) -> None:
+            values = {name: options.pop(name) for name in names}
+            command(**options, given=_tables({name: value for name, value in values.items() if value not in (None, [])}))
+
+        hints = get_type_hints(command, include_extras=True)
+        parameters = inspect.signature(command).parameters.values()
+        named = inspect.Parameter.KEYWORD_ONLY
+        own = [each.replace(annotation=hints[each.name], kind=named) for each in parameters if each.name != "given"]
+        added = [_parameter(name) for name in names]
+        with_options.__signature__ = inspect.Signature([*added, *own])  # type: ignore[attr-defined]
+        with_options.__annotations__ = {each.name: each.annotation for each in [*added, *own]}
+        return with_options
+
+    return decorate
 
 
 def _parameter(name: str) -> inspect.Parameter:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -22,19 +22,15 @@ from riemannrnn.training.material import identity
 
 
 def predict_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run, or a file of a model.")],
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="File of stimuli: CSV, Parquet, NumPy, HDF5, NetCDF, zarr or IDX.")
-    ],
-    output: Annotated[Path, typer.Option(help="CSV file of the predictions.")],
-    inputs: Annotated[
-        list[str] | None, typer.Option(help="Columns or array of the stimuli, if they have other names than in training.")
-    ] = None,
-    index: Annotated[str | None, typer.Option(help="Column that numbers or names the rows, and is copied.")] = None,
-    rows: Annotated[str | None, typer.Option(help="Dimension of the rows, if it is not the first.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for files that have to be converted.")] = None,
+    run: Path,
+    file: Path,
+    output: Path,
+    inputs: list[str] | None,
+    index: str | None,
+    rows: str | None,
+    cache: Path | None,
 ) -> None:
-    """Predict labels or targets for the stimuli in a file, in their form in training, and write them as CSV."""
+    """Predict, and write the predictions; the options are declared in `riemannrnn.cli.commands`."""
     try:
         if not output.resolve().parent.is_dir():
             raise SettingError(f"--output {output}: the folder {output.resolve().parent} does not exist; name another")

@@ -4,43 +4,32 @@ import os
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.progress import Progress
 
+from riemannrnn.cli.commands import SEEDS
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
 from riemannrnn.data import DATA_VARIABLE, Dataset, DatasetError, fetch_mnist, load_mnist
 from riemannrnn.paper import FIGURES, Reproduction, Settings, write_numbers, write_paper, write_reproduction
 from riemannrnn.run_folder import RunFolderError, create_run_folder, make_folder, write_toml
 from riemannrnn.runtime import one_blas_thread
 
-SEEDS = 3
-"""Default number of seeds for MNIST."""
-
 COLOURS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
 """Colours of the verdicts."""
 
 
 def reproduce_command(
-    name: Annotated[str | None, typer.Argument(help=f"One of {', '.join(FIGURES)}, or all.", show_default=False)] = None,
-    output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = Path("runs"),
-    as_released: Annotated[
-        bool,
-        typer.Option(
-            "--as-released/--corrected",
-            help="mnist: 500 Euler steps and updates from test batches, as in the authors' code; or exact fixed points.",
-        ),
-    ] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="mnist: number of seeds, from 0.")] = SEEDS,
-    data: Annotated[
-        Path | None, typer.Option(help="mnist: folder of the four IDX files.", show_default=f"${DATA_VARIABLE}")
-    ] = None,
-    download: Annotated[bool, typer.Option("--download", help="mnist: fetch what is missing from OpenML first.")] = False,
-    list_figures: Annotated[bool, typer.Option("--list", help="List the figures and exit.")] = False,
+    name: str | None,
+    output: Path,
+    as_released: bool,
+    seeds: int,
+    data: Path | None,
+    download: bool,
+    list_figures: bool,
 ) -> None:
-    """Reproduce a figure of Zhu & Rosenbaum (2024): the figure, the numbers behind it, and a verdict."""
+    """Reproduce figures of the paper; the options are declared in `riemannrnn.cli.commands`."""
     if list_figures:
         for each, figure in FIGURES.items():
             console.print(f"[bold]{each:12}[/bold]{figure.summary}", highlight=False)

@@ -9,8 +9,10 @@ import numpy as np
 
 from riemannrnn.cli.common import complain
 from riemannrnn.cli.config import BUNDLED, Config, DataTable
+from riemannrnn.cli.layers import image_of
 from riemannrnn.data import Dataset, DatasetError, Stream, Table, array_names, load_digits, load_mnist, mnist_folder
 from riemannrnn.data.splitting import split_file
+from riemannrnn.network.pooling import ImageShape
 from riemannrnn.runtime import physical_memory
 from riemannrnn.settings import SettingError
 from riemannrnn.training.checkpoints import fingerprint
@@ -21,6 +23,9 @@ DIGITS = 1000
 
 SEEN = 1000
 """Number of stimuli of a stream that manifolds use."""
+
+SHAPES: dict[str, ImageShape] = {"digits": (8, 8, 1), "mnist": (28, 28, 1)}
+"""Height, width and channels of the bundled images."""
 
 HELD_OUT = 0.2
 """Default share of the rows of a file that are held out."""
@@ -63,6 +68,11 @@ class Sets:
         return Path(self.data.file).name if self.data.file else self.data.name
 
     @property
+    def image(self) -> ImageShape | None:
+        """Height, width and channels of the stimuli; None if nothing tells them."""
+        return image_of(self.data.shape, None if self.data.file else SHAPES[self.data.name], self.n_inputs)
+
+    @property
     def fingerprint(self) -> str:
         """A short text that differs if the data differ."""
         if isinstance(self.training, Dataset) and isinstance(self.held_out, Dataset):
@@ -100,7 +110,7 @@ def load_sets(config: Config) -> Sets:
     data = config.data
     if data.file is not None:
         return _of_file(data, config.network.dtype)
-    of_files = [each.name for each in fields(data) if each.name not in (*BUNDLED, "seed")]
+    of_files = [each.name for each in fields(data) if each.name not in (*BUNDLED, "seed", "shape")]
     _refuse_others(data, of_files, "a file", "name the file with --data, or data.file")
     return _bundled(data, np.dtype(config.network.dtype))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
@@ -28,15 +28,15 @@ FILES = ("sweep.nc", "summary.csv", "sweep.png")
 
 
 def sweep_command(
-    grid: Annotated[Path, typer.Argument(help="TOML file with [base], [grid], [[exclude]], replicates and seed.")],
-    output: Annotated[Path, typer.Option(help="Folder of the sweep; created if it does not exist.")],
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes; 0: in this one. Default: one a core.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler, instead of --workers.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in the folder.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would run, estimate the time, and exit.")] = False,
+    grid: Path,
+    output: Path,
+    workers: int | None,
+    scheduler: str | None,
+    resume: bool,
+    retry: bool,
+    dry_run: bool,
 ) -> None:
-    """Train over a grid of options and seeds, in this process, on all cores, or on a cluster."""
+    """Run a sweep, or list what would run; the options are declared in `riemannrnn.cli.commands`."""
     from riemannrnn.sweep.rehearsal import rehearse  # noqa: PLC0415  # they import this package
     from riemannrnn.sweep.runner import read_grid, sweep  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import typer
@@ -17,9 +17,10 @@ from rich.table import Table
 from manifolds.arrays import Array, to_numpy
 from manifolds.points import arrays_of
 from riemannrnn.analysis.layer_recording import path_file
+from riemannrnn.cli.commands import OUTPUT
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, complain, console, print_written, progress_bars, refuse
 from riemannrnn.cli.config import TABLES, read_config, read_run, write_config
-from riemannrnn.cli.options import with_keys
+from riemannrnn.cli.explained import explained_sentence
 from riemannrnn.cli.training_run import Training, prepare
 from riemannrnn.data import DatasetError
 from riemannrnn.models import MODEL_FILE, Model
@@ -32,21 +33,15 @@ from riemannrnn.training.guard import UnstableStartError
 from riemannrnn.training.history import History
 from riemannrnn.training.outcome import LossNotFallenWarning
 
-OUTPUT = Path("runs")
 
-
-@with_keys
 def train_command(
     given: dict[str, dict[str, Any]],
-    config: Annotated[
-        Path | None,
-        typer.Option(help="TOML file with the tables network, data and train; see --list. Other options override it."),
-    ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Run folder to continue from its last checkpoint.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder in which the run folder is made.")] = OUTPUT,
-    list_keys: Annotated[bool, typer.Option("--list", help="List the keys of the TOML file, and exit.")] = False,
+    config: Path | None,
+    resume: Path | None,
+    output: Path,
+    list_keys: bool,
 ) -> None:
-    """Train a network on a file; without options, train 100 units, stable by construction, on scikit-learn's digits."""
+    """Train, or continue a run; the options are declared in `riemannrnn.cli.commands`."""
     if list_keys:
         return _print_keys()
     try:
@@ -186,6 +181,8 @@ def _print_result(history: History, training: Training, written: list[str], fold
         tried = len(history.range_test.trials)
         console.print(f"Learning rate {history.learning_rate:.3g}, found by a range test of {tried} rates.", highlight=False)
     console.print(f"Loss {history.loss[-1]:.4f}{held_out}{guarded}.", highlight=False)
+    if sentence := explained_sentence(history.model, training.sets):
+        console.print(sentence, highlight=False)
     print_written(folder, written)
 
 

@@ -14,10 +14,12 @@ from manifolds.points import several
 from riemannrnn.analysis import PathRecorder
 from riemannrnn.analysis.layer_recording import LayersRecorder
 from riemannrnn.cli.config import Config, NetworkTable, TrainTable
+from riemannrnn.cli.layers import layers_of
 from riemannrnn.cli.sets import Sets, load_sets
 from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.models import PARTS, Layer, Model, RateNetwork, Stack
+from riemannrnn.network.pooling import ImageShape
 from riemannrnn.rules.rule import Rule
 from riemannrnn.run_folder import locked
 from riemannrnn.runtime import physical_memory
@@ -99,17 +101,12 @@ def prepare(config: Config) -> Training:
     sets = load_sets(config)
     count, network = sets.count, config.network
     config = replace(config, train=replace(config.train, batch_size=_batch_size(config.train.batch_size, count)))
-    network = replace(network, trained=network.trained or (PARTS if network.layers else ("recurrent",)))
-    settings = config.train.resolved(_several(network))
+    network = with_trained(network)
+    made, weights = network_of(network, sets.n_inputs, sets.n_outputs, sets.image)
+    settings = config.train.keeping_signs() if network.signed else config.train
+    settings = settings.resolved(not made.one_matrix, made.convolutional)
     settings = replace(settings, evaluate_every=settings.evaluate_every or ceil(count / settings.batch_size))
     config = replace(config, network=network, data=sets.data, train=settings)
-    if network.layers and network.units != NetworkTable().units:
-        raise SettingError(
-            f"network.units = {network.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
-        )
-    for units in [each.units for each in network.layers] or [network.units]:
-        _check_size(units, network.dtype)
-    made, weights = _network(network, sets.n_inputs, sets.n_outputs)
     stimuli = sets.stimuli()
     task, rule = _place(config, Task(made, weights, stimuli, stimuli, stimuli))
     try:
@@ -138,17 +135,40 @@ def _several(network: NetworkTable) -> bool:
     return len(network.layers) > 1 or network.trained != ("recurrent",)
 
 
-def _network(table: NetworkTable, n_inputs: int, n_outputs: int) -> tuple[Any, Point]:
-    """Return the network of a configuration, and its flat parameters at the start."""
+def with_trained(table: NetworkTable) -> NetworkTable:
+    """Return the table with the default of `trained` written out."""
+    return replace(table, trained=table.trained or (PARTS if table.layers else ("recurrent",)))
+
+
+def network_of(
+    table: NetworkTable, n_inputs: int, n_outputs: int, image: ImageShape | None = None, backend: str = "numpy"
+) -> tuple[Any, Point]:
+    """Return the network of a configuration, and its flat parameters at the start.
+
+    Raises
+    ------
+    SettingError
+        For layers beside a number of units, or layers that do not fit each other or this machine.
+    """
+    if table.layers and table.units != NetworkTable().units:
+        raise SettingError(
+            f"network.units = {table.units}: the layers have units of their own; leave it out, or write no [[network.layers]]"
+        )
+    for units in [each.units for each in table.layers if each.channels is None] or [table.units]:
+        _check_size(units, table.dtype)
     options: dict[str, Any] = {"activation": table.activation, "seed": table.seed, "dtype": np.dtype(table.dtype)}
-    if not table.layers and not _several(table):
-        network = RateNetwork(table.units, n_inputs, n_outputs, **options)
-        return network, network.initial_weights(table.radius)
-    layers = [Layer(each.units, each.activation, skips=each.skips) for each in table.layers] or [Layer(table.units)]
+    options |= {"backend": backend}
+    signs: dict[str, Any] = {"signs": table.signs, "inhibitory": table.inhibitory}
+    if table.layers and table.signs:
+        raise SettingError("network.signs: units belong to layers; write the signs into [[network.layers]]")
+    layers = layers_of(table.layers, image, table.inhibitory)
     try:
-        stack = Stack(layers, n_inputs, n_outputs, trained=table.trained or PARTS, **options)
+        if not table.layers and not _several(table):
+            network = RateNetwork(table.units, n_inputs, n_outputs, **options, **signs)
+            return network, network.initial_weights(table.radius)
+        stack = Stack(layers or [Layer(table.units, **signs)], n_inputs, n_outputs, trained=table.trained or PARTS, **options)
     except ValueError as error:
-        raise SettingError(f"network.layers: {error}") from error
+        raise SettingError(f"network{'.layers' if table.layers else ''}: {error}") from error
     return stack, stack.flat(stack.initial_parameters(table.radius))
 
 

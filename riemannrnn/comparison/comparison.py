@@ -9,20 +9,15 @@ import numpy as np
 import xarray as xr
 
 from manifolds.summary import Summarised
-from riemannrnn.comparison.contenders import PARTS, Contender, all_contenders
+from riemannrnn.comparison.contenders import PARTS, Contender, all_contenders, suiting
 from riemannrnn.comparison.contest import Entry
+from riemannrnn.comparison.defaults import MAX_SECONDS, STABLE_BY
 from riemannrnn.comparison.running import Rules, in_processes, in_turn
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
 """The learning rates of fixed-step rules, chosen by the loss on the validation split."""
-
-STABLE_BY = 0.01
-"""The stability margin that fixed points of a comparison must have, in units of 1/τ."""
-
-MAX_SECONDS = 20.0
-"""Most seconds of computation of each contender."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +40,11 @@ class Comparison(Summarised):
         return float(np.nansum([entry.stability_seconds for entry in self.entries]))
 
     @property
+    def regression(self) -> bool:
+        """Whether the targets are numbers: the score is then R², and otherwise the accuracy."""
+        return any(isfinite(entry.test_r_squared) for entry in self.entries)
+
+    @property
     def recommendation(self) -> str:
         """The recommended contender and the reason, in one or two sentences."""
         there = [entry for entry in self.ranking if entry.weights is not None]
@@ -62,8 +62,8 @@ class Comparison(Summarised):
         alone = "It alone keeps every fixed point stable" if kept == 1 else several
         reached = f"reaches {'a' if kept == 1 else 'the lowest'} training loss"
         sentence = (
-            f"Recommended: {best.contender.name}. {alone}{', and' if kept == 1 else ''} {reached} ({best.training_loss:.3f}), "
-            f"with a test accuracy of {100 * best.test_accuracy:.1f} % in {best.seconds:.1f} s."
+            f"Recommended: {best.contender.name}. {alone}{', and' if kept == 1 else ''} {reached} ({best.training_loss:.3f})"
+            f"{best.score_in_words} in {best.seconds:.1f} s."
         )
         if lower:
             other, lost = lower[0], int(lower[0].without_stable_fixed_point)
@@ -103,7 +103,7 @@ class Comparison(Summarised):
             coords={"contender": [entry.contender.name for entry in self.entries], "evaluation": evaluations},
         ).assign_coords({name: ("contender", [vars(entry.contender)[name] for entry in self.entries]) for name in PARTS})
         dataset["seconds"].attrs["units"] = "s"
-        dataset["loss"].attrs.update(long_name="training loss", units="nat")
+        dataset["loss"].attrs.update(long_name="training loss", **({} if self.regression else {"units": "nat"}))
         return dataset
 
 
@@ -125,7 +125,7 @@ def compare(
     task
         The network, the starting point and the data.
     contenders
-        Default: all.
+        Default: all that can train the network. The rows of the others, if they are given, are failures.
     budget
         Evaluations of the training cost, its gradient and its Hessian for each contender, counted by this package.
     learning_rates
@@ -138,7 +138,7 @@ def compare(
         `FixedPointCost`. `Comparison.stability_seconds` is the time for these checks. None: stability is not required.
     max_seconds
         Most seconds of computation of a contender; its result is what it has reached by then. Each learning rate is tried for
-        at most as long. With more workers than free cores a contender reaches less in this time.
+        at most as long. The time that its process waits for a core does not count.
     inner_iterations
         Most iterations of conjugate gradients to invert a metric once, as "response" does for every gradient.
     workers
@@ -170,7 +170,7 @@ def compare(
         )
     if workers < 0:
         raise ValueError(f"workers = {workers} is negative; choose 0 for this process, or a number of processes")
-    everyone = tuple(all_contenders() if contenders is None else contenders)
+    everyone = suiting(all_contenders(), task.network)[0] if contenders is None else tuple(contenders)
     rules = Rules(replace(task, stable=stable, inner_iterations=inner_iterations), budget, tuple(learning_rates), max_seconds)
     report = progress or (lambda contender, share: None)
     entries: dict[Contender, Entry] = {}

@@ -1,26 +1,27 @@
 """The contenders of a comparison: every manifold × retraction × optimiser, and the per-stimulus rules."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, get_args
 
-from pymanopt.optimizers import SteepestDescent
-
 from manifolds import Retraction
+from manifolds.deferred import pymanopt
 from riemannrnn.comparison.line_search import BoundedLineSearcher
 from riemannrnn.comparison.same_dtype import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.metrics.entry import Start
+from riemannrnn.models import Model
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.momentum import Momentum
 from riemannrnn.rules.paper import DeltaW3, DeltaW4
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import SettingError, unknown
+from riemannrnn.training.by_name import product_of
 
 OPTIMISERS: dict[str, Callable[..., Any]] = {
-    "steepest-descent": partial(SteepestDescent, line_searcher=BoundedLineSearcher()),
+    "steepest-descent": partial(pymanopt.optimizers.SteepestDescent, line_searcher=BoundedLineSearcher()),
     "conjugate-gradient": partial(SameDtypeConjugateGradient, line_searcher=BoundedLineSearcher()),
     "trust-regions": SameDtypeTrustRegions,
 }
@@ -76,8 +77,23 @@ class Contender:
         """Name in tables, for instance "resolvent/geodesic/trust-regions"."""
         return f"{self.manifold}/{self.retraction}/{self.optimiser}"
 
+    def suits(self, network: Model) -> bool:
+        """Tell whether the contender can train a network.
+
+        Any contender trains the recurrent weights of a single layer. If more is trained, each matrix of
+        recurrent weights is on the manifold. Rules and manifolds with formulas for the stimuli of one layer are left out.
+        """
+        return network.one_matrix or (self.manifold in CATALOGUE and CATALOGUE[self.manifold].begin is None)
+
     def begin(self, task: Task) -> Start:
-        """Return the manifold with this retraction, and the start of the task on it."""
+        """Return the manifold with this retraction, and the start of the task on it.
+
+        If the network trains more than one matrix of recurrent weights, the result is a product: this manifold for all
+        recurrent weights, and Euclidean spaces for the other parameters.
+        """
+        if not task.network.one_matrix:
+            product, weights = product_of(task.network, task.weights, self.manifold, self.retraction)
+            return Start(product, product.point_at(weights), replace(task, weights=weights))
         known = CATALOGUE.get(self.manifold, CATALOGUE["euclidean"])  # the per-stimulus rules take straight steps
         return known.start(task, self.retraction)
 
@@ -141,3 +157,25 @@ def choose_contenders(patterns: Sequence[str], manifolds: Sequence[str] = ()) ->
             names = ", ".join(contender.name for contender in everyone)
             raise ValueError(f"no contender's name contains {pattern!r}; the names are {names}")
     return tuple(c for c in everyone if not patterns or any(pattern in c.name for pattern in patterns))
+
+
+def suiting(contenders: Iterable[Contender], network: Model) -> tuple[tuple[Contender, ...], str]:
+    """Return the contenders that can train a network, and a sentence that names the others; empty if there are none.
+
+    Raises
+    ------
+    ValueError
+        If no contender can train it.
+    """
+    everyone = tuple(contenders)
+    kept = tuple(each for each in everyone if each.suits(network))
+    others = [each.name for each in everyone if not each.suits(network)]
+    if not others:
+        return kept, ""
+    sentence = (
+        f"Left out, because they are made for the recurrent weights of a single layer and this network trains more: "
+        f"{', '.join(others)}."
+    )
+    if not kept:
+        raise ValueError(f"{sentence} No contender is left; choose other manifolds, such as monotone or resolvent")
+    return kept, sentence

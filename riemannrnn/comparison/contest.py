@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite, nan
 
 import numpy as np
@@ -12,19 +12,21 @@ from array_api_compat import array_namespace
 from manifolds import Array, ManifoldError, Point
 from manifolds.parameterization import parameterization_of
 from manifolds.summary import Summarised
-from riemannrnn.comparison.contenders import Contender
+from riemannrnn.comparison.contenders import Contender, suiting
+from riemannrnn.comparison.scoring import accuracy, evaluated, r_squared, stability
 from riemannrnn.cost.cost import Kind
+from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.cost.problem import for_model
-from riemannrnn.cost.task import Task
-from riemannrnn.data import Dataset
-from riemannrnn.equilibrium.equation import take_rows
-from riemannrnn.equilibrium.fixed_points import FixedPointError, FixedPoints
-from riemannrnn.equilibrium.stability import survey_stability
+from riemannrnn.cost.task import Examples, Task
+from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.metrics.entry import Start
 from riemannrnn.progress import Progress
 
 LEAST_TRIAL = 4
 """Fewest evaluations of a trial: cost and gradient at the start, and after one step."""
+
+MEASUREMENTS = 4
+"""How often the test accuracy is measured before the end of a run. A measurement costs as much as an evaluation."""
 
 TRIAL_SHARE = 3
 """A learning rate is tried for one part in this many of the budget."""
@@ -40,14 +42,17 @@ FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.lina
 class Entry(Summarised):
     """A row of the table: the results of one contender. Attributes that a failed run never reached are NaN.
 
-    `weights` is W at the last accepted point, to which the numbers belong; its factors, if the network has factors; None if no
-    point was accepted. `stability_seconds` is the part of the seconds that was spent on checking stability.
+    `weights` is W at the last accepted point, to which the numbers belong. It is flat if several parameters are trained, and
+    None if no point was accepted. `test_accuracy` is NaN for a loss without classes, `test_r_squared` for every loss
+    but the squared error. Seconds are the computing time of this process. `stability_seconds` is the part of them that was
+    spent on checking stability.
     """
 
     contender: Contender
     learning_rate: float = nan
     training_loss: float = nan
     test_accuracy: float = nan
+    test_r_squared: float = nan
     cost_evaluations: int = 0
     gradient_evaluations: int = 0
     hessian_evaluations: int = 0
@@ -66,7 +71,8 @@ class Entry(Summarised):
         return {
             "contender": self.contender.name,
             "training loss": f"{self.training_loss:.4g}",
-            "test accuracy": f"{self.test_accuracy:.4g}",
+            **({"test R²": f"{self.test_r_squared:.4g}"} if isfinite(self.test_r_squared) else {}),
+            **({"test accuracy": f"{self.test_accuracy:.4g}"} if isfinite(self.test_accuracy) else {}),
             "without stable fixed point": f"{self.without_stable_fixed_point:.0f}",
             "seconds": f"{self.seconds:.3g}",
             "stopped": self.stopped,
@@ -81,6 +87,13 @@ class Entry(Summarised):
     def keeps_all(self) -> bool:
         """Whether every stimulus of the training and test splits has a stable fixed point at the weights."""
         return self.without_stable_fixed_point == 0
+
+    @property
+    def score_in_words(self) -> str:
+        """The accuracy or R² on the test split, as the continuation of a sentence; nothing where neither is known."""
+        if isfinite(self.test_accuracy):
+            return f", with a test accuracy of {100 * self.test_accuracy:.1f} %"
+        return f", with a test R² of {self.test_r_squared:.3f}" if isfinite(self.test_r_squared) else ""
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
@@ -140,7 +153,7 @@ class Scorekeeper:
         start: Start,
         budget: int,
         report: Callable[[float], None],
-        measurements: int = 12,
+        measurements: int = MEASUREMENTS,
         max_seconds: float = inf,
     ) -> None:
         self.start, task = start, start.task
@@ -149,6 +162,7 @@ class Scorekeeper:
         self.weights = task.weights
         self.history: list[Accepted] = []
         self._task, self._budget, self._report = task, budget, report
+        self._labelled = isinstance(Examples.of(task.test).loss, CrossEntropy)
         self._period = budget / measurements if measurements else inf
         self._max_seconds = max_seconds
         self._next_measurement = 0.0 if measurements else inf
@@ -156,30 +170,30 @@ class Scorekeeper:
 
     def start_clock(self) -> None:
         """Set the clock to zero. The search for a learning rate does not count, neither as evaluations nor as seconds."""
-        self._started = time.perf_counter()
+        self._started = time.process_time()
 
     def _observe(self, kind: Kind, weights: Array, value: float) -> None:
         if kind == "gradient":  # pymanopt's optimisers compute a gradient at a point that they have accepted
             self.accept(weights, value)
         if self.cost.evaluations.total >= self._budget:
             raise BudgetUsedError
-        if time.perf_counter() - self._started >= self._max_seconds:
+        if time.process_time() - self._started >= self._max_seconds:
             raise TimeUsedError
 
     def accept(self, weights: Array, loss: float) -> None:
         """Record an accepted point."""
-        stopped_at = time.perf_counter()
+        stopped_at = time.process_time()
         used = self.cost.evaluations.total
         self.weights = weights
         measured = nan
         if self.history and self.history[-1].evaluations == used:
             measured = self.history.pop().test_accuracy
-        if used >= self._next_measurement:
+        if used >= self._next_measurement and self._labelled:
             measured = accuracy_on_test(self._task, weights)
             self._next_measurement = used + self._period
         self.history.append(Accepted(used, stopped_at - self._started, loss, measured))
         self._report(min(used / self._budget, 1.0))
-        self._started += time.perf_counter() - stopped_at
+        self._started += time.process_time() - stopped_at
 
 
 def run_contender(
@@ -193,6 +207,7 @@ def run_contender(
     """Run one contender and return its row; a failure is a row with its reason."""
     entry = Entry(contender)
     try:
+        suiting([contender], task.network)
         start = contender.begin(task)
     except FAILURES as error:
         entry.stopped = f"{FAILED}{error}"
@@ -291,24 +306,9 @@ def _validation_loss(contender: Contender, start: Start, budget: int, rate: floa
     return start.task.cost(start.task.validation)(trial.weights)  # also if a step no longer changes the weights
 
 
-def accuracy_on_test(task: Task, weights: Array) -> float:
-    """Return the accuracy on the test split; a stimulus without a fixed point counts as wrong."""
-    return _accuracy(task, _fixed_points(task, weights, task.test))
-
-
-def _accuracy(task: Task, fixed_points: FixedPoints) -> float:
-    """Return the accuracy at the fixed points of the test split."""
-    xp = array_namespace(fixed_points.rates)
-    outputs = task.network.outputs(fixed_points.rates)
-    right = (xp.argmax(outputs, axis=1) == task.test.labels) & fixed_points.converged
-    return float(xp.mean(xp.astype(right, outputs.dtype)))
-
-
-def _fixed_points(task: Task, weights: Array, data: Dataset) -> FixedPoints:
-    found: FixedPoints = task.network.fixed_points(
-        weights, data.stimuli, tolerance=task.tolerance, max_iterations=task.max_iterations, on_failure="mask"
-    )
-    return found
+def accuracy_on_test(task: Task, weights: Point) -> float:
+    """Return the accuracy on the test split; NaN for a loss without classes."""
+    return accuracy(evaluated(task, weights, task.test), Examples.of(task.test).loss)
 
 
 def _summarise(entry: Entry, task: Task, score: Scorekeeper) -> None:
@@ -318,18 +318,14 @@ def _summarise(entry: Entry, task: Task, score: Scorekeeper) -> None:
     entry.history, entry.stability_seconds = score.history, evaluations.stability_seconds
     if not score.history:
         return
-    entry.weights = weights
+    entry.weights, entry.seconds = weights, score.history[-1].seconds
     # From a cold start, like accuracy and stability: a row describes what a user finds at its weights.
-    entry.training_loss, entry.seconds = task.cost(task.training)(weights), score.history[-1].seconds
-    on_test = _fixed_points(task, weights, task.test)
-    entry.test_accuracy = _accuracy(task, on_test)
-    xp = array_namespace(score.cost.batch)
-    entry.without_stable_fixed_point = 0
-    for fixed_points in (_fixed_points(task, weights, task.training), on_test):
-        there = xp.nonzero(fixed_points.converged)[0]
-        entry.without_stable_fixed_point += fixed_points.rates.shape[0] - there.shape[0]
-        if there.shape[0]:
-            gains = take_rows(fixed_points.gains, there)
-            worst, unstable = survey_stability(fixed_points.operator, gains)
-            entry.without_stable_fixed_point += unstable
-            entry.worst_abscissa = float(np.fmax(entry.worst_abscissa, worst))
+    training, test = (evaluated(task, weights, data) for data in (task.training, task.test))
+    learned, held_out = (Examples.of(data).loss for data in (task.training, task.test))
+    lost = bool(array_namespace(training.found).any(learned.lost(training.found)))
+    entry.training_loss = inf if lost else training.cost
+    entry.test_accuracy, entry.test_r_squared = accuracy(test, held_out), r_squared(test, held_out)
+    entry.history[-1] = replace(entry.history[-1], test_accuracy=entry.test_accuracy)
+    (worst, unstable), (worst_on_test, unstable_on_test) = stability(training), stability(test)
+    entry.worst_abscissa = float(np.fmax(worst, worst_on_test))
+    entry.without_stable_fixed_point = unstable + unstable_on_test

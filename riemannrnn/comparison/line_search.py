@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, final
 
-from manifolds import Point, WeightManifold
+from manifolds import Point, ProductManifold, WeightManifold
 
 
 @final
@@ -59,7 +59,8 @@ class BoundedLineSearcher:
         objective
             J.
         manifold
-            A manifold of pymanopt. If it is a `WeightManifold`, its exit time is respected.
+            A manifold of pymanopt. The exit time of a `WeightManifold` is respected, also if it is a factor of a
+            product.
         x, d
             The point and the tangent vector along which to search.
         f0, df0
@@ -69,8 +70,7 @@ class BoundedLineSearcher:
         if norm == 0:
             return 0.0, x
         size = self._first_length / norm if self._size is None else self._size
-        exit_time = manifold.retraction_exit_time(x, d) if isinstance(manifold, WeightManifold) else inf
-        size = min(size, self._share * exit_time, self._growth * self._accepted / norm)
+        size = min(size, self._share * _exit_time(manifold, x, d), self._growth * self._accepted / norm)
         trials = 0
         while True:
             end = manifold.retraction(x, size * d)
@@ -85,3 +85,11 @@ class BoundedLineSearcher:
             return 0.0, x
         self._accepted = size * norm
         return self._accepted, end
+
+
+def _exit_time(manifold: Any, x: Point, d: Point) -> float:
+    """Return the time at which the path along a direction leaves a manifold, or a product in one of its factors."""
+    if isinstance(manifold, ProductManifold):
+        at, along = manifold.named(x), manifold.named(d)
+        return min(_exit_time(factor, at[name], along[name]) for name, factor in manifold.factors.items())
+    return manifold.retraction_exit_time(x, d) if isinstance(manifold, WeightManifold) else inf

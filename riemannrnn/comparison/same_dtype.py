@@ -5,12 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from array_api_compat import array_namespace
-from pymanopt.optimizers import ConjugateGradient, TrustRegions
 
 from manifolds import Point
+from manifolds.deferred import pymanopt
 
 
-class SameDtypeConjugateGradient(ConjugateGradient):
+class SameDtypeConjugateGradient(pymanopt.optimizers.ConjugateGradient):
     """Conjugate gradients in the dtype of the point.
 
     The factor β of the last direction is a Python float here. pymanopt takes β from the metric. The metric of a product returns
@@ -23,7 +23,7 @@ class SameDtypeConjugateGradient(ConjugateGradient):
         self._beta_update = lambda **quantities: float(rule(**quantities))
 
 
-class SameDtypeTrustRegions(TrustRegions):
+class SameDtypeTrustRegions(pymanopt.optimizers.TrustRegions):
     """Trust regions in the dtype of the point: pymanopt's step to the boundary is a NumPy float64, which widens float32."""
 
     def _truncated_conjugate_gradient(self, problem: Any, x: Point, *args: Any) -> Any:

@@ -3,21 +3,20 @@
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
-from time import perf_counter
+from time import process_time
 from typing import Literal, TypeAlias
 
-import pymanopt
 from array_api_compat import array_namespace, device
-from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Point, PointCache
+from manifolds.deferred import Manifold, pymanopt
 from manifolds.points import all_finite, arrays_of, copied
 from manifolds.summary import Summarised
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.cost.losses import Loss
 from riemannrnn.cost.problem import problem_on
-from riemannrnn.equilibrium.certificate import check_margin, not_stable
+from riemannrnn.equilibrium.certificate import check_margin, rows_not_stable
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError, default_tolerance
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
@@ -54,7 +53,7 @@ class FixedPointCost(Summarised):
         such arrays. A stimulus that fails from there is solved again from f(x). Default: f(x).
     stable
         A margin in [0, 1), in units of 1/τ. If the spectral abscissa of −I + G W is not below minus this margin, the stimulus
-        counts as having no fixed point (`certificate.not_stable`). None: stability is not checked.
+        counts as having no fixed point (`certificate.rows_not_stable`). None: stability is not checked.
     observer
         Called after each new evaluation with its kind, the weights and the value of J, for recording.
 
@@ -156,6 +155,13 @@ class FixedPointCost(Summarised):
         """Return the evaluation at a point: fixed points, outputs and their derivatives, each computed on first use."""
         return self._at(self.model.flat(weights))
 
+    def release(self) -> None:
+        """Free the memory of everything that was computed at points. The cost cannot be evaluated afterwards.
+
+        A cost and its evaluations refer to each other, so that without this their memory is freed at some later time.
+        """
+        del self._at
+
     def take(
         self,
         rows: Array,
@@ -218,13 +224,13 @@ class FixedPointCost(Summarised):
         converged = response.converged
         if self.stable is None:
             return converged
-        xp, started = array_namespace(converged), perf_counter()
+        xp, started = array_namespace(converged), process_time()
         everyone = xp.arange(converged.shape[0], device=device(converged))
         for layer in response.layers:
             gains = xp.where(response.converged[:, None], layer.gains, 0.0)
-            unstable = not_stable(layer.operator, gains, self.stable, layer.time_constants)[1]
+            unstable = rows_not_stable(layer.operator, gains, self.stable, layer.time_constants)
             converged = converged & xp.all(everyone[:, None] != unstable, axis=1)
-        self.evaluations.stability_seconds += perf_counter() - started
+        self.evaluations.stability_seconds += process_time() - started
         return converged
 
     def _as_given(self, given: Point, flat: Point) -> Point:

@@ -7,10 +7,9 @@ from math import inf, isfinite, isnan
 from typing import Any
 
 import numpy as np
-import pymanopt
-from pymanopt.manifolds.manifold import Manifold
 
 from manifolds import Array, Point, PointCache
+from manifolds.deferred import Manifold, pymanopt
 from manifolds.points import copied, map_arrays
 from manifolds.summary import Summarised
 from riemannrnn.cost.cost import FixedPointCost

@@ -2,10 +2,8 @@
 
 from typing import Any, Protocol
 
-import pymanopt
-from pymanopt.manifolds.manifold import Manifold
-
 from manifolds import Array, Parameterization, Point
+from manifolds.deferred import Manifold, given_derivatives, pymanopt
 from manifolds.points import joined
 from riemannrnn.models import Model
 from riemannrnn.network.activations import check_slopes
@@ -37,7 +35,7 @@ def problem_on(manifold: Manifold, cost: Minimisable) -> pymanopt.Problem:
     # pymanopt embeds tangent vectors of its own manifolds before it calls the Hessian.
     plain = manifold if isinstance(manifold, Parameterization) else Parameterization()
     parameterization = for_model(plain, cost.model)
-    decorate = pymanopt.function.numpy(manifold)
+    decorate = given_derivatives(manifold)
 
     def value(*arrays: Array) -> float:
         return cost(parameterization.weights(joined(arrays)))

@@ -3,12 +3,40 @@
 from dataclasses import dataclass
 from typing import Any
 
-from manifolds import Point
+from manifolds import Array, Point
 from manifolds.summary import Summarised
 from riemannrnn.cost.cost import FixedPointCost
-from riemannrnn.cost.losses import CrossEntropy
+from riemannrnn.cost.losses import CrossEntropy, Loss
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium.options import OnFailure
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Examples(Summarised):
+    """Stimuli with the loss of their outputs, for targets that are not labels.
+
+    Attributes
+    ----------
+    name
+        What messages and figures call them.
+    stimuli
+        Shape (m, n_inputs).
+    loss
+        The loss of the m stimuli.
+    """
+
+    name: str
+    stimuli: Array
+    loss: Loss
+
+    @classmethod
+    def of(cls, data: "Dataset | Examples") -> "Examples":
+        """Return examples: of labelled stimuli with the cross-entropy, all others as they are."""
+        return data if isinstance(data, Examples) else cls(data.name, data.stimuli, CrossEntropy(data.labels))
+
+    def summary(self) -> dict[str, object]:
+        """Return the facts to print."""
+        return {"name": self.name, "stimuli": self.stimuli.shape[0], "loss": repr(self.loss)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,7 +50,8 @@ class Task(Summarised):
     weights
         W at the start; for a stack its trained parameters, flat.
     training, validation, test
-        The data for training, for choosing learning rates, and for reporting accuracy.
+        The data for training, for choosing learning rates, and for the held-out test. Labelled stimuli have the
+        cross-entropy as their loss; `Examples` have their own loss.
     tolerance
         Tolerance of fixed points; None: the default of the dtype.
     max_iterations
@@ -35,9 +64,9 @@ class Task(Summarised):
 
     network: Any
     weights: Point
-    training: Dataset
-    validation: Dataset
-    test: Dataset
+    training: Dataset | Examples
+    validation: Dataset | Examples
+    test: Dataset | Examples
     tolerance: float | None = None
     max_iterations: int = 200
     stable: float | None = None
@@ -45,18 +74,19 @@ class Task(Summarised):
 
     def summary(self) -> dict[str, object]:
         """Return the facts to print."""
-        sizes = {name: getattr(self, name).labels.shape[0] for name in ("training", "validation", "test")}
+        sizes = {name: getattr(self, name).stimuli.shape[0] for name in ("training", "validation", "test")}
         return {"data": self.training.name} | sizes | {"network": repr(self.network)}
 
-    def cost(self, data: Dataset, on_failure: OnFailure = "inf") -> FixedPointCost:
-        """Return the cross-entropy on one of the splits; by default +∞ if a stimulus has no stable fixed point.
+    def cost(self, data: Dataset | Examples, on_failure: OnFailure = "inf") -> FixedPointCost:
+        """Return the cost on one of the splits; by default +∞ if a stimulus has no stable fixed point.
 
         Under another policy, which metrics use, stability is not checked.
         """
+        examples = Examples.of(data)
         return FixedPointCost(
             self.network,
-            data.stimuli,
-            CrossEntropy(data.labels),
+            examples.stimuli,
+            examples.loss,
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
             on_failure=on_failure,

@@ -1,6 +1,6 @@
 """Tables: stimuli and targets, row by row, from sources."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -251,7 +251,7 @@ class Table(Summarised):
         starts = [*range(0, len(source), source.chunk), len(source)]
         return np.unique(np.array(starts if self.part is None else [self.part.before(row) for row in starts], np.int64))
 
-    def blocks(self) -> Iterator[Pair]:
+    def blocks(self) -> Generator[Pair, None, None]:
         """Yield all rows in order, one chunk at a time."""
         yield from (self.finish(*pair) for pair in self._stored_blocks())
 

@@ -6,6 +6,8 @@ from typing import Any
 from array_api_compat import array_namespace, device
 
 from manifolds import Array
+from riemannrnn.equilibrium.diagonal_lyapunov import stable_by_rows
+from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.jacobians import checked_time_constants
 from riemannrnn.equilibrium.stability import unstable_stimuli
 from riemannrnn.network.operator import Operator
@@ -67,6 +69,20 @@ def not_stable(operator: Operator, gains: Array, margin: float, time_constants: 
     if bound < -margin:
         return bound, array_namespace(gains).arange(0, device=device(gains))
     return unstable_stimuli(operator, gains, -margin, time_constants)
+
+
+def rows_not_stable(operator: Operator, gains: Array, margin: float, time_constants: Any = None) -> Array:
+    """Return the stimuli for which the spectral abscissa is not below −margin, as `not_stable`, without an estimate of it.
+
+    Cholesky factors decide what they can (`diagonal_lyapunov`). Eigenvalues decide the rest.
+    """
+    xp = array_namespace(gains)
+    if abscissa_bound(operator, gains, time_constants) < -margin:
+        return xp.arange(0, device=device(gains))
+    rest = xp.nonzero(~stable_by_rows(operator, gains, margin, time_constants))[0]
+    if not rest.shape[0]:
+        return rest
+    return take_rows(rest, unstable_stimuli(operator, take_rows(gains, rest), -margin, time_constants)[1])
 
 
 def abscissa_bound(operator: Operator, gains: Array, time_constants: Any = None) -> float:

@@ -7,6 +7,7 @@ from array_api_compat import device
 from manifolds import Array
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.decision import Steps
+from riemannrnn.equilibrium.diagonal_lyapunov import unique_by_rows
 from riemannrnn.equilibrium.equation import FixedPointEquation, finite_rows, take_rows
 from riemannrnn.equilibrium.flow import follow, linear_between, spread, stable_rows
 from riemannrnn.equilibrium.iteration import iterated
@@ -112,13 +113,15 @@ def _indices(rows: slice, like: Array) -> Array:
 
 
 def has_unique_solutions(equation: FixedPointEquation) -> bool:
-    """Tell whether every row is certain to have one fixed point: f has slopes in [0, 1] and I − sym W is positive definite.
+    """Tell whether every row is certain to have one fixed point.
 
+    That is so if f has slopes in [0, 1], and the symmetric part of I − W, or of I − W with scaled rows, is positive definite.
     The test is sufficient, not necessary.
     """
-    activation = equation.activation
-    monotone = isinstance(activation, Activation) and _is_monotone(activation)
-    return monotone and equation.operator.numerical_abscissa_below(1 - TUNING.strictly)
+    activation, operator = equation.activation, equation.operator
+    if not (isinstance(activation, Activation) and _is_monotone(activation)):
+        return False
+    return operator.numerical_abscissa_below(1 - TUNING.strictly) or unique_by_rows(operator)
 
 
 @cache

@@ -118,13 +118,20 @@ def _rightmost_parts(jacobians: Jacobians, edge: float, largest: bool) -> Array:
         return _dense(host)
     screened = _screen(jacobians)
     rightmost, lower, upper = screened.copy()
-    still_open = (lower < edge) & (upper >= edge)
-    if largest:
-        rows = np.argsort(rightmost)[-FINALISTS:]
-        rightmost[rows] = _dense(host.take(rows)) if n <= DENSE_LIMIT else _exact(host.take(rows), screened[:, rows])
-        still_open |= upper > rightmost[rows].max()
-        still_open[rows] = False
-    rightmost[still_open] = _exact(host.take(still_open), screened[:, still_open], nan if largest else edge)
+    if not largest:
+        rest = np.flatnonzero((lower < edge) & (upper >= edge))
+        rightmost[rest] = _exact(host.take(rest), screened[:, rest], edge)
+        return rightmost
+    rows = np.argsort(rightmost)[-FINALISTS:]
+    rightmost[rows] = _dense(host.take(rows)) if n <= DENSE_LIMIT else _exact(host.take(rows), screened[:, rows])
+    best = float(rightmost[rows].max())
+    still_open = ((lower < edge) & (upper >= edge)) | (upper > best)
+    still_open[rows] = False
+    rest = np.flatnonzero(still_open)
+    # Of most stimuli it only matters that they are to the left of the largest eigenvalue so far.
+    rightmost[rest] = _exact(host.take(rest), screened[:, rest], best if best < edge else nan)
+    larger = rest[rightmost[rest] > best]
+    rightmost[larger] = _exact(host.take(larger), screened[:, larger])
     return rightmost
 
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import ceil, inf
 from statistics import fmean
 from typing import Any, ClassVar, Self
@@ -22,7 +22,7 @@ from riemannrnn.cost.problem import for_model
 from riemannrnn.cost.task import Task
 from riemannrnn.data import Dataset
 from riemannrnn.equilibrium import Automatic, FixedPoints, SolverOptions
-from riemannrnn.models import PARTS, RateNetwork, Response, Stack
+from riemannrnn.models import PARTS, Layer, RateNetwork, Response, Stack
 from riemannrnn.network import Connectivity
 from riemannrnn.rules.rule import Rule
 from riemannrnn.settings import again, option
@@ -77,9 +77,12 @@ class Model:
     def network(self, dtype: Any, connectivity: Connectivity | None = None) -> Any:
         """Return the network."""
         options = {"activation": self.options.activation, "seed": self.seed, "dtype": dtype}
+        signs: dict[str, Any] = {"signs": self.options.signs, "inhibitory": self.options.inhibitory}
         if self.options.layers is None and self.trained == ("recurrent",):
-            return RateNetwork(self.options.n_units, self.n_inputs, self.n_outputs, connectivity=connectivity, **options)
-        layers = self.options.layers or (self.options.n_units,)
+            return RateNetwork(
+                self.options.n_units, self.n_inputs, self.n_outputs, connectivity=connectivity, **options, **signs
+            )
+        layers = [Layer(n_units, **signs) for n_units in self.options.layers or (self.options.n_units,)]
         return Stack(layers, self.n_inputs, self.n_outputs, trained=self.trained, **options)
 
     def stimuli(self, X: Array) -> Array:
@@ -107,6 +110,10 @@ class Model:
         return single_residual(min(self.options.layers or (self.options.n_units,)))
 
 
+OPTIONS = frozenset(each.name for each in fields(EstimatorOptions))
+"""The names of the options of an estimator."""
+
+
 class FixedPointEstimator(BaseEstimator):
     """A network as a scikit-learn estimator, without a meaning of its outputs."""
 
@@ -120,6 +127,8 @@ class FixedPointEstimator(BaseEstimator):
         self,
         n_units: int = 100,
         *,
+        signs: Array | None = None,
+        inhibitory: float | None = None,
         layers: Sequence[int] | None = None,
         trained: Sequence[str] | None = None,
         activation: str = "tanh",
@@ -136,6 +145,8 @@ class FixedPointEstimator(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_units = n_units
+        self.signs = signs
+        self.inhibitory = inhibitory
         self.layers = layers
         self.trained = trained
         self.activation = activation
@@ -290,9 +301,13 @@ class FixedPointEstimator(BaseEstimator):
 
     def _checked(self) -> EstimatorOptions:
         """Return the parameters, after a check that they are valid."""
-        return EstimatorOptions(
-            **{name: value for name, value in self.get_params(deep=False).items() if name != "random_state"}
-        )
+        given = {name: value for name, value in self.get_params(deep=False).items() if name in OPTIONS}
+        if isinstance(self.signs, np.ndarray):
+            given["signs"] = self.signs.tolist()
+        options = EstimatorOptions(**given)
+        if options.signs and len(options.layers or ()) > 1:
+            raise ValueError("signs belong to the units of one layer; pass inhibitory, the share in each layer, or one layer")
+        return options.keeping_signs() if options.signs or options.inhibitory is not None else options
 
 
 def checked_weights(sample_weight: Array | None, X: Array) -> Array | None:

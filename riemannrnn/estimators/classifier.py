@@ -1,10 +1,12 @@
 """The classifier."""
 
-from typing import Self, final
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal, Self, final
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -12,6 +14,9 @@ from manifolds import Array
 from riemannrnn.backend import check_unmasked
 from riemannrnn.cost.losses import CrossEntropy
 from riemannrnn.estimators.base import FixedPointEstimator, checked_weights
+from riemannrnn.estimators.signature import extended
+
+ClassWeight = Mapping[Hashable, float] | Literal["balanced"] | None
 
 
 @final
@@ -26,6 +31,11 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     ----------
     n_units
         Number of recurrent units.
+    signs
+        Dale's law: 1 for each excitatory unit and −1 for each inhibitory unit. The weights from a unit then keep its sign: the
+        manifold is "dale". Default: any signs.
+    inhibitory
+        In place of `signs` the share of inhibitory units in each layer, which are its last ones.
     layers
         Numbers of units of several layers, from the lowest, instead of `n_units`.
     trained
@@ -51,6 +61,10 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         Passes through the samples in `fit`; `partial_fit` makes one.
     tolerance
         Tolerance of fixed points in training. Default: 1e-4 √n_units if they are unique, otherwise the default of the dtype.
+    class_weight
+        Weights of the classes by label, as everywhere in scikit-learn: labels that are left out have weight 1. "balanced": the
+        weight is n_samples / (n_classes · number of samples of the class), so that all classes have the same total weight. It
+        is multiplied with the weight of the sample. Default: all are 1.
     random_state
         Seed of the network and of the order of samples. None: NumPy's global state is used, as is usual in scikit-learn.
 
@@ -92,6 +106,12 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
     True
     """
 
+    def __init__(self, n_units: int = 100, *, class_weight: ClassWeight = None, **options: Any) -> None:
+        super().__init__(n_units, **options)
+        self.class_weight = class_weight
+
+    __init__.__signature__ = extended(FixedPointEstimator.__init__, __init__)  # type: ignore[attr-defined]
+
     def fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> Self:
         """Train a new network.
 
@@ -131,9 +151,15 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         Raises
         ------
         ValueError
-            As for `fit`. For a first call without classes, a later call with other classes, or unknown labels.
+            As for `fit`. For balanced class weights, because a batch does not hold the shares of the classes. For a first call
+            without classes, a later call with other classes, or unknown labels.
         """
         first = not self._trained()
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight = {self.class_weight!r} needs the numbers of all samples, which partial_fit does not know; pass "
+                "weights by label, such as sklearn.utils.compute_class_weight returns"
+            )
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit; pass all labels that will ever be")
         with self._as_it_was():
@@ -166,7 +192,18 @@ class FixedPointClassifier(ClassifierMixin, FixedPointEstimator):
         alien = np.setdiff1d(y, classes)
         if alien.size:
             raise ValueError(f"y holds {alien.tolist()[0]!r}, which is none of the classes; pass all of them at the first call")
-        loss = CrossEntropy(np.searchsorted(classes, y), weights=checked_weights(sample_weight, X))
+        labels, weights = np.searchsorted(classes, y), checked_weights(sample_weight, X)
+        if self.class_weight is not None:
+            of_class = self._class_weights(classes, y)[labels]
+            weights = of_class if weights is None else weights * of_class
+        loss = CrossEntropy(labels, weights=weights)
         self._learn(X, loss, classes.size, online)
         self.classes_ = classes
         return self
+
+    def _class_weights(self, classes: Array, y: Array) -> Array:
+        """Return the weight of each class as scikit-learn defines it, shape (n_classes,)."""
+        given = self.class_weight
+        if not isinstance(given, Mapping) and given != "balanced":
+            raise ValueError(f"class_weight = {given!r} is not known; pass weights by label, 'balanced' or None")
+        return compute_class_weight(given, classes=classes, y=y)

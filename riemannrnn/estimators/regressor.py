@@ -7,6 +7,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from manifolds import Array
+from riemannrnn.analysis.repeats import Explained, explained
 from riemannrnn.backend import check_unmasked
 from riemannrnn.cost.losses import SquaredError
 from riemannrnn.estimators.base import FixedPointEstimator, checked_weights
@@ -20,7 +21,7 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
 
     Parameters
     ----------
-    n_units, layers, trained, activation, radius, bias, rule, manifold, learning_rate, schedule, decay
+    n_units, signs, inhibitory, layers, trained, activation, radius, bias, rule, manifold, learning_rate, schedule, decay
         As for `FixedPointClassifier`.
     batch_size, epochs, tolerance, random_state
         As for `FixedPointClassifier`.
@@ -76,6 +77,26 @@ class FixedPointRegressor(RegressorMixin, FixedPointEstimator):
         outputs = self._outputs(X)
         y = self.target_mean_ + self.target_scale_ * (outputs if self.target_mean_.ndim else outputs[:, 0])
         return y.astype(outputs.dtype, copy=False)
+
+    def explained(self, X: Array, y: Array) -> Explained:
+        """Return R² of each target, and with repeated samples the noise ceiling and the share of the explainable variance.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, n_features). Equal samples are repeats of one stimulus.
+        y
+            Targets, shape (n_samples,) or (n_samples, n_targets); NaN where nothing was measured.
+
+        Raises
+        ------
+        ValueError
+            For samples unlike the training samples, or another number of targets.
+        """
+        predictions, measured, stimuli = self.predict(X), np.asarray(y, np.float64), np.asarray(X, np.float64)
+        if measured.shape != predictions.shape:
+            raise ValueError(f"y has shape {measured.shape}, but the predictions have {predictions.shape}; make them equal")
+        return explained(stimuli, *(each.reshape(len(stimuli), -1) for each in (measured, predictions)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

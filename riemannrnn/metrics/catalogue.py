@@ -35,9 +35,10 @@ from manifolds import (
 from manifolds.linear_algebra import eigenvalues
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.aggregated import aggregated_metric
+from riemannrnn.metrics.convolutions import OF_KERNELS, euclidean_kernels, monotone_kernels, spectral_resolvent
 from riemannrnn.metrics.entry import ManifoldEntry, Placed, Start
 from riemannrnn.metrics.response import response_metric
-from riemannrnn.network import LowRank
+from riemannrnn.network import Convolution, LowRank
 
 RANK = 10
 """Rank of the low-rank weights of the comparison."""
@@ -83,8 +84,14 @@ def _scaled(weights: Array, retraction: Retraction) -> Placed:
 
 
 def _signed(weights: Array, retraction: Retraction) -> Placed:
-    """Dale's law from the absolute weights, with signs by column, scaled back to the original spectral radius."""
+    """Dale's law with the signs of the columns of the weights.
+
+    If they have no signs, one unit in `INHIBITORY` is inhibitory, and the weights are scaled back to their spectral radius.
+    """
     xp, W = array_namespace(weights), weights
+    signs = xp.sign(xp.sum(W, axis=0))
+    if bool(xp.all((signs != 0) & (xp.min(signs * W, axis=0) >= 0))):
+        return Placed(PullbackManifold(SignedLog(signs), W.shape[0], retraction), W)
     signs = np.where(np.arange(W.shape[0]) % INHIBITORY == INHIBITORY - 1, -1.0, 1.0)
     signs = xp.asarray(signs, dtype=W.dtype, device=device(W))
     start = abs(W) * signs
@@ -136,6 +143,7 @@ EVERY_MANIFOLD = (
         "Euclidean descent, the paper's ΔW1: the baseline. Its loss surface is full of singularities, where I − G W "
         "loses rank.",
         lambda n, retraction: PullbackManifold(Identity(), n, retraction),
+        connected={Convolution: euclidean_kernels},
         retractions=("additive",),
     ),
     ManifoldEntry(
@@ -145,6 +153,7 @@ EVERY_MANIFOLD = (
         "The paper's metric: a good first choice. The singularities are infinitely far away; the edge that a geodesic can "
         "reach is W → ∞, where A is singular. A geodesic step is ΔW2; in a linear network an additive step is ΔW3.",
         lambda n, retraction: PullbackManifold(Resolvent(), n, retraction),
+        connected={Convolution: spectral_resolvent},
         retractions=("geodesic", "additive"),
     ),
     ManifoldEntry(
@@ -176,6 +185,7 @@ EVERY_MANIFOLD = (
         "At every point each stimulus has exactly one fixed point, a stable one. Descent in W and descent in (I − W)⁻¹ are "
         "the same. Complete, in closed form: the first choice for line searches.",
         lambda n, retraction: MonotoneManifold(n),
+        connected={Convolution: monotone_kernels},
     ),
     ManifoldEntry(
         "scaled-monotone",
@@ -221,8 +231,10 @@ EVERY_MANIFOLD = (
         "SignedLog(signs)",
         "φ = log(s W)",
         "Dale's law: no unit changes between excitation and inhibition, exactly; geodesics are exponentiated gradient. The "
-        "comparison starts from the absolute weights, with one unit in five inhibitory.",
+        "comparison starts from the absolute weights, with one unit in five inhibitory. If all columns of the weights have "
+        "signs, they are kept: the manifold of networks with `signs` or `inhibitory`.",
         place=_signed,
+        keeps_signs=True,
     ),
     ManifoldEntry(
         "sparse",
@@ -254,14 +266,18 @@ EVERY_MANIFOLD = (
         "Ring networks with the same synapses around every unit: n parameters. Stable by construction. Similar: `equivariant`.",
         place=_constrained(circulant, MonotoneManifold),
     ),
+    *OF_KERNELS,
     ManifoldEntry("", "AutogradChart(forward, inverse)", "yours", "Your own chart, in two functions, as below."),
     ManifoldEntry("", "Composition(outer, inner)", "φ = outer(inner(W))", "Two charts, one after the other."),
     ManifoldEntry("", "MetricManifold(sharp, n)", "grad J = ♯∇J, yours", "Your own metric, in one function, as below."),
 )
 """All manifolds in the documentation's table; a manifold without a name needs a function of the user."""
 
-CATALOGUE = {entry.name: entry for entry in EVERY_MANIFOLD if entry.name}
+BY_NAME = {entry.name: entry for entry in EVERY_MANIFOLD if entry.name}
 """The manifolds with a name."""
+
+CATALOGUE = {name: entry for name, entry in BY_NAME.items() if entry.of_matrices}
+"""The manifolds of matrices of recurrent weights, by name: those that a comparison can start on."""
 
 
 def metrics_table() -> str:

@@ -8,10 +8,21 @@ import numpy as np
 
 from manifolds.points import map_arrays
 from riemannrnn.backend import Namespace, to_backend
+from riemannrnn.models.layer import Layer
 from riemannrnn.models.model import Model
 from riemannrnn.models.rate_network import RateNetwork
-from riemannrnn.models.stack import Layer, Stack
-from riemannrnn.network import ACTIVATIONS, Activation, Connectivity, Convolution, Dense, LowRank
+from riemannrnn.models.stack import Stack
+from riemannrnn.network import (
+    ACTIVATIONS,
+    Activation,
+    Connectivity,
+    Convolution,
+    ConvolutionalReadIn,
+    Dense,
+    DenseMap,
+    LowRank,
+    MeanPooling,
+)
 from riemannrnn.network.activations import FAMILIES
 
 NETWORKS: dict[str, type[Model]] = {"RateNetwork": RateNetwork, "Stack": Stack}
@@ -19,6 +30,9 @@ NETWORKS: dict[str, type[Model]] = {"RateNetwork": RateNetwork, "Stack": Stack}
 
 CONNECTIVITIES: dict[str, type[Connectivity]] = {each.__name__: each for each in (Dense, LowRank, Convolution)}
 """The connectivities that can be saved, by name. The constructor of each takes its attributes as arguments."""
+
+MAPS: dict[str, type] = {each.__name__: each for each in (DenseMap, ConvolutionalReadIn, MeanPooling)}
+"""The read-ins and poolings that files can hold, by name. The constructor of each takes its attributes."""
 
 PROBES = np.linspace(-3.0, 3.0, 7)
 """Inputs at which the values of an activation are saved, to recognise it when it is loaded."""
@@ -79,23 +93,33 @@ def network_of(tree: Mapping[str, Any], backend: str | Namespace = "numpy") -> M
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a network or a layer as plain values."""
-    plain: dict[str, Callable[[Any], Any]] = {"activation": _activation, "connectivity": _connectivity}
+    plain: dict[str, Callable[[Any], Any]] = {
+        "activation": _activation,
+        **{name: partial(_record, name, table) for name, table in _records().items()},
+    }
     return {name: plain[name](value) if name in plain and value is not None else value for name, value in arguments.items()}
 
 
 def _objects(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments from their plain form, the inverse of `_plain`."""
-    made: dict[str, Callable[[Any], Any]] = {"activation": _same_activation, "connectivity": _same_connectivity}
+    made: dict[str, Callable[[Any], Any]] = {
+        "activation": _same_activation,
+        **{name: partial(_same_record, name, table) for name, table in _records().items()},
+    }
     return {name: made[name](value) if name in made and value is not None else value for name, value in arguments.items()}
 
 
-def _connectivity(connectivity: Connectivity) -> dict[str, Any]:
-    return {"class": _known("connectivity", type(connectivity), CONNECTIVITIES), "arguments": dict(vars(connectivity))}
+def _records() -> dict[str, Mapping[str, type]]:
+    """Return the tables of the parts of a network or a layer that are classes with plain attributes, by argument."""
+    return {"connectivity": CONNECTIVITIES, "read_in": MAPS, "pooling": MAPS}
 
 
-def _same_connectivity(tree: Mapping[str, Any]) -> Connectivity:
-    made: Connectivity = _found("connectivity", tree["class"], CONNECTIVITIES)(**tree["arguments"])
-    return made
+def _record(what: str, table: Mapping[str, type], part: Any) -> dict[str, Any]:
+    return {"class": _known(what, type(part), table), "arguments": dict(vars(part))}
+
+
+def _same_record(what: str, table: Mapping[str, type], tree: Mapping[str, Any]) -> Any:
+    return _found(what, tree["class"], table)(**tree["arguments"])
 
 
 def _activation(activation: Activation) -> dict[str, Any]:

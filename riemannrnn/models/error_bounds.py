@@ -1,6 +1,6 @@
 """Bounds of the error of the rates of each layer, from their residuals, for monotone weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 from array_api_compat import array_namespace
@@ -9,9 +9,12 @@ from manifolds import Array
 from riemannrnn.equilibrium.fixed_points import FixedPoints
 from riemannrnn.models.parameters import LayerParameters, connections
 from riemannrnn.network.activations import check_slopes
+from riemannrnn.network.linear_map import LinearMap
 
 
-def error_bounds(layers: Sequence[FixedPoints], parameters: Sequence[LayerParameters]) -> tuple[Array, ...]:
+def error_bounds(
+    layers: Sequence[FixedPoints], parameters: Sequence[LayerParameters], read_in: Callable[[int, int], LinearMap]
+) -> tuple[Array, ...]:
     """Return a bound of ‖r − r*‖₂ for each stimulus and layer, shapes (batch,), where r* are the exact rates.
 
     Let ρ be the residual of a layer and m the smallest eigenvalue of the symmetric part of I − W. For slopes in [0, 1],
@@ -27,6 +30,8 @@ def error_bounds(layers: Sequence[FixedPoints], parameters: Sequence[LayerParame
         The fixed points of each layer, from the lowest.
     parameters
         The parameters of each layer.
+    read_in
+        The map by which a layer reads another one, by their numbers.
 
     Returns
     -------
@@ -38,7 +43,8 @@ def error_bounds(layers: Sequence[FixedPoints], parameters: Sequence[LayerParame
         xp = array_namespace(layer.rates)
         total = (1 + _distance(layer)) * xp.astype(layer.residual, xp.float64)
         for below, weights in connections(bound, number).items():
-            total = total + float(xp.linalg.matrix_norm(xp.astype(weights, xp.float64), ord=2)) * bounds[below]
+            if below >= 0:  # stimuli are exact
+                total = total + read_in(number, below).norm(weights) * bounds[below]
         smallest = _smallest(layer)
         bounds.append(total / smallest if smallest > 0 else xp.full_like(total, inf))
     return tuple(bounds)

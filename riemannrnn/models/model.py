@@ -15,8 +15,10 @@ from riemannrnn.equilibrium.jacobians import checked_time_constants
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.models.parameters import NetworkParameters
 from riemannrnn.models.response import Response, respond
+from riemannrnn.models.signs import check_signs
 from riemannrnn.network.activations import Activation
 from riemannrnn.network.connectivity import Connectivity
+from riemannrnn.network.linear_map import DENSE, LinearMap
 
 PARTS = ("recurrent", "input", "bias", "readout")
 """The kinds of parameters of a network."""
@@ -47,6 +49,8 @@ class Model(Summarised, ABC):
         f and the connectivity of each layer, from the lowest.
     time_constants
         τ of the units of each layer, shapes (n,), None if all are 1. Fixed points do not depend on τ, but stability does.
+    signs
+        The signs of the units of each layer, 1 or −1, shapes (n,), None if a unit may excite and inhibit.
     trained
         The kinds of parameters that are trained, from `PARTS`.
     fixed
@@ -58,6 +62,7 @@ class Model(Summarised, ABC):
     activations: tuple[Activation, ...]
     connectivities: tuple[Connectivity, ...]
     time_constants: tuple[Array | None, ...]
+    signs: tuple[Array | None, ...] = ()
     trained: tuple[str, ...]
     fixed: Mapping[str, Array]
 
@@ -102,10 +107,45 @@ class Model(Summarised, ABC):
     def collect(self, gradient: NetworkParameters) -> Point:
         """Return the flat gradient with respect to the trained parameters."""
 
+    def read_in(self, number: int, source: int) -> LinearMap:
+        """Return the map by which a layer reads a source: a layer below, or stimuli, of number −1; by default dense."""
+        return DENSE
+
+    @property
+    def reader(self) -> LinearMap:
+        """The map by which the outputs read the rates of the highest layer; by default dense."""
+        return DENSE
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether a layer is one of images, whose parameters are the same at every position."""
+        return False
+
+    def scale(self, name: str) -> float:
+        """Return the scale s of a trained parameter: how fast it learns beside the others, as `manifolds.Weighted` means it."""
+        return 1.0
+
     @property
     def slowest(self) -> float:
         """The largest time constant."""
         return max(1.0 if each is None else float(self.namespace.max(each)) for each in self.time_constants)
+
+    @property
+    def signed(self) -> bool:
+        """Whether units of a layer have signs, which its recurrent weights have to keep."""
+        return any(each is not None for each in self.signs)
+
+    def check_signs(self, parameters: Point) -> None:
+        """Check that recurrent weights have the signs of their units.
+
+        Raises
+        ------
+        ValueError
+            Naming the first unit with a weight of the other sign.
+        """
+        if self.signed:
+            for layer, signs in zip(self.bind(parameters).layers, self.signs, strict=True):
+                check_signs(layer.recurrent, signs)
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
@@ -150,5 +190,12 @@ class Model(Summarised, ABC):
             The options for solving fixed points and linear systems.
         start
             The rates at the start, for each layer, shapes (batch, n). Default: f of the drive.
+
+        Raises
+        ------
+        ValueError
+            For recurrent weights that do not have the signs of their units, or as `flat` does.
         """
-        return respond(self, self.flat(parameters), batch, solving or SolverOptions(), start)
+        parameters = self.flat(parameters)
+        self.check_signs(parameters)
+        return respond(self, parameters, batch, solving or SolverOptions(), start)

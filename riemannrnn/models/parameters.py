@@ -16,9 +16,10 @@ class LayerParameters:
     recurrent
         W, in the form of the layer's connectivity.
     inputs
-        V, shape (n, units of the layer below). None: the source is the drive of the units, without a read-in.
+        V, as the read-in of the layer takes it; a dense V has shape (n, units below). None: the source is the drive of the
+        units, without a read-in.
     bias
-        b, shape (n,); None if there is none.
+        b, shape (n,), or a number for each channel of an image; None if there is none.
     skips
         V_j, shape (n, units of layer j), by the number of the lower layer.
     """
@@ -38,8 +39,8 @@ class NetworkParameters:
     layers
         The parameters of each layer, from the lowest.
     readout, readout_bias
-        C and c of the outputs y = C r + c, shapes (outputs, units) and (outputs,). None: the outputs are the rates, or there is
-        no bias.
+        C and c of the outputs y = C r + c, shapes (outputs, units) and (outputs,), where the units are means if rates are
+        pooled. None: the outputs are the rates, or have no bias.
     """
 
     layers: tuple[LayerParameters, ...]
@@ -48,6 +49,6 @@ class NetworkParameters:
 
 
 def connections(parameters: LayerParameters, number: int) -> dict[int, Array]:
-    """Return V_lj of layer l = `number` by the number j of the lower layer, without the read-in of stimuli."""
-    direct = {number - 1: parameters.inputs} if number > 0 and parameters.inputs is not None else {}
+    """Return V_lj of layer l = `number` by the number j of the lower layer; stimuli have the number −1."""
+    direct = {} if parameters.inputs is None else {number - 1: parameters.inputs}
     return {**direct, **parameters.skips}

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from manifolds import Array
+from manifolds.arrays import to_numpy
 from manifolds.points import Point, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.equilibrium.fixed_points import FixedPoints, solve_fixed_points
 from riemannrnn.models.model import Model, own_time_constants
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.models.signs import check_signs, inhibitory_units, own_signs, with_signs
 from riemannrnn.network.activations import Activation, as_activation
 from riemannrnn.network.connectivity import Connectivity
 from riemannrnn.network.dense import Dense
@@ -53,12 +55,18 @@ class RateNetwork(Model):
         Default: all are 1.
     parameters
         Read-in and readout to use instead of random ones, as "layers.0.input" and "readout".
+    signs
+        Dale's law: 1 for each excitatory unit and −1 for each inhibitory unit, shape (n_units,). The weights from unit j,
+        column j of W, have the sign of the unit. Training on the manifold "dale" keeps it. Default: any signs.
+    inhibitory
+        In place of `signs` the share of inhibitory units, which are the last ones.
 
     Raises
     ------
     ValueError
         For a size below one, a dtype other than float32 and float64, an unknown activation, time constants that are not
-        one positive number for each unit, or parameters with another name or shape.
+        one positive number for each unit, parameters with another name or shape, or signs that do not fit. From the methods,
+        for weights that do not have the signs of their units.
     BackendError
         For a backend that is not available; from the methods, for arrays of another backend.
 
@@ -92,6 +100,8 @@ class RateNetwork(Model):
         connectivity: Connectivity | None = None,
         time_constants: Array | None = None,
         parameters: Mapping[str, Array] | None = None,
+        signs: Array | None = None,
+        inhibitory: float | None = None,
     ) -> None:
         for name, size in (("n_units", n_units), ("n_inputs", n_inputs), ("n_outputs", n_outputs)):
             if size is not None and size < 1:
@@ -104,6 +114,7 @@ class RateNetwork(Model):
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype = {self.dtype} is not supported; choose float32 or float64")
         self.time_constants = (own_time_constants(time_constants, n_units, self.namespace),)
+        self.signs = (own_signs(signs, inhibitory, n_units, self.connectivity, self.dtype, self.namespace),)
         input_stream, readout_stream, self._weight_stream = np.random.SeedSequence(seed).spawn(3)
         self.input_weights: Array | None = None if n_inputs is None else self._normal(input_stream, n_units, n_inputs)
         self.readout: Array | None = None if n_outputs is None else self._normal(readout_stream, n_outputs, n_units)
@@ -118,6 +129,7 @@ class RateNetwork(Model):
             "outputs": self.n_outputs,
             "activation": self.activation.name,
             "connectivity": repr(self.connectivity),
+            **inhibitory_units(self.signs),
             "dtype": self.dtype,
             "backend": self.namespace.__name__.rpartition(".")[2],
         }
@@ -147,6 +159,7 @@ class RateNetwork(Model):
             "dtype": str(self.dtype),
             "connectivity": self.connectivity,
             "time_constants": self.time_constants[0],
+            "signs": self.signs[0],
             "parameters": self.fixed,
         }
 
@@ -184,7 +197,8 @@ class RateNetwork(Model):
     def initial_weights(self, radius: float = 0.5) -> Point:
         """Return random recurrent weights of spectral radius about `radius`, the same in every call.
 
-        They have shape (n, n), or are the parameters of the connectivity.
+        They have shape (n, n), or are the parameters of the connectivity. With signs, excitation and inhibition cancel on
+        average.
 
         Raises
         ------
@@ -194,7 +208,8 @@ class RateNetwork(Model):
         if not 0 <= radius < inf:
             raise ValueError(f"radius = {radius} is not a spectral radius; choose a number from 0 on")
         sample = self.connectivity.initial(self.n_units, radius, np.random.default_rng(self._weight_stream))
-        return map_arrays(self._here, sample)
+        signs = self.signs[0]
+        return map_arrays(self._here, sample if signs is None else with_signs(sample, to_numpy(signs), radius))
 
     def drive(self, stimuli: Array) -> Array:
         """Return the external drive x = W_in s of each unit, shape (batch, n), for stimuli of shape (batch, n_inputs).
@@ -225,6 +240,7 @@ class RateNetwork(Model):
         drive = as_array("drive", drive, self.dtype, self.namespace)
         for array in arrays_of(weights):
             check_backend("weights", array, self.namespace)
+        check_signs(weights, self.signs[0])
         found = solve_fixed_points(weights, drive, self.activation, connectivity=self.connectivity, **options)
         return replace(found, time_constants=self.time_constants[0])
 

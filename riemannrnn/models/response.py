@@ -4,7 +4,7 @@ Notation, rows of a batch: layer l has rates r_l, inputs z_l and gains G_l; its 
 is the gradient of the loss in r_l, p_l = G_l (ℓ_l + W_lᵀ p_l) its adjoint, e the gradient in the outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from operator import add, and_
@@ -19,7 +19,7 @@ from riemannrnn.equilibrium.implicit import Implicit
 from riemannrnn.equilibrium.options import OnFailure, SolverOptions
 from riemannrnn.models.error_bounds import error_bounds
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters, connections
-from riemannrnn.runtime import product, summed
+from riemannrnn.network.linear_map import bias_gradient, with_bias
 
 if TYPE_CHECKING:  # `model` imports this module
     from riemannrnn.models.model import Model
@@ -95,7 +95,7 @@ class Response:
 
         A stable layer may still amplify the residuals of the layers below it, which its own residual does not show.
         """
-        return error_bounds(self.layers, self._bound.layers)
+        return error_bounds(self.layers, self._bound.layers, self.model.read_in)
 
     @cached_property
     def outputs(self) -> Array:
@@ -105,7 +105,7 @@ class Response:
     def pull_back(self, output_gradient: Array) -> Array:
         """Return Cᵀ e, the gradient in the rates of the highest layer, given the gradient in the outputs, shape (batch, n)."""
         readout = self._bound.readout
-        return output_gradient if readout is None else output_gradient @ readout
+        return output_gradient if readout is None else self.model.reader.transpose(readout, output_gradient)
 
     @cached_property
     def implicit(self) -> tuple[Implicit, ...]:
@@ -129,8 +129,7 @@ class Response:
         output_errors
             e, shape (batch, outputs).
         """
-        rates = [layer.rates for layer in self.layers]
-        return self.model.collect(self._accumulated(adjoints, rates, self.batch, output_errors, constant=True))
+        return self.model.collect(self._accumulated(adjoints, self._sources, output_errors, constant=True))
 
     def tangents(self, vector: Point) -> tuple[Array, ...]:
         """Return ṙ_l, the change of the rates of each layer along a change of the parameters, shape (batch, n_l)."""
@@ -163,7 +162,7 @@ class Response:
         output_errors_change = loss_hessian(self._outputs_change(change, rates_changes[-1]))
         top = self.pull_back(output_errors_change)
         if change.readout is not None:
-            top = top + output_errors @ change.readout
+            top = top + self.model.reader.transpose(change.readout, output_errors)
 
         def solved(number: int, received: Array) -> Array:
             recurrent, adjoint, implicit = change.layers[number].recurrent, adjoints[number], self.implicit[number]
@@ -172,9 +171,8 @@ class Response:
             return implicit.adjoint_change(errors[number], adjoint, tangents[number][1], received)
 
         _, adjoint_changes = self._downward(top, solved, lambda number: (change.layers[number], adjoints[number]))
-        rates = [layer.rates for layer in self.layers]
-        first = self._accumulated(adjoint_changes, rates, self.batch, output_errors_change, constant=True)
-        second = self._accumulated(adjoints, rates_changes, None, output_errors, constant=False)
+        first = self._accumulated(adjoint_changes, self._sources, output_errors_change, constant=True)
+        second = self._accumulated(adjoints, dict(enumerate(rates_changes)), output_errors, constant=False)
         return self.model.collect(_total(first, second))
 
     @cached_property
@@ -183,13 +181,18 @@ class Response:
 
     def _outputs(self, rates: Array, bias: Array | None) -> Array:
         readout = self._bound.readout
-        outputs = rates if readout is None else rates @ readout.T
+        outputs = rates if readout is None else self.model.reader.apply(readout, rates)
         return outputs if bias is None else outputs + bias
 
     def _outputs_change(self, change: NetworkParameters, rates_change: Array) -> Array:
         """Return ẏ = C ṙ + Ċ r + ċ, shape (batch, outputs)."""
         outputs = self._outputs(rates_change, change.readout_bias)
-        return outputs if change.readout is None else outputs + self.layers[-1].rates @ change.readout.T
+        return outputs if change.readout is None else outputs + self.model.reader.apply(change.readout, self.layers[-1].rates)
+
+    @cached_property
+    def _sources(self) -> dict[int, Array]:
+        """What drives layers, by number: the rates of layers, and the stimuli, whose number is −1."""
+        return {-1: self.batch} | {number: layer.rates for number, layer in enumerate(self.layers)}
 
     def _downward(
         self,
@@ -209,7 +212,9 @@ class Response:
             sources = [(self._bound.layers[number], solved[-1]), *([] if also is None else [also(number)])]
             for parameters, covector in sources:
                 for below, weights in connections(parameters, number).items():
-                    sent = covector @ weights
+                    if below < 0:
+                        continue
+                    sent = self.model.read_in(number, below).transpose(weights, covector)
                     received[below] = sent if received[below] is None else received[below] + sent
         return tuple(received), tuple(reversed(solved))
 
@@ -218,47 +223,38 @@ class Response:
         changes: list[tuple[Array, Array]] = []
         for number, (layer, implicit, along) in enumerate(zip(self.layers, self.implicit, change.layers, strict=True)):
             terms = [] if along.recurrent is None else [implicit.change(along.recurrent).apply(layer.rates)]
-            if number == 0 and along.inputs is not None:
-                terms.append(self.batch @ along.inputs.T)
-            terms += [self.layers[below].rates @ weights.T for below, weights in connections(along, number).items()]
-            bound = self._bound.layers[number]
-            terms += [changes[below][0] @ weights.T for below, weights in connections(bound, number).items()]
+            moving = {below: rates for below, (rates, _) in enumerate(changes)}
+            terms += _driven(self.model, along, number, self._sources)
+            terms += _driven(self.model, self._bound.layers[number], number, moving)
             drive = reduce(add, terms) if terms else array_namespace(layer.rates).zeros_like(layer.rates)
-            drive = drive if along.bias is None else drive + along.bias
+            drive = with_bias(drive, along.bias)
             rates_change = implicit.response(drive)
             changes.append((rates_change, drive + implicit.operator.apply(rates_change)))
         return changes
 
     def _accumulated(
-        self, adjoints: Sequence[Array], rates: Sequence[Array], batch: Array | None, output_errors: Array, constant: bool
+        self, adjoints: Sequence[Array], sources: Mapping[int, Array], output_errors: Array, constant: bool
     ) -> NetworkParameters:
         """Return the sums over stimuli of p rᵀ, p sᵀ and e rᵀ, and with `constant` of p and e, for trained parameters."""
         trained, xp = self.model.trained, array_namespace(self.batch)
 
         def layer(number: int) -> LayerParameters:
             adjoint, bound = adjoints[number], self._bound.layers[number]
-            sources = {below: rates[below] for below in connections(bound, number)} if "input" in trained else {}
-            inputs = {below: summed(_outer, adjoint, source) for below, source in sources.items()}
-            if number == 0 and "input" in trained and batch is not None:
-                inputs[-1] = summed(_outer, adjoint, batch)
+            read = [below for below in connections(bound, number) if below in sources] if "input" in trained else []
+            inputs = {below: self.model.read_in(number, below).gradient(adjoint, sources[below]) for below in read}
             return LayerParameters(
-                self.implicit[number].gradient(adjoint, rates[number]) if "recurrent" in trained else None,
+                self.implicit[number].gradient(adjoint, sources[number]) if "recurrent" in trained else None,
                 inputs.pop(number - 1, None),
-                xp.sum(adjoint, axis=0) if "bias" in trained and constant else None,
+                bias_gradient(adjoint, bound.bias) if "bias" in trained and constant else None,
                 inputs,
             )
 
-        readout = "readout" in trained
+        readout = "readout" in trained and self._bound.readout is not None
         return NetworkParameters(
             tuple(map(layer, range(len(self.layers)))),
-            _outer(output_errors, rates[-1]) if readout else None,
+            self.model.reader.gradient(output_errors, sources[len(self.layers) - 1]) if readout else None,
             xp.sum(output_errors, axis=0) if readout and constant else None,
         )
-
-
-def _outer(adjoint: Array, source: Array) -> Array:
-    """Return Σ p sᵀ over the rows of a batch."""
-    return adjoint.T @ source
 
 
 def _total(first: NetworkParameters, second: NetworkParameters) -> NetworkParameters:
@@ -300,7 +296,8 @@ def respond(
     layers: list[FixedPoints] = []
     rates: list[Array] = []
     for number, bound in enumerate(model.bind(parameters).layers):
-        drive = _drive(bound, number, batch, rates)
+        terms = _driven(model, bound, number, {-1: batch} | dict(enumerate(rates)))
+        drive = with_bias(reduce(add, terms) if terms else batch, bound.bias)
         found = solve_fixed_points(
             bound.recurrent,
             drive,
@@ -317,13 +314,13 @@ def respond(
     return Response(model, parameters, batch, tuple(layers), solving)
 
 
-def _drive(parameters: LayerParameters, number: int, batch: Array, rates: Sequence[Array]) -> Array:
-    """Return the drive of a layer, V s + b + Σ V_j r_j, shape (batch, n)."""
-    terms = [rates[below] @ weights.T for below, weights in connections(parameters, number).items()]
-    if number == 0:
-        terms.append(batch if parameters.inputs is None else product(batch, parameters.inputs.T))
-    drive = reduce(add, terms)
-    return drive if parameters.bias is None else drive + parameters.bias
+def _driven(model: "Model", parameters: LayerParameters, number: int, sources: Mapping[int, Array]) -> list[Array]:
+    """Return V_lj s_j for the sources of layer l that are given by number, shapes (batch, n)."""
+    return [
+        model.read_in(number, below).apply(weights, sources[below])
+        for below, weights in connections(parameters, number).items()
+        if below in sources
+    ]
 
 
 def _settled(found: FixedPoints) -> Array:

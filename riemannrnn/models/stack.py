@@ -1,56 +1,28 @@
 """Stacks of recurrent layers. Any kind of parameters may be trained: recurrent weights, read-ins, biases, readout."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
-from math import inf
+from math import inf, prod
 from typing import Any, final
 from zlib import crc32
 
 import numpy as np
 
 from manifolds import Array
+from manifolds.arrays import to_numpy
 from manifolds.points import Point, Schema, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
+from riemannrnn.models.layer import Layer
 from riemannrnn.models.model import PARTS, Model, own_time_constants
 from riemannrnn.models.parameters import LayerParameters, NetworkParameters
-from riemannrnn.network import Activation, Connectivity, Dense
+from riemannrnn.models.signs import check_signs, inhibitory_units, own_signs, with_signs
+from riemannrnn.network import Activation, Dense, LinearMap, PooledMap
 from riemannrnn.network.activations import as_activation
-from riemannrnn.runtime import product
+from riemannrnn.network.linear_map import DENSE
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A recurrent layer of a `Stack`, r = f(W r + V s + b + Σ V_j r_j), where s is the rates of the layer below.
-
-    Parameters
-    ----------
-    n_units
-        Number of units.
-    activation
-        f: a name, an `Activation`, or a function written with `autograd.numpy`. Default: the activation of the stack.
-    connectivity
-        How parameters act as W. Default: they are W.
-    skips
-        The numbers j of layers further below that also drive this layer. The lowest layer has number 0.
-    time_constants
-        τ > 0 of each unit, shape (n_units,); stability depends on it. Default: all are 1.
-
-    Raises
-    ------
-    ValueError
-        For a number of units below 1.
-    """
-
-    n_units: int
-    activation: str | Activation | Callable[[Array], Array] | None = None
-    connectivity: Connectivity | None = None
-    skips: tuple[int, ...] = ()
-    time_constants: Array | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.n_units < 1:
-            raise ValueError(f"n_units = {self.n_units} is below 1; a layer needs at least one unit")
+SCALE_OF_BIAS = 1 / 3
+"""Scale of a bias in a convolutional stack, chosen by accuracy on MNIST."""
 
 
 @final
@@ -65,7 +37,8 @@ class Stack(Model):
     Parameters
     ----------
     layers
-        The layers, from the lowest; a number n stands for `Layer(n)`.
+        The layers, from the lowest; a number n stands for `Layer(n)`. `Layer.convolution` makes a layer of
+        images.
     n_inputs
         Length of a stimulus s. None: stimuli drive the units of the lowest layer directly.
     n_outputs
@@ -85,8 +58,8 @@ class Stack(Model):
     Raises
     ------
     ValueError
-        Without layers, for an unknown kind or name, a skip from a layer that is not further below, or parameters of another
-        shape.
+        Without layers, for an unknown kind or name, a skip from a layer that is not further below, parameters of another
+        shape, or signs that do not fit. From the methods, for weights that do not have the signs of their units.
 
     Examples
     --------
@@ -129,6 +102,12 @@ class Stack(Model):
             own_time_constants(each.time_constants, each.n_units, self.namespace) for each in self.layers
         )
         self.connectivities = tuple(each.connectivity or Dense() for each in self.layers)
+        if self.layers[-1].pooling is not None and n_outputs is None:
+            raise ValueError("the highest layer pools its rates, but no readout reads the means; pass n_outputs")
+        self.signs = tuple(
+            own_signs(each.signs, each.inhibitory, each.n_units, connectivity, self.dtype, self.namespace)
+            for each, connectivity in zip(self.layers, self.connectivities, strict=True)
+        )
         self.trained = _kinds(trained)
         self._entropy = np.random.SeedSequence(seed).entropy
         shapes = self._shapes()
@@ -149,15 +128,20 @@ class Stack(Model):
             "inputs": self._n_inputs or self.units[0],
             "outputs": self.n_outputs,
             "activation": ", ".join(dict.fromkeys(each.name for each in self.activations)),
+            **inhibitory_units(self.signs),
             "trained": ", ".join(self.trained),
             "dtype": self.dtype,
             "backend": self.namespace.__name__.rpartition(".")[2],
         }
 
     def arguments(self) -> dict[str, Any]:
-        parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, strict=True)
+        parts = zip(self.layers, self.activations, self.connectivities, self.time_constants, self.signs, strict=True)
+        made = (
+            replace(each, activation=f, connectivity=how, time_constants=tau, signs=signs, inhibitory=None)
+            for each, f, how, tau, signs in parts
+        )
         return {
-            "layers": [Layer(each.n_units, f, connectivity, each.skips, tau) for each, f, connectivity, tau in parts],
+            "layers": list(made),
             "n_inputs": self._n_inputs,
             "n_outputs": self._n_outputs,
             "seed": self._entropy,
@@ -175,6 +159,33 @@ class Stack(Model):
         return self.units[-1] if self._n_outputs is None else self._n_outputs
 
     @property
+    def convolutional(self) -> bool:
+        """Whether a layer has a read-in that is not dense, as layers of images have."""
+        return any(each.read_in is not None for each in self.layers)
+
+    @property
+    def one_matrix(self) -> bool:
+        return super().one_matrix and not self.convolutional
+
+    def read_in(self, number: int, source: int) -> LinearMap:
+        own = self.layers[number].read_in if source == number - 1 else None
+        return self._pooled(source, own or DENSE)
+
+    @property
+    def reader(self) -> LinearMap:
+        return self._pooled(len(self.layers) - 1, DENSE)
+
+    def scale(self, name: str) -> float:
+        """Return 1, or in a convolutional stack 1/√k for a parameter by which an output reads k inputs.
+
+        Steps of an optimiser such as Adam then change all drives by about as much. A bias, whose changes are the same at all
+        positions, has the scale 1/3.
+        """
+        if not self.convolutional or _kind(name) == "recurrent":
+            return 1.0
+        return SCALE_OF_BIAS if "bias" in name else prod(self._arrays[name][1:]) ** -0.5
+
+    @property
     def recurrent(self) -> tuple[str, ...]:
         return tuple(name for name in self.schema if _kind(name) == "recurrent")
 
@@ -182,7 +193,7 @@ class Stack(Model):
         """Return the trained parameters at the start, by name; the same in every call.
 
         Recurrent weights have a spectral radius of about `radius`. Read-ins and readout have normal entries with a variance of
-        one over the number of their sources. Biases are zero.
+        one over the number of sources of an output. Biases are zero.
 
         Raises
         ------
@@ -201,7 +212,7 @@ class Stack(Model):
         if stimuli.ndim != 2 or stimuli.shape[1] != width:
             raise ValueError(f"the stimuli have shape {tuple(stimuli.shape)}; this network takes (batch, {width})")
         read_in = self.fixed.get("layers.0.input")
-        return stimuli if read_in is None else product(stimuli, read_in.T)
+        return stimuli if read_in is None else self.read_in(0, -1).apply(read_in, stimuli)
 
     def flat(self, parameters: Point) -> Point:
         if isinstance(parameters, Mapping):
@@ -244,6 +255,11 @@ class Stack(Model):
             if shape != self._arrays[name]:
                 raise ValueError(f"the parameter {name!r} has shape {shape}, but {self._arrays[name]} was expected")
 
+    def _pooled(self, source: int, read: LinearMap) -> LinearMap:
+        """Return a map of the rates of a layer, or of the means of its pooling."""
+        pooling = self.layers[source].pooling if source >= 0 else None
+        return read if pooling is None else PooledMap(pooling, read)
+
     def _placed(self, named: Mapping[str, Point]) -> NetworkParameters:
         def layer(number: int) -> LayerParameters:
             name = f"layers.{number}"
@@ -263,7 +279,7 @@ class Stack(Model):
             shapes[f"{name}.recurrent"] = None
             source = self._n_inputs if number == 0 else self.layers[number - 1].n_units
             if source is not None:
-                shapes[f"{name}.input"] = (n, source)
+                shapes[f"{name}.input"] = self._shape_of(number, number - 1, n, source)
             for below in layer.skips:
                 if not 0 <= below < number - 1:
                     raise ValueError(
@@ -272,11 +288,18 @@ class Stack(Model):
                         if number > 1
                         else f"layer {number} has no layer to skip from"
                     )
-                shapes[f"{name}.from.{below}"] = (n, self.layers[below].n_units)
-            shapes[f"{name}.bias"] = (n,)
+                shapes[f"{name}.from.{below}"] = self.read_in(number, below).parameter_shape(n, self.layers[below].n_units)
+            shapes[f"{name}.bias"] = (self.read_in(number, number - 1).n_biases(n),)
         if self._n_outputs is not None:
-            shapes |= {"readout": (self._n_outputs, self.layers[-1].n_units), "readout_bias": (self._n_outputs,)}
+            readout = self.reader.parameter_shape(self._n_outputs, self.layers[-1].n_units)
+            shapes |= {"readout": readout, "readout_bias": (self._n_outputs,)}
         return shapes
+
+    def _shape_of(self, number: int, below: int, n: int, source: int) -> tuple[int, ...]:
+        try:
+            return self.read_in(number, below).parameter_shape(n, source)
+        except ValueError as error:
+            raise ValueError(f"layer {number}: {error}") from error
 
     def _checked(self, name: str, value: Any, shapes: Mapping[str, tuple[int, ...] | None]) -> Point:
         if name not in shapes:
@@ -284,8 +307,8 @@ class Stack(Model):
         value = map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), value)
         wanted = shapes[name]
         if wanted is None:
-            number = int(name.split(".")[1])
-            self.connectivities[number].check(value, self.layers[number].n_units)
+            self.connectivities[_number(name)].check(value, self.layers[_number(name)].n_units)
+            check_signs(value, self.signs[_number(name)])
         elif tuple(value.shape) != wanted:
             raise ValueError(f"the parameter {name!r} has shape {tuple(value.shape)}, but {wanted} was expected")
         return value
@@ -297,13 +320,20 @@ class Stack(Model):
         generator = np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(crc32(name.encode()),)))
         shape = self._shapes()[name]
         if shape is None:
-            number = int(name.split(".")[1])
+            number = _number(name)
             sample = self.connectivities[number].initial(self.layers[number].n_units, radius, generator)
+            signs = self.signs[number]
+            sample = sample if signs is None else with_signs(sample, to_numpy(signs), radius)
         elif "bias" in name:
             sample = np.zeros(shape)
         else:
-            sample = generator.standard_normal(shape) / shape[1] ** 0.5
+            sample = generator.standard_normal(shape) / prod(shape[1:]) ** 0.5
         return map_arrays(lambda array: to_backend(array.astype(self.dtype), self.namespace), sample)
+
+
+def _number(name: str) -> int:
+    """Return the number of the layer that a parameter belongs to, from its name."""
+    return int(name.split(".")[1])
 
 
 def _kind(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Linear maps of images to and from a layer: a convolutional read-in, and pooling before a readout."""
+"""The convolutional read-in of images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,12 +9,11 @@ import numpy as np
 from array_api_compat import device
 
 from manifolds import Array
+from manifolds.kernels import spectrum
 from riemannrnn.backend import namespace_of
 from riemannrnn.network.connectivity import shapes
+from riemannrnn.network.pooling import ImageShape
 from riemannrnn.runtime import product, summed
-
-ImageShape = tuple[int, int, int]
-"""Height, width and channels. Images are rows of H W C numbers, the channels of a position next to each other."""
 
 
 @final
@@ -76,6 +75,25 @@ class ConvolutionalReadIn:
         """Return kernels of independent normal entries of variance 1 / (inputs of a unit)."""
         return generator.standard_normal(self.kernel_shape) / prod(self.kernel_shape[1:]) ** 0.5
 
+    def parameter_shape(self, n_outputs: int, n_inputs: int) -> tuple[int, ...]:
+        """Return `kernel_shape`, for as many units as the drive has numbers and sources as an image has.
+
+        Raises
+        ------
+        ValueError
+            For another number of units or sources.
+        """
+        if (n_outputs, n_inputs) != (prod(self.shape), prod(self.image)):
+            raise ValueError(
+                f"the read-in takes images of {self.image}, {prod(self.image)} numbers, to {self.shape}, {prod(self.shape)} "
+                f"units, but its source has {n_inputs} and its layer {n_outputs}; make them equal"
+            )
+        return self.kernel_shape
+
+    def n_biases(self, n_outputs: int) -> int:
+        """Return C: the units of a channel have the same bias."""
+        return self.channels
+
     def apply(self, kernels: Array, stimuli: Array) -> Array:
         """Return V s for each row s, shape (batch, H W channels) to (batch, H′ W′ C)."""
         self._check(kernels, stimuli, self.image)
@@ -104,6 +122,14 @@ class ConvolutionalReadIn:
         entries = summed(of_rows, covectors, stimuli)
         entries = xp.reshape(entries, (self.channels, self.support, self.support, self.image[2]))
         return xp.permute_dims(entries, (0, 3, 1, 2))
+
+    def norm(self, kernels: Array) -> float:
+        """Return an upper bound of ‖V‖₂: the largest singular value of the circular convolution of the padded image.
+
+        V is a part of that convolution: it takes images with zeros beyond the edges, and some of the positions.
+        """
+        xp = namespace_of(kernels)
+        return float(xp.max(xp.linalg.svdvals(spectrum(xp.astype(kernels, xp.float64), self._padded_image[:2]))))
 
     @property
     def _border(self) -> int:
@@ -146,54 +172,3 @@ class ConvolutionalReadIn:
                 f"the rows have shape {tuple(rows.shape)}; images of {shape} are rows of {prod(shape)} numbers, "
                 f"pass (batch, {prod(shape)})"
             )
-
-
-@final
-@dataclass(frozen=True)
-class MeanPooling:
-    """The means over windows of size × size positions, channel by channel: a linear map before a readout.
-
-    Parameters
-    ----------
-    image
-        Height, width and channels of the rates.
-    size
-        Height and width of a window, or one number for both. They divide the height and width of the image.
-
-    Raises
-    ------
-    ValueError
-        For a size that does not divide the image.
-    """
-
-    image: ImageShape
-    size: int | tuple[int, int]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "image", tuple(self.image))
-        height, width = self.window
-        if min(height, width) < 1 or self.image[0] % height or self.image[1] % width:
-            raise ValueError(f"windows of {height} × {width} do not divide an image of {self.image}; choose sizes that do")
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of a window."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
-
-    @property
-    def shape(self) -> ImageShape:
-        """Height, width and channels of the means."""
-        return self.image[0] // self.window[0], self.image[1] // self.window[1], self.image[2]
-
-    def apply(self, rows: Array) -> Array:
-        """Return the means, shape (batch, H W C) to (batch, H′ W′ C)."""
-        xp, (height, width, channels) = namespace_of(rows), self.shape
-        windows = xp.reshape(rows, (-1, height, self.window[0], width, self.window[1], channels))
-        return xp.reshape(xp.mean(windows, axis=(2, 4)), (rows.shape[0], -1))
-
-    def transpose(self, covectors: Array) -> Array:
-        """Return the transposed map of each row, shape (batch, H′ W′ C) to (batch, H W C)."""
-        xp, (height, width, channels) = namespace_of(covectors), self.shape
-        spread = xp.reshape(covectors / prod(self.window), (-1, height, 1, width, 1, channels))
-        spread = xp.broadcast_to(spread, (covectors.shape[0], height, self.window[0], width, self.window[1], channels))
-        return xp.reshape(spread, (covectors.shape[0], -1))

@@ -50,6 +50,11 @@ def _style(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _loss_label(entries: Sequence[Entry]) -> str:
+    """Return the label of the losses: those of labels are in nat, and squared errors have no unit."""
+    return "training loss" if any(np.isfinite(each.test_r_squared) for each in entries) else "training loss (nat)"
+
+
 def scale_losses(ax: Axes) -> None:
     """Make the ordinate logarithmic, with plain numbers at 1, 2 and 5."""
     ax.set_yscale("log")
@@ -74,7 +79,7 @@ def plot_losses(
         losses = [point.loss for point in entry.history]
         ax.plot([0, *used] if used else [], [*losses[:1], *losses], **style)
     scale_losses(ax)
-    ax.set(xlabel=X_LABELS[against], ylabel="training loss (nat)")
+    ax.set(xlabel=X_LABELS[against], ylabel=_loss_label(entries))
     return ax
 
 
@@ -154,7 +159,7 @@ def comparison_figure(comparison: Comparison, title: str) -> Figure:
     for ax in grid.flat[max(len(shown) - columns, 0) : len(shown)]:  # the lowest panel of each column
         ax.tick_params(labelbottom=True)
         ax.set_xlabel("evaluations", fontsize=8)
-    figure.supylabel("training loss (nat)", fontsize=8)
+    figure.supylabel(_loss_label(comparison.entries), fontsize=8)
     figure.legend(handles=_legend(comparison), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
     figure.suptitle(title, fontsize=9)
     return figure

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from manifolds import Identity, ProductManifold, PullbackManifold
+from manifolds import Identity, ProductManifold, PullbackManifold, Retraction, Weighted
 from manifolds.points import Point, several
 from riemannrnn.cost.task import Task
-from riemannrnn.metrics.catalogue import CATALOGUE
+from riemannrnn.metrics.catalogue import BY_NAME
 from riemannrnn.models import Model
 from riemannrnn.rules.named import make_rule, rule_with_manifold
 from riemannrnn.rules.rule import Rule
@@ -22,7 +22,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     Raises
     ------
     ValueError
-        For a rule that cannot use the manifold, or an unknown name.
+        For a rule that cannot use the manifold, or an unknown name. For signs of units that the manifold does not keep.
     ManifoldError
         For a task with weights that are not a point of the manifold.
     """
@@ -32,7 +32,7 @@ def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
         return replace(task, weights=weights), make_rule(with_manifold, 0, product)
     if manifold is None:
         return task, make_rule(rule, task.network.units[0])
-    entry = CATALOGUE[manifold]
+    entry = BY_NAME[manifold]
     made, _, task = entry.start(task, entry.retractions[0])
     return task, make_rule(rule, task.network.units[0], made)
 
@@ -59,7 +59,9 @@ def matched(model: Model, parameters: Point, manifold: Any) -> ProductManifold:
     return ProductManifold({name: factors[name] for name in names})
 
 
-def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductManifold, Point]:
+def product_of(
+    model: Model, parameters: Point, manifold: str, retraction: Retraction | None = None
+) -> tuple[ProductManifold, Point]:
     """Return the manifold of all trained parameters of a model, and the parameters at the start of training on it.
 
     Parameters
@@ -69,20 +71,30 @@ def product_of(model: Model, parameters: Point, manifold: str) -> tuple[ProductM
     parameters
         Its trained parameters, flat.
     manifold
-        The manifold of all recurrent weights, by its name in `CATALOGUE`. All other parameters are in Euclidean spaces.
+        The manifold of all recurrent weights, by its name in `BY_NAME`. All other parameters are in Euclidean spaces, with the
+        scales of the model.
+    retraction
+        The retraction of that manifold. Default: the first retraction of the entry.
 
     Raises
     ------
     ValueError
-        For a manifold that depends on stimuli, or if the recurrent weights are not one matrix.
+        For a manifold that depends on stimuli or does not keep the signs of units, or if the recurrent weights are not
+        one matrix.
     """
+    connectivities = dict(zip(model.recurrent, model.connectivities, strict=False))
+    BY_NAME[manifold].check_signs(model, parameters)
     factors: dict[str, Any] = {}
     starts: dict[str, Point] = {}
     for name, value in model.named(parameters).items():
         if several(value):
             raise ValueError(f"the parameter {name!r} has {len(value)} arrays; pass a ProductManifold with a factor for it")
         if name in model.recurrent:
-            factors[name], starts[name] = CATALOGUE[manifold].placed(value)
+            try:
+                factors[name], starts[name] = BY_NAME[manifold].placed(value, retraction, connectivities[name])
+            except ValueError as error:
+                raise ValueError(f"the parameter {name!r}: {error}") from error
         else:
-            factors[name], starts[name] = PullbackManifold(Identity(), tuple(value.shape), "additive"), value
+            space, scale = PullbackManifold(Identity(), tuple(value.shape), "additive"), model.scale(name)
+            factors[name], starts[name] = space if scale == 1 else Weighted(space, scale), value
     return ProductManifold(factors), model.flat(starts)

@@ -4,10 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isnan, nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from array_api_compat import array_namespace
 
 from manifolds import Array, Point
@@ -17,6 +16,9 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.models import TrainedModel
 from riemannrnn.models.rate_network import RECURRENT
 from riemannrnn.training.range_test import RangeTest
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Recorder(ABC):
@@ -153,8 +155,10 @@ class History(Summarised):
         """Number of times that the guard shortened a step or left stimuli out."""
         return len(self.guard_reasons)
 
-    def to_dataset(self) -> xr.Dataset:
+    def to_dataset(self) -> "xr.Dataset":
         """Return the lists over the number of the step, from 1; the attributes say why the run ended."""
+        import xarray as xr  # noqa: PLC0415  # it takes as long to import as all that training needs
+
         steps = np.arange(1, len(self.loss) + 1)
         data = {name: ("step", _padded(values, steps.size)) for name, values in self.records().items() if values}
         dataset = xr.Dataset(data, coords={"step": steps}, attrs={"stopped": self.stopped, "converged": int(self.converged)})

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from riemannrnn.data import Stream, Table
 from riemannrnn.data.table import Pair
 from riemannrnn.equilibrium.options import OnFailure
 from riemannrnn.models import Answer, Labels, Model
-from riemannrnn.training.history import accuracy
+from riemannrnn.training.batches import measured
 from riemannrnn.training.material import Material, answer_of, check_table, loss_targets, target_blocks
 from riemannrnn.training.outcome import SAMPLE
 from riemannrnn.training.range_test import LONGEST
@@ -61,17 +60,8 @@ class Rows:
 
     def measure(self, like: FixedPointCost, weights: Point) -> tuple[float, float | None]:
         """Return the mean loss of all rows, and the share of right classes; the rows are read one chunk at a time."""
-        total, right, known = 0.0, 0.0, 0
-        for stimuli, targets in self.table.blocks():
-            cost = self.cost(like, (stimuli, targets), "inf")
-            evaluation = cost.at(weights)
-            if not evaluation.valid:
-                return inf, None
-            total += evaluation.cost * stimuli.shape[0]
-            counted = int((to_numpy(evaluation.included) > 0).sum())
-            share = accuracy(evaluation, cost.loss) if counted else 0.0
-            right, known = right + (share or 0.0) * counted, known + counted
-        return total / len(self.table), right / known if isinstance(self.answer, Labels) and known else None
+        pairs, count = self.table.blocks(), len(self.table)
+        return measured(((pair[0].shape[0] / count, self.cost(like, pair, "inf")) for pair in pairs), weights)
 
 
 @dataclass

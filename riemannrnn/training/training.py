@@ -79,7 +79,10 @@ def train(
     Without a rule and a manifold no step of any length loses a fixed point. For a `RateNetwork`, which trains only its
     recurrent weights, these are on `ScaledMonotoneManifold`. The rule is Adam with rate 0.05 falling along a cosine, and steps
     are at most 0.35 long in the metric. For a `Stack` that trains more, the recurrent weights are on `MonotoneManifold`. The
-    rule is Adam with rate 0.01, also falling along a cosine, and the steps of each parameter are at most 1 long.
+    rule is Adam with rate 0.01, also falling along a cosine, and the steps of each parameter are at most 1 long. Kernels
+    of a convolutional layer are on `ConvolutionalMonotone`. The rule is Adam with rate 0.03, which rises in the first twentieth
+    of the run and then falls along a cosine. Weights of excitatory and inhibitory units are on the manifold "dale", which keeps
+    their signs but does not guarantee fixed points. The rule is Adam with rate 0.03, also falling along a cosine, with a guard.
 
     Parameters
     ----------
@@ -165,6 +168,7 @@ def train(
         evaluate_every=evaluate_every,
         checkpoint_every=checkpoint_every,
     )
+    given = given.keeping_signs() if network.signed else given
     source = source_of(network, stimuli, labels)
     given, stimuli = source.sized(given), source.material.stimuli
     before = weights if isinstance(weights, History) else None
@@ -240,7 +244,7 @@ def _placed(network: Any, weights: Point, stimuli: Array, given: TrainingOptions
         if isinstance(given.manifold, str):
             raise ValueError(f"the rule {given.rule.name} is made already; give the manifold to the rule")
         return network, weights, given
-    options = given.resolved(not network.one_matrix)
+    options = given.resolved(not network.one_matrix, network.convolutional)
     if not network.one_matrix:
         rule, manifold = rule_with_manifold(str(options.rule)), options.manifold
         if isinstance(manifold, str):
@@ -299,7 +303,7 @@ def _point(rule: Rule, weights: Point, before: History | None, model: TrainedMod
 def _untrained(network: Model, weights: Point, learned: Material, cost: FixedPointCost, given: TrainingOptions) -> TrainedModel:
     """Return the model at the start of a run."""
     solving = replace(cost.solving, solver=named_solver(cost.options.solver), adjoint_solver="auto")
-    manifold = given.resolved(not network.one_matrix).manifold
+    manifold = given.resolved(not network.one_matrix, network.convolutional).manifold
     described = manifold if isinstance(manifold, str) else type(manifold).__name__
     provenance = versions() | ({} if manifold is None else {"manifold": described})
     return TrainedModel(network, weights, learned.answer, learned.standardisation, learned.inputs, solving, provenance)

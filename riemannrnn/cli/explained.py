@@ -1,0 +1,26 @@
+"""How well a regression of `riemannrnn train` explains the held-out rows."""
+
+import numpy as np
+
+from manifolds.arrays import to_numpy
+from riemannrnn.analysis.repeats import explained
+from riemannrnn.cli.sets import Sets
+from riemannrnn.data import Table
+from riemannrnn.models import TrainedModel
+
+
+def explained_sentence(model: TrainedModel, sets: Sets) -> str:
+    """Return R² on the held-out rows in a sentence, and with repeats of stimuli the share of the explainable variance.
+
+    Nothing for classes, for rows without a fixed point, or for a stream, whose rows do not fit into memory.
+    """
+    held_out = sets.held_out
+    if not isinstance(held_out, Table) or held_out.classes is not None or sets.data.stream:
+        return ""
+    stimuli, targets = held_out.read(slice(0, len(held_out)))
+    response = model.network.respond(model.weights, model.network.prepare(stimuli), model.solving)
+    if targets is None or not bool(np.all(to_numpy(response.converged))):
+        return ""
+    found = explained(to_numpy(stimuli), to_numpy(targets), to_numpy(model.answer.decode(response.outputs)))
+    sentence = found.sentence()
+    return f"On held-out stimuli: {sentence}." if sentence else ""
