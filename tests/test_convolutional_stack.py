@@ -43,6 +43,10 @@ STACKS = {
         (4, 4, 1),
     ),
     "several resolutions": several_resolutions,
+    "a skip to a layer of images": lambda: (
+        [Layer.convolution((2, 3, 1), 2, 1), Layer(3), Layer.convolution((1, 3, 1), 2, 1, read_in=1, skips=(0,))],
+        (2, 3, 1),
+    ),
 }
 
 
