@@ -181,6 +181,7 @@ def test_what_does_not_fit_is_refused():
         Stack([layer, Layer.convolution((4, 4, 2), 2)], 16, 2)
     with pytest.raises(ValueError, match="no readout to read the means"):
         Stack([layer], 16)
+    assert Stack([Layer.convolution((4, 4, 1), 2)], 16).n_outputs == 32
     with pytest.raises(ValueError, match="the network has 31 units"):
         Stack([Layer(31, connectivity=Convolution(2, (4, 4)))], 16, 2)
     with pytest.raises(ValueError, match="pools 8 rates, and the layer has 32 units"):

@@ -49,7 +49,7 @@ def layers_of(tables: Sequence[LayerTable], image: ImageShape | None) -> list[La
     tables
         The layers of the configuration, from the lowest.
     image
-        Height, width and channels of the stimuli; None if they are no images.
+        Height, width and channels of the stimuli; None if they are not images.
 
     Raises
     ------

@@ -29,7 +29,9 @@ class Stack(Model):
 
     The trained parameters are passed to its methods, by name. "layers.0.recurrent" is W of the lowest layer,
     "layers.0.input" its read-in V, "layers.0.bias" its bias b, and "layers.2.from.0" the skip connection from layer 0 to
-    layer 2. "readout" is C, and "readout_bias" is c. Each layer is solved for the rates of the layers below that are returned.
+    layer 2. "readout" is C, and "readout_bias" is c. A layer of images has kernels as W and V, and a bias for each channel.
+    Where it pools its rates, the layers above and the readout read the means. Each layer is solved for the rates of the layers
+    below that are returned.
     A stack of stable layers is stable, whatever its read-ins are.
 
     Parameters
@@ -100,7 +102,8 @@ class Stack(Model):
             own_time_constants(each.time_constants, each.n_units, self.namespace) for each in self.layers
         )
         self.connectivities = tuple(each.connectivity or Dense() for each in self.layers)
-        if self.layers[-1].pooling is not None and n_outputs is None:
+        pooling = self.layers[-1].pooling
+        if n_outputs is None and pooling is not None and pooling.window != (1, 1):
             raise ValueError("the highest layer pools its rates, but there is no readout to read the means; pass n_outputs")
         self.trained = _kinds(trained)
         self._entropy = np.random.SeedSequence(seed).entropy
