@@ -34,6 +34,7 @@ LAYERS = {
     "riemannrnn.explorer": 11,
     "riemannrnn.cli.common": 12,
     "riemannrnn.cli.config": 12,
+    "riemannrnn.cli.layers": 12,
     "riemannrnn.cli.options": 12,
     "riemannrnn.cli.sets": 12,
     "riemannrnn.cli.training_run": 12,
