@@ -238,3 +238,12 @@ def test_a_manifold_of_kernels_is_no_manifold_of_a_matrix():
     network = RateNetwork(5, 4, 2, seed=0)
     with pytest.raises(ValueError, match="'spectral-monotone' is one of the parameters of Convolution"):
         train(network, network.initial_weights(), np.eye(4), np.arange(4) % 2, manifold="spectral-monotone")
+
+
+@pytest.mark.parametrize("trained", [("recurrent",), ("recurrent", "readout")])
+def test_kernels_with_a_dense_read_in_learn_by_default(trained):
+    stack = Stack([Layer(18, connectivity=Convolution(2, (3, 3)))], 5, 2, seed=0, trained=trained)
+    x, labels = np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 2
+    history = train(stack, stack.initial_parameters(), x, labels, epochs=6, seed=0)
+    assert history.loss[-1] < history.loss[0], history.stopped
+    assert "ConvolutionalMonotone" in history.rule

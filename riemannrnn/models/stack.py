@@ -153,8 +153,9 @@ class Stack(Model):
 
     @property
     def convolutional(self) -> bool:
-        """Whether a layer has a read-in that is not dense, as layers of images have."""
-        return any(each.read_in is not None for each in self.layers)
+        """Whether a layer has kernels in the place of a matrix, as recurrent weights or as a read-in."""
+        kernels = (len(shape) > 2 and isinstance(shape[0], int) for shape in self._arrays.values())
+        return any(each.read_in is not None for each in self.layers) or any(kernels)
 
     @property
     def one_matrix(self) -> bool:
