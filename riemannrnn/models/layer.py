@@ -19,7 +19,7 @@ class Layer:
     n_units
         Number of units.
     activation
-        f: a name, an `Activation`, or a function written with `autograd.numpy`. Default: that of the stack.
+        f: a name, an `Activation`, or a function written with `autograd.numpy`. Default: the activation of the stack.
     connectivity
         How parameters act as W. Default: they are W.
     skips

@@ -17,7 +17,7 @@ from riemannrnn.training.reproducible import reproducible
 def rule_on(task: Task, rule: str, manifold: str | None) -> tuple[Task, Rule]:
     """Return a task as it starts on a manifold known by name, and the rule of that name there.
 
-    Of a network that trains more than one matrix of recurrent weights, the manifold is that of all recurrent weights.
+    If a network trains more than one matrix of recurrent weights, the name stands for the manifold of all of them.
 
     Raises
     ------
