@@ -20,7 +20,7 @@ from riemannrnn.cli.config import Config, read_config
 from riemannrnn.cli.options import with_these_keys
 from riemannrnn.comparison.comparison import MAX_SECONDS, STABLE_BY, Comparison, compare
 from riemannrnn.comparison.contenders import Contender, choose_contenders, suiting
-from riemannrnn.comparison.contest import FAILED
+from riemannrnn.comparison.entry import FAILED
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.network import ACTIVATIONS

@@ -10,7 +10,7 @@ import xarray as xr
 
 from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import PARTS, Contender, all_contenders, suiting
-from riemannrnn.comparison.contest import Entry
+from riemannrnn.comparison.entry import Entry
 from riemannrnn.comparison.running import Rules, in_processes, in_turn
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin
@@ -134,7 +134,7 @@ def compare(
     budget
         Evaluations of the training cost, its gradient and its Hessian that each contender may use, by our own count.
     learning_rates
-        The grid for fixed-step rules; each rate is tried for a third of the budget (4 evaluations at least),
+        The grid for fixed-step rules; each rate is tried for a fifth of the budget (4 evaluations at least),
         which is not counted against it.
     progress
         Called as a run proceeds; with workers, when it has ended.

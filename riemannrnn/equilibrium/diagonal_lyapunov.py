@@ -10,8 +10,8 @@ is positive definite, all eigenvalues of T⁻¹ (−I + G W) have a real part be
 symmetric part of M is −X. So P M is stable, because P⁻¹ (P M) + (P M)ᵀ P⁻¹ = 2 sym M is negative definite. Gains of 0 follow by
 continuity, because X stays positive definite.
 
-For μ = 0 and all gains in [0, 1], X is positive definite if sym(D⁻¹ (I − W)) is. Then I − G W is invertible for all these gains,
-and r = f(W r + x) has one solution for every activation with slopes in [0, 1].
+For μ = 0 and all gains in [0, 1], X is positive definite if sym(D⁻¹ (I − W)) is. Then I − G W is invertible for all these
+gains, and r = f(W r + x) has one solution for every activation with slopes in [0, 1].
 
 D = I is the certificate of the monotone manifold. The norms of the rows of I − W are the certificate of the scaled monotone
 manifold: there I − W = diag(exp ε) (I − M), and the rows of I − M have similar norms.
@@ -105,7 +105,7 @@ def stable_by_rows(operator: Operator, gains: Array, margin: float, time_constan
         return certain
     roots = xp.sqrt(gains)
     for scales in (xp.ones_like(speed), _norms(operator.matrix)):
-        symmetric, scales = _scaled(operator.matrix, scales)
+        symmetric = _symmetric(operator.matrix, scales)
         diagonal = (kept / scales)[None, :]
         rows = xp.nonzero(~certain)[0]
         sample = rows[:: max(1, rows.shape[0] // SAMPLE)]
@@ -123,10 +123,10 @@ def _norms(weights: Array) -> Array:
     return xp.where(norms > 0, norms, 1.0)
 
 
-def _scaled(weights: Array, scales: Array) -> tuple[Array, Array]:
-    """Return the symmetric part of D⁻¹ W, and the diagonal of D."""
+def _symmetric(weights: Array, scales: Array) -> Array:
+    """Return the symmetric part of D⁻¹ W."""
     scaled = weights / scales[:, None]
-    return (scaled + scaled.T) / 2, scales
+    return (scaled + scaled.T) / 2
 
 
 def _definite(symmetric: Array, roots: Array, diagonal: Array) -> Array:
