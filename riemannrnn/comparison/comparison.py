@@ -134,7 +134,7 @@ def compare(
     budget
         Evaluations of the training cost, its gradient and its Hessian that each contender may use, by our own count.
     learning_rates
-        The grid for fixed-step rules; each rate is tried for a fifth of the budget (4 evaluations at least),
+        The grid for fixed-step rules; each rate is tried for a third of the budget (4 evaluations at least),
         which is not counted against it.
     progress
         Called as a run proceeds; with workers, when it has ended.

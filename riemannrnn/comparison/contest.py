@@ -27,8 +27,8 @@ LEAST_TRIAL = 4
 MEASUREMENTS = 2
 """How often the test accuracy is measured before the end of a run. A measurement costs as much as an evaluation."""
 
-TRIAL_SHARE = 5
-"""A learning rate is tried for this part, one in five, of the budget."""
+TRIAL_SHARE = 3
+"""A learning rate is tried for this part, one in three, of the budget."""
 
 INVERTED = ("response",)
 """Manifolds on which one gradient takes dozens of linear systems for every stimulus. Close to the edge of stability these
