@@ -80,8 +80,8 @@ class Contender:
     def suits(self, network: Model) -> bool:
         """Tell whether the contender can train a network.
 
-        Any contender trains the recurrent weights of a single layer. Where more is trained, the manifold is that of each
-        matrix of recurrent weights. So rules and manifolds that are formulas for the stimuli of one layer are left out.
+        Any contender trains the recurrent weights of a single layer. Where more is trained, each matrix of recurrent weights
+        has a manifold of its own. So rules and manifolds that are formulas for the stimuli of one layer are left out.
         """
         return network.one_matrix or (self.manifold in CATALOGUE and CATALOGUE[self.manifold].begin is None)
 
