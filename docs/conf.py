@@ -49,7 +49,8 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
-numpydoc_show_class_members = False
+numpydoc_show_class_members = True
+numpydoc_class_members_toctree = False
 numpydoc_show_inherited_class_members = False
 
 sphinx_gallery_conf = {
@@ -73,5 +74,6 @@ def setup(app):
     app.connect("builder-inited", metric_pictures.write)
     app.connect("builder-inited", executed_notebooks.write, priority=900)  # after the gallery
     app.connect("autodoc-process-signature", pages.source_signature)
+    app.connect("autodoc-process-docstring", pages.tidy_members, priority=900)  # after numpydoc
     app.connect("autodoc-skip-member", pages.skip_requests)
     app.connect("env-check-consistency", pages.check_complete)

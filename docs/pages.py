@@ -147,6 +147,24 @@ def skip_requests(app, what, name, member, skip, options):
     return True if name.startswith("set_") and name.endswith("_request") else None
 
 
+def tidy_members(app, what, name, obj, options, lines):
+    """Leave out of the table of methods what is documented elsewhere, and let attributes refer to this class.
+
+    numpydoc writes the table. A method without a docstring overrides a method that is documented in a base class.
+    """
+    if what != "class":
+        return
+    lines[:] = [line.replace("<.", f"<{name}.") if line.strip().startswith(":obj:`") else line for line in lines]
+    if ".. autosummary::" in lines:
+        first = lines.index(".. autosummary::") + 2
+        last = next((number for number in range(first, len(lines)) if not lines[number].strip()), len(lines))
+        documented = [line for line in lines[first:last] if getattr(getattr(obj, line.strip(), None), "__doc__", None)]
+        if documented:
+            lines[first:last] = documented
+        else:
+            del lines[first - 4 : last]
+
+
 def source_signature(app, what, name, obj, options, signature, returns):
     """Return the signature as written, with aliases such as `Array` and `Retraction` instead of their values."""
     if what == "module":

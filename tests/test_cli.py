@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from riemannrnn import cli
 from riemannrnn.comparison.comparison import Comparison, compare
 from riemannrnn.comparison.contenders import all_contenders
-from riemannrnn.comparison.contest import Entry
+from riemannrnn.comparison.entry import Entry
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.run_folder import RunFolderError
 

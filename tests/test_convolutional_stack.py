@@ -43,6 +43,10 @@ STACKS = {
         (4, 4, 1),
     ),
     "several resolutions": several_resolutions,
+    "a skip to a layer of images": lambda: (
+        [Layer.convolution((2, 3, 1), 2, 1), Layer(3), Layer.convolution((1, 3, 1), 2, 1, read_in=1, skips=(0,))],
+        (2, 3, 1),
+    ),
 }
 
 
@@ -177,6 +181,7 @@ def test_what_does_not_fit_is_refused():
         Stack([layer, Layer.convolution((4, 4, 2), 2)], 16, 2)
     with pytest.raises(ValueError, match="no readout reads the means"):
         Stack([layer], 16)
+    assert Stack([Layer.convolution((4, 4, 1), 2)], 16).n_outputs == 32
     with pytest.raises(ValueError, match="the network has 31 units"):
         Stack([Layer(31, connectivity=Convolution(2, (4, 4)))], 16, 2)
     with pytest.raises(ValueError, match="pools 8 rates, and the layer has 32 units"):
@@ -233,3 +238,12 @@ def test_a_manifold_of_kernels_is_no_manifold_of_a_matrix():
     network = RateNetwork(5, 4, 2, seed=0)
     with pytest.raises(ValueError, match="'spectral-monotone' is one of the parameters of Convolution"):
         train(network, network.initial_weights(), np.eye(4), np.arange(4) % 2, manifold="spectral-monotone")
+
+
+@pytest.mark.parametrize("trained", [("recurrent",), ("recurrent", "readout")])
+def test_kernels_with_a_dense_read_in_learn_by_default(trained):
+    stack = Stack([Layer(18, connectivity=Convolution(2, (3, 3)))], 5, 2, seed=0, trained=trained)
+    x, labels = np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 2
+    history = train(stack, stack.initial_parameters(), x, labels, epochs=6, seed=0)
+    assert history.loss[-1] < history.loss[0], history.stopped
+    assert "ConvolutionalMonotone" in history.rule

@@ -2,9 +2,14 @@
 
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 from blocks import ROOT, python_blocks, run_blocks
+
+from benchmarks import records
+from benchmarks.argument import ARGUED
+from benchmarks.metrics import by_metric
 
 README = ROOT / "README.md"
 
@@ -37,6 +42,14 @@ def test_links_lead_to_files() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/choosing.md"])
+def test_accuracies_are_those_that_were_measured(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    runs = by_metric(records.read("metrics")["rows"])
+    for metric in ARGUED:
+        assert f"{100 * median(run['accuracy'] for run in runs[metric]):.1f} %" in text, metric
 
 
 def test_blocks_run_in_the_environment_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

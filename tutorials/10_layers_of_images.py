@@ -203,7 +203,7 @@ assert profile["rates"][4] > 0.05
 # The same weights on an image of another size
 # --------------------------------------------
 # Kernels do not know the size of the grid, and the promise holds on every grid. Here three digits stand side by side in one
-# image of 8 × 24 pixels. The same parameters make it settle, too. Inside each digit the rates are nearly those of the digit
+# image of 8 × 24 pixels. The same parameters make it settle, too. Inside each digit the rates are nearly the rates of the digit
 # alone, because a pixel reaches only as far as the last figure shows.
 
 wide = Layer.convolution((8, 24, 1), CHANNELS, support=5)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from manifolds.interface import lazy_interface
 
 if TYPE_CHECKING:
-    from riemannrnn.analysis.explained import (
+    from riemannrnn.analysis.explainable import (
         explainable_variance_explained,
         noise_ceiling,
         noise_power,

@@ -7,7 +7,7 @@ import numpy as np
 
 from manifolds import Array
 from manifolds.summary import Summarised
-from riemannrnn.analysis.explained import explainable_variance_explained, noise_ceiling, r_squared
+from riemannrnn.analysis.explainable import explainable_variance_explained, noise_ceiling, r_squared
 
 
 @final

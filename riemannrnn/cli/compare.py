@@ -19,7 +19,7 @@ from riemannrnn.cli.comparison_table import table
 from riemannrnn.cli.config import Config, read_config
 from riemannrnn.comparison.comparison import Comparison, compare
 from riemannrnn.comparison.contenders import Contender, choose_contenders, suiting
-from riemannrnn.comparison.contest import FAILED
+from riemannrnn.comparison.entry import FAILED
 from riemannrnn.cost.task import Task
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.plots import comparison_figure, save_figure

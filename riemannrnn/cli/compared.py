@@ -60,7 +60,7 @@ def compared(config: Config, training_size: int | None = None, backend: str = "n
     config
         Its tables network and data.
     training_size
-        Stimuli to learn; default: the size in the table data, or 500.
+        Stimuli to learn. Default: `training_size` in the table data, or 500.
     backend
         Where the arrays are.
 

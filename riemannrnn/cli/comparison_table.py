@@ -8,7 +8,7 @@ from rich.table import Table
 
 from riemannrnn.cli.common import console
 from riemannrnn.comparison.comparison import Comparison
-from riemannrnn.comparison.contest import Entry
+from riemannrnn.comparison.entry import Entry
 
 WIDE = 100
 """Columns from which the name of a contender fits on a line of the table."""

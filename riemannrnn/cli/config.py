@@ -109,8 +109,8 @@ class DataTable(Options):
     cache: str | None = option(None, "Folder for files that must be converted before they can be read by rows.")
     shape: tuple[int, ...] | None = option(
         None,
-        "Height, width and channels of the stimuli, if they are images and layers have channels. Default: the shape of the "
-        "digits and of MNIST.",
+        "Height, width and channels of the stimuli, if they are images and layers have channels. Default: the sizes of the "
+        "digits or of MNIST.",
         least=1,
     )
 

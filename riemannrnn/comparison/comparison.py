@@ -10,8 +10,8 @@ import xarray as xr
 
 from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import PARTS, Contender, all_contenders, suiting
-from riemannrnn.comparison.contest import Entry
 from riemannrnn.comparison.defaults import MAX_SECONDS, STABLE_BY
+from riemannrnn.comparison.entry import Entry
 from riemannrnn.comparison.running import Rules, in_processes, in_turn
 from riemannrnn.cost.task import Task
 from riemannrnn.equilibrium.certificate import check_margin

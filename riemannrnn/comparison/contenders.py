@@ -80,8 +80,8 @@ class Contender:
     def suits(self, network: Model) -> bool:
         """Tell whether the contender can train a network.
 
-        Any contender trains the recurrent weights of a single layer. If more is trained, each matrix of
-        recurrent weights is on the manifold. Rules and manifolds with formulas for the stimuli of one layer are left out.
+        Any contender trains the recurrent weights of a single layer. If more is trained, each matrix of recurrent weights has
+        its own manifold. Rules and manifolds with formulas for the stimuli of one layer are then left out.
         """
         return network.one_matrix or (self.manifold in CATALOGUE and CATALOGUE[self.manifold].begin is None)
 

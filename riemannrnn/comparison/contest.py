@@ -3,16 +3,15 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf, isfinite, nan
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from manifolds import Array, ManifoldError, Point
 from manifolds.parameterization import parameterization_of
-from manifolds.summary import Summarised
 from riemannrnn.comparison.contenders import Contender, suiting
+from riemannrnn.comparison.entry import FAILED, Accepted, Entry
 from riemannrnn.comparison.scoring import accuracy, evaluated, r_squared, stability
 from riemannrnn.cost.cost import Kind
 from riemannrnn.cost.losses import CrossEntropy
@@ -25,102 +24,22 @@ from riemannrnn.progress import Progress
 LEAST_TRIAL = 4
 """Fewest evaluations of a trial: cost and gradient at the start, and after one step."""
 
-MEASUREMENTS = 4
+MEASUREMENTS = 2
 """How often the test accuracy is measured before the end of a run. A measurement costs as much as an evaluation."""
 
 TRIAL_SHARE = 3
 """A learning rate is tried for one part in this many of the budget."""
 
-FAILED = "Failed: "
-"""The beginning of the reason for a run that ended with an error."""
+INVERTED = ("response",)
+"""Manifolds on which one gradient takes dozens of linear systems for every stimulus. Close to the edge of stability these
+systems take most of the time of a comparison. So a run on such a manifold ends there."""
+
+LOST_TRIALS, LEAST_FALL = 2, 0.1
+"""A run is at the edge of stability if this many trial points of a step lost fixed points, and the step that was left
+lowered the loss by less than this share."""
 
 FAILURES = (FixedPointError, ManifoldError, ArithmeticError, ValueError, np.linalg.LinAlgError)
 """Errors that end a run with a reason instead of the program."""
-
-
-@dataclass(repr=False)
-class Entry(Summarised):
-    """A row of the table: the results of one contender. Attributes that a failed run never reached are NaN.
-
-    `weights` is W at the last accepted point, to which the numbers belong. It is flat if several parameters are trained, and
-    None if no point was accepted. `test_accuracy` is NaN for a loss without classes, `test_r_squared` for every loss
-    but the squared error. Seconds are the computing time of this process. `stability_seconds` is the part of them that was
-    spent on checking stability.
-    """
-
-    contender: Contender
-    learning_rate: float = nan
-    training_loss: float = nan
-    test_accuracy: float = nan
-    test_r_squared: float = nan
-    cost_evaluations: int = 0
-    gradient_evaluations: int = 0
-    hessian_evaluations: int = 0
-    iterations: int = 0
-    seconds: float = nan
-    stability_seconds: float = nan
-    worst_abscissa: float = nan
-    without_stable_fixed_point: float = nan
-    stopped: str = ""
-    out_of_time: bool = field(default=False, repr=False)
-    history: list["Accepted"] = field(default_factory=list, repr=False)
-    weights: Point | None = field(default=None, repr=False)
-
-    def summary(self) -> dict[str, object]:
-        """Return the facts to print."""
-        return {
-            "contender": self.contender.name,
-            "training loss": f"{self.training_loss:.4g}",
-            **({"test R²": f"{self.test_r_squared:.4g}"} if isfinite(self.test_r_squared) else {}),
-            **({"test accuracy": f"{self.test_accuracy:.4g}"} if isfinite(self.test_accuracy) else {}),
-            "without stable fixed point": f"{self.without_stable_fixed_point:.0f}",
-            "seconds": f"{self.seconds:.3g}",
-            "stopped": self.stopped,
-        }
-
-    @property
-    def failed(self) -> bool:
-        """Whether the run ended with an error; its results so far are kept."""
-        return self.stopped.startswith(FAILED)
-
-    @property
-    def keeps_all(self) -> bool:
-        """Whether every stimulus of the training and test splits has a stable fixed point at the weights."""
-        return self.without_stable_fixed_point == 0
-
-    @property
-    def score_in_words(self) -> str:
-        """The accuracy or R² on the test split, as the continuation of a sentence; nothing where neither is known."""
-        if isfinite(self.test_accuracy):
-            return f", with a test accuracy of {100 * self.test_accuracy:.1f} %"
-        return f", with a test R² of {self.test_r_squared:.3f}" if isfinite(self.test_r_squared) else ""
-
-    @property
-    def rank(self) -> tuple[bool, bool, float]:
-        """Sort key, best first: entries without weights last, then entries that lose fixed points, then by training loss."""
-        return self.weights is None, not self.keeps_all, self.training_loss
-
-    def as_row(self) -> dict[str, object]:
-        """Return everything except the history and the weights, for a table."""
-        row: dict[str, object] = {"contender": self.contender.name, **vars(self.contender)}
-        row.update(
-            {
-                name: value
-                for name, value in vars(self).items()
-                if name not in ("contender", "history", "weights", "out_of_time")
-            }
-        )
-        return row
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A point that a run accepted: the evaluations and seconds so far, and the loss and accuracy (NaN: not measured)."""
-
-    evaluations: int
-    seconds: float
-    loss: float
-    test_accuracy: float
 
 
 class BudgetUsedError(Exception):
@@ -129,6 +48,10 @@ class BudgetUsedError(Exception):
 
 class TimeUsedError(Exception):
     """Ends the run of an optimiser when its time is used up."""
+
+
+class EdgeReachedError(Exception):
+    """Ends the run of an optimiser whose steps are as short as they are because longer ones lose fixed points."""
 
 
 class Scorekeeper:
@@ -146,6 +69,8 @@ class Scorekeeper:
         Number of measurements of the test accuracy during the run; 0: none.
     max_seconds
         Most seconds of computation; the first evaluation after them raises `TimeUsedError`.
+    ends_at_edge
+        Whether to raise `EdgeReachedError` if the run is at the edge of stability by `LOST_TRIALS` and `LEAST_FALL`.
     """
 
     def __init__(
@@ -155,6 +80,7 @@ class Scorekeeper:
         report: Callable[[float], None],
         measurements: int = MEASUREMENTS,
         max_seconds: float = inf,
+        ends_at_edge: bool = False,
     ) -> None:
         self.start, task = start, start.task
         self.cost = task.cost(task.training)
@@ -164,7 +90,7 @@ class Scorekeeper:
         self._task, self._budget, self._report = task, budget, report
         self._labelled = isinstance(Examples.of(task.test).loss, CrossEntropy)
         self._period = budget / measurements if measurements else inf
-        self._max_seconds = max_seconds
+        self._max_seconds, self._ends_at_edge, self._lost = max_seconds, ends_at_edge, 0
         self._next_measurement = 0.0 if measurements else inf
         self.start_clock()
 
@@ -173,18 +99,31 @@ class Scorekeeper:
         self._started = time.process_time()
 
     def _observe(self, kind: Kind, weights: Array, value: float) -> None:
+        self._lost += kind == "cost" and not isfinite(value)
+        before = self.history[-1].loss if self.history else inf
         if kind == "gradient":  # pymanopt's optimisers compute a gradient at a point that they have accepted
             self.accept(weights, value)
         if self.cost.evaluations.total >= self._budget:
             raise BudgetUsedError
         if time.process_time() - self._started >= self._max_seconds:
             raise TimeUsedError
+        if kind == "gradient":
+            self._check_edge(1 - value / before)
+
+    def _check_edge(self, fall: float) -> None:
+        """End a run at the edge of stability, given the share by which the last step lowered the loss."""
+        lost, self._lost = self._lost, 0
+        if self._ends_at_edge and lost >= LOST_TRIALS and fall < LEAST_FALL:
+            raise EdgeReachedError(
+                f"Stopped at the edge of stability, after {self.cost.evaluations.total} of {self._budget} evaluations: "
+                f"{lost} longer steps lost fixed points, and the step that was left lowered the loss by {fall:.1%}."
+            )
 
     def accept(self, weights: Array, loss: float) -> None:
         """Record an accepted point."""
         stopped_at = time.process_time()
         used = self.cost.evaluations.total
-        self.weights = weights
+        self.weights, self.evaluation = weights, self.cost.at(weights)  # the cost remembers the point
         measured = nan
         if self.history and self.history[-1].evaluations == used:
             measured = self.history.pop().test_accuracy
@@ -213,7 +152,8 @@ def run_contender(
         entry.stopped = f"{FAILED}{error}"
         return entry
     task = start.task
-    score = Scorekeeper(start, budget, progress, max_seconds=max_seconds)
+    at_edge = contender.manifold in INVERTED
+    score = Scorekeeper(start, budget, progress, max_seconds=max_seconds, ends_at_edge=at_edge)
     try:
         if contender.make_optimiser() is None:
             entry.learning_rate = choose_learning_rate(contender, start, budget // TRIAL_SHARE, learning_rates, max_seconds)
@@ -223,6 +163,8 @@ def run_contender(
             entry.stopped = follow_optimiser(contender, score)
     except BudgetUsedError:
         entry.stopped = f"Used its {budget} evaluations."
+    except EdgeReachedError as reason:
+        entry.stopped = str(reason)
     except TimeUsedError:
         used = score.cost.evaluations.total
         entry.out_of_time = True
@@ -319,11 +261,10 @@ def _summarise(entry: Entry, task: Task, score: Scorekeeper) -> None:
     if not score.history:
         return
     entry.weights, entry.seconds = weights, score.history[-1].seconds
-    # From a cold start, like accuracy and stability: a row describes what a user finds at its weights.
-    training, test = (evaluated(task, weights, data) for data in (task.training, task.test))
-    learned, held_out = (Examples.of(data).loss for data in (task.training, task.test))
-    lost = bool(array_namespace(training.found).any(learned.lost(training.found)))
-    entry.training_loss = inf if lost else training.cost
+    # Both are from a cold start: a row describes what a user finds at its weights.
+    training, test = score.evaluation, evaluated(task, weights, task.test)
+    held_out = Examples.of(task.test).loss
+    entry.training_loss = training.cost
     entry.test_accuracy, entry.test_r_squared = accuracy(test, held_out), r_squared(test, held_out)
     entry.history[-1] = replace(entry.history[-1], test_accuracy=entry.test_accuracy)
     (worst, unstable), (worst_on_test, unstable_on_test) = stability(training), stability(test)

@@ -9,7 +9,8 @@ from functools import partial
 from multiprocessing import active_children, get_context
 
 from riemannrnn.comparison.contenders import Contender
-from riemannrnn.comparison.contest import FAILED, Entry, run_contender
+from riemannrnn.comparison.contest import run_contender
+from riemannrnn.comparison.entry import FAILED, Entry
 from riemannrnn.cost.task import Task
 from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_core

@@ -10,8 +10,8 @@ is positive definite, all eigenvalues of T⁻¹ (−I + G W) have a real part be
 symmetric part of M is −X. So P M is stable, because P⁻¹ (P M) + (P M)ᵀ P⁻¹ = 2 sym M is negative definite. Gains of 0 follow by
 continuity, because X stays positive definite.
 
-For μ = 0 and all gains in [0, 1], X is positive definite if sym(D⁻¹ (I − W)) is. Then I − G W is invertible for all these gains,
-and r = f(W r + x) has one solution for every activation with slopes in [0, 1].
+For μ = 0 and all gains in [0, 1], X is positive definite if sym(D⁻¹ (I − W)) is. Then I − G W is invertible for all these
+gains, and r = f(W r + x) has one solution for every activation with slopes in [0, 1].
 
 D = I is the certificate of the monotone manifold. The norms of the rows of I − W are the certificate of the scaled monotone
 manifold: there I − W = diag(exp ε) (I − M), and the rows of I − M have similar norms.
@@ -105,15 +105,13 @@ def stable_by_rows(operator: Operator, gains: Array, margin: float, time_constan
         return certain
     roots = xp.sqrt(gains)
     for scales in (xp.ones_like(speed), _norms(operator.matrix)):
-        symmetric, scales = _scaled(operator.matrix, scales)
+        symmetric = _symmetric(operator.matrix, scales)
         diagonal = (kept / scales)[None, :]
-        rows = xp.nonzero(~certain)[0]
-        sample = rows[:: max(1, rows.shape[0] // SAMPLE)]
-        if not rows.shape[0]:
+        if bool(xp.all(certain)):
             break
-        decided = _definite(symmetric, xp.take(roots, sample, axis=0), diagonal)
-        if 2 * int(xp.count_nonzero(decided)) > sample.shape[0]:
-            certain[rows] = _definite(symmetric, xp.take(roots, rows, axis=0), diagonal)
+        decided = _definite(symmetric, roots[:: max(1, roots.shape[0] // SAMPLE), :], diagonal)
+        if 2 * int(xp.count_nonzero(decided)) > decided.shape[0]:
+            certain = certain | _definite(symmetric, roots, diagonal)
     return certain
 
 
@@ -123,10 +121,10 @@ def _norms(weights: Array) -> Array:
     return xp.where(norms > 0, norms, 1.0)
 
 
-def _scaled(weights: Array, scales: Array) -> tuple[Array, Array]:
-    """Return the symmetric part of D⁻¹ W, and the diagonal of D."""
+def _symmetric(weights: Array, scales: Array) -> Array:
+    """Return the symmetric part of D⁻¹ W."""
     scaled = weights / scales[:, None]
-    return (scaled + scaled.T) / 2, scales
+    return (scaled + scaled.T) / 2
 
 
 def _definite(symmetric: Array, roots: Array, diagonal: Array) -> Array:
@@ -143,20 +141,21 @@ def _definite(symmetric: Array, roots: Array, diagonal: Array) -> Array:
     """
     xp, n = array_namespace(symmetric), symmetric.shape[0]
     largest = float(xp.max(xp.abs(symmetric))) + float(xp.max(diagonal))
-    reduced, units = diagonal[0, :] - ROUNDING * n**2 * machine_epsilon(symmetric) * largest, xp.arange(n)
-    found = []
-    for start in range(0, roots.shape[0], CHUNK):
-        part = roots[start : start + CHUNK, :]
-        matrices = -part[:, :, None] * (symmetric * part[:, None, :])
-        matrices[:, units, units] += reduced
-        found.append(_positive(matrices))
+    reduced = identity_like(symmetric) * (diagonal - ROUNDING * n**2 * machine_epsilon(symmetric) * largest)
+    found, batch = [], roots.shape[0]
+    for start in range(0, batch, CHUNK):
+        part = roots[start : min(start + CHUNK, batch), :]
+        found.append(_positive(reduced - part[:, :, None] * (symmetric * part[:, None, :])))
     return xp.concat(found)
 
 
 def _positive(matrices: Array) -> Array:
     """Tell for each matrix whether its Cholesky factor exists."""
+    if is_numpy_array(matrices):  # NumPy refuses a stack with one bad matrix
+        (factorise,) = get_lapack_funcs(("potrf",), (matrices,))
+        return np.array([factorise(matrix.T, overwrite_a=True, clean=False)[1] == 0 for matrix in matrices], bool)
     xp = array_namespace(matrices)
-    if not is_numpy_array(matrices):
+    try:
         return xp.all(xp.isfinite(xp.linalg.cholesky(matrices)), axis=(1, 2))
-    (factorise,) = get_lapack_funcs(("potrf",), (matrices,))  # NumPy refuses a stack with one bad matrix
-    return np.array([factorise(matrix.T, overwrite_a=True, clean=False)[1] == 0 for matrix in matrices], bool)
+    except np.linalg.LinAlgError:  # some libraries refuse it, too, and then nothing is said of the stack
+        return xp.zeros(matrices.shape[0], dtype=xp.bool)

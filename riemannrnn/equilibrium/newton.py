@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import final
 
-from array_api_compat import array_namespace
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_array
 
 from manifolds import Array
 from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap
@@ -13,6 +14,9 @@ from riemannrnn.norms import row_norms
 
 FORCING = 0.1
 """Tolerance of the inner systems relative to the residual; it tightens as the residual falls (Eisenstat & Walker 1996)."""
+
+DIRECT, ROWS = 128, 32
+"""Up to this many units the inner systems are solved by LAPACK, this many at a time, if `max_krylov` allows exact solutions."""
 
 
 @final
@@ -51,8 +55,27 @@ class Newton(Iteration):
         gain = equation.slope(equation.inputs(iterate.state), image)
         aim = xp.maximum(size * xp.minimum(size, FORCING * xp.ones_like(size)), 0.5 * tolerance * xp.ones_like(size))
         products = min(self.max_krylov, residual.shape[1])
-        step = solve_rows(lambda rows: rows - gain * equation.operator.apply(rows), residual, aim, products)
+        step = _solved_directly(equation, gain, residual) if products == residual.shape[1] <= DIRECT else None
+        if step is None:
+            step = solve_rows(lambda rows: rows - gain * equation.operator.apply(rows), residual, aim, products)
         return Iterate(_backtracked(equation, iterate.state, step, size))
+
+
+def _solved_directly(equation: FixedPointEquation, gain: Array, residual: Array) -> Array | None:
+    """Return (I − G W)⁻¹ b for every row by LAPACK, or None on a device, or where a matrix is singular or too large."""
+    if not is_numpy_array(residual) or equation.operator.matrix_free:
+        return None
+    step = np.empty_like(residual)
+    weights, units = equation.operator.matrix, np.arange(residual.shape[1])
+    for start in range(0, residual.shape[0], ROWS):
+        rows = slice(start, start + ROWS)
+        matrices = -gain[rows, :, None] * weights
+        matrices[:, units, units] += 1
+        try:
+            step[rows] = np.linalg.solve(matrices, residual[rows, :, None])[:, :, 0]
+        except np.linalg.LinAlgError:
+            return None
+    return step
 
 
 def _backtracked(equation: FixedPointEquation, state: Array, step: Array, size: Array, halvings: int = 6) -> Array:

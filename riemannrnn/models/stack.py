@@ -31,7 +31,9 @@ class Stack(Model):
 
     The trained parameters are passed to its methods, by name. "layers.0.recurrent" is W of the lowest layer,
     "layers.0.input" its read-in V, "layers.0.bias" its bias b, and "layers.2.from.0" the skip connection from layer 0 to
-    layer 2. "readout" is C, and "readout_bias" is c. Each layer is solved for the rates of the layers below that are returned.
+    layer 2. "readout" is C, and "readout_bias" is c. A layer of images has kernels as W and V, and a bias for each channel.
+    Where it pools its rates, the layers above and the readout read the means. Each layer is solved for the rates of the layers
+    below that are returned.
     A stack of stable layers is stable for any read-ins.
 
     Parameters
@@ -102,7 +104,8 @@ class Stack(Model):
             own_time_constants(each.time_constants, each.n_units, self.namespace) for each in self.layers
         )
         self.connectivities = tuple(each.connectivity or Dense() for each in self.layers)
-        if self.layers[-1].pooling is not None and n_outputs is None:
+        pooling = self.layers[-1].pooling
+        if n_outputs is None and pooling is not None and pooling.window != (1, 1):
             raise ValueError("the highest layer pools its rates, but no readout reads the means; pass n_outputs")
         self.signs = tuple(
             own_signs(each.signs, each.inhibitory, each.n_units, connectivity, self.dtype, self.namespace)
@@ -160,8 +163,9 @@ class Stack(Model):
 
     @property
     def convolutional(self) -> bool:
-        """Whether a layer has a read-in that is not dense, as layers of images have."""
-        return any(each.read_in is not None for each in self.layers)
+        """Whether a layer has kernels in the place of a matrix, as recurrent weights or as a read-in."""
+        kernels = (len(shape) > 2 and isinstance(shape[0], int) for shape in self._arrays.values())
+        return any(each.read_in is not None for each in self.layers) or any(kernels)
 
     @property
     def one_matrix(self) -> bool:

@@ -107,7 +107,7 @@ class PooledMap:
         return self.read.apply(parameters, self.pooling.apply(rows))
 
     def transpose(self, parameters: Array, covectors: Array) -> Array:
-        """Apply the transpose of M, and then the transpose of the pooling."""
+        """Return the transpose of M, and then the transpose of the pooling."""
         return self.pooling.transpose(self.read.transpose(parameters, covectors))
 
     def gradient(self, covectors: Array, rows: Array) -> Array:
@@ -127,7 +127,7 @@ def with_bias(drive: Array, bias: Array | None) -> Array:
     drive
         Shape (batch, n). The channels of a position stand next to each other.
     bias
-        Shape (c,), where c divides n. None: no bias is added.
+        Shape (c,), where c divides n; None: without a bias.
     """
     if bias is None:
         return drive

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter, SymmetricalLogLocator
 
 from riemannrnn.comparison.comparison import Comparison
-from riemannrnn.comparison.contest import Entry
+from riemannrnn.comparison.entry import Entry
 from riemannrnn.metrics.catalogue import CATALOGUE
 
 OPTIMISER_STYLES = {

@@ -13,7 +13,7 @@ from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.equilibrium.options import OnFailure
 from riemannrnn.training.history import accuracy
 
-HELD_OUT_BYTES = 2**26
+HELD_OUT_BYTES = 2**25
 """Bytes of the rates of the largest layer that are found at a time: fixed points and their solver hold several such arrays."""
 
 
