@@ -24,6 +24,7 @@ from riemannrnn.explorer.background import Background
 from riemannrnn.explorer.canvas import Canvas, legend
 from riemannrnn.explorer.state import State
 from riemannrnn.plots.panels import Format, Panel, picture
+from riemannrnn.runtime import one_blas_thread
 
 WIDTH, HEIGHT, COLUMNS = 330, 310, 3
 """Pixels of a panel, and panels beside each other: three and the controls fit a laptop."""
@@ -172,7 +173,7 @@ class Page(ABC):
 
     def show(self, hurry: bool = False) -> None:
         """Draw the panels, the legend and the facts."""
-        panels = tuple(self.panels(hurry))
+        panels = self._drawn(hurry)
         if [each.logarithmic for each in panels] != [canvas.logarithmic for canvas in self._canvases]:
             self._canvases = [Canvas(each, WIDTH, HEIGHT) for each in panels]
             self.prepare(self._canvases)
@@ -188,6 +189,11 @@ class Page(ABC):
             self._text.object = self.text()
         wrong = "".join(f"<p class='problem'>{escape(problem)}</p>" for problem in self.problems)
         self._facts.object = f"<div class='facts'>{wrong}{self.facts()}</div>"
+
+    def _drawn(self, hurry: bool) -> tuple[Panel, ...]:
+        """Return the picture. Threads of BLAS would wait for each other longer than a few small products take."""
+        with one_blas_thread():
+            return tuple(self.panels(hurry))
 
     def prepare(self, canvases: Sequence[Canvas]) -> None:  # noqa: B027  # most views need nothing
         """Do what else new figures need."""
@@ -240,11 +246,11 @@ class Page(ABC):
 
     def saved_picture(self, kind: Format) -> BytesIO:
         """Return the picture as PNG or SVG, drawn in full."""
-        return BytesIO(picture(tuple(self.panels(False)), kind, self.title))
+        return BytesIO(picture(self._drawn(False), kind, self.title))
 
     def saved_page(self) -> BytesIO:
         """Return the picture as one HTML file that needs no network: its figures can still be moved and zoomed."""
-        panels = tuple(self.panels(False))
+        panels = self._drawn(False)
         figures = [Canvas(panel, WIDTH, HEIGHT).figure for panel in panels]
         words = Div(
             text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifolds import Array
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.equilibrium.stability import survey_stability, unstable_stimuli
 from riemannrnn.explorer.curves import OWN, RulePath, distances
 from riemannrnn.explorer.planes import Setting
 from riemannrnn.plots.geodesics import METRIC_STYLES
@@ -49,7 +51,7 @@ def told(made: Setting, start: tuple[float, float], paths: list[RulePath]) -> li
     try:
         at = made.cost.at(made.weights(start))
         nearest = SmallestSingularValue()(at.weights, at.gains)
-        abscissa = float(at.fixed_points.stability().max())
+        abscissa, _ = survey_stability(at.fixed_points.operator, at.gains)
     except (FixedPointError, ValueError) as error:
         return [f"At the start: {error}"]
     stable = "stable" if abscissa < 0 else "unstable"
@@ -84,7 +86,7 @@ def _verdict(made: Setting, path: RulePath, hurry: bool) -> str:
     if signs[0] * signs[1] < 0:
         said.append("jumped across the singular set")
     try:
-        if not hurry and float(made.cost.at(last).fixed_points.stability().max()) > 0:
+        if not hurry and _unstable(made, last):
             said.append("its fixed points are unstable")
     except (FixedPointError, ValueError):
         said.append("a stimulus has no fixed point")
@@ -93,3 +95,10 @@ def _verdict(made: Setting, path: RulePath, hurry: bool) -> str:
         said.append(f"thrown out of the picture, to ({place[0]:.3g}, {place[1]:.3g})")
     said.append("the loss fell" if path.losses[-1] < path.losses[0] else "the loss rose")
     return "; ".join([*said, *([path.reason] if path.reason else [])])
+
+
+def _unstable(made: Setting, weights: Array) -> bool:
+    """Tell whether a stimulus has an unstable fixed point. Eigenvalues are computed where Arnoldi steps do not decide."""
+    found = made.cost.at(weights).fixed_points
+    gains = found.gains[found.converged]
+    return len(gains) > 0 and len(unstable_stimuli(found.operator, gains)[1]) > 0
