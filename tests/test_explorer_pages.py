@@ -242,6 +242,29 @@ def test_the_server_listens_here_only_and_checks_the_origin():
         explorer.stop()
 
 
+def test_a_window_that_is_closed_while_it_opens_is_no_error():
+    from logging import LogRecord
+
+    from bokeh.server.connection import ServerConnection
+
+    from riemannrnn.explorer.serving import _report
+
+    def record(work):
+        try:
+            work()
+        except AssertionError:
+            return LogRecord("tornado.application", 40, "", 0, "Uncaught exception", (), sys.exc_info())
+
+    def other():
+        raise AssertionError
+
+    connection = ServerConnection.__new__(ServerConnection)
+    connection._session = None
+    assert not _report(record(lambda: connection.session))
+    assert _report(record(other))
+    assert _report(LogRecord("tornado.application", 40, "", 0, "no exception", (), None))
+
+
 def test_every_state_has_its_controls(page):
     assert set(page.controls) >= {
         "lesson",

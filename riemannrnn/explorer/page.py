@@ -59,6 +59,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   keys.text = name + " " + Date.now() + Math.random();
 });
+document.body.dataset.keys = "ready";
 """
 """Sends the names of pressed keys to the server, and does nothing else."""
 
