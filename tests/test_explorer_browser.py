@@ -14,6 +14,7 @@ import pytest
 from recorded_runs import ARGUMENTS, DATA, record_run
 
 from riemannrnn.analysis import PathRecorder
+from riemannrnn.analysis.layer_recording import LayersRecorder
 
 pytestmark = pytest.mark.browser
 
@@ -51,7 +52,13 @@ def folders(tmp_path_factory):
     (broken / "path.h5").write_bytes(bytes(200))
     growing = parent / "growing"
     growing.mkdir()
-    return [record_run(parent / "one"), broken, growing]
+    stack = parent / "stack"
+    stack.mkdir()
+    names = ("layers.0.recurrent", "layers.1.recurrent")
+    with LayersRecorder(stack, {"network": {"layers": [6, 4], "activation": "tanh"}, "data": DATA}, names) as made:
+        for step in range(3):
+            made.record(step, {name: np.eye(n) * step / 10 for name, n in zip(names, (6, 4), strict=True)}, loss=1.0)
+    return [record_run(parent / "one"), broken, growing, stack]
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +275,27 @@ def test_runs_and_a_damaged_one(window):
     page.keyboard.press("Home")
     wait_for_address(page, "step=0")
     page.wait_for_selector("text=After 0 of 12 steps")
+
+
+TITLED = """(title) => {
+  const found = (view) => (view.model.title && view.model.title.text || "").startsWith(title)
+    || (view.child_views || []).some(found);
+  return Bokeh.index.roots.some(found);
+}"""
+"""Whether a picture has a title that begins so."""
+
+
+def test_the_layer_of_a_stack_is_in_the_address(window):
+    page = window("run?runs=stack&layer=1")
+    page.wait_for_function(TITLED, arg="W, layer 1")
+    wait_for_text(page, "all layers are monotone")
+    page.keyboard.press("l")
+    page.wait_for_function("!location.search.includes('layer')")
+    page.wait_for_function(TITLED, arg="W, layer 0")
+    page.keyboard.press("l")
+    wait_for_address(page, "layer=1")
+    other = window(page.url.split("/")[-1])
+    other.wait_for_function(TITLED, arg="W, layer 1")
 
 
 def test_a_run_that_is_being_written_is_followed(window, recorder):

@@ -40,7 +40,9 @@ STYLE = """
 .lesson h2 { font-size: 18px; margin: 2px 0 4px 0; }
 .lesson p { margin: 3px 0; }
 .facts { max-width: 970px; }
-.facts td, .facts th { padding: 1px 12px 1px 0; text-align: left; }
+.facts td, .facts th { padding: 1px 12px 1px 0; text-align: left; vertical-align: top; }
+.facts td:first-child { white-space: nowrap; }
+.facts p { margin: 3px 0; }
 .problem { color: #8a3b00; }
 kbd { border: 1px solid #999; border-radius: 3px; padding: 0 4px; font-size: 12px; }
 """

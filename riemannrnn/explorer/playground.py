@@ -245,7 +245,7 @@ def _of_manifold(
         x, y = np.array([made.place(point) for point in curve.points]).T
         marks.append(Line(x, y, colour, "solid", 2.4, f"geodesic, {manifold_label(name)}"))
     marks += _past_the_edge(made, metric.manifold, ends, curve, colour)
-    return marks, around.reason or curve.reason
+    return marks, around.reason or (curve.reason and f"no whole geodesic from the start to the end; {curve.reason}")
 
 
 def _refused(made: Setting, paths: list[RulePath], rate: float, place: Callable[[Array], tuple[float, float]]) -> list[Mark]:

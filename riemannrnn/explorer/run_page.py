@@ -11,6 +11,7 @@ from riemannrnn.analysis import RecordedRunError
 from riemannrnn.explorer import widgets
 from riemannrnn.explorer.page import Page, number
 from riemannrnn.explorer.run_scene import CLOSED, PathSurvey, RunScene, RunState, run_scene, survey_path
+from riemannrnn.explorer.run_verdicts import COLUMNS
 from riemannrnn.explorer.sources import Loaded, Runs
 from riemannrnn.plots.panels import Panel
 from riemannrnn.progress import Progress
@@ -123,7 +124,8 @@ class RunPage(Page):
     def facts(self) -> str:
         if self._scene is None:
             return ""
-        names = list(dict.fromkeys(name for row in self._scene.rows for name in row))
+        told = {name for row in self._scene.rows for name, value in row.items() if value is not None}
+        names = [name for name in COLUMNS if name in told]
         head = "".join(f"<th>{escape(name)}</th>" for name in names)
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(_told(row.get(name)))}</td>" for name in names) + "</tr>" for row in self._scene.rows

@@ -11,6 +11,12 @@ from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.explorer.sources import Loaded, Seen
 from riemannrnn.network.activations import Activation, as_activation, check_slopes
 
+COLUMNS = (
+    "run", "layer", "step", "of", "loss of the stimuli shown", "rightmost eigenvalue", "unstable stimuli",
+    "smallest eigenvalue of sym(I − W)", "verdict",
+)  # fmt: skip
+"""Columns of the table, in order; a row has some of them."""
+
 UNDECIDED = "not decided: W is not monotone, and rates are known at the end only"
 
 
@@ -51,7 +57,7 @@ def _row(loaded: Loaded, step: int) -> dict[str, object]:
     if seen is not None:
         stability = np.asarray(seen.fixed_points.stability())
         unstable = int((~(stability < 0)).sum())  # NaN: no fixed point
-        row |= {} if isnan(seen.loss) else {"loss of the stimuli shown": float(seen.loss)}
+        row |= {"loss of the stimuli shown": None if isnan(seen.loss) else float(seen.loss)}
         row |= {"rightmost eigenvalue": float(stability.max()) if stability.size else inf, "unstable stimuli": unstable}
     return row | {"smallest eigenvalue of sym(I − W)": margin, "verdict": _verdict(margin, _slopes(loaded, seen), unstable)}
 

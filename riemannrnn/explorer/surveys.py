@@ -62,8 +62,8 @@ def survey(
     in_resolvent
         Whether the picture in A is wanted.
     iterations
-        Fixed-point iterations at most. A point that needs more is left blank, and nothing is said about it. Default: the
-        iterations of the setting, after which the picture says that no fixed point was found.
+        Fixed-point iterations at most. A point that needs more is marked as not known. Default: the iterations of the
+        setting, after which the picture says that no fixed point was found.
     known
         Blocks of the pictures that are done. New blocks are added, so that a survey that was ended goes on from there.
     """
@@ -77,9 +77,11 @@ def survey(
             progress((place + share) / (1 + in_resolvent))
 
         cost, abscissa = _evaluated(setting, in_weights, x, y, iterations, told, known)
-        if iterations is not None:
-            cost = np.where(np.isposinf(cost), np.nan, cost)
-        grounds.append((*_losses(cost, abscissa, x, y), *_sets(setting, in_weights, x, y, known)))
+        open_ = np.isposinf(cost) if iterations is not None else np.zeros_like(cost, bool)
+        marks = _losses(np.where(open_, np.nan, cost), abscissa, x, y)
+        if open_.any():
+            marks.insert(0, _where(open_, x, y, "#cc79a7", "not known yet"))
+        grounds.append((*marks, *_sets(setting, in_weights, x, y, known)))
         told(1.0)
     plain = tuple(mark for mark in grounds[0] if not isinstance(mark, Line) or mark.label)
     return Ground(grounds[0], grounds[1] if in_resolvent else (), plain, side)
@@ -125,13 +127,19 @@ def _losses(cost: Array, abscissa: Array, x: Array, y: Array) -> list[Mark]:
         (np.isposinf(cost), "#56b4e9", "no fixed point found"),
     ):
         if there.any():
-            marks.append(Image(np.where(there, 1.0, np.nan), *sides, (colour,), 0, 1, opacity=0.35, label=label))
+            marks.append(_where(there, x, y, colour, label))
     unstable = np.clip(np.where(np.isposinf(cost), 1.0, abscissa), -1, 1)
     marks += contours(x, y, unstable, 0.0, colour=EDGE, width=1.5, label="edge of stability")
     if finite.size:
         for level in np.geomspace(low, max(high, 1.01 * low), 9)[1:-1]:
             marks += contours(x, y, np.where(np.isfinite(cost), cost, np.nan), level, colour="#8a8f99", width=0.6)
     return marks
+
+
+def _where(there: Array, x: Array, y: Array, colour: str, label: str) -> Image:
+    """Return the points of a picture where something holds, in a light colour."""
+    sides = (float(x[0]), float(x[-1])), (float(y[0]), float(y[-1]))
+    return Image(np.where(there, 1.0, np.nan), *sides, (colour,), 0, 1, opacity=0.35, label=label)
 
 
 def _sets(setting: Setting, in_weights: bool, x: Array, y: Array, known: dict[object, Array]) -> list[Line]:
@@ -153,7 +161,7 @@ def _sets(setting: Setting, in_weights: bool, x: Array, y: Array, known: dict[ob
     singular, least = known[key]
     name = "I − W singular" if in_weights else "A singular: W infinite"
     return [
-        *contours(x, y, least, 0.0, colour=MONOTONE, dash="dashdot", width=1.8, label="edge of the monotone set"),
+        *contours(x, y, least, 0.0, colour=MONOTONE, dash="dashdot", width=3.5, label="edge of the monotone set"),
         *contours(x, y, singular, 0.0, colour=SINGULAR, dash="dashed" if in_weights else "dotted", width=2.2, label=name),
     ]
 

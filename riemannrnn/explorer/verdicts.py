@@ -13,6 +13,9 @@ from riemannrnn.explorer.planes import Setting
 from riemannrnn.plots.geodesics import METRIC_STYLES
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
 
+STANDS, STILL, LEARNED = 5, 0.99, 1e-3
+"""A loss stands still if, after so many steps, it fell by less than 1 % in the later half, and is not small already."""
+
 
 @dataclass(frozen=True)
 class RuleRow:
@@ -93,8 +96,17 @@ def _verdict(made: Setting, path: RulePath, hurry: bool) -> str:
     place, (left, right, bottom, top) = made.place(last), made.window
     if not (left <= place[0] <= right and bottom <= place[1] <= top):
         said.append(f"thrown out of the picture, to ({place[0]:.3g}, {place[1]:.3g})")
-    said.append("the loss fell" if path.losses[-1] < path.losses[0] else "the loss rose")
+    said.append(_course(path.losses))
     return "; ".join([*said, *([path.reason] if path.reason else [])])
+
+
+def _course(losses: list[float]) -> str:
+    """Return in a few words how the loss went: whether it fell, and whether it still does."""
+    if losses[-1] >= losses[0]:
+        return "the loss rose"
+    half = losses[len(losses) // 2 : -1]
+    stands = len(losses) > STANDS and losses[-1] > STILL * max(half) and losses[-1] > LEARNED * losses[0]
+    return "the loss fell, but it no longer does" if stands else "the loss fell"
 
 
 def _unstable(made: Setting, weights: Array) -> bool:
