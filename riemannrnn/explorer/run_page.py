@@ -135,7 +135,7 @@ class RunPage(Page):
         return f"<table><tr>{head}</tr>{body}</table>{said}"
 
     def _layers(self) -> dict[str, int]:
-        """Return the layers by what the menu calls them: those of the run that has most."""
+        """Return the layers of the run that has most, by their names in the menu."""
         count = max((each.layers[-1].number + 1 for each in self.loaded()), default=1)
         return {f"{number}, the lowest" if not number else str(number): number for number in range(count)}
 

@@ -14,7 +14,7 @@ from riemannrnn.plots.geodesics import METRIC_STYLES
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
 
 STANDS, STILL, LEARNED = 5, 0.99, 1e-3
-"""A loss stands still if, after so many steps, it fell by less than 1 % in the later half, and is not small already."""
+"""A loss no longer falls if it has more steps than this, fell by less than 1 % in the later half, and is not small already."""
 
 
 @dataclass(frozen=True)
