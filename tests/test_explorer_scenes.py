@@ -247,3 +247,17 @@ def test_every_manifold_and_rule_is_offered():
     assert {"dW1", "dW2", "dW3", "dW4", "kfac"} == set(RULES)
     with pytest.raises(ValueError, match="choose one of"):
         manifold_of("no such", setting())
+
+
+def test_a_loss_that_no_longer_falls_is_told():
+    made, paths = followed("cliff")
+    assert made.rows[0].verdict.endswith("the loss fell, but it no longer does")
+    assert made.rows[1].verdict == "the loss fell"
+    assert paths["dW2"].losses[-1] < paths["dW1"].losses[-1]
+
+
+def test_what_a_quick_survey_does_not_know_is_marked():
+    made = setting("large")
+    quick, full = ({mark.label for mark in survey(made, 5, iterations=each).weights} for each in (1, None))
+    assert "not known yet" in quick
+    assert "not known yet" not in full

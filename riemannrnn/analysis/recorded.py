@@ -126,7 +126,7 @@ class RecordedRun(Summarised, Sequence[Array]):
         """
         try:
             network = RateNetwork(**self.settings["network"])
-            data = _training_data(self.settings["data"], network.dtype) if data is None else data
+            data = training_data(self.settings["data"], network.dtype) if data is None else data
         except (KeyError, TypeError) as error:
             raise RecordedRunError(
                 f"{self._path} does not tell its network and data ({type(error).__name__}: {error}); record it "
@@ -148,7 +148,7 @@ class RecordedRun(Summarised, Sequence[Array]):
         """
         cost = self.cost(most)
         network = RateNetwork(**{**self.settings["network"], "dtype": "float64"})
-        data = _training_data(self.settings["data"], network.dtype)
+        data = training_data(self.settings["data"], network.dtype)
         part = Dataset(data.name, data.stimuli[: len(cost.batch)], data.labels[: len(cost.batch)], data.n_classes)
         return Task(network, self[0], part, part, part)
 
@@ -226,7 +226,18 @@ def _check(run: RecordedRun, file: h5py.File) -> None:
         raise RecordedRunError(f"{file.filename} holds {count} points, but a path has at least two: let the run continue")
 
 
-def _training_data(settings: Mapping[str, Any], dtype: np.dtype[Any]) -> Dataset:
+def training_data(settings: Mapping[str, Any], dtype: np.dtype[Any]) -> Dataset:
+    """Return the training set that the table `data` of the settings of a run names; of a file, the rows with a label.
+
+    Raises
+    ------
+    RecordedRunError
+        If the run learned numbers.
+    DatasetError
+        If the data are not found.
+    KeyError
+        If the settings do not tell the data.
+    """
     name, size = settings["name"], settings.get("training_size")
     if settings.get("file"):
         return _rows_of_file(settings, str(dtype))

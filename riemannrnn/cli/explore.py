@@ -18,8 +18,8 @@ def explore_command(
         explorer = explore(runs=runs or (), port=port, browser=browser)
     except (ImportError, ValueError, OSError) as error:
         refuse(error)
-    console.print(f"The explorer is at {explorer.address} (Ctrl-C stops it).", soft_wrap=True, highlight=False)
     try:
+        console.print(f"The explorer is at {explorer.address} (Ctrl-C stops it).", soft_wrap=True, highlight=False)
         explorer.wait()
     except KeyboardInterrupt:
         explorer.stop()

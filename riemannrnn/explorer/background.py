@@ -11,6 +11,7 @@ import panel as pn
 
 from riemannrnn.explorer import widgets
 from riemannrnn.progress import Progress
+from riemannrnn.runtime import one_blas_thread
 
 SHOWN_EVERY = 0.2
 """Seconds between two updates of the progress bar."""
@@ -70,11 +71,15 @@ class Background:
                 told = monotonic()
                 self._later(lambda: self._show(stop, share))
 
+        def held() -> Any:
+            with one_blas_thread():
+                return work(progress)
+
         if self._document is None:
-            done(work(progress))
+            done(held())
             return
         self._bar.value, self._button.visible = 0, True
-        future = self._workers.submit(work, progress)
+        future = self._workers.submit(held)
         future.add_done_callback(lambda ended: self._later(lambda: self._deliver(stop, ended, done)))
 
     def cancel(self) -> None:

@@ -121,7 +121,7 @@ def shown(name: str, setting: Setting, own: WeightManifold | None = None) -> Sho
     manifold = manifold_of(name, setting, own)
     closed = bool(manifold.closed_logarithm)
     followed = closed or (name in CATALOGUE and name not in MEASURED)
-    return Shown(manifold, followed, closed or (followed and setting.network.n_units == 2))
+    return Shown(manifold, followed, closed or (followed and setting.small))
 
 
 def learning(manifold: WeightManifold, setting: Setting) -> WeightManifold:

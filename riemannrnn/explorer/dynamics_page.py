@@ -42,13 +42,18 @@ class DynamicsPage(Page):
         """
         if not self.state.run:
             return two_units(self.state)
-        loaded = self.runs.load(self.state.run)
-        if loaded.cost is None:
-            raise RecordedRunError(loaded.problems[-1])
-        step = int(loaded.run.steps[-1]) if self.state.step < 0 else self.state.step
-        network = RateNetwork(**{**loaded.run.settings["network"], "dtype": "float64"})
-        name = f"{loaded.name} after {loaded.run.steps[loaded.point(step)]} steps"
-        return Model(name, network, loaded.weights(step), np.asarray(loaded.cost.batch, np.float64))
+        loaded = self.runs.load(self.state.run, self.state.layer)
+        last = int(loaded.run.steps[-1])
+        step = last if self.state.step < 0 else self.state.step
+        seen = loaded.seen(step)
+        if seen is None:
+            known = "of a stack rates are known at the end of learning; choose step −1"
+            raise RecordedRunError(loaded.problems[-1] if loaded.problems else f"{loaded.name}: {known}")
+        network = RateNetwork(loaded.run.n_units, activation=seen.fixed_points.activation)
+        weights, found = loaded.weights(step), seen.fixed_points
+        of = f", layer {loaded.number}" if loaded.stacked else ""
+        drive = np.asarray(found.inputs, np.float64) - np.asarray(found.rates, np.float64) @ weights.T  # z − W r = x
+        return Model(f"{loaded.name}{of} after {loaded.run.steps[loaded.point(step)]} steps", network, weights, drive)
 
     def panels(self, hurry: bool) -> Sequence[Panel]:
         try:
@@ -85,6 +90,7 @@ class DynamicsPage(Page):
         names = {TWO_UNITS: ""} | {name: name for name in self.runs.folders}
         made = {
             "run": widgets.one_of("Weights of", state.run, names),
+            "layer": widgets.whole("Layer of a stack (0: the lowest)", state.layer, 0, 99),
             "stimulus": widgets.whole("Stimulus", state.stimulus, 0, 10**6),
             "other": widgets.whole("It changes slowly to stimulus", state.other, 0, 10**6),
             "ratio": widgets.real("τ/T of the slow change", state.ratio, 0.001, 2.0, 0.01),

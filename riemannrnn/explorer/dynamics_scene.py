@@ -28,7 +28,9 @@ class DynamicsState(State):
     Attributes
     ----------
     run
-        The run that provides the weights; empty: the two units of the playground.
+        Whose weights; none: the two units of the playground.
+    layer
+        Of a stack, from 0, the lowest; of a run of fewer layers its highest one.
     step
         The step of learning; −1: the last.
     weights
@@ -44,6 +46,7 @@ class DynamicsState(State):
     """
 
     run: str = ""
+    layer: int = bounded(0, 0, 99)
     step: int = bounded(-1, -1, 10**9)
     weights: tuple[float, float] = (0.9, 0.5)
     stimulus: int = bounded(0, 0, 10**6)

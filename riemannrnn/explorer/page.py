@@ -24,6 +24,7 @@ from riemannrnn.explorer.background import Background
 from riemannrnn.explorer.canvas import Canvas, legend
 from riemannrnn.explorer.state import State
 from riemannrnn.plots.panels import Format, Panel, picture
+from riemannrnn.runtime import one_blas_thread
 
 WIDTH, HEIGHT, COLUMNS = 330, 310, 3
 """Size of a panel in pixels, and number of panels in a row: three and the controls fit a laptop screen."""
@@ -39,7 +40,9 @@ STYLE = """
 .lesson h2 { font-size: 18px; margin: 2px 0 4px 0; }
 .lesson p { margin: 3px 0; }
 .facts { max-width: 970px; }
-.facts td, .facts th { padding: 1px 12px 1px 0; text-align: left; }
+.facts td, .facts th { padding: 1px 12px 1px 0; text-align: left; vertical-align: top; }
+.facts td:first-child { white-space: nowrap; }
+.facts p { margin: 3px 0; }
 .problem { color: #8a3b00; }
 kbd { border: 1px solid #999; border-radius: 3px; padding: 0 4px; font-size: 12px; }
 """
@@ -58,6 +61,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   keys.text = name + " " + Date.now() + Math.random();
 });
+document.body.dataset.keys = "ready";
 """
 """Sends the names of pressed keys to the server."""
 
@@ -172,7 +176,7 @@ class Page(ABC):
 
     def show(self, hurry: bool = False) -> None:
         """Draw the panels, the legend and the facts."""
-        panels = tuple(self.panels(hurry))
+        panels = self._drawn(hurry)
         if [each.logarithmic for each in panels] != [canvas.logarithmic for canvas in self._canvases]:
             self._canvases = [Canvas(each, WIDTH, HEIGHT) for each in panels]
             self.prepare(self._canvases)
@@ -189,8 +193,13 @@ class Page(ABC):
         wrong = "".join(f"<p class='problem'>{escape(problem)}</p>" for problem in self.problems)
         self._facts.object = f"<div class='facts'>{wrong}{self.facts()}</div>"
 
-    def prepare(self, canvases: Sequence[Canvas]) -> None:  # noqa: B027  # most views do nothing here
-        """Prepare new figures further, if needed."""
+    def _drawn(self, hurry: bool) -> tuple[Panel, ...]:
+        """Return the picture. Threads of BLAS would wait for each other longer than a few small products take."""
+        with one_blas_thread():
+            return tuple(self.panels(hurry))
+
+    def prepare(self, canvases: Sequence[Canvas]) -> None:  # noqa: B027  # most views need nothing
+        """Do what else new figures need."""
 
     # Controls and address
 
@@ -240,11 +249,11 @@ class Page(ABC):
 
     def saved_picture(self, kind: Format) -> BytesIO:
         """Return the picture as PNG or SVG, drawn in full."""
-        return BytesIO(picture(tuple(self.panels(False)), kind, self.title))
+        return BytesIO(picture(self._drawn(False), kind, self.title))
 
     def saved_page(self) -> BytesIO:
-        """Return the picture as one HTML file that needs no network; its figures can still be moved and zoomed."""
-        panels = tuple(self.panels(False))
+        """Return the picture as one HTML file that needs no network: its figures can still be moved and zoomed."""
+        panels = self._drawn(False)
         figures = [Canvas(panel, WIDTH, HEIGHT).figure for panel in panels]
         words = Div(
             text=f"<style>{STYLE}</style>{self.text()}<div class='facts'>{self.facts()}</div>{legend(panels)}", width=990

@@ -67,6 +67,11 @@ class Setting:
     resolvent_window: tuple[float, float, float, float]
     target: tuple[float, float]
 
+    @property
+    def small(self) -> bool:
+        """Whether the network has two units, all of whose work is quick."""
+        return self.network.n_units == 2
+
     def weights(self, place: tuple[float, float]) -> Array:
         """Return W at a position in the picture, shape (n, n)."""
         return self.plane.weights(self.unit * place[0], self.unit * place[1])

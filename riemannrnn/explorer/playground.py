@@ -149,7 +149,7 @@ def scene(
         Leave out slow parts: steps beyond the first few, and geodesics without closed form.
     """
     made = state.setting()
-    large = made.network.n_units > 2
+    large = not made.small
     followed = paths(state, own, (1 if large else HURRY) if hurry else None)
     coarser = (2 if large else 1) * COARSER if hurry else 1
     start, end = made.weights(state.start), made.weights(state.end)
@@ -245,7 +245,7 @@ def _of_manifold(
         x, y = np.array([made.place(point) for point in curve.points]).T
         marks.append(Line(x, y, colour, "solid", 2.4, f"geodesic, {manifold_label(name)}"))
     marks += _past_the_edge(made, metric.manifold, ends, curve, colour)
-    return marks, around.reason or curve.reason
+    return marks, around.reason or (curve.reason and f"no whole geodesic from the start to the end; {curve.reason}")
 
 
 def _refused(made: Setting, paths: list[RulePath], rate: float, place: Callable[[Array], tuple[float, float]]) -> list[Mark]:
@@ -295,7 +295,7 @@ def _balls(made: Setting, name: str, own: WeightManifold | None, radius: float) 
 
 def _centres(made: Setting) -> list[tuple[float, float]]:
     left, right, bottom, top = made.window
-    if made.network.n_units > 2:
+    if not made.small:
         return []
     across, up = ((low + (high - low) * (np.arange(BALLS) + 0.5) / BALLS) for low, high in ((left, right), (bottom, top)))
     return [(float(x), float(y)) for x in across for y in up]

@@ -1,7 +1,7 @@
 """The playground in a window: its widgets, dragging, and keys."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from math import hypot
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import panel as pn
 from bokeh.events import Pan, PanEnd, PanStart, Tap
 
-from manifolds import WeightManifold
+from manifolds import Array, WeightManifold
 from riemannrnn.explorer import widgets
 from riemannrnn.explorer.canvas import Canvas
 from riemannrnn.explorer.curves import MANIFOLDS, OWN, rule_names
@@ -22,8 +22,8 @@ from riemannrnn.explorer.verdicts import rule_label
 from riemannrnn.plots.panels import Panel
 from riemannrnn.progress import Progress
 
-COARSE, FINE = 9, {"chain": 33, "pair": 33, "large": 25}
-"""Points along each side for the loss, in the first and in the last drawing."""
+PASSES = {True: ((9, None), (33, None)), False: ((9, 20), (25, 20), (25, None))}
+"""Passes over the loss of two units, and of a large network: points along each side, and iterations at most, if fewer."""
 
 GROUNDS = 12
 """Number of cached losses."""
@@ -35,6 +35,25 @@ REACH = 0.06
 """Largest distance between mouse and point for dragging, as a share of the picture."""
 
 MOVES = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, 1), "ArrowDown": (0, -1)}
+
+
+@dataclass
+class Looked:
+    """The loss of one setting as far as it is known.
+
+    Attributes
+    ----------
+    passes
+        The passes that are still to be made.
+    ground
+        The result of the last pass; None before the first has ended.
+    blocks
+        What `survey` knows.
+    """
+
+    passes: Sequence[tuple[int, int | None]]
+    ground: Ground | None = None
+    blocks: dict[object, Array] = field(default_factory=dict)
 
 
 class PlaygroundPage(Page):
@@ -59,7 +78,8 @@ class PlaygroundPage(Page):
     def __init__(self, state: Playground, problems: Sequence[str] = (), own: WeightManifold | None = None) -> None:
         super().__init__(state, problems)
         self.own, self._paths = own, Paths()
-        self._grounds: dict[object, Ground] = {}
+        self._looked: dict[object, Looked] = {}
+        self._seen: object = None
         self._scene: PlaygroundScene | None = None
         self._running: Any = None
         self._held: str | None = None
@@ -68,37 +88,40 @@ class PlaygroundPage(Page):
     # The picture
 
     def panels(self, hurry: bool) -> Sequence[Panel]:
-        self._scene = scene(self.state, self._grounds.get(self._key()), self._paths, self.own, hurry)
+        looked = self._looked.get(self._key())
+        self._scene = scene(self.state, looked.ground if looked else None, self._paths, self.own, hurry)
         return self._scene.panels
 
     def _key(self) -> object:
         return self.state.setting(), self.state.in_resolvent
 
     def changed(self) -> None:
-        if self._key() not in self._grounds:
+        if self._key() != self._seen:
             self.look()
 
     def look(self) -> None:
-        """Evaluate the loss over the window in the background, coarsely and then finely."""
-        key, state = self._key(), self.state
-        finest = FINE[state.network]
+        """Evaluate the loss over the window in the background, pass by pass, from where an earlier look was ended."""
+        state, made = self.state, self.state.setting()
+        self._seen = self._key()
+        looked = self._looked.pop(self._seen, None) or Looked(PASSES[made.small])
+        self._looked[self._seen] = looked
+        while len(self._looked) > GROUNDS:
+            del self._looked[next(iter(self._looked))]
+        self.background.cancel()
+        if not looked.passes:
+            return
+        side, iterations = looked.passes[0]
 
-        def evaluate(side: int) -> None:
-            def work(progress: Progress) -> Ground:
-                return survey(state.setting(), side, progress, state.in_resolvent)
+        def work(progress: Progress) -> Ground:
+            return survey(made, side, progress, state.in_resolvent, iterations, looked.blocks)
 
-            def done(ground: Ground) -> None:
-                while len(self._grounds) >= GROUNDS:
-                    del self._grounds[next(iter(self._grounds))]
-                self._grounds[key] = ground
-                self.follow()
-                if side < finest and key == self._key():
-                    evaluate(finest)
+        def done(ground: Ground) -> None:
+            looked.ground, looked.passes = ground, looked.passes[1:]
+            self.follow()
+            if looked is self._looked.get(self._key()):
+                self.look()
 
-            self.background.start(work, done)
-
-        known = self._grounds.get(key)
-        evaluate(COARSE if known is None else finest)
+        self.background.start(work, done)
 
     def refresh(self) -> None:
         """Draw the state now, and continue the evaluation of the loss that a drag has interrupted."""

@@ -56,9 +56,10 @@ PRESETS = {
     "monotone": Preset(
         "No step leaves the monotone set",
         "Left of the green line the symmetric part of I − W is positive definite. There every stimulus has exactly one fixed "
-        "point, a stable one, whatever the stimulus is. The monotone metric makes this set complete: its edge is infinitely "
-        "far away, and its balls shrink towards it. The learning rate is far too large here. ΔW1 is thrown across the edge "
-        "of stability. Descent on the monotone manifold goes astray, but it stays in the set.",
+        "point, a stable one, whatever the stimulus is. W is symmetric here, so that the green line lies on the line where "
+        "I − W is singular. The monotone metric makes the set complete: its edge is infinitely far away, and its balls shrink "
+        "towards it. The learning rate is far too large here. ΔW1 jumps across both lines, where no fixed point is certain "
+        "any more. Descent on the monotone manifold goes astray, but it stays in the set.",
         "Choose any learning rate, and drag the start close to the green line: the green path never crosses it.",
         Playground(
             lesson="monotone", network="pair", activation="tanh", target=(0.1, 0.3), start=(-0.9, 0.9), end=(0.2, -0.4),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import nan
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from riemannrnn.analysis import LearningPath, RecordedRunError, make_metric
 from riemannrnn.analysis.landscape import Plane, path_on_plane
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.analysis.survey import evenly
-from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.equilibrium import FixedPointError
-from riemannrnn.explorer.sources import Loaded
+from riemannrnn.explorer.run_verdicts import monotone_margin, rows_of
+from riemannrnn.explorer.sources import Loaded, Seen
 from riemannrnn.explorer.state import State, bounded
 from riemannrnn.explorer.verdicts import colour_of
 from riemannrnn.plots.panels import SIGNED, Dots, Image, Line, Mark, Panel
@@ -42,7 +42,9 @@ class RunState(State):
     runs
         Names of the runs; empty: all given runs.
     focus
-        The run with visible W, rates and path; empty: the first.
+        The run whose W, rates and path are shown; none: the first.
+    layer
+        The layer of stacks whose W, rates and path are shown, from 0, the lowest; of a run of fewer layers its highest one.
     step
         The step of learning; −1: the last.
     stimuli
@@ -53,6 +55,7 @@ class RunState(State):
 
     runs: tuple[str, ...] = ()
     focus: str = ""
+    layer: int = bounded(0, 0, 99)
     step: int = bounded(-1, -1, 10**9)
     first: int = bounded(0, 0, 10**6)
     stimuli: int = bounded(3, 1, 12)
@@ -68,8 +71,10 @@ class PathSurvey:
     steps
         The measured steps, shape (points,).
     edge, singular
-        Distance to the edge (A singular) in the resolvent metric, 1/‖I − W‖₂; and the smallest singular value of I − G W over
-        stimuli. NaN if not measured.
+        Distance to the edge A singular in the resolvent metric, 1/‖I − W‖₂; and the smallest singular value of I − G W over
+        stimuli, of a stack that of I − W. NaN where it was not measured.
+    margin
+        Smallest eigenvalue of the symmetric part of I − W: W is monotone where it is positive.
     plane
         The plane of the path's principal components in W.
     places
@@ -85,6 +90,7 @@ class PathSurvey:
     steps: Array
     edge: Array
     singular: Array
+    margin: Array
     plane: Plane
     places: Array
     place_steps: Array
@@ -109,19 +115,13 @@ def survey_path(loaded: Loaded, metrics: Sequence[str], progress: Progress = ign
     RecordedRunError
         If a point of the path is damaged.
     """
-    run, resolvent, smallest = loaded.run, PullbackManifold(Resolvent(), loaded.run.n_units), SmallestSingularValue()
+    run, smallest = loaded.run, SmallestSingularValue()
     chosen = evenly(len(run), SURVEYED)
-    edge, singular = np.full(len(chosen), nan), np.full(len(chosen), nan)
+    rows = []
     for row, place in enumerate(chosen):
-        weights = run[place]
-        try:
-            edge[row] = resolvent.edge_distance(weights)
-            if loaded.cost is not None:
-                evaluation = loaded.cost.at(weights.astype(loaded.cost.model.dtype))
-                singular[row] = smallest(weights, np.where(evaluation.found[:, None], evaluation.gains, nan))
-        except (ManifoldError, FixedPointError, np.linalg.LinAlgError):
-            pass
+        rows.append(_distances_at(loaded, int(run.steps[place]), smallest))
         progress(0.7 * (row + 1) / len(chosen))
+    edge, singular, margin = np.array(rows).T
     drawn = evenly(len(run), PROJECTED)
     points = [run[place] for place in drawn]
     plane = Plane.of_path(Identity(), points)
@@ -136,7 +136,22 @@ def survey_path(loaded: Loaded, metrics: Sequence[str], progress: Progress = ign
         lines[name] = np.array([plane.project(geodesic.point(float(time))) for time in times])
     progress(1.0)
     places = path_on_plane(plane, points)
-    return PathSurvey(run.steps[chosen], edge, singular, plane, places, run.steps[drawn], lines, tuple(problems))
+    return PathSurvey(run.steps[chosen], edge, singular, margin, plane, places, run.steps[drawn], lines, tuple(problems))
+
+
+def _distances_at(loaded: Loaded, step: int, smallest: SmallestSingularValue) -> tuple[float, float, float]:
+    """Return the edge, the singular value and the margin of a `PathSurvey` at a step."""
+    weights, edge, singular = loaded.weights(step), nan, nan
+    try:
+        edge = PullbackManifold(Resolvent(), len(weights)).edge_distance(weights)
+        if loaded.stacked:
+            singular = smallest(weights, np.ones((1, len(weights))))
+        elif (seen := loaded.seen(step)) is not None:
+            found = seen.fixed_points
+            singular = smallest(weights, np.where(found.converged[:, None], found.gains, nan))
+    except (ManifoldError, FixedPointError, np.linalg.LinAlgError):
+        pass
+    return edge, singular, monotone_margin(weights)
 
 
 @dataclass(frozen=True)
@@ -165,24 +180,27 @@ def run_scene(state: RunState, loaded: Sequence[Loaded], surveys: Mapping[str, P
     step = last if state.step < 0 else min(state.step, last)
     styles = {each.name: _style(place) for place, each in enumerate(loaded)}
     problems: list[str] = []
-    evaluated: dict[str, Evaluation] = {}
+    seen: dict[str, Seen] = {}
     weights: dict[str, Array] = {}
     for each in loaded:
         try:
             weights[each.name] = each.weights(step)
-            if each.cost is not None:
-                evaluated[each.name] = each.cost.at(weights[each.name].astype(each.cost.model.dtype))
+            known = each.seen(step)
         except (RecordedRunError, FixedPointError) as error:
             problems.append(f"{each.name}: {error}")
+            continue
+        if known is not None:
+            seen[each.name] = known
+    of = f", layer {focus.number}" if focus.stacked else ""
     panels = [_curves(loaded, styles, step, "loss"), _curves(loaded, styles, step, "accuracy")]
     if focus.name in weights:
-        panels.append(_matrix(weights[focus.name]))
-    panels.append(_eigenvalues(weights, styles))
-    panels.append(_rightmost(evaluated, styles))
-    if focus.name in evaluated:
-        panels.append(_rates(evaluated[focus.name].fixed_points.rates, state))
+        panels.append(_matrix(weights[focus.name], of))
+    panels.append(_eigenvalues(weights, styles, of))
+    panels.append(_rightmost(seen, styles, of))
+    if focus.name in seen:
+        panels.append(_rates(seen[focus.name].fixed_points.rates, state, of))
     panels += [_distances(loaded, surveys, styles, step), _path(focus, surveys.get(focus.name), step)]
-    rows = tuple(_row(each, step, evaluated.get(each.name)) for each in loaded)
+    rows = tuple(row for each in loaded for row in rows_of(each, step))
     told = [problem for each in loaded for problem in each.problems]
     told += [problem for each in surveys.values() for problem in each.problems]
     return RunScene(tuple(panels), rows, tuple(dict.fromkeys([*problems, *told])))
@@ -230,15 +248,15 @@ def _smooth(values: Array) -> Array:
     return means
 
 
-def _matrix(weights: Array) -> Panel:
+def _matrix(weights: Array, of: str) -> Panel:
     largest = float(np.abs(weights).max()) or 1.0
     n = len(weights)
     image = Image(weights[::-1], (0, n - 1), (0, n - 1), SIGNED, -largest, largest)
-    title = f"W: −{largest:.2g} blue, {largest:.2g} orange"
+    title = f"W{of}: −{largest:.2g} blue, {largest:.2g} orange"
     return Panel(title, "from unit", "to unit (the first on top)", (image,), (-0.5, n - 0.5), (-0.5, n - 0.5), equal=True)
 
 
-def _eigenvalues(weights: Mapping[str, Array], styles: Mapping[str, dict[str, str]]) -> Panel:
+def _eigenvalues(weights: Mapping[str, Array], styles: Mapping[str, dict[str, str]], of: str) -> Panel:
     angles = np.linspace(0, 2 * np.pi, 121)
     marks: list[Mark] = [
         Line(np.cos(angles), np.sin(angles), "#aaaaaa", "solid", 1.0),
@@ -247,23 +265,24 @@ def _eigenvalues(weights: Mapping[str, Array], styles: Mapping[str, dict[str, st
     for name, matrix in weights.items():
         values = np.linalg.eigvals(matrix)
         marks.append(Dots(values.real, values.imag, styles[name]["colour"], "circle", 5))
-    return Panel("Eigenvalues of W", "real part", "imaginary part", tuple(marks))
+    return Panel(f"Eigenvalues of W{of}", "real part", "imaginary part", tuple(marks))
 
 
-def _rightmost(evaluated: Mapping[str, Evaluation], styles: Mapping[str, dict[str, str]]) -> Panel:
+def _rightmost(seen: Mapping[str, Seen], styles: Mapping[str, dict[str, str]], of: str) -> Panel:
     """Return the rightmost real part of −I + G W of each stimulus, in increasing order."""
     marks: list[Mark] = []
-    for name, evaluation in evaluated.items():
-        values = np.sort(np.asarray(evaluation.fixed_points.stability(), float))
+    for name, each in seen.items():
+        values = np.sort(np.asarray(each.fixed_points.stability(), float))
         marks.append(Line(np.arange(1, len(values) + 1), values, **styles[name], width=2.0))
         marks.append(Dots(np.arange(1, len(values) + 1), values, styles[name]["colour"], "circle", 4))
     count = max((len(mark.x) for mark in marks if isinstance(mark, Line)), default=1)
     marks.append(Line(np.array([1, count]), np.zeros(2), "#000000", "solid", 1.2, "edge of stability"))
-    return Panel("Rightmost eigenvalue of −I + G W", "stimulus, in order", "real part (1/τ)", tuple(marks))
+    title = f"Rightmost eigenvalue of −I + G W{of}" if seen else f"−I + G W{of}: known at the end"
+    return Panel(title, "stimulus, in order", "real part (1/τ)", tuple(marks))
 
 
-def _rates(rates: Array, state: RunState) -> Panel:
-    """Return the rates of some stimuli; units are ordered by their rates for the first."""
+def _rates(rates: Array, state: RunState, of: str) -> Panel:
+    """Return the rates of some stimuli, units in the order of the rates of the first."""
     chosen = np.arange(state.first, state.first + state.stimuli) % len(rates)
     order = np.argsort(rates[chosen[0]])
     units = np.arange(1, rates.shape[1] + 1)
@@ -272,7 +291,7 @@ def _rates(rates: Array, state: RunState) -> Panel:
              f"stimulus {row}")
         for place, row in enumerate(chosen)
     )  # fmt: skip
-    return Panel("Rates of some stimuli", f"unit, in the order of stimulus {chosen[0]}", "rate", marks)
+    return Panel(f"Rates of some stimuli{of}", f"unit, in the order of stimulus {chosen[0]}", "rate", marks)
 
 
 def _distances(
@@ -283,8 +302,12 @@ def _distances(
         found, colour = surveys.get(each.name), styles[each.name]["colour"]
         if found is None:
             continue
-        marks.append(Line(found.steps, found.singular, colour, "solid", 2.0, "smallest singular value of I − G W"))
+        what = "I − W of the layer" if each.stacked else "I − G W"
+        marks.append(Line(found.steps, found.singular, colour, "solid", 2.0, f"smallest singular value of {what}"))
         marks.append(Line(found.steps, found.edge, colour, "dashed", 1.5, "distance to the edge, resolvent metric"))
+        marks.append(
+            Line(found.steps, found.margin, colour, "dotted", 1.5, "smallest eigenvalue of sym(I − W): above 0 monotone")
+        )
     highest = [float(np.nanmax(mark.y)) for mark in marks if isinstance(mark, Line) and np.isfinite(mark.y).any()]
     if highest:
         marks.append(_now(step, 0.0, max(highest)))
@@ -310,16 +333,3 @@ def _path(focus: Loaded, found: PathSurvey | None, step: int) -> Panel:
     ]
     share = "" if np.isnan(found.plane.explained) else f", {found.plane.explained:.0%} in this plane"
     return Panel(f"The path{share}", *axes, tuple(marks))
-
-
-def _row(each: Loaded, step: int, evaluation: Evaluation | None) -> dict[str, object]:
-    """Return the numbers of a run at a step."""
-    row: dict[str, object] = {"run": each.name, "step": int(each.run.steps[each.point(step)]), "of": int(each.run.steps[-1])}
-    if evaluation is not None:
-        stability = np.asarray(evaluation.fixed_points.stability())
-        row |= {
-            "loss of the stimuli shown": float(evaluation.cost),
-            "rightmost eigenvalue": float(stability.max()) if stability.size else inf,
-            "unstable stimuli": int((stability >= 0).sum()),
-        }
-    return row

@@ -4,12 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifolds import Array
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.equilibrium import FixedPointError
+from riemannrnn.equilibrium.stability import survey_stability, unstable_stimuli
 from riemannrnn.explorer.curves import OWN, RulePath, distances
 from riemannrnn.explorer.planes import Setting
 from riemannrnn.plots.geodesics import METRIC_STYLES
 from riemannrnn.plots.paper import RULE_COLOURS, RULE_LABELS
+
+STANDS, STILL, LEARNED = 5, 0.99, 1e-3
+"""A loss no longer falls if it has more steps than this, fell by less than 1 % in the later half, and is not small already."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def told(made: Setting, start: tuple[float, float], paths: list[RulePath]) -> li
     try:
         at = made.cost.at(made.weights(start))
         nearest = SmallestSingularValue()(at.weights, at.gains)
-        abscissa = float(at.fixed_points.stability().max())
+        abscissa, _ = survey_stability(at.fixed_points.operator, at.gains)
     except (FixedPointError, ValueError) as error:
         return [f"At the start: {error}"]
     stable = "stable" if abscissa < 0 else "unstable"
@@ -84,12 +89,28 @@ def _verdict(made: Setting, path: RulePath, hurry: bool) -> str:
     if signs[0] * signs[1] < 0:
         said.append("jumped across the singular set")
     try:
-        if not hurry and float(made.cost.at(last).fixed_points.stability().max()) > 0:
+        if not hurry and _unstable(made, last):
             said.append("its fixed points are unstable")
     except (FixedPointError, ValueError):
         said.append("a stimulus has no fixed point")
     place, (left, right, bottom, top) = made.place(last), made.window
     if not (left <= place[0] <= right and bottom <= place[1] <= top):
         said.append(f"thrown out of the picture, to ({place[0]:.3g}, {place[1]:.3g})")
-    said.append("the loss fell" if path.losses[-1] < path.losses[0] else "the loss rose")
+    said.append(_course(path.losses))
     return "; ".join([*said, *([path.reason] if path.reason else [])])
+
+
+def _course(losses: list[float]) -> str:
+    """Return in a few words how the loss went: whether it fell, and whether it still does."""
+    if losses[-1] >= losses[0]:
+        return "the loss rose"
+    half = losses[len(losses) // 2 : -1]
+    stands = len(losses) > STANDS and losses[-1] > STILL * max(half) and losses[-1] > LEARNED * losses[0]
+    return "the loss fell, but it no longer does" if stands else "the loss fell"
+
+
+def _unstable(made: Setting, weights: Array) -> bool:
+    """Tell whether a stimulus has an unstable fixed point. Eigenvalues are computed where Arnoldi steps do not decide."""
+    found = made.cost.at(weights).fixed_points
+    gains = found.gains[found.converged]
+    return len(gains) > 0 and len(unstable_stimuli(found.operator, gains)[1]) > 0

@@ -33,8 +33,8 @@ def slider(name: str, value: float, least: float, most: float, step: float) -> A
     return make.FloatSlider(label=name, value=value, start=least, end=most, step=step, width=WIDTH)
 
 
-def one_of(name: str, value: str, options: Sequence[str] | Mapping[str, str]) -> Any:
-    """Return a menu for one of several names; a mapping goes from the visible text to the name."""
+def one_of(name: str, value: Any, options: Sequence[str] | Mapping[str, Any]) -> Any:
+    """Return a menu for one of several values; a mapping goes from what is shown to the value."""
     return make.Select(label=name, value=value, options=_options(options), width=WIDTH)
 
 
@@ -57,7 +57,7 @@ def _called(action: Callable[[], None]) -> Callable[[Any], None]:
     return lambda event: action()
 
 
-def _options(options: Sequence[str] | Mapping[str, str]) -> Any:
+def _options(options: Sequence[str] | Mapping[str, Any]) -> Any:
     return dict(options) if isinstance(options, Mapping) else list(options)
 
 
