@@ -11,10 +11,8 @@ from manifolds import Array, Point
 from manifolds.arrays import to_numpy
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.equilibrium.options import OnFailure
+from riemannrnn.models.chunks import chunks
 from riemannrnn.training.history import accuracy
-
-HELD_OUT_BYTES = 2**25
-"""Bytes of the rates of the largest layer that are found at a time: fixed points and their solver hold several such arrays."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Batches:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out stimuli, all in memory. Their fixed points are found in chunks of `HELD_OUT_BYTES` of rates of a layer.
+    """The held-out stimuli, all in memory. Their fixed points are found in chunks.
 
     Parameters
     ----------
@@ -83,13 +81,11 @@ class HeldOut:
     def measure(self, weights: Point) -> tuple[float, float | None]:
         """Return the loss, and the share of right classes; None without classes, or where the loss is infinite."""
         count = int(self.cost.batch.shape[0])
-        size = max(1, HELD_OUT_BYTES // (max(self.cost.model.units) * self.cost.model.dtype.itemsize))
-        if count <= size:
+        xp, where, each = array_namespace(self.cost.batch), device(self.cost.batch), chunks(self.cost.model, count)
+        if len(each) == 1:
             return measured([(1.0, self.cost)], weights)
-        xp, where = array_namespace(self.cost.batch), device(self.cost.batch)
-        starts = range(0, count, size)
-        chunks = (xp.arange(start, min(start + size, count), device=where) for start in starts)
-        return measured(((rows.shape[0] / count, self.cost.take(rows)) for rows in chunks), weights)
+        numbers = (xp.arange(rows.start, rows.stop, device=where) for rows in each)
+        return measured(((rows.shape[0] / count, self.cost.take(rows)) for rows in numbers), weights)
 
 
 def measured(parts: Iterable[tuple[float, FixedPointCost]], weights: Point) -> tuple[float, float | None]:
