@@ -13,7 +13,7 @@ ABSENT = "torch was not installed, so that its convolution is missing."
 def convolution(record: Record) -> str:
     """Return the times of an application, its limit, torch's convolution, a step and a certificate, and how they grow."""
     usual = [row for row in record["rows"] if (row["height"], row["width"]) == SHAPE]
-    words = f"A convolution of {STIMULI} images of {SHAPE[0]} × {SHAPE[1]} by kernels of {SUPPORT} × {SUPPORT}, one thread, CPU time"
+    words = f"A convolution of {STIMULI} images of {SHAPE[0]} × {SHAPE[1]} by kernels of {SUPPORT} × {SUPPORT}, CPU time"
     headings = ["channels", "dtype", "application (ms)", "over its FFTs and products", "torch over ours"]
     headings += ["Fourier transform of the kernels (ms)", "step (ms)", "certificate (ms)"]
     rows = [

@@ -158,27 +158,24 @@ class Schema:
         return joined(arrays)
 
 
-class PointCache(Summarised, Generic[Work]):
-    """Work that is done once per point, however often and from wherever it is asked for.
+class PointMemory(Summarised, Generic[Work]):
+    """Work that was done at the last points.
 
     Points are compared entry by entry with a private copy, so a caller who changes an array in place gets fresh work. The
     comparison costs O(n²) where the work costs O(n³).
 
     Parameters
     ----------
-    prepare
-        Function of a point that does the work.
     size
         Number of points remembered. Two suffice for whatever relates a point to another (distance, transport).
     """
 
-    def __init__(self, prepare: Callable[[Point], Work], size: int = 2) -> None:
-        self._prepare = prepare
+    def __init__(self, size: int = 2) -> None:
         self._size = size
         self._entries: list[tuple[Point, Work]] = []
 
-    def __call__(self, point: Point) -> Work:
-        """Return the work for `point`, remembered or done now."""
+    def recall(self, point: Point, prepare: Callable[[Point], Work]) -> Work:
+        """Return the work for a point, remembered or done now by a function of the point."""
         entries = self._entries  # replaced and never changed, so that threads may share a manifold
         arrays = arrays_of(point)
         for index, (known, work) in enumerate(entries):
@@ -187,9 +184,13 @@ class PointCache(Summarised, Generic[Work]):
                 self._entries = [entries[index], *entries[:index], *entries[index + 1 :]]
                 return work
         copy = copied(point)
-        work = self._prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
+        work = prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
         self._entries = [(copy, work), *self._entries[: self._size - 1]]
         return work
+
+    def forget(self) -> None:
+        """Free the memory of what is remembered."""
+        self._entries = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is remembered, which can be computed again: a copy starts empty."""
@@ -198,6 +199,26 @@ class PointCache(Summarised, Generic[Work]):
     def remember(self, point: Point, work: Work) -> None:
         """Take over work that was done elsewhere."""
         self._entries = [(copied(point), work), *self._entries[: self._size - 1]]
+
+
+class PointCache(PointMemory[Work]):
+    """Work that is done once per point, however often and from wherever it is asked for.
+
+    Parameters
+    ----------
+    prepare
+        Function of a point that does the work.
+    size
+        As for `PointMemory`.
+    """
+
+    def __init__(self, prepare: Callable[[Point], Work], size: int = 2) -> None:
+        super().__init__(size)
+        self._prepare = prepare
+
+    def __call__(self, point: Point) -> Work:
+        """Return the work for a point, remembered or done now."""
+        return self.recall(point, self._prepare)
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -15,9 +15,8 @@ from riemannrnn.equilibrium import SolverOptions
 from riemannrnn.models import chunks, response
 from riemannrnn.models.architecture import described, network_of
 from riemannrnn.network import Convolution, ConvolutionalReadIn, MeanPooling
-from riemannrnn.training.batches import HeldOut
 from riemannrnn.training.by_name import product_of
-from riemannrnn.training.history import accuracy
+from riemannrnn.training.held_out import HeldOut, accuracy
 
 N_OUTPUTS = 3
 

@@ -11,8 +11,8 @@ from riemannrnn.equilibrium.solution import Solution
 from riemannrnn.models.model import Model
 from riemannrnn.models.response import Response
 
-CHUNK_BYTES = 2**25
-"""Bytes of the rates of the largest layer that are found at a time: fixed points and their solver hold several such arrays."""
+CHUNK_BYTES = 2**24
+"""Bytes of the rates of the largest layer that are found at a time: fixed points and their solver hold about 30 such arrays."""
 
 
 def chunks(model: Model, count: int) -> list[slice]:

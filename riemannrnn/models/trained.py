@@ -126,7 +126,7 @@ class TrainedModel(Summarised):
         return joined(self._responses(batch), batch)
 
     def responses(self, stimuli: Array) -> Iterator[Response]:
-        """Yield the responses to chunks of the stimuli, in order: the rates of the largest layer of a chunk have 32 MB at most.
+        """Yield the responses to chunks of the stimuli, in order: the rates of the largest layer of a chunk have 16 MB at most.
 
         Raises
         ------
