@@ -77,7 +77,7 @@ def test_training_on_images_holds_few_arrays_of_a_batch(monkeypatch):
     stimuli = np.random.default_rng(0).standard_normal((10 * batch, 256)).astype(np.float32)
     labels = np.random.default_rng(0).integers(10, size=10 * batch)
     options = {"batch_size": batch, "epochs": 1, "seed": 0, "progress": False}
-    train(stack, stack.initial_parameters(), stimuli[:8], labels[:8], **options)  # what is imported then is not counted
+    train(stack, stack.initial_parameters(), stimuli[:64], labels[:64], **options)  # what is imported then is not counted
     tracemalloc.start()
     try:
         train(stack, stack.initial_parameters(), stimuli, labels, **options)
