@@ -1,5 +1,6 @@
 """`make bench`: the speed of steps and of learning, compared with matrix products, other packages and the released method."""
 
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from rich.progress import track
 
 from benchmarks import conditioning as conditions
+from benchmarks import convolution as convolutions
 from benchmarks import default_step, records, stack_commands, tables, training
 from benchmarks import gpu as on_device
 from benchmarks import growth as growing
@@ -19,7 +21,6 @@ from benchmarks import small as beside
 from benchmarks.argument import draw_argument
 from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
-from benchmarks.convolution import convolution_row
 from benchmarks.convolution_epochs import CHANNELS, Images, epochs
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
 from benchmarks.epoch import epoch_row
@@ -126,13 +127,21 @@ def growth(
 
 
 @app.command()
-def convolution(channels: Integers = None, dtype: Names = None, repeats: int = 7, output: Output = RESULTS) -> None:
-    """Measure a convolution of images on one core beside its Fourier transforms and products."""
-    for count in channels or [16, 32, 54]:
-        for each in dtype or ["float32"]:
-            row = convolution_row(count, repeats, each)
-            show(row)
-            records.write("convolution", [row], output)
+def convolution(
+    channels: Integers = None,
+    size: Annotated[list[int] | None, typer.Option(help="Height and width of the grid. Repeatable.")] = None,
+    dtype: Names = None,
+    repeats: int = 7,
+    output: Output = RESULTS,
+) -> None:
+    """Measure a convolution of images on one core beside its Fourier transforms and products, and torch's convolution."""
+    if find_spec("torch") is None:
+        console.print("Missing: torch's convolution needs torch; pip install torch.")
+    shapes = [(each, each) for each in size] if size else convolutions.SHAPES
+    for shape, count, each in product(shapes, channels or convolutions.CHANNELS, dtype or ["float32"]):
+        row = convolutions.convolution_row(count, repeats, each, shape)
+        show(row)
+        records.write("convolution", [row], output)
 
 
 @app.command(name="convolution-epochs")

@@ -158,28 +158,25 @@ class Schema:
         return joined(arrays)
 
 
-class PointCache(Summarised, Generic[Work]):
-    """A cache of the work for each point: it is done once, for all callers.
+class PointMemory(Summarised, Generic[Work]):
+    """Work that was done at the last points.
 
     Points are compared entry by entry with a private copy, so a change of an array in place leads to new work. The comparison
     costs O(n²); the work costs O(n³).
 
     Parameters
     ----------
-    prepare
-        The function that does the work for a point.
     size
         Number of points remembered. Two suffice for functions of two points (distance, transport).
     """
 
-    def __init__(self, prepare: Callable[[Point], Work], size: int = 2) -> None:
-        self._prepare = prepare
+    def __init__(self, size: int = 2) -> None:
         self._size = size
         self._entries: list[tuple[Point, Work]] = []
 
-    def __call__(self, point: Point) -> Work:
-        """Return the work for `point`, from the cache or computed now."""
-        entries = self._entries  # replaced, never changed in place: threads may share a manifold
+    def recall(self, point: Point, prepare: Callable[[Point], Work]) -> Work:
+        """Return the work for a point, remembered or done now by a function of the point."""
+        entries = self._entries  # replaced and never changed, so that threads may share a manifold
         arrays = arrays_of(point)
         for index, (known, work) in enumerate(entries):
             there = arrays_of(known)
@@ -187,9 +184,13 @@ class PointCache(Summarised, Generic[Work]):
                 self._entries = [entries[index], *entries[:index], *entries[index + 1 :]]
                 return work
         copy = copied(point)
-        work = self._prepare(copy)  # of the copy: changes of `point` in place do not reach the work
+        work = prepare(copy)  # the copy, so that the work, too, is out of reach of changes in place
         self._entries = [(copy, work), *self._entries[: self._size - 1]]
         return work
+
+    def forget(self) -> None:
+        """Free the memory of what is remembered."""
+        self._entries = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the cache: a copy starts with an empty one."""
@@ -198,6 +199,26 @@ class PointCache(Summarised, Generic[Work]):
     def remember(self, point: Point, work: Work) -> None:
         """Store work that was done elsewhere."""
         self._entries = [(copied(point), work), *self._entries[: self._size - 1]]
+
+
+class PointCache(PointMemory[Work]):
+    """Work that is done once per point, however often and from wherever it is asked for.
+
+    Parameters
+    ----------
+    prepare
+        Function of a point that does the work.
+    size
+        As for `PointMemory`.
+    """
+
+    def __init__(self, prepare: Callable[[Point], Work], size: int = 2) -> None:
+        super().__init__(size)
+        self._prepare = prepare
+
+    def __call__(self, point: Point) -> Work:
+        """Return the work for a point, remembered or done now."""
+        return self.recall(point, self._prepare)
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -12,13 +12,11 @@ from manifolds.points import arrays_of, map_arrays
 from riemannrnn import CrossEntropy, FixedPointCost, Layer, RateNetwork, Stack, train
 from riemannrnn.data import load_digits
 from riemannrnn.equilibrium import SolverOptions
-from riemannrnn.models import response
+from riemannrnn.models import chunks, response
 from riemannrnn.models.architecture import described, network_of
 from riemannrnn.network import Convolution, ConvolutionalReadIn, MeanPooling
-from riemannrnn.training import batches
-from riemannrnn.training.batches import HeldOut
 from riemannrnn.training.by_name import product_of
-from riemannrnn.training.history import accuracy
+from riemannrnn.training.held_out import HeldOut, accuracy
 
 N_OUTPUTS = 3
 
@@ -205,7 +203,7 @@ def test_held_out_images_are_measured_in_chunks_of_bytes(monkeypatch):
         return solve(weights, drive, *rest, **options)
 
     monkeypatch.setattr(response, "solve_fixed_points", counted)
-    monkeypatch.setattr(batches, "HELD_OUT_BYTES", 20 * 128 * 8)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 20 * 128 * 8)
     found = HeldOut(FixedPointCost(stack, stimuli, CrossEntropy(labels), tolerance=1e-12)).measure(at)
     assert rows == [20, 20, 10]
     assert found == (pytest.approx(expected[0]), expected[1])

@@ -98,8 +98,8 @@ def test_numbers_are_written_so_that_they_are_read_as_the_same_numbers(folder):
 def test_many_rows_are_predicted_a_chunk_at_a_time(folder, monkeypatch):
     monkeypatch.setattr("riemannrnn.data.source.CHUNK_BYTES", 24 * 7)
     seen = []
-    original = TrainedModel.respond
-    monkeypatch.setattr(TrainedModel, "respond", lambda self, stimuli: seen.append(len(stimuli)) or original(self, stimuli))
+    original = TrainedModel.responses
+    monkeypatch.setattr(TrainedModel, "responses", lambda self, stimuli: seen.append(len(stimuli)) or original(self, stimuli))
     assert predict("stimuli.npy").exit_code == 0
     assert max(seen) < 30
     assert sum(seen) == 30

@@ -1,5 +1,7 @@
 """How well a regression of `riemannrnn train` explains the held-out rows."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from manifolds.arrays import to_numpy
@@ -18,9 +20,11 @@ def explained_sentence(model: TrainedModel, sets: Sets) -> str:
     if not isinstance(held_out, Table) or held_out.classes is not None or sets.data.stream:
         return ""
     stimuli, targets = held_out.read(slice(0, len(held_out)))
-    response = model.network.respond(model.weights, model.network.prepare(stimuli), model.solving)
-    if targets is None or not bool(np.all(to_numpy(response.converged))):
+    standardised = replace(model, standardisation=None)  # the table has standardised them
+    parts = [(to_numpy(part.outputs), to_numpy(part.converged)) for part in standardised.responses(stimuli)]
+    outputs, converged = map(np.concatenate, zip(*parts, strict=True))
+    if targets is None or not converged.all():
         return ""
-    found = explained(to_numpy(stimuli), to_numpy(targets), to_numpy(model.answer.decode(response.outputs)))
+    found = explained(to_numpy(stimuli), to_numpy(targets), to_numpy(model.answer.decode(outputs)))
     sentence = found.sentence()
     return f"On held-out stimuli: {sentence}." if sentence else ""

@@ -81,9 +81,9 @@ def _write(output: Path, model: TrainedModel, table: Table, index: int | None, p
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([_index_title(table.stimuli.source, index), *_titles(model)])
             for stop, keys, stimuli in _blocks(table, index):
-                response = model.respond(stimuli)
-                answers = to_numpy(model.answer.decode(response.outputs))
-                found = to_numpy(response.converged)
+                parts = [(part.outputs, part.converged) for part in model.responses(stimuli)]
+                outputs, found = (np.concatenate([to_numpy(array) for array in each]) for each in zip(*parts, strict=True))
+                answers = model.answer.decode(outputs)
                 lost += int((~found).sum())
                 for key, answer, there in zip(keys, answers.reshape(len(answers), -1).tolist(), found, strict=True):
                     writer.writerow([key, *(answer if there else ["" for _ in answer])])

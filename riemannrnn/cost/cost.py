@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 
 from array_api_compat import array_namespace, device
 
-from manifolds import Array, Point, PointCache
+from manifolds import Array, Point
 from manifolds.deferred import Manifold, pymanopt
-from manifolds.points import all_finite, arrays_of, copied
+from manifolds.points import PointMemory, all_finite, arrays_of, copied
 from manifolds.summary import Summarised
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.evaluation import Evaluation
@@ -114,7 +114,7 @@ class FixedPointCost(Summarised):
             raise ValueError("the batch has no stimuli: the mean over none is not defined; pass at least one row")
         self.stable = stable
         self._initial_rates = None if initial_rates is None else arrays_of(initial_rates)
-        self._at = PointCache(self._evaluate)
+        self._memory: PointMemory[Evaluation] = PointMemory()
 
     @property
     def tolerance(self) -> float:
@@ -152,15 +152,12 @@ class FixedPointCost(Summarised):
         return self._as_given(weights, self.at(weights).hessian(self.model.flat(vector)))
 
     def at(self, weights: Point) -> Evaluation:
-        """Return the evaluation at a point: fixed points, outputs and their derivatives, each computed on first use."""
-        return self._at(self.model.flat(weights))
+        """Return everything about the point: fixed points, outputs, and their derivatives, computed when they are asked for."""
+        return self._memory.recall(self.model.flat(weights), self._evaluate)
 
-    def release(self) -> None:
-        """Free the memory of everything that was computed at points. The cost cannot be evaluated afterwards.
-
-        A cost and its evaluations refer to each other, so that without this their memory is freed at some later time.
-        """
-        del self._at
+    def forget(self) -> None:
+        """Free the memory of what was computed at points. It is computed again when it is asked for."""
+        self._memory.forget()
 
     def take(
         self,
@@ -173,14 +170,13 @@ class FixedPointCost(Summarised):
 
         `max_iterations` applies if it is below the limit of this cost. `on_failure` replaces the policy of this cost.
         """
-        part = copy(self)
+        part = self._without_memory()
         part.loss, part.batch = self.loss.take(rows), take_rows(self.batch, rows)
         part._initial_rates = None if initial_rates is None else arrays_of(initial_rates)
         most = self.options.max_iterations
         part.options = replace(
             self.options, max_iterations=min(max_iterations or most, most), on_failure=on_failure or self.options.on_failure
         )
-        part._at = PointCache(part._evaluate)
         return part
 
     def problem(self, manifold: Manifold) -> pymanopt.Problem:
@@ -201,12 +197,19 @@ class FixedPointCost(Summarised):
         policy: OnFailure = "raise" if self.options.on_failure == "raise" else "mask"
         with held(self.batch):
             response = self._respond(weights).under(policy)
-            evaluation = Evaluation(self, response, self._found(response))
+            # Without the memory, which holds evaluations: of a cycle the arrays would be freed at some later time.
+            evaluation = Evaluation(self._without_memory(), response, self._found(response))
         if policy == "raise" and not evaluation.valid:
             raise evaluation.no_gradient()
         self.evaluations.iterations += int(array_namespace(self.batch).max(response.fixed_points.iterations))
         self.count("cost", evaluation)
         return evaluation
+
+    def _without_memory(self) -> "FixedPointCost":
+        """Return the same cost with an empty memory of its own."""
+        alone = copy(self)
+        alone._memory = PointMemory()
+        return alone
 
     def _respond(self, weights: Point) -> Response:
         """Return the response. Stimuli that fail from given rates are solved again from f(x) before they count as lost."""

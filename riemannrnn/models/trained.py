@@ -1,7 +1,7 @@
 """Trained models: a network with its parameters and everything needed to predict from raw stimuli."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from importlib.metadata import version
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from manifolds import Array
 from manifolds.arrays import to_numpy
@@ -22,6 +21,7 @@ from riemannrnn.equilibrium.solver import Solver
 from riemannrnn.equilibrium.solving import SOLVERS
 from riemannrnn.models.answers import ANSWERS, Answer
 from riemannrnn.models.architecture import ArchitectureError, described, network_of
+from riemannrnn.models.chunks import chunks, joined
 from riemannrnn.models.model import Model
 from riemannrnn.models.response import Response
 from riemannrnn.state_file import Kind, read_state, write_state
@@ -110,16 +110,41 @@ class TrainedModel(Summarised):
         FixedPointError
             If a stimulus has no fixed point; `respond` marks these stimuli instead.
         """
-        return self.answer.decode(self.respond(stimuli).under("raise").outputs)
+        return self.answer.decode(self._each(stimuli, lambda part: part.outputs))
 
     def respond(self, stimuli: Array) -> Response:
         """Return the fixed points of all layers (`layers[-1].rates`) and the outputs; `converged` marks which were found.
+
+        It holds several arrays with the rates of all stimuli. `responses` does not.
 
         Raises
         ------
         ValueError
             As `predict` does.
         """
+        batch = self._prepared(stimuli)
+        return joined(self._responses(batch), batch)
+
+    def responses(self, stimuli: Array) -> Iterator[Response]:
+        """Yield the responses to chunks of the stimuli, in order: the rates of the largest layer of a chunk have 16 MB at most.
+
+        Raises
+        ------
+        ValueError
+            As `predict` does.
+        """
+        return (part for _, part in self._responses(self._prepared(stimuli)))
+
+    def stability(self, stimuli: Array) -> Array:
+        """Return the largest spectral abscissa of each stimulus over all layers, shape (batch,), negative where it is stable.
+
+        It is in units of 1/τ. Raises as `predict` does.
+        """
+        maximum = self.network.namespace.maximum
+        return self._each(stimuli, lambda part: reduce(maximum, (layer.stability() for layer in part.layers)))
+
+    def _prepared(self, stimuli: Array) -> Array:
+        """Return checked stimuli, standardised and in the form that the network takes."""
         stimuli = as_array("stimuli", stimuli, self.network.dtype, self.network.namespace)
         if self.standardisation is not None:
             width = self.standardisation.shift.size
@@ -128,15 +153,21 @@ class TrainedModel(Summarised):
             stimuli = self.standardisation(stimuli)
         if not all_finite(stimuli):
             raise ValueError("a stimulus holds NaN or infinity, and the model has nothing to put in its place; leave it out")
-        return self.network.respond(self.weights, self.network.prepare(stimuli), self.solving)
+        return self.network.prepare(stimuli)
 
-    def stability(self, stimuli: Array) -> Array:
-        """Return the largest spectral abscissa of each stimulus over all layers, shape (batch,), negative if it is stable.
+    def _responses(self, batch: Array) -> Iterator[tuple[slice, Response]]:
+        """Yield the rows of each chunk of a prepared batch, and the response to them."""
+        for rows in chunks(self.network, batch.shape[0]):
+            yield rows, self.network.respond(self.weights, batch[rows, ...], self.solving)
 
-        It is in units of 1/τ. Raises as `predict` does.
-        """
-        layers = self.respond(stimuli).under("raise").layers
-        return reduce(array_namespace(layers[-1].rates).maximum, (layer.stability() for layer in layers))
+    def _each(self, stimuli: Array, function: Callable[[Response], Array]) -> Array:
+        """Return a number or row for each stimulus, from the response to each chunk; raises `FixedPointError`."""
+        found, xp = [], self.network.namespace
+        for part in self.responses(stimuli):
+            if not bool(xp.all(part.converged)):
+                self.respond(stimuli).under("raise")  # the error counts and holds all stimuli, not those of a chunk
+            found.append(function(part))
+        return xp.concat(found)
 
     def save(self, path: Path | str) -> None:
         """Write the model into one npz file, without pickle, with a checksum over every byte.

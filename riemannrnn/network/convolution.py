@@ -257,7 +257,7 @@ class TranslationInvariantOperator(Operator):
             images = fft.irfftn(transforms, s=self.grid, axes=(1, 2), overwrite_x=True, workers=parts())
         else:
             images = xp.fft.irfftn(transforms, s=self.grid, axes=(1, 2))
-        return xp.reshape(images, (transforms.shape[0], -1))
+        return xp.reshape(images, (transforms.shape[0], prod(images.shape[1:])))
 
     def _hermitian(self, scales: Array | None) -> Array:
         """Return the Hermitian part of D Ŵ D at each frequency, complex128."""

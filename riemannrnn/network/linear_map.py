@@ -131,7 +131,7 @@ def with_bias(drive: Array, bias: Array | None) -> Array:
     """
     if bias is None:
         return drive
-    by_position = namespace_of(drive).reshape(drive, (drive.shape[0], -1, bias.shape[0]))
+    by_position = namespace_of(drive).reshape(drive, (drive.shape[0], drive.shape[1] // bias.shape[0], bias.shape[0]))
     return namespace_of(drive).reshape(by_position + bias, drive.shape)
 
 

@@ -53,14 +53,14 @@ class MeanPooling:
         if self.window == (1, 1):
             return rows
         xp, (height, width, channels) = namespace_of(rows), self.shape
-        windows = xp.reshape(rows, (-1, height, self.window[0], width, self.window[1], channels))
-        return xp.reshape(xp.mean(windows, axis=(2, 4)), (rows.shape[0], -1))
+        windows = xp.reshape(rows, (rows.shape[0], height, self.window[0], width, self.window[1], channels))
+        return xp.reshape(xp.mean(windows, axis=(2, 4)), (rows.shape[0], height * width * channels))
 
     def transpose(self, covectors: Array) -> Array:
         """Return the transposed map of each row, shape (batch, H′ W′ C) to (batch, H W C)."""
         if self.window == (1, 1):
             return covectors
         xp, (height, width, channels) = namespace_of(covectors), self.shape
-        spread = xp.reshape(covectors / prod(self.window), (-1, height, 1, width, 1, channels))
+        spread = xp.reshape(covectors / prod(self.window), (covectors.shape[0], height, 1, width, 1, channels))
         spread = xp.broadcast_to(spread, (covectors.shape[0], height, self.window[0], width, self.window[1], channels))
-        return xp.reshape(spread, (covectors.shape[0], -1))
+        return xp.reshape(spread, (covectors.shape[0], prod(spread.shape[1:])))

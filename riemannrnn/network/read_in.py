@@ -98,7 +98,7 @@ class ConvolutionalReadIn:
         """Return V s for each row s, shape (batch, H W channels) to (batch, H′ W′ C)."""
         self._check(kernels, stimuli, self.image)
         drives = product(self._patches(stimuli), self._columns(kernels).T)
-        return namespace_of(drives).reshape(drives, (stimuli.shape[0], -1))
+        return namespace_of(drives).reshape(drives, (stimuli.shape[0], prod(self.shape)))
 
     def transpose(self, kernels: Array, covectors: Array) -> Array:
         """Return Vᵀ u for each row u, shape (batch, H′ W′ C) to (batch, H W channels)."""
@@ -110,7 +110,7 @@ class ConvolutionalReadIn:
         for index, (rows, columns) in enumerate(self._windows()):
             images[:, rows, columns, :] += patches[:, :, :, index, :]
         height, width, border = *self.image[:2], self._border
-        return xp.reshape(images[:, border : border + height, border : border + width, :], (batch, -1))
+        return xp.reshape(images[:, border : border + height, border : border + width, :], (batch, prod(self.image)))
 
     def gradient(self, covectors: Array, stimuli: Array) -> Array:
         """Return the gradient of Σ ⟨u, V s⟩ in the kernels, the sum over stimuli, shape (C, channels of an image, k, k)."""
@@ -152,7 +152,7 @@ class ConvolutionalReadIn:
         images = xp.zeros((batch, *self._padded_image), dtype=stimuli.dtype, device=device(stimuli))
         images[:, border : border + height, border : border + width, :] = xp.reshape(stimuli, (batch, *self.image))
         patches = xp.concat([images[:, rows, columns, :] for rows, columns in self._windows()], axis=3)
-        return xp.reshape(patches, (batch * self.shape[0] * self.shape[1], -1))
+        return xp.reshape(patches, (batch * prod(self.shape[:2]), patches.shape[-1]))
 
     def _windows(self) -> Iterator[tuple[slice, slice]]:
         """Yield for each entry of a kernel the rows and columns of the padded image that it multiplies."""

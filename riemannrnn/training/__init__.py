@@ -7,7 +7,8 @@ from manifolds.interface import lazy_interface
 if TYPE_CHECKING:
     from riemannrnn.training.chunked import ChunkedCost
     from riemannrnn.training.guard import StabilityGuard, UnstableStartError, stable_start
-    from riemannrnn.training.history import History, Recorder, accuracy
+    from riemannrnn.training.held_out import accuracy
+    from riemannrnn.training.history import History, Recorder
     from riemannrnn.training.options import TrainingOptions
     from riemannrnn.training.outcome import LossNotFallenWarning
     from riemannrnn.training.range_test import RangeTest, Trial

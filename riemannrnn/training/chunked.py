@@ -100,7 +100,7 @@ class ChunkedCost(Summarised):
             for pair in blocks:
                 part = self.rows.cost(self._like, pair)
                 yield pair[0].shape[0] / len(self.table), part
-                part.release()
+                part.forget()
 
 
 class ChunkedEvaluation:

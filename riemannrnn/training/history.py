@@ -7,12 +7,9 @@ from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from manifolds import Array, Point
 from manifolds.summary import Summarised
-from riemannrnn.cost.evaluation import Evaluation
-from riemannrnn.cost.losses import Loss
 from riemannrnn.models import TrainedModel
 from riemannrnn.models.rate_network import RECURRENT
 from riemannrnn.training.range_test import RangeTest
@@ -186,15 +183,3 @@ NOT_A_STEP = ("point", "memory", "guard_reasons")
 def _padded(values: list[Any], count: int) -> Array:
     """Return the values as an array, padded with NaN: a run may end between the parts of a step."""
     return np.array(values[:count] + [nan] * (count - len(values)))
-
-
-def accuracy(evaluation: Evaluation, loss: Loss) -> float | None:
-    """Return the share of counted stimuli with the right class; None for a loss without classes.
-
-    It is NaN if no stimulus counts.
-    """
-    right = loss.correct(evaluation.outputs)
-    if right is None:
-        return None
-    xp, kept = array_namespace(right), evaluation.included[:, 0] > 0
-    return int(xp.count_nonzero(right & kept)) / count if (count := int(xp.count_nonzero(kept))) else nan

@@ -9,6 +9,7 @@ from manifolds import Array, Point
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError
+from riemannrnn.training.held_out import HeldOut
 from riemannrnn.training.history import History
 
 START = "Start from `riemannrnn.training.stable_start(network, weights, stimuli)`, or pass guard=False"
@@ -57,12 +58,10 @@ def not_fallen(cost: FixedPointCost, order: Array, start: Point, end: Point) -> 
     start, end
         Weights.
     """
-    sample = cost.take(order[:SAMPLE], on_failure="mask")
     try:
-        kept = sample.at(start).fixed_points.converged
-        rows = take_rows(order[:SAMPLE], array_namespace(cost.batch).nonzero(kept)[0])
-        sample = cost.take(rows, on_failure="mask")
-        before, after = sample(start), sample(end)
+        kept = HeldOut(cost.take(order[:SAMPLE], on_failure="mask")).converged(start)
+        sample = HeldOut(cost.take(take_rows(order[:SAMPLE], array_namespace(kept).nonzero(kept)[0]), on_failure="mask"))
+        (before, _), (after, _) = sample.measure(start), sample.measure(end)
     except (FixedPointError, ValueError):  # no stimulus has a fixed point
         return ""
     if after < before or before in (0, inf):  # a loss of zero cannot fall

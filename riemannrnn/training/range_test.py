@@ -19,6 +19,7 @@ from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.equilibrium.equation import take_rows
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.rules.rule import Memory, Rule
+from riemannrnn.training.held_out import HeldOut
 from riemannrnn.training.stepping import Stepper
 
 FACTOR = 10**0.5
@@ -116,8 +117,8 @@ class Trials:
     memory: Memory
 
     def loss(self, point: Point) -> float:
-        """Return J of the sample at a point; infinity if a stimulus has no fixed point."""
-        return self.sample(self.stepper.rule.parameterization.weights(point))
+        """Return J of the sample at a point; infinity where a stimulus has no fixed point."""
+        return HeldOut(self.sample).measure(self.stepper.rule.parameterization.weights(point))[0]
 
     def run(self, rate: float) -> Trial:
         """Take the steps at a rate. The rate fails if a step loses a fixed point, or if the guard shortens a step."""
@@ -130,6 +131,8 @@ class Trials:
                     return Trial(rate, inf, f"The guard shortened step {number}: {step.reason}")
                 memory = rule.carry(point, step.velocity, memory)
                 point = step.point
+                if number > 1:
+                    part.forget()  # the first is asked again about the start, in the next trial
             loss = self.loss(point)
         except (FixedPointError, ManifoldError) as error:
             return Trial(rate, inf, str(error))
@@ -192,9 +195,8 @@ def _trials(
     """Return the trials on the first batches, without stimuli that have no fixed point at the start."""
     length = min(max(steps // SHARE, SHORTEST), LONGEST, steps)
     rows = order[: length * size]
-    start = cost.take(rows, on_failure="mask").at(stepper.rule.parameterization.weights(point))
-    xp = array_namespace(cost.batch)
-    rows = take_rows(rows, xp.nonzero(start.fixed_points.converged)[0])
+    found = HeldOut(cost.take(rows, on_failure="mask")).converged(stepper.rule.parameterization.weights(point))
+    rows = take_rows(rows, array_namespace(found).nonzero(found)[0])
     count = -(-rows.shape[0] // size)
     places = [number % count * size for number in range(length)]
     parts = tuple(cost.take(rows[place : place + size], on_failure="raise") for place in places)

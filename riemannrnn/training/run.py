@@ -17,10 +17,11 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.rules.rule import Rule
 from riemannrnn.runtime import one_blas_thread, parts
-from riemannrnn.training.batches import Batches, HeldOut
+from riemannrnn.training.batches import Batches
 from riemannrnn.training.checkpoints import CheckpointError, fingerprint, last_checkpoint, write_checkpoint
 from riemannrnn.training.guard import StabilityGuard, Step, UnstableStartError
-from riemannrnn.training.history import History, Recorder, accuracy
+from riemannrnn.training.held_out import HeldOut, accuracy
+from riemannrnn.training.history import History, Recorder
 from riemannrnn.training.options import TrainingOptions
 from riemannrnn.training.outcome import HIDDEN, LOST, START, fallen_by_epochs, look_back
 from riemannrnn.training.range_test import find_rate
@@ -119,15 +120,8 @@ class Run:
             if self.batches.begins_epoch(self.state.step):
                 self.state.order = self.batches.draw(self.state.generator)
             part = self.batches.of(self.state.step, self.state.order, "mask" if masked else None)
-            if self.guard is not None and self.state.last is not None:
-                self._back_up(part, self.state.last)
-            evaluation = self._evaluated(part)
-            self._begin(evaluation, part.loss)
-            if self.state.step == 0:
-                self._refuse_unstable_start(evaluation)
-                self._write(self._boundary)  # an unwritable folder fails here, before there is work to lose
-                self._find_rate()
-            self._take_step(part, evaluation)
+            self._learn(part, self._boundary)
+            part.forget()  # else its arrays are kept while the next step is computed
             self.state.step += 1
             self._look()
             for callback in self.callbacks:
@@ -139,6 +133,18 @@ class Run:
             self._arrive()
             return "" if verdict is None else verdict.reason
         return self.history.stopped
+
+    def _learn(self, part: FixedPointCost, boundary: Mapping[str, Any]) -> None:
+        """Learn from a batch: find its cost at the point, and take a step."""
+        if self.guard is not None and self.state.last is not None:
+            self._back_up(part, self.state.last)
+        evaluation = self._evaluated(part)
+        self._begin(evaluation, part.loss)
+        if self.state.step == 0:
+            self._refuse_unstable_start(evaluation)
+            self._write(boundary)  # a folder that takes no files shows before there is work to lose
+            self._find_rate()
+        self._take_step(part, evaluation)
 
     def _verdict(self) -> Verdict | None:
         verdict = None if self.stop is None else self.stop(self.history)
@@ -282,11 +288,13 @@ class Run:
         """Tell whether the last step, which no guard checked, lost a fixed point of its batch; the run has then failed."""
         if self.guard is not None or self.state.last is None:
             return False
+        part = self.batches.of(self.state.step - 1, self.state.order)
         try:
-            self._evaluated(self.batches.of(self.state.step - 1, self.state.order))
+            self._evaluated(part)
         except FixedPointError as error:
             self._keep(self.state.last.point)
             self._fail(f"Stopped after step {self.state.step}", error)
+        part.forget()
         return self.history.failed
 
     def _fail(self, when: str, error: Exception) -> None:

@@ -13,8 +13,9 @@ from riemannrnn.cost.losses import Loss
 from riemannrnn.data import Stream, Table
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.models import Model
-from riemannrnn.training.batches import Batches, HeldOut
+from riemannrnn.training.batches import Batches
 from riemannrnn.training.checkpoints import fingerprint
+from riemannrnn.training.held_out import HeldOut
 from riemannrnn.training.material import Material, check_table, material
 from riemannrnn.training.options import TrainingOptions
 from riemannrnn.training.streamed import Rows, StreamedBatches, StreamedHeldOut, stream_material

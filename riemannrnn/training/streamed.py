@@ -1,6 +1,6 @@
 """Training on data larger than memory: batches and held-out rows are read from disk on demand."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from riemannrnn.data import Stream, Table
 from riemannrnn.data.table import Pair
 from riemannrnn.equilibrium.options import OnFailure
 from riemannrnn.models import Answer, Labels, Model
-from riemannrnn.training.batches import measured
+from riemannrnn.training.held_out import measured
 from riemannrnn.training.material import Material, answer_of, check_table, loss_targets, target_blocks
 from riemannrnn.training.outcome import SAMPLE
 from riemannrnn.training.range_test import LONGEST
@@ -59,9 +59,15 @@ class Rows:
         return FixedPointCost(like.model, stimuli, self.loss(targets), **vars(options))
 
     def measure(self, like: FixedPointCost, weights: Point) -> tuple[float, float | None]:
-        """Return the mean loss of all rows, and the share of right classes; the rows are read one chunk at a time."""
-        pairs, count = self.table.blocks(), len(self.table)
-        return measured(((pair[0].shape[0] / count, self.cost(like, pair, "inf")) for pair in pairs), weights)
+        """Return the mean loss of all rows, and the share of right classes; rows are read a chunk at a time."""
+        return measured(self._parts(like), weights)
+
+    def _parts(self, like: FixedPointCost) -> Iterator[tuple[float, FixedPointCost]]:
+        """Yield the share and the cost of each chunk of rows."""
+        for pair in self.table.blocks():
+            part = self.cost(like, pair, "inf")
+            yield pair[0].shape[0] / len(self.table), part
+            part.forget()
 
 
 @dataclass
