@@ -77,6 +77,8 @@ class Options:
     by_name
         Whether values can only be plain numbers, texts and truth values, as in a file. Otherwise an option may also hold
         objects of the other types in its annotation. Types in quotes are imported when a value is not plain.
+    shorthand
+        The option that a plain value stands for in a list of tables. None: there is no such option.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Options:
     """
 
     by_name: ClassVar[bool] = False
+    shorthand: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -191,12 +194,21 @@ def _is_of(value: Any, kind: type) -> bool:
 
 def _checked_list(name: str, value: Any, kind: Any, **bounds: Any) -> tuple[Any, ...]:
     """Return the values of an option that is a list."""
-    entry = "a table" if issubclass(kind, Options) else KINDS[kind][1]
+    entry = _entry(kind)
     if not isinstance(value, list | tuple):
         raise SettingError(f"{name} = {value!r}: expected a list, each entry {entry}")
     if issubclass(kind, Options):
-        return tuple(record_of(kind, each, f"{name}[{place}]") for place, each in enumerate(value))
+        short = kind.shorthand
+        tables = (each if short is None or isinstance(each, Mapping | kind) else {short: each} for each in value)
+        return tuple(record_of(kind, each, f"{name}[{place}]") for place, each in enumerate(tables))
     return tuple(checked(f"{name}[{place}]", each, kind, **bounds) for place, each in enumerate(value))
+
+
+def _entry(kind: Any) -> str:
+    """Return how errors call an entry of a list."""
+    if not issubclass(kind, Options):
+        return KINDS[kind][1]
+    return "a table" if kind.shorthand is None else f"a table or {KINDS[kind.plain_kind(kind.shorthand)][1]}"
 
 
 def record_of(record: type[Record], table: Any, name: str, elsewhere: Iterable[str] = ()) -> Record:

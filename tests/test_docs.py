@@ -96,11 +96,17 @@ assert weighted.loss[-1] < weighted.loss[0]
 assert weighted.guard_actions == 0
 assert result.cost < cost(start)
 assert classifier.parameters_["layers.1.recurrent"].shape == (20, 20)
+assert begin["layers.0.recurrent"].shape == (6, 6, 3, 3)
+assert begin["layers.1.input"].shape == (20, 4 * 4 * 6)
+assert seen.loss[-1] < seen.loss[0]
+assert (seen.model.predict(test.stimuli) == found.argmax(axis=1)).all()
 """
     run("stacks", claims)
-    (table,) = re.findall(r"```toml\n(.*?)```", (PAGES / "stacks.md").read_text(encoding="utf-8"), re.DOTALL)
+    dense, images = re.findall(r"```toml\n(.*?)```", (PAGES / "stacks.md").read_text(encoding="utf-8"), re.DOTALL)
     config = tmp_path / "stack.toml"
-    config.write_text(table, encoding="utf-8")
+    config.write_text(images, encoding="utf-8")
+    assert prepare(read_config(config)).network.units == (8 * 8 * 6, 20)
+    config.write_text(dense, encoding="utf-8")
     training = prepare(read_config(config))
     assert training.promised
     assert training.network.units == (30, 20, 15)

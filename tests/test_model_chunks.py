@@ -86,7 +86,7 @@ def test_an_error_counts_the_stimuli_of_all_chunks(monkeypatch):
 
 
 def test_the_memory_of_predictions_does_not_grow_with_the_rates(monkeypatch):
-    """All rates have 8 MB, and those of a chunk 0.1 MB."""
+    """All rates have 8 MB, and the rates of one chunk have 0.1 MB."""
     layer = Layer.convolution((16, 16, 1), 8)
     stack = Stack([layer], 256, 3, "relu", 0, np.float32)
     model = TrainedModel(stack, stack.flat(stack.initial_parameters()), Labels(np.arange(3)))

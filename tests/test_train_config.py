@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 import pytest
 from test_cli import names, refused, run
 
-from riemannrnn.cli.config import PATHS, TABLES, Config, parse_config, read_config, write_config
+from riemannrnn.cli.config import PATHS, TABLES, Config, LayerTable, parse_config, read_config, write_config
 from riemannrnn.cli.training_run import prepare
 from riemannrnn.metrics.catalogue import CATALOGUE
 from riemannrnn.rules.named import RULES
@@ -134,3 +134,27 @@ def test_units_beside_layers_are_refused():
     both = parse_config({"network": {"units": 20, "layers": [{"units": 10}]}})
     with pytest.raises(SettingError, match=r"network\.units = 20: the layers have units of their own"):
         prepare(both)
+
+
+def test_a_number_stands_for_a_layer_of_this_many_units(tmp_path):
+    path = tmp_path / "stack.toml"
+    path.write_text('[network]\nlayers = [40, {units = 20, activation = "relu"}, 10]\n', encoding="utf-8")
+    layers = read_config(path).network.layers
+    assert layers == (LayerTable(units=40), LayerTable(units=20, activation="relu"), LayerTable(units=10))
+    write_config(tmp_path / "again.toml", read_config(path))
+    assert read_config(tmp_path / "again.toml").network.layers == layers
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (40, r"network\.layers = 40: expected a list, each entry a table or a whole number"),
+        ([40, "b"], r"network\.layers\[1\]\.units = 'b': expected a whole number"),
+        ([40, 0], r"network\.layers\[1\]\.units = 0: it has to be 1 or more"),
+        ([2.5], r"network\.layers\[0\]\.units = 2\.5: expected a whole number"),
+        ([True], r"network\.layers\[0\]\.units = True: expected a whole number"),
+    ],
+)
+def test_other_entries_of_layers_are_refused(layers, message):
+    with pytest.raises(SettingError, match=message):
+        parse_config({"network": {"layers": layers}})

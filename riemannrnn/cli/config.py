@@ -17,9 +17,10 @@ VERSIONS = "versions"
 
 @dataclass(frozen=True)
 class LayerTable(Options):
-    """`[[network.layers]]`: a layer of a stack, from the lowest."""
+    """`[[network.layers]]`: a layer of a stack, from the lowest. In a list, a number stands for a layer of this many units."""
 
     by_name: ClassVar[bool] = True
+    shorthand: ClassVar[str | None] = "units"
 
     units: int = again(NetworkOptions, "n_units", 100)
     activation: str | None = again(NetworkOptions, "activation", None)  # None: the activation of the network

@@ -49,7 +49,7 @@ def joined(parts: Iterator[tuple[slice, Response]], batch: Array) -> Response:
             for each in fields(Solution):
                 getattr(layer, each.name)[rows, ...] = getattr(found, each.name)
     if whole is None:
-        raise ValueError("there are no chunks to join; pass one at least")
+        raise ValueError("the list of chunks is empty; pass at least one chunk")
     return whole
 
 

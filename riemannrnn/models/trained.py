@@ -165,7 +165,7 @@ class TrainedModel(Summarised):
         found, xp = [], self.network.namespace
         for part in self.responses(stimuli):
             if not bool(xp.all(part.converged)):
-                self.respond(stimuli).under("raise")  # the error counts and holds all stimuli, not those of a chunk
+                self.respond(stimuli).under("raise")  # the error counts and holds all stimuli, not one chunk
             found.append(function(part))
         return xp.concat(found)
 

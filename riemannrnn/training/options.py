@@ -73,8 +73,8 @@ class NetworkOptions(Options):
     )
     layers: tuple[int, ...] | None = option(
         None,
-        "The layers of a stack, from the lowest: their numbers of units, or in a file tables [[network.layers]]. Default: one "
-        "layer.",
+        "The layers of a stack, from the lowest: their numbers of units. In a file an entry may also be a table "
+        "[[network.layers]]. Default: one layer.",
         least=1,
     )
     trained: tuple[str, ...] | None = option(
