@@ -171,7 +171,7 @@ def test_errors_that_are_not_finite_are_named_as_the_cause(generator):
     errors = np.zeros((BATCH, N))
     errors[2] = np.nan
     implicit = Implicit(solve_fixed_points(np.zeros((N, N)), generator.standard_normal((BATCH, N))))
-    with pytest.raises(FixedPointError, match=r"adjoint of 1 of .* stimulus 2 with a residual of nan .* holds NaN or infinity"):
+    with pytest.raises(FixedPointError, match=r"adjoint of 1 of .* stimulus 2 with a residual of nan.* holds NaN or infinity"):
         implicit.adjoint(errors)
 
 
