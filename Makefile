@@ -23,7 +23,7 @@ lint: .venv/installed-test
 
 # Epoch, learning, default, stacks, stack-peers and manifolds need MNIST, in the folder that RIEMANNRNN_DATA names; without it they say so and are skipped.
 bench: .venv/installed-bench
-	for each in products released peers small growth epoch memory learning conditioning rates metrics step default stack-step stacks stack-peers manifolds tables; do $(BIN)/python -m benchmarks $$each || exit; done
+	for each in products released peers small growth epoch memory learning conditioning rates metrics step default stack-step stacks stack-peers manifolds convolution convolution-memory convolution-epochs tables; do $(BIN)/python -m benchmarks $$each || exit; done
 
 # Both say so and end without an error where there is no GPU. CuPy is an extra: cuda12 or cuda13.
 gpu: .venv/installed-test

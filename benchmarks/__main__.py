@@ -22,6 +22,7 @@ from benchmarks.argument import draw_argument
 from benchmarks.command import Data, Integers, Names, Numbers, Output, app, console, mnist, show
 from benchmarks.contest import side_by_side
 from benchmarks.convolution_epochs import CHANNELS, Images, epochs
+from benchmarks.convolution_memory import training_peak
 from benchmarks.drawing import draw_conditioning, draw_growth, draw_metrics, draw_rates
 from benchmarks.epoch import epoch_row
 from benchmarks.memory import peak
@@ -142,6 +143,15 @@ def convolution(
         row = convolutions.convolution_row(count, repeats, each, shape)
         show(row)
         records.write("convolution", [row], output)
+
+
+@app.command(name="convolution-memory")
+def convolution_memory(channels: Integers = None, output: Output = RESULTS) -> None:
+    """Measure the peak memory of a process that trains a layer of images."""
+    for count in channels or [54]:
+        row = training_peak(count)
+        show(row)
+        records.write("convolution-memory", [row], output)
 
 
 @app.command(name="convolution-epochs")

@@ -20,7 +20,7 @@ def convolution(record: Record) -> str:
         [
             *(str(row["channels"]), row["dtype"], f"{row['apply']:.1f}", f"{row['apply_over_limit']:.2f}"),
             f"{row['torch_over_apply']:.2f}" if "torch" in row else "–",
-            *(f"{row[name]:.3g}" for name in ("bind", "step", "certificate")),
+            *(f"{row['bind']:.2f}", f"{row['step']:,.0f}", f"{row['certificate']:.1f}"),
         ]
         for row in sorted(usual, key=lambda row: (row["dtype"], row["channels"]))
     ]
@@ -63,6 +63,15 @@ def convolution_epochs(record: Record) -> str:
         for (channels, epochs, seed), run in sorted(runs.items())
     ]
     return f"{measured(words, record)}\n\n{table(headings, rows)}"
+
+
+def convolution_memory(record: Record) -> str:
+    """Return the peak memory of training a layer of images."""
+    each = (
+        "{peak_gib:.2f} GiB with {channels} channels and batches of {stimuli} ({before_gib:.2f} GiB before)".format(**row)
+        for row in record["rows"]
+    )
+    return f"{measured('Peak memory of a process that trains a layer of images of 28 × 28', record)} {'; '.join(each)}.\n"
 
 
 def seconds(run: list[Row]) -> str:

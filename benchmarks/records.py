@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "growth": ("units", "stimuli", "radius", "dtype"),
     "epoch": ("rule", "units", "dtype"),
     "convolution": ("channels", "height", "width", "dtype"),
+    "convolution-memory": ("channels", "stimuli"),
     "convolution-epochs": ("channels", "seed", "epochs", "epoch"),
     "memory": ("units", "stimuli", "radius", "dtype"),
     "learning": ("contender", "rate"),

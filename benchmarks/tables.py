@@ -10,7 +10,7 @@ from benchmarks import rates as learned
 from benchmarks import records
 from benchmarks.conditioning import METRICS
 from benchmarks.contest import OUR_PICARD, OURS
-from benchmarks.convolution_tables import convolution, convolution_epochs
+from benchmarks.convolution_tables import convolution, convolution_epochs, convolution_memory
 from benchmarks.growth import curves, exponent
 from benchmarks.learning import BY_DEFAULT, EXACT, MARKS, PATIENCE
 from benchmarks.markdown import Record, figure, measured, processors, spread, table
@@ -323,6 +323,7 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "streams": streams,
     "convolution": convolution,
     "convolution-epochs": convolution_epochs,
+    "convolution-memory": convolution_memory,
     "learning": learning,
     "step": step,
     "default": default,

@@ -275,14 +275,22 @@ def test_every_stimulus_is_certified(manifold: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_work_on_a_device_is_measured_until_the_time_is_used_up(tmp_path, monkeypatch):
-    for name, value in (("EPOCH_UNITS", 5), ("BATCH", 20)):
+    for name, value in (("EPOCH_UNITS", 5), ("BATCH", 20), ("IMAGE", (4, 8, 1)), ("CHANNELS", (2, 3)), ("SUPPORT", 3)):
         monkeypatch.setattr(gpu, name, value)
     rows = list(gpu.device_rows("numpy", (4, 6), 40, 1, 60.0))
-    assert [(row["work"], row["units"]) for row in rows[:3]] == [("epoch", 5), ("gradient", 4), ("training step", 4)]
-    assert len(rows) == 5
+    assert [(row["work"], row["units"]) for row in rows] == [
+        ("epoch", 5),
+        *(
+            (work, 32 * channels)
+            for channels in (2, 3)
+            for work in (f"convolution, {channels} channels", f"training step, {channels} channels")
+        ),
+        *((work, n) for n in (4, 6) for work in ("gradient", "training step")),
+    ]
     assert all(row["milliseconds"] > 0 for row in rows)
     assert len(list(gpu.device_rows("numpy", (4, 6), 40, 1, 0.0))) == 1
     records.write("gpu", rows, tmp_path)
+    assert "| convolution, 2 channels | 64 | 20 |" in tables.on_a_gpu(records.read("gpu", tmp_path))
     assert "| gradient | 4 | 20 |" in tables.on_a_gpu(records.read("gpu", tmp_path))
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("benchmarks", reason="benchmarks are found from the repository's root only: run `python -m pytest` there")
 
-from benchmarks import convolution, convolution_tables, records
+from benchmarks import convolution, convolution_memory, convolution_tables, records
 from benchmarks.__main__ import app
 from manifolds import ConvolutionalMonotone
 from riemannrnn.network import Convolution
@@ -69,7 +69,7 @@ def test_torch_that_is_missing_is_said_to_be(small: Path, monkeypatch: pytest.Mo
     assert record is not None
     text = convolution_tables.convolution(record)
     assert convolution_tables.ABSENT not in text
-    assert "| 1.25 | 1.50 | 0.3 | 480 | 6 |" in text
+    assert "| 1.25 | 1.50 | 0.30 | 480 | 6.0 |" in text
 
 
 def test_torch_computes_the_same_convolution() -> None:
@@ -95,3 +95,12 @@ def test_the_table_of_epochs_has_a_line_for_each_run(tmp_path: Path) -> None:
     text = convolution_tables.convolution_epochs(record)
     assert "| 16 | 0 | 2 | 98.00%, 99.00% | 15.0 | 210 | 9,999 of 10,000 |" in text
     assert "| 16 | 1 | 2 | 98.00%, 99.00% | 15.0 | – |" in text  # it was stopped and went on
+
+
+def test_the_peak_memory_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
+    result = convolution_memory.training_peak(1, 2)
+    assert 0 < result["before_gib"] <= result["peak_gib"] < 1
+    records.write("convolution-memory", [result], tmp_path)
+    record = records.read("convolution-memory", tmp_path)
+    assert record is not None
+    assert " GiB with 1 channels and batches of 2 (" in convolution_tables.convolution_memory(record)

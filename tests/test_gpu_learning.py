@@ -7,12 +7,13 @@ from device import BATCH, OUTPUTS, N, nothing_moves, problem, same
 from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import Identity, PullbackManifold, Resolvent
-from riemannrnn import CrossEntropy, FixedPointCost, SquaredError, compare, to_backend, train
+from riemannrnn import CrossEntropy, FixedPointCost, Layer, SquaredError, Stack, compare, to_backend, train
 from riemannrnn.cli.compare import digits_task
 from riemannrnn.comparison import Contender
 from riemannrnn.comparison.same_dtype import SameDtypeTrustRegions
 from riemannrnn.data import Dataset, load_digits
 from riemannrnn.metrics import AggregatedMetric, ResponseMetric
+from riemannrnn.models import chunks
 from riemannrnn.rules import KFAC, check_descent
 from riemannrnn.rules.named import RULES
 
@@ -53,6 +54,28 @@ def test_training(xp, rule, dtype):
     same(found.weights, expected.weights, DTYPES[dtype], xp)
     np.testing.assert_allclose(found.loss, expected.loss, rtol=DTYPES[dtype])
     assert found.accuracy == pytest.approx(expected.accuracy)
+
+
+def test_layers_of_images(xp, dtype, monkeypatch):
+    """They learn by default, and answer in chunks."""
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 4 * 18 * 8)
+    generator = np.random.default_rng(0)
+    stimuli, labels = generator.standard_normal((BATCH, 9)).astype(dtype), np.arange(BATCH) % OUTPUTS
+
+    def run(backend):
+        there = to_backend(stimuli, backend), to_backend(labels, backend)
+        stack = Stack([Layer.convolution((3, 3, 1), 2, 3), Layer(4)], 9, OUTPUTS, "relu", 0, dtype, backend)
+        history = train(
+            stack, stack.initial_parameters(), *there, batch_size=5, epochs=2, seed=0, progress=False, held_out=there
+        )
+        model = history.model
+        return history, [*history.parameters.values(), model.respond(there[0]).outputs, model.stability(there[0])]
+
+    (history, found), (expected_history, expected) = run(xp), run("numpy")
+    assert history.stopped == expected_history.stopped
+    for mine, theirs in zip(found, expected, strict=True):
+        same(mine, theirs, 10 * DTYPES[dtype], xp)
+    np.testing.assert_allclose(history.test_loss, expected_history.test_loss, rtol=DTYPES[dtype])
 
 
 def test_metrics_of_a_network(xp, dtype):
