@@ -41,6 +41,11 @@ class SubspaceManifold(WeightManifold):
 
     and grad = P_W ♯∇ = ♯(∇ − N). Conjugate gradients solve for N, one ♯ an iteration; in the Euclidean metric none. Where the
     metric is two-sided, ♯U = P U Q, that is two products, and the diagonal of ♯ preconditions them.
+    With k iterations a gradient takes at least 1 + k times the products of an unconstrained gradient. In the resolvent
+    metric, for random masks of 100 units in float64, k is from 60 to 500. It grows with the condition numbers of P and Q. The
+    restricted inverse of ♯ is not a better preconditioner in general. It divided k by 3 where 10 % of the weights were free,
+    and multiplied k by 6 where 50 % were free and I − W ill-conditioned.
+
     To the Riemannian Hessian of the surrounding manifold the part N of the gradient contributes nothing that is tangent except
     the curvature of the subspace, so P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
 
