@@ -4,6 +4,7 @@ NumPy and float64 only: SciPy integrates, and in float32 rounding would hide the
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,9 @@ JACOBIAN_TOLERANCE = 1e-8
 
 End: TypeAlias = Callable[[Array, float], Array]
 """The end of a geodesic as a function of its initial velocity and of the relative accuracy."""
+
+NewtonStep: TypeAlias = Callable[[Array, Array, float], Array]
+"""The Newton step at a velocity, for a miss and its norm relative to the target."""
 
 MAX_EVALUATIONS = 10_000
 """Most evaluations of Hamilton's equations for one geodesic; a geodesic that needs more is hardly resolved."""
@@ -116,11 +120,10 @@ def _hamilton(cometric: Cometric, start: Array, state: Array) -> Array:
     return np.stack(rates)
 
 
-def shoot(end: End, target: Array, tolerance: float) -> Array:
+def shoot(end: End, target: Array, tolerance: float, newton_step: NewtonStep | None = None) -> Array:
     """Solve end(V) = target by Newton's method from V = 0.
 
-    The Jacobian is never formed: GMRES approximates its products by differences of `end`, a handful for each Newton step. A
-    step that does not come nearer, or that leaves the manifold, is halved.
+    The Jacobian is never formed. A step that does not come nearer, or leads out of the manifold, is halved.
 
     Parameters
     ----------
@@ -130,6 +133,8 @@ def shoot(end: End, target: Array, tolerance: float) -> Array:
         The displacement to reach.
     tolerance
         Distance to the target, relative to its norm.
+    newton_step
+        Newton's step from a velocity that is not zero. Default: by GMRES, from differences of `end`.
 
     Returns
     -------
@@ -146,12 +151,13 @@ def shoot(end: End, target: Array, tolerance: float) -> Array:
     Knoll and Keyes, Journal of Computational Physics 193, 2004, section 2.
     """
     velocity, miss = np.zeros_like(target), target
-    goal, steps = tolerance * frobenius_norm(target), 0
+    distance, steps = frobenius_norm(target), 0
+    goal, newton_step = tolerance * distance, newton_step or partial(_newton_step, end)
     while not frobenius_norm(miss) <= goal:
         if steps == MAX_NEWTON_STEPS:
             raise _missed(target, miss, f"after {steps} Newton steps")
-        try:
-            step = _newton_step(end, velocity, miss)
+        try:  # the derivative of the exponential map at zero is the identity
+            step = newton_step(velocity, miss, frobenius_norm(miss) / distance) if np.any(velocity) else miss
         except ManifoldError as error:
             raise _missed(target, miss, "at a geodesic with neighbours that leave the manifold") from error
         velocity, miss = _come_nearer(end, target, velocity, step, frobenius_norm(miss), tolerance / 4)
@@ -159,9 +165,7 @@ def shoot(end: End, target: Array, tolerance: float) -> Array:
     return velocity
 
 
-def _newton_step(end: End, velocity: Array, miss: Array) -> Array:
-    if not np.any(velocity):
-        return miss  # the derivative of the exponential map at zero is the identity
+def _newton_step(end: End, velocity: Array, miss: Array, relative_miss: float) -> Array:
     arrival = end(velocity, JACOBIAN_TOLERANCE)
 
     def jacobian(direction: Array) -> Array:

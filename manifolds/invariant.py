@@ -15,6 +15,7 @@ from manifolds.base import WeightManifold, squared_area
 from manifolds.charts import Retraction
 from manifolds.errors import OutsideManifoldError
 from manifolds.geodesics import shoot
+from manifolds.invariant_logarithm import newton_step
 from manifolds.linear_algebra import chain, exponential_minus_identity
 from manifolds.pullback import EDGE_MARGIN, PullbackManifold
 from manifolds.resolvent import Resolvent
@@ -57,8 +58,9 @@ class InvariantManifold(WeightManifold):
     for ever. In floating point a geodesic still ends: a step of length s may multiply the condition number of B by e²ˢ, and
     `exp` raises an error if B at the end is singular to working precision.
 
-    Geodesics, parallel transport, Hessian and curvature have closed forms of some tens of matrix products. A logarithm is
-    found by shooting with these geodesics. The right-invariant metric at W is the transposed left-invariant metric at Wᵀ.
+    Geodesics, parallel transport, Hessian and curvature are in closed form, of some tens of matrix products. A logarithm is
+    found by Newton's method with a differential in closed form. The right-invariant metric at W is the left-invariant one at
+    Wᵀ, transposed.
 
     Parameters
     ----------
@@ -180,7 +182,15 @@ class InvariantManifold(WeightManifold):
         return inf if self.retraction_kind == "geodesic" else self._resolvent.exit_time(point, tangent_vector, "additive")
 
     def log(self, point_a: Array, point_b: Array) -> Array:
-        """Return V with exp_W(V) = W′, by shooting in float64 on the CPU; one solution, if there are several."""
+        """Return V with exp_W(V) = W′, by Newton's method in float64 on the CPU. Of several V it may find any.
+
+        Raises
+        ------
+        OutsideManifoldError
+            If no path joins the points.
+        ConvergenceError
+            If Newton's method does not find V. This happens where a geodesic is so long that its neighbours meet it again.
+        """
         self.check(point_a, point_b)
         relative = to_numpy(self.to_frame(point_a, self.arrived(point_b) - point_a)).astype(np.float64)
         if np.linalg.slogdet(np.eye(len(relative)) + relative)[0] <= 0:
@@ -190,7 +200,7 @@ class InvariantManifold(WeightManifold):
                 "Compare points on one side of it",
             )
         with np.errstate(over="ignore", invalid="ignore"):  # a step that overflows is halved
-            velocity = shoot(lambda X, _: _displacement(X), relative, 100 * machine_epsilon(point_a))
+            velocity = shoot(lambda X, _: _displacement(X), relative, 100 * machine_epsilon(point_a), newton_step)
         as_given = array_namespace(point_a).asarray(velocity, dtype=point_a.dtype, device=device(point_a))
         return self.from_frame(point_a, as_given)
 

@@ -44,6 +44,11 @@ class SubspaceManifold(WeightManifold):
     The part N of the gradient adds to the Riemannian Hessian of the surrounding manifold only one tangent term, the curvature
     of the subspace. So P_W Hess(∇ − N, H)[V] is the Hessian of the subspace.
 
+    With k iterations a gradient takes at least 1 + k times the products of an unconstrained gradient. In the resolvent metric,
+    for random masks of 100 units in float64, k is from 60 to 500. It grows with the condition numbers of P and Q. The
+    restricted inverse of ♯ is not a better preconditioner in general. It divided k by 3 where 10 % of the weights were free. It
+    multiplied k by 6 where 50 % were free and I − W was ill-conditioned.
+
     If the subspace is totally geodesic, its geodesics are geodesics of the surrounding manifold. In the Euclidean metric this
     holds for every subspace. In the resolvent metric it holds for circulant, block-diagonal and symmetric weights. On
     `MonotoneManifold` it holds for the subspaces fixed by isometries: `symmetric` (by transposition), block-diagonal masks,

@@ -5,10 +5,12 @@ import pytest
 from test_cli import refused, run
 from test_geodesics_command import trained
 from test_recording import DATA, NETWORK
+from threadpoolctl import threadpool_info
 
-from riemannrnn import RateNetwork, train
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, train
 from riemannrnn.analysis import METRIC_NAMES, LearningPath, PathRecorder, make_metric, read_run
 from riemannrnn.analysis.path_metrics import WITHOUT_LOGARITHM
+from riemannrnn.analysis.report import gather
 from riemannrnn.analysis.scaled import LiftedScaledMonotone
 from riemannrnn.cost.task import Task
 from riemannrnn.data import load_digits
@@ -104,3 +106,25 @@ def test_the_lift_of_a_gradient_flow_is_its_path(tmp_path):
     moved = np.linalg.norm(points[-1][1])
     assert moved > 0.01
     np.testing.assert_allclose(lifted[-1][:, -1:], points[-1][1], atol=0.05 * moved)
+
+
+def test_a_path_is_lifted_once_and_its_lifts_at_a_point_share_a_factor(monkeypatch):
+    lifts, systems = [], []
+    lifted, prepare = LiftedScaledMonotone.lifted, LiftedScaledMonotone._prepare
+
+    def counted_lifts(self, points):
+        lifts.append({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+        return lifted(self, points)
+
+    def counted_systems(self, point):
+        systems.append(point)
+        return prepare(self, point)
+
+    monkeypatch.setattr(LiftedScaledMonotone, "lifted", counted_lifts)
+    monkeypatch.setattr(LiftedScaledMonotone, "_prepare", counted_systems)
+    network, data = RateNetwork(**NETWORK), load_digits().split(20, seed=0)[0]
+    points = [network.initial_weights(radius) for radius in (0.3, 0.31, 0.32)]
+    path = LearningPath(points, cost=FixedPointCost(network, data.stimuli, CrossEntropy(data.labels)))
+    gather(path, path.metrics(["scaled-monotone"]), plane_points=2)
+    assert lifts == [{1}]
+    assert len(systems) == 2 + 2  # of two steps, and of four rules at each point before the last

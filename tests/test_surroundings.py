@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from manifolds import Identity, Resolvent
+from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
 from riemannrnn.analysis import DEFAULT_METRICS, LearningPath, make_metric
 from riemannrnn.analysis.end_points import barriers, between_ends, geodesic_mean
 from riemannrnn.analysis.landscape import Plane, landscape, surroundings
 from riemannrnn.analysis.singularity import SmallestSingularValue, singular_value_estimates
+from riemannrnn.data import load_digits
 
 
 def test_between_the_ends_of_runs(trained):
@@ -52,6 +54,26 @@ def test_the_landscape_is_the_cost_on_the_plane(trained):
     assert np.all(data["sign"] == 1)
     with pytest.raises(ValueError, match="lie on a line"):
         Plane.through(Identity(), [np.zeros((2, 2)), np.eye(2), 2 * np.eye(2)])
+
+
+@pytest.mark.parametrize(
+    ("scale", "policy", "solved"), [(0.1, "inf", {32, 40}), (-50.0, "inf", {32}), (-50.0, "mask", {32, 40})]
+)
+def test_a_lost_stimulus_among_the_first_decides_a_point(scale, policy, solved, monkeypatch):
+    network, data, sizes = RateNetwork(20, 64, 10, "relu", seed=0), load_digits().split(40, seed=0)[0], set()
+    cost = FixedPointCost(network, data.stimuli, CrossEntropy(data.labels), max_iterations=50, on_failure=policy)
+    respond = RateNetwork.respond
+
+    def counted(self, weights, stimuli, *others):
+        sizes.add(len(stimuli))
+        return respond(self, weights, stimuli, *others)
+
+    monkeypatch.setattr(RateNetwork, "respond", counted)
+    plane = Plane(Identity(), np.zeros((20, 20)), np.random.default_rng(0).standard_normal((20, 20)), np.eye(20))
+    value = float(landscape(cost, plane, np.array([scale]), np.zeros(1))["plane_cost"][0, 0])
+    assert sizes == solved
+    assert value == pytest.approx(cost(plane.weights(scale, 0.0)), rel=1e-4)
+    assert np.isinf(value) == (scale < 0)
 
 
 def test_what_is_singular_and_unstable_is_marked(trained):

@@ -10,7 +10,6 @@ import xarray as xr
 from manifolds import Array, ConvergenceError, WeightManifold
 from riemannrnn.analysis.learning_path import TIMES, LearningPath
 from riemannrnn.analysis.path_geometry import FAILURES, Geodesic
-from riemannrnn.analysis.path_metrics import points_of
 from riemannrnn.progress import Progress, ignore
 from riemannrnn.runtime import one_blas_thread
 
@@ -57,7 +56,7 @@ def between_ends(
     pairs = list(combinations(range(len(paths)), 2))
     with one_blas_thread():
         for row, (name, manifold) in enumerate(metrics.items()):
-            ends = [points_of(manifold, path.points)[-1] for path in paths]
+            ends = [path.points_on(manifold)[-1] for path in paths]
             for number, (a, b) in enumerate(pairs):
                 geodesic = Geodesic.between(manifold, ends[a], ends[b])
                 if geodesic.reason:

@@ -1,7 +1,7 @@
 """The loss over a plane in the coordinates of a chart: through three points, or along the principal components of a path."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, nan
 from threading import Event
 from typing import final
@@ -14,6 +14,7 @@ from manifolds.arrays import frobenius_norm, inner
 from riemannrnn.analysis.path_geometry import FAILURES
 from riemannrnn.analysis.survey import evenly, unobserved
 from riemannrnn.cost.cost import FixedPointCost
+from riemannrnn.cost.evaluation import Evaluation
 from riemannrnn.equilibrium import FixedPointError
 from riemannrnn.equilibrium.arnoldi import plain
 from riemannrnn.progress import Progress, ignore
@@ -23,7 +24,10 @@ PLANE_POINTS, MARGIN, LEAST_ASPECT = 21, 0.25, 0.4
 """Points along each side; the margin of a plane around the path; and its smallest height, relative to the path's extent."""
 
 STABILITY_STIMULI = 32
-"""Number of stimuli with computed stability at each point of a plane."""
+"""Stimuli that go first at each point of a plane. Their stability is estimated."""
+
+PLANE_TOLERANCE = 1e-6
+"""Largest residual of fixed points on a plane. A cost that asks for less accuracy keeps its own tolerance."""
 
 STACK = 2**25
 """Most numbers for principal components, in float32; a longer path is thinned."""
@@ -139,18 +143,21 @@ def landscape(cost: FixedPointCost, plane: Plane, first: Array, second: Array, p
     Returns
     -------
     Dataset
-        Over `first` and `second`: `plane_cost`, infinite if a stimulus has no fixed point, NaN if the weights do not exist;
-        `abscissa`, an estimate (Arnoldi) of the largest real part of −I + G W over some stimuli, stable below 0; `sign` of
-        det(I − W), which changes where I − W is singular and, in resolvent coordinates, at the edge W → ∞.
+        Over `first` and `second`: `plane_cost`, from fixed points of a residual up to `PLANE_TOLERANCE`, infinite where a
+        stimulus has no fixed point, NaN where there are no weights; `abscissa`, an estimate (Arnoldi) of the largest real part
+        of −I + G W over the first `STABILITY_STIMULI` stimuli, stable below 0; `sign` of det(I − W), which changes where
+        I − W is singular and, in resolvent coordinates, at the edge W → ∞.
     """
     done = iter(range(1, len(first) + 1))
 
     def row(u: float, stop: Event) -> Array:
-        part, values = unobserved(cost), []
+        values, whole = [], unobserved(cost)
+        whole.options = replace(whole.options, tolerance=max(PLANE_TOLERANCE, cost.tolerance))
+        few = whole.take(np.arange(min(STABILITY_STIMULI, len(whole.batch))))
         for v in second:
             if stop.is_set():
                 break
-            values.append(_at(part, plane.weights(u, v)))
+            values.append(_at(few, whole, plane.weights(u, v)))
         progress(next(done) / len(first))
         return np.array(values)
 
@@ -161,21 +168,29 @@ def landscape(cost: FixedPointCost, plane: Plane, first: Array, second: Array, p
     return data.assign_coords(first=first, second=second)
 
 
-def _at(cost: FixedPointCost, weights: Array) -> tuple[float, float, float]:
+def _at(few: FixedPointCost, whole: FixedPointCost, weights: Array) -> tuple[float, float, float]:
+    """Return cost, abscissa and sign at W. The whole batch is solved unless some of its first stimuli decide the cost."""
     if not np.isfinite(weights).all():
         return nan, nan, nan
     sign = float(np.linalg.slogdet(np.eye(len(weights)) - weights)[0])
+    weights, abscissa = weights.astype(whole.model.dtype), nan
     try:
-        evaluation = cost.at(weights.astype(cost.model.dtype))
+        sample = few.at(weights)
+        abscissa = _abscissa(sample)
+        lost = sample.cost == inf and whole.options.on_failure != "mask"
+        return inf if lost else whole(weights), abscissa, sign
     except (FixedPointError, ValueError):
-        return inf, nan, sign
+        return inf, abscissa, sign
+
+
+def _abscissa(evaluation: Evaluation) -> float:
+    """Return an estimate of the largest spectral abscissa of −I + G W; NaN where no stimulus has a fixed point."""
     fixed_points = evaluation.fixed_points
-    gains = fixed_points.gains[fixed_points.converged][:STABILITY_STIMULI]
+    gains = fixed_points.gains[fixed_points.converged]
     if not len(gains):
-        return inf, nan, sign
-    matrix = evaluation.weights
-    estimate, _, _ = plain(lambda vectors: gains * (vectors @ matrix.T), gains)
-    return evaluation.cost, float(estimate.max()) - 1, sign
+        return nan
+    estimate, _, _ = plain(lambda vectors: gains * (vectors @ evaluation.weights.T), gains)
+    return float(estimate.max()) - 1
 
 
 def path_on_plane(plane: Plane, points: Sequence[Array]) -> Array:

@@ -67,6 +67,7 @@ class LearningPath(Summarised):
         self.cost = None if cost is None else unobserved(cost)
         self.name = name
         self.task = task
+        self._on: dict[WeightManifold, Sequence[Array]] = {}
         if len(points) < 2:
             raise ValueError(f"{len(points)} points do not make a path; pass at least two")
         if self.steps.shape != (len(points),) or not np.all(np.diff(self.steps) > 0):
@@ -91,10 +92,17 @@ class LearningPath(Summarised):
         """Return metrics by name, for points of this size."""
         return {name: make_metric(name, self.points[0].shape, self.task) for name in names}
 
+    def points_on(self, manifold: WeightManifold) -> Sequence[Array]:
+        """Return the points of a manifold for the path. They are found once for each manifold."""
+        if manifold not in self._on:
+            with one_blas_thread():
+                self._on[manifold] = points_of(manifold, self.points)
+        return self._on[manifold]
+
     def geodesic(self, manifold: WeightManifold) -> Geodesic:
-        """Return the geodesic between the first and the last regular point of the metric."""
+        """Return the geodesic from the first to the last point that is regular under the metric."""
+        points = self.points_on(manifold)
         with one_blas_thread():
-            points = points_of(manifold, self.points)
             orders = range(len(points)), range(len(points))[::-1]
             start, end = (_first_regular(manifold, points, order) for order in orders)
             if start is None or end is None:
@@ -134,7 +142,8 @@ class LearningPath(Summarised):
         """
         if geodesics is None:
             geodesics = {name: self.geodesic(manifold) for name, manifold in metrics.items()}
-        survey = Survey(self.points, self.steps, metrics, geodesics, self.cost)
+        lifted = {name: self.points_on(manifold) for name, manifold in metrics.items()}
+        survey = Survey(self.points, self.steps, metrics, lifted, geodesics, self.cost)
         survey.run(progress)
         return survey.dataset()
 

@@ -105,6 +105,6 @@ def points_of(manifold: WeightManifold, weights: Sequence[Array]) -> Sequence[Ar
     return manifold.lifted(weights) if isinstance(manifold, LiftedScaledMonotone) else weights
 
 
-def lifted(manifold: WeightManifold, point: Array, change: Array) -> Array:
-    """Return the tangent vector at a point for a change of W; on most manifolds it is the change itself."""
+def lifted_vector(manifold: WeightManifold, point: Array, change: Array) -> Array:
+    """Return the tangent vector at a point for a change of W; on most manifolds that is the change."""
     return manifold.lift(point, change) if isinstance(manifold, LiftedScaledMonotone) else change

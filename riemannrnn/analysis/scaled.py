@@ -1,11 +1,15 @@
 """The scaled monotone manifold for a path of W alone: the scales change as little as W allows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from scipy.linalg import cho_solve
 
-from manifolds import Array, ManifoldError, ScaledMonotoneManifold, WeightManifold
+from manifolds import Array, ScaledMonotoneManifold, WeightManifold
+from manifolds.linear_algebra import inverse
+from manifolds.points import PointCache
 
 
 @final
@@ -27,6 +31,7 @@ class LiftedScaledMonotone(WeightManifold):
     def __init__(self, n: int, growth: float) -> None:
         self.manifold = ScaledMonotoneManifold(n, growth)
         super().__init__(f"Scaled monotone manifold of {n}×{n} matrices", (n, n + 1))
+        self._system = PointCache(self._prepare)
 
     def inner_product(self, point: Array, tangent_vector_a: Array, tangent_vector_b: Array) -> float:
         """Return the inner product of the product manifold."""
@@ -85,16 +90,29 @@ class LiftedScaledMonotone(WeightManifold):
         return np.hstack([change / scales + self.manifold.growth * growth * complement, growth])
 
     def _growth_along(self, point: Array, change: Array) -> Array:
-        """Return the v of `lift`, shape (n, 1); zero if the point is singular."""
+        """Return the v of `lift`, shape (n, 1); zero where the point is singular."""
+        system = self._system(point)
+        if system is None:
+            return np.zeros((len(point), 1))
+        straight, complement = change / self.manifold.scales(_parts(point)), np.eye(len(point)) - point[:, :-1]
+        slope = self.manifold.growth * ((system.inverse @ straight @ system.inverse) * complement).sum(axis=1)
+        return cho_solve((system.factor, True), -slope, check_finite=False)[:, None]
+
+    def _prepare(self, point: Array) -> "_System | None":
         c, N = self.manifold.growth, np.eye(self.shape[0]) - point[:, :-1]
-        straight = change / self.manifold.scales(_parts(point))
         try:
-            P = np.linalg.inv((N + N.T) / 2)
-            slope = c * ((P @ straight @ P) * N).sum(axis=1)
-            growth = np.linalg.solve(np.eye(len(N)) + c**2 * P * (N @ P @ N.T), -slope)
-        except (ManifoldError, np.linalg.LinAlgError):
-            return np.zeros((len(N), 1))
-        return growth[:, None]
+            P = inverse((N + N.T) / 2)
+            return _System(P, np.linalg.cholesky(np.eye(len(N)) + c**2 * P * (N @ P @ N.T)))
+        except np.linalg.LinAlgError:
+            return None
+
+
+@dataclass(frozen=True)
+class _System:
+    """What the lifts at a point share: S⁻¹, and the lower Cholesky factor of I + c² S⁻¹ ∘ (N S⁻¹ Nᵀ)."""
+
+    inverse: Array
+    factor: Array
 
 
 @final

@@ -17,7 +17,7 @@ from riemannrnn.analysis.path_geometry import (
     PathMeter,
     why_singular,
 )
-from riemannrnn.analysis.path_metrics import Chords, lifted, points_of
+from riemannrnn.analysis.path_metrics import Chords, lifted_vector
 from riemannrnn.analysis.singularity import SmallestSingularValue
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.counts import Evaluations
@@ -59,8 +59,8 @@ class Survey:
     ----------
     points, steps
         The path.
-    metrics, geodesics
-        The metrics by name, and for each the geodesic between the ends.
+    metrics, lifted, geodesics
+        The metrics by name, and for each the points of its manifold and the geodesic between the ends.
     cost
         The cost for losses, rules and singular values; None to leave them out.
     """
@@ -70,11 +70,12 @@ class Survey:
         points: Sequence[Array],
         steps: Array,
         metrics: Mapping[str, WeightManifold],
+        lifted: Mapping[str, Sequence[Array]],
         geodesics: Mapping[str, Geodesic],
         cost: FixedPointCost | None,
     ) -> None:
         self._points, self._steps, self._metrics, self._geodesics, self._cost = points, steps, metrics, geodesics, cost
-        self._lifted = {name: points_of(manifold, points) for name, manifold in metrics.items()}
+        self._lifted = lifted
         count = len(points)
         shape = (len(metrics), count)
         self._values = {name: np.full(shape, nan) for name in POINT_QUANTITIES}
@@ -157,7 +158,7 @@ class Survey:
             self._notes.add(name, int(self._steps[place]), failure)
         if result.ahead is not None:
             for number, direction in enumerate(directions):
-                its = meter.tangents.of(own, lifted(meter.tangents.manifold, own, direction))
+                its = meter.tangents.of(own, lifted_vector(meter.tangents.manifold, own, direction))
                 self._angles[row, number, place] = meter.tangents.angle(own, result.ahead, its)
 
     def _next_regular(self, name: str, meter: PathMeter, places: Iterable[int]) -> Array | None:
