@@ -118,7 +118,7 @@ EDGES = {
     "an edge at a finite distance, where a long step ends.",
     "gain": "The resolvent metric of units with the gains 1 and ½. The singular set of these gains is elsewhere.",
     "left-invariant": "The singular set is infinitely far away, and so is W → ∞. The metric has no edge.",
-    "right-invariant": "The mirror image of the left-invariant metric. It has no edge either. On the second plane "
+    "right-invariant": "As left-invariant, with the factors on the right. It has no edge either. On the second plane "
     "matrices commute, and the two are the same.",
     "monotone": "White: monotone weights. Their edge is infinitely far away. On the second "
     "plane geodesics are half-circles, as in the hyperbolic plane.",

@@ -1,6 +1,6 @@
 """Two-sided metrics ⟨L⁻¹ U R⁻¹, L⁻¹ V R⁻¹⟩: the invariant metrics of the general linear group, and the gain metric.
 
-The group element is B = I − W. Notation: X = −B⁻¹V is the velocity of B seen from B (of the mirror image, −V B⁻¹).
+The group element is B = I − W. Notation: X = −B⁻¹V is the velocity of B seen from B (in the right-invariant metric, −V B⁻¹).
 """
 
 from contextlib import suppress

@@ -53,7 +53,10 @@ def _broken_promise(manifold: PullbackManifold, point: Array, step: Array) -> st
     rounding = 100 * frobenius_norm(nearby - found) + 1e4 * machine_epsilon(point) * size
     if not all_finite(found) or not rounding < VISIBLE * size or frobenius_norm(found - expected) <= rounding:
         return ""
-    return f"the coordinates of its end are wrong by {frobenius_norm(found - expected):.3g}; is the chart one to one?"
+    return (
+        f"the coordinates of its end are wrong by {frobenius_norm(found - expected):.3g}; the chart is not one to one, or it "
+        "reaches only some coordinates and needs a method exit_time"
+    )
 
 
 def submanifold_checks(manifold: WeightManifold, point: Array) -> list[CheckResult]:

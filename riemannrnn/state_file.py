@@ -66,7 +66,9 @@ class Kind:
         payload = content[:place] if self.at_end else rest
         if not seal.startswith(self.head):
             known = f"{'end' if self.at_end else 'begin'} with {self.head.decode().strip()!r}"
-            raise self.error(f"{path} is not a {self.noun}: it does not {known}; it is of another kind or version, or cut")
+            raise self.error(
+                f"{path} is not a {self.noun}: it does not {known}; it is of another kind or version, or incomplete"
+            )
         if seal != self.head + hashlib.sha256(payload).hexdigest().encode() + b"\n":
             raise self.error(f"{path} is damaged: its checksum does not match its content")
         return payload

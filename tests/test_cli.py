@@ -69,12 +69,13 @@ def test_compare_ends_with_a_table(outcome, folder):
     assert result.stderr == ""
 
 
-def test_a_narrow_table_breaks_names_before_slashes_only(tmp_path, monkeypatch):
-    monkeypatch.setattr("riemannrnn.cli.compare.console.width", 80)
-    name = "left-invariant/geodesic/conjugate-gradient"
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_table_breaks_names_before_slashes_only(tmp_path, monkeypatch, width):
+    monkeypatch.setattr("riemannrnn.cli.compare.console.width", width)
+    name = "scaled-monotone/geodesic/conjugate-gradient"
     result = run(*TINY[:-1], name, "--output", tmp_path)
-    assert re.search(r"\n left-invariant .*\n /geodesic +\n /conjugate-gradient +\n", result.stdout), result.stdout
-    assert max(map(len, result.stdout.splitlines()[:10])) <= 80
+    assert re.search(r"\n scaled-monotone .*\n /geodesic +\n /conjugate-gradient +\n", result.stdout), result.stdout
+    assert max(map(len, result.stdout.splitlines()[:10])) <= width
 
 
 def test_compare_fills_the_run_folder_and_nothing_else(folder):

@@ -71,6 +71,17 @@ def test_the_number_of_rows_to_learn_is_a_choice(tmp_path, size):
     assert f"{size} of 96 training rows are learned" in result.stdout
 
 
+@pytest.mark.parametrize(("command", "short"), [("compare", (*SHORT, *FEW[:2])), ("train", ("--units", 8, "--epochs", 1))])
+def test_the_columns_of_stimuli_and_the_index_are_options(tmp_path, command, short):
+    """Without them the texts of the species would be stimuli, which is an error."""
+    write_csv(tmp_path / "flowers.csv", holes=False, index=False)
+    chosen = ("--target", "length", "--inputs", "width", "--index", "species")
+    result = run(command, "--data", tmp_path / "flowers.csv", *chosen, *short, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    config = tomllib.loads(next(tmp_path.glob(f"{command}-*/config.toml")).read_text(encoding="utf-8"))
+    assert (config["data"]["inputs"], config["data"]["index"]) == (["width"], "species")
+
+
 def test_missing_stimuli_are_refused_as_in_training(tmp_path):
     write_csv(tmp_path / "flowers.csv")
     data = ("--data", tmp_path / "flowers.csv", "--target", "species")

@@ -183,7 +183,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, references, name,
         stopped, folder = begin(tmp_path, train=RULES[name])
     assert stopped.exit_code == 130, stopped.output
     before = (folder / "config.toml").read_bytes()
-    assert f"Go on with riemannrnn train --resume {folder}" in stopped.stdout
+    assert f"Continue with riemannrnn train --resume {folder}" in stopped.stdout
     taken, take_step = [], Run._take_step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "_take_step", lambda self, *rest: (taken.append(self.state.step), take_step(self, *rest)))
@@ -280,7 +280,7 @@ def test_ctrl_c_while_results_are_written(tmp_path, folder, monkeypatch):
         patch.setattr(command, "save_figure", pressed)
         result, stopped = begin(tmp_path)
     assert result.exit_code == 130
-    assert f"Interrupted. Go on with riemannrnn train --resume {stopped}" in result.stdout
+    assert f"Interrupted. Continue with riemannrnn train --resume {stopped}" in result.stdout
     assert run("train", "--resume", stopped).exit_code == 0
     assert_same_bits(stopped, folder)
 

@@ -54,7 +54,7 @@ def _runs(module: str) -> Callable[[Command], Command]:
     return decorate
 
 
-@with_these_keys("units", "data", "target", "missing", "seed")
+@with_these_keys("units", "data", "target", "inputs", "index", "missing", "seed")
 @_runs("compare")
 def compare(
     given: dict[str, dict[str, Any]],

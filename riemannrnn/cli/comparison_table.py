@@ -10,7 +10,7 @@ from riemannrnn.cli.common import console
 from riemannrnn.comparison.comparison import Comparison
 from riemannrnn.comparison.entry import Entry
 
-WIDE = 100
+WIDE = 110
 """Columns from which the name of a contender fits on a line of the table."""
 
 NARROW = 20

@@ -81,8 +81,10 @@ class DataTable(Options):
     )
     target: tuple[str, ...] = option((), "Column or columns of the targets, or the name of their array.", flag=True)
     target_file: str | None = option(None, "File of the targets, if they are not in `file`.")
-    inputs: tuple[str, ...] = option((), "Columns of the stimuli, or the name of their array. Default: all others.")
-    index: str | None = option(None, "Column that numbers or names the rows, and is left out. Default: found automatically.")
+    inputs: tuple[str, ...] = option((), "Columns of the stimuli, or the name of their array. Default: all others.", flag=True)
+    index: str | None = option(
+        None, "Column that numbers or names the rows, and is left out. Default: found automatically.", flag=True
+    )
     task: str | None = option(
         None,
         '"classification" or "regression". Default: texts, truth values and one column of whole numbers are classes.',

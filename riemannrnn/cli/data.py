@@ -173,7 +173,7 @@ def _print_missing(table: Table, found: Survey) -> None:
     if missing.any():
         _say(
             f"Missing in stimuli: {int(missing.sum())}, in {int((missing > 0).sum())} of {len(chosen)} inputs. "
-            'They cause an error, unless missing="mean" replaces them by the mean of their column.'
+            'They cause an error, unless missing="mean" (--missing mean) replaces them by the mean of their column.'
         )
     if infinite.any():
         count, places = int(infinite.sum()), int((infinite > 0).sum())

@@ -110,7 +110,7 @@ def _print_result(result: "SweepResult") -> None:
             console.print(f"{word}: {len(rows) - SHOWN} others; summary.csv names them.", highlight=False)
     console.print(f"Written to {escape(str(result.folder))}: {', '.join(FILES)}", soft_wrap=True, highlight=False)
     if result.interrupted or result.having(UNFINISHED):
-        console.print("Go on with the same command and --resume.", highlight=False)
+        console.print("Continue with the same command and --resume.", highlight=False)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
     if len(result.having(FINISHED)) < len(result.cells):

@@ -106,7 +106,7 @@ def _train(training: Training, folder: Path) -> tuple[History, list[str]]:
 
 def _go_on(stopped: str, folder: Path) -> NoReturn:
     """Print how to continue an interrupted run, and exit."""
-    console.print(f"{stopped} Go on with {escape(_again(folder))}", soft_wrap=True, highlight=False)
+    console.print(f"{stopped} Continue with {escape(_again(folder))}", soft_wrap=True, highlight=False)
     raise typer.Exit(INTERRUPTED)
 
 

@@ -223,7 +223,7 @@ def _check_numbers(stimuli: Field) -> None:
     if texts:
         raise DatasetError(
             f"{stimuli.source.name}: column {texts[0]!r} holds text, but stimuli are numbers; name the column as the target "
-            "or the index, or choose the columns of the stimuli"
+            "or the index, or choose the columns of the stimuli with inputs (in the shell: --inputs)"
         )
 
 

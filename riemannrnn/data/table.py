@@ -241,7 +241,8 @@ class Table(Summarised):
             column = self.stimuli.names[int(np.flatnonzero(to_numpy(xp.any(wrong, axis=0)))[0])]
             raise DatasetError(
                 f"{self.stimuli.source.name}: a stimulus has a missing number or infinity in column {column}; repair it, leave "
-                "out its row, or replace missing numbers by the mean of their column with missing='mean'"
+                "out its row, or replace missing numbers by the mean of their column with missing='mean' (in the shell: "
+                "--missing mean)"
             )
         return stimuli
 
