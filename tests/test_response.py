@@ -218,7 +218,7 @@ def test_single_precision_is_kept(generator):
 
 def test_too_few_stimuli_need_damping():
     cost, W = make_cost(batch=N - 1)
-    with pytest.raises(SingularPointError, match=r"eigenvalues of the second moment .*no length.*positive damping, or add"):
+    with pytest.raises(SingularPointError, match=r"eigenvalues of the second moment .*length zero.*positive damping, or add"):
         ResponseMetric(cost.at(W)).sharp(cost.gradient(W))
     assert descent_cosine(-ResponseMetric(cost.at(W), 1e-6).sharp(cost.gradient(W)), cost.gradient(W)) > 0
 

@@ -6,7 +6,7 @@ from cases import N, short_vector
 
 from manifolds import FixedRank, Identity, PullbackManifold, Resolvent, left_invariant, right_invariant
 from manifolds.checks import check_slope
-from riemannrnn import FixedPointCost, LowRank, RateNetwork, SquaredError
+from riemannrnn import Convolution, FixedPointCost, LowRank, RateNetwork, SquaredError
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.descent_check import descent_cosine
 from riemannrnn.rules.momentum import Momentum
@@ -23,6 +23,17 @@ def make_cost(activation, seed=0):
     network = RateNetwork(N, 3, 2, activation, seed=seed)
     stimuli, targets = generator.standard_normal((BATCH, 3)), generator.standard_normal((BATCH, 2))
     return FixedPointCost(network, stimuli, SquaredError(targets), tolerance=1e-13), network.initial_weights(0.5)
+
+
+def cost_on(geometry):
+    """Return a cost of the points of a manifold: matrices, or global kernels of a convolution."""
+    shape = geometry.random_point().shape
+    if len(shape) == 2:
+        return make_cost("tanh")[0]
+    generator, connectivity = np.random.default_rng(0), Convolution(shape[0], shape[2:], shape[2:])
+    network = RateNetwork(connectivity.n_units, 3, 2, seed=0, connectivity=connectivity)
+    loss = SquaredError(generator.standard_normal((BATCH, 2)))
+    return FixedPointCost(network, generator.standard_normal((BATCH, 3)), loss, tolerance=1e-13)
 
 
 def per_stimulus(evaluation):
@@ -115,7 +126,7 @@ def test_delta_w3_and_w4_differ_in_a_nonlinear_network(generator):
 
 
 def test_geodesic_flow_on_every_manifold(geometry):
-    cost, _ = make_cost("tanh")
+    cost = cost_on(geometry)
     euclidean = isinstance(geometry, PullbackManifold) and isinstance(geometry.chart, Identity)
     W = 0.3 * geometry.random_point() if euclidean else geometry.random_point()
     evaluation = cost.at(W)
@@ -153,7 +164,7 @@ def test_parallel_transport_is_momentum_in_coordinates(flat_geometry):
 
 
 def test_without_momentum_parallel_transport_is_geodesic_flow(geometry):
-    cost, _ = make_cost("tanh")
+    cost = cost_on(geometry)
     W = geometry.random_point()
     evaluation = cost.at(W)
     first, memory = Momentum(geometry, momentum=0.0).step(W, evaluation, 1e-3)

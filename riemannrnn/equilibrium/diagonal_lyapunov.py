@@ -26,7 +26,6 @@ from scipy.linalg.lapack import get_lapack_funcs
 from manifolds import Array
 from manifolds.arrays import identity_like, machine_epsilon
 from riemannrnn.equilibrium.jacobians import checked_time_constants
-from riemannrnn.network.dense import DenseOperator
 from riemannrnn.network.operator import Operator
 from riemannrnn.norms import row_norms
 
@@ -55,7 +54,7 @@ def unique_by_rows(operator: Operator) -> bool:
     The search starts at the norms of the rows of I − W. A step changes log D along the gradient of a smooth minimum of the
     eigenvalues. Only dense weights are looked at, of `MOST_UNITS` units at most.
     """
-    if not isinstance(operator, DenseOperator) or operator.row_norms.shape[0] > MOST_UNITS:
+    if not operator.formed or operator.row_norms.shape[0] > MOST_UNITS:
         return False
     xp, matrix = array_namespace(operator.parameters), identity_like(operator.matrix) - operator.matrix
     inverse_scales = 1 / _norms(operator.matrix)
@@ -101,7 +100,7 @@ def stable_by_rows(operator: Operator, gains: Array, margin: float, time_constan
     if time_constants is not None:
         speed = xp.astype(checked_time_constants(time_constants, gains), gains.dtype)
     kept = 1 - margin * speed
-    if not isinstance(operator, DenseOperator) or bool(xp.any(gains < 0)) or not bool(xp.all(kept > 0)):
+    if not operator.formed or bool(xp.any(gains < 0)) or not bool(xp.all(kept > 0)):
         return certain
     roots = xp.sqrt(gains)
     for scales in (xp.ones_like(speed), _norms(operator.matrix)):

@@ -62,8 +62,8 @@ class Newton(Iteration):
 
 
 def _solved_directly(equation: FixedPointEquation, gain: Array, residual: Array) -> Array | None:
-    """Return (I − G W)⁻¹ b for every row by LAPACK, or None on a device, or where a matrix is singular or too large."""
-    if not is_numpy_array(residual) or equation.operator.matrix_free:
+    """Return (I − G W)⁻¹ b for every row by LAPACK, or None on a device, without a stored W, or where a matrix is singular."""
+    if not is_numpy_array(residual) or not equation.operator.formed:
         return None
     step = np.empty_like(residual)
     weights, units = equation.operator.matrix, np.arange(residual.shape[1])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from manifolds import Array
 from riemannrnn.backend import Namespace, to_backend
-from riemannrnn.network import Connectivity, Dense
+from riemannrnn.network import Connectivity
 
 
 def own_signs(
@@ -37,7 +37,7 @@ def own_signs(
         return None
     if signs is not None and inhibitory is not None:
         raise ValueError("signs and inhibitory both say which units are inhibitory; pass one of them")
-    if not isinstance(connectivity, Dense):
+    if not connectivity.bind(connectivity.initial(n_units, 0.0, np.random.default_rng(0))).formed:
         raise ValueError(
             f"{connectivity} has no weights from one unit to another that could have its sign; leave out the connectivity, or "
             "the signs and the share of inhibitory units"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class Dense(Summarised):
 @dataclass(frozen=True, eq=False)
 class DenseOperator(Operator):
     """The operator of a matrix W, shape (n, n), or of its transpose. A part of it has fewer rows."""
+
+    formed: ClassVar[bool] = True
 
     @property
     def matrix(self) -> Array:

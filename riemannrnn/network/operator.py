@@ -31,6 +31,9 @@ class Operator(ABC):
     parameters: Point
     transposed: bool = False
 
+    formed: ClassVar[bool] = False
+    """Whether T is stored as an array, so that `matrix` costs nothing."""
+
     matrix_free: ClassVar[bool] = False
     """Whether T is too large to be formed as an array. Stability is then computed from products with T only."""
 
