@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from cases import N, short_vector
+from cases import KERNELS, N, short_vector
 
 from manifolds import FixedRank, Identity, PullbackManifold, Resolvent, left_invariant, right_invariant
 from manifolds.checks import check_slope
-from riemannrnn import Convolution, FixedPointCost, LowRank, RateNetwork, SquaredError
+from riemannrnn import FixedPointCost, LowRank, RateNetwork, SquaredError
+from riemannrnn.network import Convolution
 from riemannrnn.rules.descent import Descent
 from riemannrnn.rules.descent_check import descent_cosine
 from riemannrnn.rules.momentum import Momentum
@@ -17,23 +18,19 @@ ACTIVATIONS = ["identity", "tanh", "softplus", "relu"]
 BATCH, RATE = 7, 0.05
 
 
-def make_cost(activation, seed=0):
+def make_cost(activation, seed=0, connectivity=None):
     """Return a cost and weights to evaluate it at."""
     generator = np.random.default_rng(seed)
-    network = RateNetwork(N, 3, 2, activation, seed=seed)
+    units = N if connectivity is None else connectivity.n_units
+    network = RateNetwork(units, 3, 2, activation, connectivity=connectivity, seed=seed)
     stimuli, targets = generator.standard_normal((BATCH, 3)), generator.standard_normal((BATCH, 2))
     return FixedPointCost(network, stimuli, SquaredError(targets), tolerance=1e-13), network.initial_weights(0.5)
 
 
-def cost_on(geometry):
-    """Return a cost of the points of a manifold: matrices, or global kernels of a convolution."""
-    shape = geometry.random_point().shape
-    if len(shape) == 2:
-        return make_cost("tanh")[0]
-    generator, connectivity = np.random.default_rng(0), Convolution(shape[0], shape[2:], shape[2:])
-    network = RateNetwork(connectivity.n_units, 3, 2, seed=0, connectivity=connectivity)
-    loss = SquaredError(generator.standard_normal((BATCH, 2)))
-    return FixedPointCost(network, generator.standard_normal((BATCH, 3)), loss, tolerance=1e-13)
+def cost_for(weights):
+    """Return a cost of a network with such weights: a matrix, or the global kernels of a convolution."""
+    connectivity = None if weights.ndim == 2 else Convolution(KERNELS[0], KERNELS[2:], KERNELS[2:])
+    return make_cost("tanh", connectivity=connectivity)[0]
 
 
 def per_stimulus(evaluation):
@@ -126,9 +123,9 @@ def test_delta_w3_and_w4_differ_in_a_nonlinear_network(generator):
 
 
 def test_geodesic_flow_on_every_manifold(geometry):
-    cost = cost_on(geometry)
     euclidean = isinstance(geometry, PullbackManifold) and isinstance(geometry.chart, Identity)
     W = 0.3 * geometry.random_point() if euclidean else geometry.random_point()
+    cost = cost_for(W)
     evaluation = cost.at(W)
     gradient = geometry.euclidean_to_riemannian_gradient(W, evaluation.gradient)
     found, memory = make_rule("descent", N, geometry).step(W, evaluation, 1e-3)
@@ -164,8 +161,8 @@ def test_parallel_transport_is_momentum_in_coordinates(flat_geometry):
 
 
 def test_without_momentum_parallel_transport_is_geodesic_flow(geometry):
-    cost = cost_on(geometry)
     W = geometry.random_point()
+    cost = cost_for(W)
     evaluation = cost.at(W)
     first, memory = Momentum(geometry, momentum=0.0).step(W, evaluation, 1e-3)
     second, _ = Momentum(geometry, momentum=0.0).step(first, cost.at(first), 1e-3, memory)
