@@ -26,8 +26,9 @@ PARTITIONS = (8, 128)
 
 GRID = Grid(
     {
-        "network": {"units": 60},
-        "train": {"rule": "adam", "batch_size": 64, "epochs": 8, "record": False},
+        "network": {"units": 40},
+        "data": {"training_size": 300},
+        "train": {"rule": "adam", "batch_size": 64, "epochs": 3, "record": False},
     },
     {
         "train.manifold": ["euclidean", "resolvent", "monotone", "scaled-monotone"],
@@ -119,7 +120,7 @@ def sweep_row() -> Row:
         size = sum(path.stat().st_size for path in (Path(folder) / "alone" / "cells").rglob("*") if path.is_file())
     return {
         "work": "sweep",
-        "units": 60,
+        "units": 40,
         "dtype": "float64",
         "cells": len(cells),
         "seconds": seconds,
