@@ -161,7 +161,7 @@ def test_invalid_arguments_are_named_before_the_first_step(network, digits, opti
 
 def test_a_history_belongs_to_its_rule(network, digits):
     history = run(network, digits, "adam", learning_rate=0.01)
-    with pytest.raises(ValueError, match=r"the history is of Adam on the Resolvent manifold .*, this run of DeltaW3; pass its weights"):
+    with pytest.raises(ValueError, match=r"the history is of Adam on the Resolvent manifold .*, this run of DeltaW3; pass"):
         train(network, history, digits.stimuli, digits.labels, "dW3")
 
 
