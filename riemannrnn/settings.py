@@ -78,7 +78,7 @@ class Options:
         Whether values can only be plain numbers, texts and truth values, as in a file. Otherwise an option may also hold
         objects of the other types in its annotation. Types in quotes are imported when a value is not plain.
     shorthand
-        The option that a plain value stands for in a list of tables. None: there is no such option.
+        The option that a plain value stands for in a list of tables. None: a plain value is refused.
 
     Raises
     ------

@@ -144,7 +144,7 @@ def landscape(cost: FixedPointCost, plane: Plane, first: Array, second: Array, p
     -------
     Dataset
         Over `first` and `second`: `plane_cost`, from fixed points of a residual up to `PLANE_TOLERANCE`, infinite where a
-        stimulus has no fixed point, NaN where there are no weights; `abscissa`, an estimate (Arnoldi) of the largest real part
+        stimulus has no fixed point, NaN where W does not exist; `abscissa`, an estimate (Arnoldi) of the largest real part
         of −I + G W over the first `STABILITY_STIMULI` stimuli, stable below 0; `sign` of det(I − W), which changes where
         I − W is singular and, in resolvent coordinates, at the edge W → ∞.
     """

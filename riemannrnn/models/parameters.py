@@ -52,3 +52,16 @@ def connections(parameters: LayerParameters, number: int) -> dict[int, Array]:
     """Return V_lj of layer l = `number` by the number j of the lower layer; stimuli have the number −1."""
     direct = {} if parameters.inputs is None else {number - 1: parameters.inputs}
     return {**direct, **parameters.skips}
+
+
+def layer_number(name: str) -> int:
+    """Return the number of the layer that a parameter belongs to, from its name."""
+    return int(name.split(".")[1])
+
+
+def parameter_kind(name: str) -> str:
+    """Return the kind of a parameter, of `PARTS`, from its name."""
+    if name.startswith("readout"):
+        return "readout"
+    part = name.split(".")[2]
+    return "input" if part == "from" else part

@@ -15,7 +15,7 @@ from manifolds.points import Point, Schema, arrays_of, map_arrays
 from riemannrnn.backend import Namespace, as_array, check_backend, namespace, to_backend
 from riemannrnn.models.layer import Layer
 from riemannrnn.models.model import PARTS, Model, own_time_constants
-from riemannrnn.models.parameters import LayerParameters, NetworkParameters
+from riemannrnn.models.parameters import LayerParameters, NetworkParameters, layer_number, parameter_kind
 from riemannrnn.models.signs import check_signs, inhibitory_units, own_signs, with_signs
 from riemannrnn.network import Activation, Dense, LinearMap, PooledMap
 from riemannrnn.network.activations import as_activation
@@ -115,10 +115,10 @@ class Stack(Model):
         self._entropy = np.random.SeedSequence(seed).entropy
         shapes = self._shapes()
         self._given = {name: self._checked(name, value, shapes) for name, value in (parameters or {}).items()}
-        fixed = [name for name in shapes if _kind(name) not in self.trained]
+        fixed = [name for name in shapes if parameter_kind(name) not in self.trained]
         needed = [name for name in fixed if name in self._given or "bias" not in name]
         self.fixed = {name: self._initial(name, 0.5) for name in needed}
-        named = {name: self._initial(name, 0.0) for name in shapes if _kind(name) in self.trained}
+        named = {name: self._initial(name, 0.0) for name in shapes if parameter_kind(name) in self.trained}
         self.schema = Schema({name: len(arrays_of(value)) for name, value in named.items()})
         if not named:
             raise ValueError(f"trained = {self.trained!r} trains nothing: the stack has no such parameters; add 'recurrent'")
@@ -185,13 +185,13 @@ class Stack(Model):
         Steps of an optimiser such as Adam then change all drives by about as much. A bias, whose changes are the same at all
         positions, has the scale 1/3.
         """
-        if not self.convolutional or _kind(name) == "recurrent":
+        if not self.convolutional or parameter_kind(name) == "recurrent":
             return 1.0
         return SCALE_OF_BIAS if "bias" in name else prod(self._arrays[name][1:]) ** -0.5
 
     @property
     def recurrent(self) -> tuple[str, ...]:
-        return tuple(name for name in self.schema if _kind(name) == "recurrent")
+        return tuple(name for name in self.schema if parameter_kind(name) == "recurrent")
 
     def initial_parameters(self, radius: float = 0.5) -> dict[str, Point]:
         """Return the trained parameters at the start, by name; the same in every call.
@@ -311,8 +311,8 @@ class Stack(Model):
         value = map_arrays(lambda array: as_array("parameters", array, self.dtype, self.namespace), value)
         wanted = shapes[name]
         if wanted is None:
-            self.connectivities[_number(name)].check(value, self.layers[_number(name)].n_units)
-            check_signs(value, self.signs[_number(name)])
+            self.connectivities[layer_number(name)].check(value, self.layers[layer_number(name)].n_units)
+            check_signs(value, self.signs[layer_number(name)])
         elif tuple(value.shape) != wanted:
             raise ValueError(f"the parameter {name!r} has shape {tuple(value.shape)}, but {wanted} was expected")
         return value
@@ -324,7 +324,7 @@ class Stack(Model):
         generator = np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(crc32(name.encode()),)))
         shape = self._shapes()[name]
         if shape is None:
-            number = _number(name)
+            number = layer_number(name)
             sample = self.connectivities[number].initial(self.layers[number].n_units, radius, generator)
             signs = self.signs[number]
             sample = sample if signs is None else with_signs(sample, to_numpy(signs), radius)
@@ -333,19 +333,6 @@ class Stack(Model):
         else:
             sample = generator.standard_normal(shape) / prod(shape[1:]) ** 0.5
         return map_arrays(lambda array: to_backend(array.astype(self.dtype), self.namespace), sample)
-
-
-def _number(name: str) -> int:
-    """Return the number of the layer that a parameter belongs to, from its name."""
-    return int(name.split(".")[1])
-
-
-def _kind(name: str) -> str:
-    """Return the kind of a parameter, of `PARTS`, from its name."""
-    if name.startswith("readout"):
-        return "readout"
-    part = name.split(".")[2]
-    return "input" if part == "from" else part
 
 
 def _kinds(trained: Sequence[str]) -> tuple[str, ...]:
