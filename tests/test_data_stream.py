@@ -228,9 +228,12 @@ def slow(*arguments):
     time.sleep(0.05)
     return read(*arguments)
 Table._picked = slow
+with closing(Stream(open_table(np.zeros((10**6, 2))), 10, 0, window=1).batches()) as batches:
+    next(batches)  # everything is imported
+stream = Stream(open_table(np.zeros((10**6, 2))), 10, 0, window=1)
 threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
-    with closing(Stream(open_table(np.zeros((10**6, 2))), 10, 0, window=1).batches()) as batches:
+    with closing(stream.batches()) as batches:
         for batch in batches:
             pass
 except KeyboardInterrupt:

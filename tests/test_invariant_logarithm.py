@@ -47,5 +47,5 @@ def test_the_error_of_a_logarithm_that_is_not_found():
     manifold = left_invariant(5, seed=0)
     W = np.zeros((5, 5))
     V = 12 * manifold.random_tangent_vector(W)
-    with pytest.raises(ConvergenceError, match="Take a point in between"):
+    with pytest.raises(ConvergenceError, match="Take a point between"):
         manifold.log(W, manifold.exp(W, V))

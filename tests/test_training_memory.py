@@ -15,10 +15,15 @@ from riemannrnn.training.stepping import Stepper
 
 @pytest.fixture
 def no_collector():
-    """Find all evaluations that are alive while no garbage is collected."""
+    """Count the evaluations that are alive beyond those of other tests, while no garbage is collected."""
+
+    def alive():
+        return sum(isinstance(each, Evaluation) for each in gc.get_objects())
+
     gc.collect()
     gc.disable()
-    yield lambda: sum(isinstance(each, Evaluation) for each in gc.get_objects())
+    others = alive()
+    yield lambda: alive() - others
     gc.enable()
 
 
