@@ -231,6 +231,7 @@ Table._picked = slow
 with closing(Stream(open_table(np.zeros((10**6, 2))), 10, 0, window=1).batches()) as batches:
     next(batches)  # everything is imported
 stream = Stream(open_table(np.zeros((10**6, 2))), 10, 0, window=1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores the signal otherwise
 threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     with closing(stream.batches()) as batches:
