@@ -4,7 +4,7 @@ import statistics
 from math import inf
 
 from benchmarks.records import Row
-from riemannrnn.cli.compare import digits_task
+from riemannrnn.cli.compared import digits_task
 from riemannrnn.comparison import compare
 from riemannrnn.comparison.contenders import Contender
 from riemannrnn.cost.task import Task

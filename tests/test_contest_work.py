@@ -1,6 +1,6 @@
 """A comparison does not compute the same fixed points twice."""
 
-from riemannrnn.cli.compare import digits_task
+from riemannrnn.cli.compared import digits_task
 from riemannrnn.comparison import contest
 from riemannrnn.comparison.contenders import all_contenders
 

@@ -8,7 +8,7 @@ from pymanopt.optimizers import ConjugateGradient, SteepestDescent, TrustRegions
 
 from manifolds import Identity, PullbackManifold, Resolvent
 from riemannrnn import CrossEntropy, FixedPointCost, Layer, SquaredError, Stack, compare, to_backend, train
-from riemannrnn.cli.compare import digits_task
+from riemannrnn.cli.compared import digits_task
 from riemannrnn.comparison import Contender
 from riemannrnn.comparison.same_dtype import SameDtypeTrustRegions
 from riemannrnn.data import Dataset, load_digits

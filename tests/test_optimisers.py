@@ -25,7 +25,7 @@ from manifolds import (
 )
 from manifolds.points import arrays_of, map_arrays
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork
-from riemannrnn.cli.compare import digits_task
+from riemannrnn.cli.compared import digits_task
 from riemannrnn.comparison import SameDtypeConjugateGradient, SameDtypeTrustRegions
 from riemannrnn.comparison.comparison import compare
 from riemannrnn.comparison.contenders import Contender

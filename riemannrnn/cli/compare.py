@@ -14,7 +14,7 @@ from rich.table import Table
 
 from riemannrnn.cli.commands import Backend, Precision
 from riemannrnn.cli.common import INTERRUPTED, UNFINISHED, console, print_written, progress_bars, refuse
-from riemannrnn.cli.compared import compared, digits_task
+from riemannrnn.cli.compared import compared
 from riemannrnn.cli.comparison_table import table
 from riemannrnn.cli.config import Config, read_config
 from riemannrnn.comparison.comparison import Comparison, compare
@@ -26,8 +26,6 @@ from riemannrnn.plots import comparison_figure, save_figure
 from riemannrnn.run_folder import RunFolderError, create_run_folder, write_csv, write_netcdf, write_toml
 from riemannrnn.runtime import cores
 from riemannrnn.settings import SettingError
-
-__all__ = ["compare_command", "digits_task", "write_comparison"]
 
 
 def compare_command(
