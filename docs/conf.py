@@ -46,7 +46,6 @@ autosummary_generate = False  # docs/pages.py writes the pages
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # an override is documented where the method is declared
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 numpydoc_show_class_members = True

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from manifolds import Array, Point, PointCache
-from manifolds.deferred import Manifold, pymanopt
-from manifolds.points import copied, map_arrays
-from manifolds.summary import Summarised
+from manifolds.points import map_arrays
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.counts import Evaluations
 from riemannrnn.cost.losses import CrossEntropy, Loss
-from riemannrnn.cost.problem import problem_on
+from riemannrnn.cost.summed import SummedCost
 from riemannrnn.equilibrium.fixed_points import FixedPointError
 from riemannrnn.models import Model
 from riemannrnn.runtime import one_core
@@ -24,7 +22,7 @@ GROUP = 8
 """Number of terms that a worker adds at a time; neither a worker nor the client holds the terms of all partitions."""
 
 
-class PartitionedCost(Summarised):
+class PartitionedCost(SummedCost):
     """J(W) = Σᵢ (mᵢ/m) Jᵢ(W), where Jᵢ is the `FixedPointCost` of the mᵢ stimuli of partition i of a dask array.
 
     The workers of dask.distributed hold the partitions; they may copy a small one to an idle worker. They compute J, ∇J and
@@ -90,31 +88,9 @@ class PartitionedCost(Summarised):
         """Return the facts to print."""
         return {"stimuli": sum(self._sizes), "partitions": len(self._sizes), "network": repr(self.model)}
 
-    def __call__(self, weights: Point) -> float:
-        """Return J(W), a Python float; +∞ if a stimulus has no fixed point, never NaN."""
-        return self.at(weights).cost
-
-    def gradient(self, weights: Point) -> Point:
-        """Return ∇J, with the shape of W.
-
-        Raises
-        ------
-        FixedPointError
-            If J is infinite, or an adjoint cannot be solved.
-        """
-        return copied(self.at(weights).gradient)
-
-    def hessian(self, weights: Point, vector: Point) -> Point:
-        """Return D∇J[V], with the shape of W; raises as `gradient` does."""
-        return self.at(weights).hessian(vector)
-
     def at(self, weights: Point) -> "PartitionedEvaluation":
         """Return the evaluation at the point W, with each part computed on first use."""
         return self._at(weights)
-
-    def problem(self, manifold: Manifold) -> pymanopt.Problem:
-        """Return the problem of minimising J on a manifold, as `FixedPointCost.problem` does."""
-        return problem_on(manifold, self)
 
     def _evaluate(self, weights: Point) -> "PartitionedEvaluation":
         return PartitionedEvaluation(self._client, self.partitions, self._sizes, weights, self.evaluations)

@@ -7,13 +7,11 @@ from math import inf, isfinite
 from typing import Any
 
 from manifolds import Point, PointCache
-from manifolds.deferred import Manifold, pymanopt
-from manifolds.points import copied, map_arrays
-from manifolds.summary import Summarised
+from manifolds.points import map_arrays
 from riemannrnn.backend import to_backend
 from riemannrnn.cost.cost import FixedPointCost
 from riemannrnn.cost.counts import Evaluations
-from riemannrnn.cost.problem import problem_on
+from riemannrnn.cost.summed import SummedCost
 from riemannrnn.data import Table
 from riemannrnn.data.prefetch import prefetched
 from riemannrnn.models import Model
@@ -21,7 +19,7 @@ from riemannrnn.training.material import answer_of, check_table
 from riemannrnn.training.streamed import Rows
 
 
-class ChunkedCost(Summarised):
+class ChunkedCost(SummedCost):
     """J(W) = Σᵢ (mᵢ/m) Jᵢ(W), where Jᵢ is the `FixedPointCost` of the mᵢ rows of chunk i of a table.
 
     Every evaluation reads the table once, and holds one chunk and the next. Nothing of a chunk is kept: fixed points are solved
@@ -68,31 +66,9 @@ class ChunkedCost(Summarised):
         """Return the facts to print."""
         return {"stimuli": len(self.table), "chunks": len(self.table.bounds()) - 1, "network": repr(self.model)}
 
-    def __call__(self, weights: Point) -> float:
-        """Return J(W), a Python float; +∞ where a stimulus has no fixed point, never NaN."""
-        return self.at(weights).cost
-
-    def gradient(self, weights: Point) -> Point:
-        """Return ∇J, with the shape of W.
-
-        Raises
-        ------
-        FixedPointError
-            Where J is infinite, or an adjoint cannot be solved.
-        """
-        return copied(self.at(weights).gradient)
-
-    def hessian(self, weights: Point, vector: Point) -> Point:
-        """Return D∇J[V], with the shape of W; raises as `gradient` does."""
-        return self.at(weights).hessian(vector)
-
     def at(self, weights: Point) -> "ChunkedEvaluation":
-        """Return everything about the point W, each part computed when it is asked for."""
+        """Return the evaluation at the point W, with each part computed on first use."""
         return self._at(weights)
-
-    def problem(self, manifold: Manifold) -> pymanopt.Problem:
-        """Return the problem of minimising J on a manifold, as `FixedPointCost.problem` does."""
-        return problem_on(manifold, self)
 
     def costs(self) -> Generator[tuple[float, FixedPointCost], None, None]:
         """Yield the share mᵢ/m and the cost of each chunk, in order; a thread reads the next chunk meanwhile."""
