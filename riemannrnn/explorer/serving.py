@@ -45,6 +45,9 @@ NO_RUN = (
 ADDRESS, HOST = "127.0.0.1", "localhost"
 """The address of the server, and the host that Bokeh's check of the origin allows."""
 
+LONGEST_PICTURE = 30
+"""Most seconds that `stop` waits for a picture that is being drawn. Its threads could not start after the end of the process."""
+
 
 class Explorer:
     """A running explorer, in its own thread.
@@ -99,7 +102,7 @@ class Explorer:
         """Stop the server."""
         if self._loop is not None and self._thread.is_alive():
             self._loop.add_callback(self._loop.stop)
-            self._thread.join(5)
+            self._thread.join(LONGEST_PICTURE)
             for page in list(OPEN):
                 page.background.close(wait=True)
 
