@@ -46,7 +46,7 @@ ADDRESS, HOST = "127.0.0.1", "localhost"
 """The address of the server, and the host that Bokeh's check of the origin allows."""
 
 LONGEST_PICTURE = 30
-"""Most seconds that `stop` waits for a picture that is being drawn. Its threads could not start after the end of the process."""
+"""Most seconds that `stop` waits for a picture that is being drawn. No thread can start after the end of the process."""
 
 
 class Explorer:
