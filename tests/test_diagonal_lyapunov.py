@@ -42,6 +42,17 @@ def test_what_is_certain_is_so(radius, times):
         assert set(rows.tolist()) == set(np.flatnonzero(exact >= -margin).tolist())
 
 
+@pytest.mark.parametrize("edge", [0.98, 1.001, 1.02])
+@pytest.mark.parametrize("seed", range(5))
+def test_symmetric_weights_are_unique_below_one_only(edge, seed):
+    """If an eigenvalue of W exceeds 1, I − W has a negative one, and sym(D⁻¹ (I − W)) is positive definite for no D."""
+    sample = np.random.default_rng(seed).standard_normal((N, N))
+    weights = sample + sample.T
+    weights *= edge / np.linalg.eigvalsh(weights)[-1]
+    for dtype in (np.float32, np.float64):
+        assert lyapunov.unique_by_rows(Dense().bind(weights.astype(dtype))) == (edge < 1)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("seed", range(3))
 def test_scaled_monotone_weights_are_decided_without_eigenvalues(seed, dtype, monkeypatch):

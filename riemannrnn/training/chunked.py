@@ -74,9 +74,7 @@ class ChunkedCost(SummedCost):
         """Yield the share mᵢ/m and the cost of each chunk, in order; a thread reads the next chunk meanwhile."""
         with closing(prefetched(self.table.blocks)) as blocks:
             for pair in blocks:
-                part = self.rows.cost(self._like, pair)
-                yield pair[0].shape[0] / len(self.table), part
-                part.forget()
+                yield pair[0].shape[0] / len(self.table), self.rows.cost(self._like, pair)
 
 
 class ChunkedEvaluation:
