@@ -14,9 +14,9 @@ are the same for nonlinear circuits.
 # %%
 # One neuron
 # ----------
-# A neuron that excites itself with weight W answers a stimulus x with the fixed point r = a x, where a = 1 / (1 − W) is
-# its gain. We ask for a gain of 2, so the best weight is ½. The loss is the mean of ½ (r − 2x)², that is J = ½ (a − 2)²
-# for stimuli of unit variance.
+# A neuron that excites itself with weight W answers a stimulus x with the fixed point r = a x, where a = 1 / (1 − W) is its
+# gain. We ask for a gain of 2, so the best weight is ½. The loss is the mean of ½ (r − 2x)², that is J = ½ (a − 2)² for stimuli
+# of unit variance.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,9 +37,8 @@ from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.metrics.response import response_metric
 from riemannrnn.plots.geodesics import METRIC_STYLES
 
-plt.rcParams.update(
-    {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
-)
+plt.rcParams.update({"font.size": 8, "axes.titlesize": 9})
+plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
 COLOURS = {name: colour for name, (colour, _) in METRIC_STYLES.items()} | {"response": "#E69F00"}
 METRICS = ("euclidean", "resolvent", "left-invariant", "monotone", "response")
@@ -61,8 +60,7 @@ invariant = left_invariant(1)
 # The singularity W = 1, where the fixed point runs away, is one unit from W = 0 on the first ruler. On the other two it is
 # infinitely far away. No step of finite length reaches it.
 
-near_one = np.array([[1 - 1e-6]])
-zero = np.zeros((1, 1))
+zero, near_one = np.zeros((1, 1)), np.array([[1 - 1e-6]])
 for manifold in (flat, resolvent, invariant):
     print(f"{manifold}: from W = 0 to W = 0.999999 it is {manifold.dist(zero, near_one):.4g}")
 assert resolvent.dist(zero, near_one) > 9e5
@@ -71,9 +69,8 @@ assert np.isclose(invariant.dist(zero, near_one), np.log(1e6))
 # %%
 # In the figure every ruler is drawn under the loss, with a tick each quarter of a unit, both ways from W = 0. Where ticks are
 # dense, steps are short. Before the singularity the loss rises without bound. A Euclidean step gets longer there, and the two
-# other rulers make it shorter. Far to the left the loss is nearly level. There the ticks of the resolvent metric are far
-# apart, so it crosses the plain in a few steps. Its ticks end at a = 0, that is at W = −∞, one unit from W = 0. This is the
-# only edge of the resolvent metric.
+# other rulers make it shorter. Far to the left the loss is nearly level. There the ticks of the resolvent metric are far apart,
+# so it crosses the plain in a few steps. Its ticks end at a = 0, that is at W = −∞, one unit from W = 0. It has no other edge.
 
 
 def marks(manifold, spacing=0.25, least=-3.01):
@@ -104,14 +101,8 @@ left.axvline(1, color="0.5", ls=":", lw=1)
 left.text(1.05, 3.7, "W = 1", color="0.3")
 rulers = {"euclidean": flat, "resolvent": resolvent, "left-invariant": invariant}
 for height, (name, manifold) in zip((-0.5, -1.0, -1.5), rulers.items(), strict=True):
-    left.plot(
-        marks(manifold),
-        np.full(len(marks(manifold)), height),
-        "|",
-        color=COLOURS[name],
-        ms=10,
-        mew=1.3,
-    )
+    at = marks(manifold)
+    left.plot(at, np.full(len(at), height), "|", color=COLOURS[name], ms=10, mew=1.3)
     left.text(-3.1, height, name, color=COLOURS[name], ha="right", va="center")
 left.set(xlim=(-3, 1.5), ylim=(-1.9, 4), xlabel="weight W", ylabel="loss J", yticks=[0, 1, 2, 3, 4])
 left.yaxis.set_label_coords(-0.08, 0.66)
@@ -120,8 +111,8 @@ right.set(xlabel="gain a = 1 / (1 − W)", xlim=(0, 4))
 plt.show()
 
 # %%
-# The five metrics of this page are only three in one dimension. Monotone and left-invariant agree there, and so do
-# resolvent and response. (The response metric measures the change of the rates, here a x.) Two neurons tell them apart.
+# The five metrics of this page are only three in one dimension. Monotone and left-invariant agree there, and so do resolvent
+# and response. (The response metric measures the change of the rates, here a x.) Two neurons tell them apart.
 
 V = np.ones((1, 1))
 for W in (np.array([[-1.0]]), np.array([[0.8]])):
@@ -135,15 +126,14 @@ for W in (np.array([[-1.0]]), np.array([[0.8]])):
 #
 #     W = [[w, c], [0, 0]],    r₂ = x₂,    r₁ = a x₁ + b x₂    with a = 1 / (1 − w), b = a c.
 #
-# The first row of A = (I − W)⁻¹ is (a, b). The stimuli of the two neurons are correlated by 0.8, as the stimuli of
-# neighbours often are. The target is a = b = 2, so w = ½ and c = 1.
+# The first row of A = (I − W)⁻¹ is (a, b). The stimuli of the two neurons are correlated by 0.8, as the stimuli of neighbours
+# often are. The target is a = b = 2, so w = ½ and c = 1.
 
 
 def stimuli_with(covariance, count, seed=0):
     """Return stimuli, a row each, with exactly this second moment."""
-    orthonormal, _ = np.linalg.qr(
-        np.random.default_rng(seed).standard_normal((count, len(covariance)))
-    )
+    sample = np.random.default_rng(seed).standard_normal((count, len(covariance)))
+    orthonormal, _ = np.linalg.qr(sample)
     return count**0.5 * orthonormal @ np.linalg.cholesky(covariance).T
 
 
@@ -166,9 +156,9 @@ def loss_of_response(a, b):
 assert np.isclose(cost(circuit(-0.5, 0.3)), loss_of_response(1 / 1.5, 0.3 / 1.5))
 
 # %%
-# Each metric is a manifold. The response metric g(V, V) = mean ‖δr[V]‖² has no chart in general. In a linear network it
-# has one, φ(W) = A √C with C the second moment of the stimuli, because δr = δA x. Two charts make it up, and with a chart
-# all of its geometry is in closed form. We check it against the metric that the package computes from the network.
+# Each metric is a manifold. The response metric g(V, V) = mean ‖δr[V]‖² has no chart in general. In a linear network it has
+# one, φ(W) = A √C with C the second moment of the stimuli, because δr = δA x. Two charts make it up, and with a chart all of
+# its geometry is in closed form. We check it against the metric that the package computes from the network.
 
 root = np.linalg.cholesky(covariance)
 times_root = AutogradChart(lambda A: A @ root, lambda Z: Z @ np.linalg.inv(root))
@@ -186,12 +176,12 @@ assert np.allclose(as_chart, as_package)
 
 # %%
 # The synapses that are absent must stay absent: `SubspaceManifold(manifold, mask(...))` is the same metric with only the two
-# synapses free. Its gradients make the arrows of the next figures. All arrows have one length, because only directions are compared.
+# synapses free. Its gradients make the arrows of the next figures. All arrows have one length.
 #
-# A *geodesic ball* is the set of all weights within a given distance, here 0.2. It is drawn by its definition: send a
-# geodesic of length 0.2 from the centre in every direction of the plane, by `exp`, and join the ends. (In the left-invariant
-# metric a geodesic of the four weights bends slightly out of the plane. Then its shadow on the plane is drawn.) All balls
-# of a panel have the same size in that metric. Where a ball looks small, the metric takes short steps.
+# A *geodesic ball* is the set of all weights within a given distance, here 0.2. It is drawn by its definition: send a geodesic
+# of length 0.2 from the centre in every direction of the plane, by `exp`, and join the ends. (In the left-invariant metric a
+# geodesic of the four weights bends slightly out of the plane. Then its shadow on the plane is drawn.) All balls of a panel
+# have the same size in that metric. Where a ball looks small, the metric takes short steps.
 
 synapses = mask([[True, True], [False, False]])
 planes = {name: SubspaceManifold(manifold, synapses) for name, manifold in manifolds.items()}
@@ -207,9 +197,8 @@ def ball(manifold, W, radius=0.2, points=41):
     """Return the ends of geodesics of that length from W in the plane, shape (points, 2)."""
     gram = np.array([[manifold.inner_product(W, U, V) for V in basis] for U in basis])
     angles = np.linspace(0, 2 * np.pi, points)
-    circle = np.linalg.solve(
-        np.linalg.cholesky(gram).T, np.array([np.cos(angles), np.sin(angles)])
-    ).T
+    unit_circle = np.array([np.cos(angles), np.sin(angles)])
+    circle = np.linalg.solve(np.linalg.cholesky(gram).T, unit_circle).T
     return np.array([manifold.exp(W, radius * circuit(*direction))[0] for direction in circle])
 
 
@@ -236,16 +225,8 @@ def has_point(name, w, c):
     return name != "monotone" or 1 - w > c**2 / 4
 
 
-centres = [
-    (-0.6, 1.2),
-    (-0.6, 0.0),
-    (-0.6, -1.1),
-    (0.0, 0.0),
-    (0.55, 0.0),
-    (0.45, 1.25),
-    (0.3, -0.9),
-    (0.75, 0.45),
-]
+excitations = [-0.6, -0.6, -0.6, 0.0, 0.55, 0.45, 0.3, 0.75]
+centres = list(zip(excitations, [1.2, 0.0, -1.1, 0.0, 0.0, 1.25, -0.9, 0.45], strict=True))
 for name, manifold in manifolds.items():
     ends = manifold.exp(circuit(-0.6, 1.2), circuit(0.1, 0.1))
     assert np.allclose(ends[1], 0, atol=1e-12) == (name != "left-invariant")
@@ -262,19 +243,13 @@ paths = {name: descent_path(name) for name in METRICS}
 
 w_grid, c_grid = np.meshgrid(np.linspace(-1.2, 0.985, 150), np.linspace(-1.6, 1.9, 150))
 levels = [0.05, 0.2, 0.5, 1, 2, 4, 8, 16]
+contours = {"levels": levels, "colors": "0.75", "linewidths": 0.7}
 places = [(w, c) for w in np.linspace(-1.05, 0.8, 6) for c in np.linspace(-1.3, 1.5, 7)]
 
 
 def draw_loss(ax):
     values = response_of(np.stack([w_grid, c_grid], axis=-1))
-    ax.contour(
-        w_grid,
-        c_grid,
-        loss_of_response(values[..., 0], values[..., 1]),
-        levels=levels,
-        colors="0.75",
-        linewidths=0.7,
-    )
+    ax.contour(w_grid, c_grid, loss_of_response(values[..., 0], values[..., 1]), **contours)
     ax.plot(*target[0, :2], "*", color="white", mec="black", ms=9, zorder=5)
     ax.axvline(1, color="0.5", ls=":", lw=1)
     ax.set(xlim=(-1.2, 1.1), ylim=(-1.5, 1.7), aspect="equal")
@@ -284,16 +259,14 @@ def draw_arrows(ax, name):
     at = [place for place in places if has_point(name, *place)]
     directions = np.array([direction_of_descent(name, circuit(*place)) for place in at])
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    ax.quiver(
-        *np.transpose(at), *unit.T, color="0.45", angles="xy", pivot="mid", scale=13, width=0.007
-    )
+    style = {"color": "0.45", "angles": "xy", "pivot": "mid", "scale": 13, "width": 0.007}
+    ax.quiver(*np.transpose(at), *unit.T, **style)
 
 
-figure, axes = plt.subplots(2, 3, figsize=(6.4, 6), sharex=True, sharey=True, layout="constrained")
-figure.suptitle(
-    "Two neurons, in the weights: near the cliff all balls shrink but the Euclidean ones",
-    fontsize=9,
-)
+shared = {"sharex": True, "sharey": True, "layout": "constrained"}
+figure, axes = plt.subplots(2, 3, figsize=(6.4, 6), **shared)
+title = "Two neurons, in the weights: near the cliff all balls shrink but the Euclidean ones"
+figure.suptitle(title, fontsize=9)
 for ax, name in zip(axes.flat, METRICS, strict=False):
     draw_loss(ax)
     draw_arrows(ax, name)
@@ -305,22 +278,15 @@ axes[1, 0].fill_betweenx(c_axis, 1 - c_axis**2 / 4, 1.1, color="0.85", lw=0)
 axes[1, 2].set_title("paths of descent")
 draw_loss(axes[1, 2])
 for name in METRICS:
-    axes[1, 2].plot(
-        *paths[name].T,
-        color=COLOURS[name],
-        lw=1.4,
-        ls=(0, (3, 3)) if name == "left-invariant" else "-",
-    )
+    line = (0, (3, 3)) if name == "left-invariant" else "-"
+    axes[1, 2].plot(*paths[name].T, color=COLOURS[name], lw=1.4, ls=line)
 axes[1, 2].plot(*START, "o", color="white", mec="black", ms=5)
-for ax in axes[1]:
-    ax.set_xlabel("self-excitation w")
-for ax in axes[:, 0]:
-    ax.set_ylabel("input weight c")
+figure.supxlabel("self-excitation w", fontsize=8)
+figure.supylabel("input weight c", fontsize=8)
 plt.show()
 
 # %%
-# What to see, panel by panel. The star is the minimum, and the dotted line is the singularity. The grey region does not
-# belong to the manifold.
+# What to see, panel by panel. The star is the minimum, and the dotted line is the singularity. The grey region is outside.
 #
 # - **Euclidean**: the same circle everywhere, also on the cliff, where it nearly touches the singularity.
 # - **Resolvent**: the balls shrink towards the cliff in the direction across it, and grow on the plain.
@@ -341,22 +307,12 @@ for W in (circuit(-0.5, 0.3), circuit(0.7, -0.8)):
 # The same balls and paths can be drawn over a and b, the entries of A. There the loss is a bowl, and a resolvent ball is a
 # circle. A Euclidean ball on the cliff is huge.
 
-figure, axes = plt.subplots(
-    1, 3, figsize=(6.4, 2.7), sharex=True, sharey=True, layout="constrained"
-)
-figure.suptitle(
-    "The same in A: the loss is a bowl, and the response metric has its shape", fontsize=9
-)
+figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.7), **shared)
+title = "The same in A: the loss is a bowl, and the response metric has its shape"
+figure.suptitle(title, fontsize=9)
 a_grid, b_grid = np.meshgrid(np.linspace(0, 4, 100), np.linspace(-2, 4, 100))
 for ax, name in zip(axes, ("euclidean", "resolvent", "response"), strict=True):
-    ax.contour(
-        a_grid,
-        b_grid,
-        loss_of_response(a_grid, b_grid),
-        levels=levels,
-        colors="0.75",
-        linewidths=0.7,
-    )
+    ax.contour(a_grid, b_grid, loss_of_response(a_grid, b_grid), **contours)
     for outline in balls[name]:
         ax.plot(*response_of(outline).T, color=COLOURS[name], lw=1.3)
     ax.plot(*response_of(paths[name]).T, color=COLOURS[name], lw=1.4, ls="--")
@@ -368,10 +324,10 @@ axes[0].set_ylabel("b = A₁₂")
 plt.show()
 
 # %%
-# The contours of the bowl are ellipses because the two inputs are correlated. The resolvent path descends a round metric
-# in an oblong bowl, falls into the valley and turns. The response metric is as oblong as the bowl: its path is straight.
-# The singularity is one problem, and the correlation of the stimuli is another. The resolvent metric solves the first problem.
-# The response metric solves both.
+# The contours of the bowl are ellipses because the two inputs are correlated. The resolvent path descends a round metric in an
+# oblong bowl, falls into the valley and turns. The response metric is as oblong as the bowl: its path is straight. The
+# singularity is one problem, and the correlation of the stimuli is another. The resolvent metric solves the first problem. The
+# response metric solves both.
 
 
 def bend(path):

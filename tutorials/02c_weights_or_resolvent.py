@@ -29,11 +29,8 @@ from manifolds import (
     MonotoneManifold,
     PullbackManifold,
     Resolvent,
-    SubspaceManifold,
-    equivariant,
     left_invariant,
     right_invariant,
-    zero_diagonal,
 )
 from riemannrnn import FixedPointCost, RateNetwork, SquaredError
 from riemannrnn.plots.geodesics import METRIC_STYLES
@@ -46,9 +43,8 @@ line = MonotoneManifold(1)
 zero, direction = np.zeros((1, 1)), np.ones((1, 1))
 units = np.arange(-5, 6) / 4
 weights = np.array([line.exp(zero, unit * direction)[0, 0] for unit in units])
-gains = np.array(
-    [1 - line.exp(zero, -unit * direction)[0, 0] for unit in units]
-)  # A in the place of b
+# A in the place of b
+gains = np.array([1 - line.exp(zero, -unit * direction)[0, 0] for unit in units])
 assert np.allclose(gains, 1 / (1 - weights), rtol=1e-14)
 
 # %%
@@ -109,9 +105,8 @@ def number(W):
 plane = MonotoneManifold(2)
 z, other = 0.7 + 0.4j, 0.3 - 0.9j
 assert np.allclose(spiral(1 / z), np.eye(2) - np.linalg.inv(np.eye(2) - spiral(z)))
-half_plane = np.arccosh(
-    1 + abs(z - other) ** 2 / (2 * z.real * other.real)
-)  # the distance of the geometry books
+# the distance of the geometry books
+half_plane = np.arccosh(1 + abs(z - other) ** 2 / (2 * z.real * other.real))
 assert np.isclose(plane.dist(spiral(z), spiral(other)), 2**0.5 * half_plane, rtol=1e-12)
 
 # %%
@@ -193,9 +188,8 @@ for ax, title in zip(axes, ("B = I − W", "B⁻¹ = A, the resolvent"), strict=
 axes[0].set_ylabel("y, the part along R")
 plt.show()
 
-assert np.allclose(
-    np.abs(geodesic(1.0 + 0.0j, 1j, along)), 1
-)  # the orange one is half of the unit circle
+# the orange one is half of the unit circle
+assert np.allclose(np.abs(geodesic(1.0 + 0.0j, 1j, along)), 1)
 
 # %%
 # Geodesics are half circles or straight lines, and they meet the edge x = 0 at right angles. Balls look like circles, smaller
@@ -350,53 +344,7 @@ assert max(gap(in_resolvent["left-invariant"], descend_in_weights(right_invarian
 # point.
 
 # %%
-# Constraints for free
-# --------------------
-# If an isometry leaves some weights fixed, then a geodesic between two such weights stays among them. B ↦ Q B Qᵀ is an isometry
-# for each invertible Q, and so is B ↦ Bᵀ. These constraints are of this kind:
-#
-# - symmetric weights: transposition leaves them fixed,
-# - block-diagonal weights: fixed if Q changes the sign of the units of a block,
-# - circulant weights: fixed if Q rotates the units in their order,
-# - all weights that commute with given permutations of the units, see `equivariant`.
-#
-# As an example, let the first four neurons be the left half of a brain and the last four the right half. The network has to
-# be the same after a reflection, which exchanges the halves. It is enough to project the Euclidean gradient onto such weights.
-# The Riemannian gradient is then S P(∇J) S, with the projection P, and its geodesics stay inside without a correction.
-
-mirror = equivariant([4, 5, 6, 7, 0, 1, 2, 3])
-W = mirror.project(start)
-losses = [cost(W)]
-for _ in range(STEPS):
-    gradient = monotone.euclidean_to_riemannian_gradient(W, mirror.project(cost.gradient(W)))
-    W = monotone.exp(W, -RATE * gradient)
-    losses.append(cost(W))
-print(f"{mirror.dimension} free parameters of {W.size}, loss {losses[0]:.3f} → {losses[-1]:.3f}")
-print(
-    f"largest difference between the halves {max(abs(W[:4] - np.roll(W, 4, axis=1)[4:]).ravel()):.0e}"
-)
-assert np.allclose(W, mirror.project(W), rtol=0, atol=1e-14)
-assert losses[-1] < 0.7 * losses[0]
-
-# %%
-# `SubspaceManifold(monotone, mirror)` has the same gradients, for every solver. It finds them without solving any equations.
-#
-# A zero diagonal, sparsity and the fixed signs of Dale's law are *not* of this kind: geodesics leave them. For example, start
-# at weights without self-connections and change them by a matrix with a zero diagonal. The end has self-connections.
-
-assert np.allclose(
-    SubspaceManifold(monotone, mirror).euclidean_to_riemannian_gradient(W, cost.gradient(W)),
-    monotone.euclidean_to_riemannian_gradient(W, mirror.project(cost.gradient(W))),
-)
-hollow = zero_diagonal(N).project(start)
-change = zero_diagonal(N).project(-cost.gradient(hollow))
-end = monotone.exp(hollow, change / monotone.norm(hollow, change))
-print(f"largest self-connection after a step of length 1: {abs(end.diagonal()).max():.2f}")
-assert abs(end.diagonal()).max() > 0.01
-
-# %%
 # What to try next
 # ----------------
 # - Set ``RATE`` to 2 and then to 4. Which paths still reach a small loss, and which raise an error?
 # - Add a skew matrix K to the B of two points. This is an isometry, too: their distance does not change.
-# - Constrain the weights to be symmetric, and descend in W and in A. The paths are still the same.

@@ -218,21 +218,10 @@ labels = [RULE_LABELS[name] for name in RULES]
 for ax, ((network, metric), degrees) in zip(axes.flat, found.items(), strict=True):
     ax.imshow(degrees, vmin=0, vmax=90, cmap="cividis")
     for (row, column), value in np.ndenumerate(degrees):
-        ax.text(
-            column,
-            row,
-            f"{value:.0f}°",
-            ha="center",
-            va="center",
-            color="white" if value < 50 else "black",
-        )
-    ax.set(
-        xticks=range(4),
-        yticks=range(4),
-        xticklabels=labels,
-        yticklabels=labels,
-        title=f"{network} network, {metric} metric",
-    )
+        shade = "white" if value < 50 else "black"
+        ax.text(column, row, f"{value:.0f}°", ha="center", va="center", color=shade)
+    ax.set(xticks=range(4), yticks=range(4), xticklabels=labels, yticklabels=labels)
+    ax.set_title(f"{network} network, {metric} metric")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
 plt.show()
@@ -249,16 +238,8 @@ cosines = [
     descent_cosine(change, nonlinear.gradient(start))
     for change in first_steps(nonlinear, rules.values())
 ]
-print(
-    "angle to −∇J:",
-    dict(
-        zip(
-            labels,
-            [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines],
-            strict=True,
-        )
-    ),
-)
+to_descent = [f"{np.degrees(np.arccos(min(1.0, cosine))):.0f}°" for cosine in cosines]
+print("angle to −∇J:", dict(zip(labels, to_descent, strict=True)))
 assert min(cosines) > 0
 
 # %%
