@@ -51,11 +51,10 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.6), layout="constrain
 left.semilogy(losses, color="black")
 left.set(xlabel="step", ylabel="loss J")
 largest = abs(W).max()
-image = right.imshow(W, cmap="RdBu_r", vmin=-largest, vmax=largest)
+right.imshow(W, cmap="RdBu_r", vmin=-largest, vmax=largest)
 right.axhline(3.5, color="black", lw=0.8)
 right.axvline(3.5, color="black", lw=0.8)
-right.set(xlabel="from neuron", ylabel="to neuron", title="W after the last step")
-figure.colorbar(image, ax=right)
+right.set(xlabel="from neuron", ylabel="to neuron", title="W: red excites, blue inhibits")
 plt.show()
 
 # %%
