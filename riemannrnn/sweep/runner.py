@@ -1,5 +1,6 @@
 """Running the cells of a sweep: in this process, or on the workers of dask.distributed."""
 
+import os
 import shutil
 import time
 import tomllib
@@ -21,6 +22,9 @@ from riemannrnn.sweep.result import SweepResult
 
 GRID = "grid.toml"
 """The file in the folder of a sweep with its grid and the version of the program."""
+
+TRIMMING = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
+"""The option by which dask's workers return freed memory at once. Each step of training would fetch it again."""
 
 EXTRA = "dask.distributed is not installed: run pip install 'riemannrnn[sweep]', or pass --workers 0"
 """The remedy if the extra is not installed."""
@@ -176,13 +180,28 @@ def local_client(workers: int) -> Iterator[Any]:
         If dask.distributed is not installed, or the processes cannot start.
     """
     distributed = _distributed()
+    import dask  # noqa: PLC0415  # the extra
+
     options = {"threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0", "silence_logs": CRITICAL}
+    with _environment_restored(), dask.config.set({TRIMMING: None}):
+        try:
+            cluster = distributed.LocalCluster(n_workers=workers, preload=["riemannrnn.sweep.preload"], **options)
+        except (OSError, RuntimeError) as error:
+            raise SettingError(f"the {workers} worker processes could not start ({error}); try again, or with fewer") from error
+        with cluster, distributed.Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Restore the environment variables on exit: dask leaves those of its workers in this process."""
+    before = dict(os.environ)
     try:
-        cluster = distributed.LocalCluster(n_workers=workers, preload=["riemannrnn.sweep.preload"], **options)
-    except (OSError, RuntimeError) as error:
-        raise SettingError(f"the {workers} worker processes could not start ({error}); try again, or with fewer") from error
-    with cluster, distributed.Client(cluster) as client:
-        yield client
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager
