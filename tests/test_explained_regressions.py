@@ -80,7 +80,7 @@ def test_the_command_line(tmp_path):
     command = ["train", "--data", str(tmp_path / "responses.npz"), "--target", "responses", "--output", str(tmp_path)]
     result = CliRunner().invoke(app, [*command, "--units", "10", "--epochs", "1"], env={"COLUMNS": "300"})
     assert result.exit_code == 0, result.output
-    assert "On held-out stimuli: R² " in result.output
+    assert "On held-out rows: R² " in result.output
     assert "noise ceiling" in result.output
     assert "means over 2 targets" in result.output
 
@@ -93,4 +93,6 @@ def test_classes_and_lost_stimuli_have_no_r_squared(tmp_path):
     network = RateNetwork(10, 3, 2, activation="power-law", seed=0)
     model = TrainedModel(network, np.full((10, 10), 5.0), Numbers())
     assert explained_sentence(model, training.sets) == ""
-    assert explained_sentence(replace(model, weights=np.zeros((10, 10))), training.sets).startswith("On held-out stimuli: R²")
+    sentence = explained_sentence(replace(model, weights=np.zeros((10, 10))), training.sets)
+    assert sentence.startswith("On held-out rows: R²")
+    assert "repeat" not in sentence

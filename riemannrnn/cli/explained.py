@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from manifolds.arrays import to_numpy
+from manifolds.arrays import Array, to_numpy
 from riemannrnn.analysis.repeats import explained
 from riemannrnn.cli.sets import Sets
 from riemannrnn.data import Table
@@ -14,6 +14,7 @@ from riemannrnn.models import TrainedModel
 def explained_sentence(model: TrainedModel, sets: Sets) -> str:
     """Return R² on the held-out rows in a sentence, and with repeats of stimuli the share of the explainable variance.
 
+    A second sentence says how many held-out rows repeat a stimulus of training: the values for new stimuli are then lower.
     Nothing for classes, for rows without a fixed point, or for a stream, whose rows do not fit into memory.
     """
     held_out = sets.held_out
@@ -27,4 +28,19 @@ def explained_sentence(model: TrainedModel, sets: Sets) -> str:
         return ""
     found = explained(to_numpy(stimuli), to_numpy(targets), to_numpy(model.answer.decode(outputs)))
     sentence = found.sentence()
-    return f"On held-out stimuli: {sentence}." if sentence else ""
+    return f"On held-out rows: {sentence}.{trained_before(to_numpy(stimuli), sets)}" if sentence else ""
+
+
+def trained_before(stimuli: Array, sets: Sets) -> str:
+    """Say in a sentence how many of the held-out stimuli also occur in training; nothing if none does."""
+    training = sets.training
+    if not isinstance(training, Table):
+        return ""
+    known = {row.tobytes() for row in to_numpy(training.read(slice(0, len(training)))[0])}
+    repeated = sum(row.tobytes() in known for row in stimuli)
+    if not repeated:
+        return ""
+    return (
+        f" But {repeated} of {len(stimuli)} held-out rows repeat a stimulus of training. To judge new stimuli, train on a file "
+        "without them and pass them to riemannrnn predict."
+    )
