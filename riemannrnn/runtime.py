@@ -214,10 +214,14 @@ def one_blas_thread() -> Iterator[None]:
 
 @contextmanager
 def workers(most: int | None = None) -> Iterator[tuple[ThreadPoolExecutor, Event]]:
-    """Yield a pool, with one thread for each core or `most`, and an event that is set on exit: after Ctrl-C all threads end."""
+    """Yield a pool, and an event that is set on exit: after Ctrl-C all threads end.
+
+    The pool has `most` threads. By default it has one for each core, and only one if the caller is itself a worker.
+    """
     stop = Event()
     begin = _keep_to_one_core if most is None else _share_rows_in_this_thread
-    with one_blas_thread(), ThreadPoolExecutor(most or cores(), initializer=begin) as pool:
+    count = most or (1 if on_a_busy_core() else cores())
+    with one_blas_thread(), ThreadPoolExecutor(count, initializer=begin) as pool:
         try:
             yield pool, stop
         finally:

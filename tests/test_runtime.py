@@ -7,7 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from threading import Barrier, Event, get_ident
+from threading import Barrier, BrokenBarrierError, Event, get_ident
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from manifolds.linear_algebra import chain
 from riemannrnn import CrossEntropy, FixedPointCost, RateNetwork, runtime, solve_fixed_points
 from riemannrnn.models import Response
 from riemannrnn.rules import Descent
-from riemannrnn.runtime import on_a_busy_core, one_blas_thread, workers
+from riemannrnn.runtime import busy_core, on_a_busy_core, one_blas_thread, one_core, workers
 
 
 def blas_threads():
@@ -201,6 +201,22 @@ def test_a_worker_shares_its_batches_only_while_others_have_nothing_to_do(most, 
     with workers(most) as (pool, _):
         work = pool.submit(runtime.map_chunks, lambda rows: rows, np.ones((300, 3)))
         assert len(work.result(timeout=30)) == chunks_of_each
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize(("context", "together"), [(nullcontext, True), (busy_core, False), (one_core, False)])
+def test_a_worker_starts_no_workers_on_other_cores(context, together):
+    meeting = Barrier(2)
+
+    def meet():
+        try:
+            meeting.wait(0.5)
+        except BrokenBarrierError:
+            return False
+        return True
+
+    with context(), workers() as (pool, _):
+        assert [each.result(30) for each in [pool.submit(meet), pool.submit(meet)]] == [together, together]
 
 
 @pytest.mark.usefixtures("two_cores")
