@@ -55,15 +55,25 @@ def missing(contender: str) -> list[str]:
 
 
 def raced(contender: str, rate: float, problem: Problem) -> Row:
-    """Train a contender at a rate, and evaluate it after each epoch, and its fixed points at the end."""
+    """Train a contender at a rate, and evaluate it after each epoch, and its fixed points at the end.
+
+    Training ends if parameters are no longer finite. The accuracy is then zero, also for the epochs that are left.
+    """
     learn, activation, solver = CONTENDERS[contender]
     accuracies, seconds, learned = [], [], None
+    proved: Row = {"stimuli": len(problem.test.stimuli), "certified": 0, "unstable": 0, "residual": 0.0}
     for learned in learn(problem, rate):
-        accuracies.append(judged(problem, learned.parameters, activation, solver))
         seconds.append(learned.seconds)
+        if not all(np.isfinite(value).all() for value in learned.parameters.values()):
+            break
+        accuracies.append(judged(problem, learned.parameters, activation, solver))
     if learned is None:
         raise ValueError("a contender learns for one epoch at least; choose epochs ≥ 1")
-    proved = certificate(problem, learned.parameters, problem.test.stimuli, activation, solver)
+    if lacking := problem.epochs - len(accuracies):
+        accuracies += lacking * [0.0]
+        seconds += (problem.epochs - len(seconds)) * seconds[-1:]
+    else:
+        proved = certificate(problem, learned.parameters, problem.test.stimuli, activation, solver)
     return {
         "contender": contender,
         "rate": rate,

@@ -1,6 +1,7 @@
 """The benchmarks of stacks: rows, tables, the peers' architecture and derivatives, and what is missing."""
 
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,22 @@ def test_the_best_rate_of_a_contender_is_shown(tmp_path: Path) -> None:
     ]
     records.write("stack-peers", rows, tmp_path)
     assert "| 6 | peer | 0.1 | 50.0%, 85.0% | 2 | 5 | 80 of 100 |" in tables.section(tmp_path)
+
+
+def test_a_contender_whose_parameters_become_infinite_scores_zero(
+    problem: stacks.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(problem: stacks.Problem, rate: float) -> Iterator[stack_peers.Learned]:
+        start = problem.stack().initial_parameters()
+        yield stack_peers.Learned(start, 1.0, 5.0)
+        yield stack_peers.Learned({name: np.full_like(value, np.inf) for name, value in start.items()}, 2.0, 5.0)
+
+    monkeypatch.setitem(stack_peers.CONTENDERS, "infinite", (learn, "tanh", "splitting"))
+    row = stack_peers.raced("infinite", 0.1, replace(problem, layers=(6,), epochs=3))
+    assert row["accuracies"][0] > 0
+    assert row["accuracies"][1:] == [0, 0]
+    assert row["seconds"] == [1, 2, 2]
+    assert row["certified"] == 0
 
 
 torch_only = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch comes with the extra bench")
