@@ -19,12 +19,12 @@ from riemannrnn import train
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.training.training import single_residual
 
-OURS, TORCHDEQ, MONOTONE = "riemannrnn", "torchdeq, Adam", "monotone operator network, Adam"
+OURS, RELU, TORCHDEQ, MONOTONE = "riemannrnn", "riemannrnn, relu", "torchdeq, Adam", "monotone operator network, Adam"
 TORCH_RATES = (3e-4, 1e-3, 3e-3)
-RATES: dict[str, tuple[float, ...]] = {OURS: (RATE,), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
+RATES: dict[str, tuple[float, ...]] = {OURS: (RATE,), RELU: (RATE, 5e-3), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
 """All learning rates fall along a cosine."""
 
-NEEDS = {OURS: (), TORCHDEQ: ("torch", "torchdeq"), MONOTONE: ("torch",)}
+NEEDS = {OURS: (), RELU: (), TORCHDEQ: ("torch", "torchdeq"), MONOTONE: ("torch",)}
 """The packages that a contender needs."""
 
 ITERATIONS = 1000
@@ -96,9 +96,9 @@ def judged(problem: Problem, parameters: Parameters, activation: str, solver: st
     return float(np.mean(right & response.converged))
 
 
-def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
+def learn_by_ours(problem: Problem, rate: float, activation: str, decay: float) -> Iterator[Learned]:
     """Train on the monotone manifold, and yield the state after each epoch."""
-    stack, data, marks, kept = problem.stack(), problem.training, [time.process_time()], []
+    stack, data, marks, kept = problem.stack(activation=activation), problem.training, [time.process_time()], []
 
     def note(step: int, history: Any) -> None:
         marks.append(time.process_time())
@@ -110,7 +110,7 @@ def learn_by_ours(problem: Problem, rate: float) -> Iterator[Learned]:
         "epochs": problem.epochs,
         "seed": problem.seed,
         "learning_rate": rate,
-        "decay": DECAY,
+        "decay": decay,
     }
     history = train(stack, stack.initial_parameters(), data.stimuli, data.labels, **options, callback=note, progress=False)
     uninterrupted(history.stopped)
@@ -161,7 +161,8 @@ def monotone_stack(problem: Problem) -> Any:
 Learn = Callable[[Problem, float], Iterator[Learned]]
 
 CONTENDERS: dict[str, tuple[Learn, str, str]] = {
-    OURS: (learn_by_ours, "tanh", "splitting"),
+    OURS: (lambda problem, rate: learn_by_ours(problem, rate, "tanh", DECAY), "tanh", "splitting"),
+    RELU: (lambda problem, rate: learn_by_ours(problem, rate, "relu", 0.0), "relu", "splitting"),
     TORCHDEQ: (lambda problem, rate: learn_by_torch(problem, rate, torchdeq_stack), "tanh", "auto"),
     MONOTONE: (lambda problem, rate: learn_by_torch(problem, rate, monotone_stack), "relu", "splitting"),
 }

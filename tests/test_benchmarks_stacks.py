@@ -61,7 +61,7 @@ def test_the_judge_counts_a_stimulus_without_a_fixed_point_as_wrong(problem: sta
 
 def test_our_contender_yields_what_was_learned_after_each_epoch(problem: stacks.Problem) -> None:
     history, _ = stacks.trained(problem)
-    learned = list(stack_peers.learn_by_ours(problem, 0.01))
+    learned = list(stack_peers.learn_by_ours(problem, 0.01, "tanh", stacks.DECAY))
     accuracies = [stack_peers.judged(problem, each.parameters, "tanh", "splitting") for each in learned]
     assert accuracies == pytest.approx(stacks.measured(history.test_accuracy), abs=0.01)
     assert 0 < learned[0].seconds < learned[1].seconds
@@ -106,7 +106,7 @@ def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "Missing: torchdeq, Adam needs torch and torchdeq" in result.output
     record = records.read("stack-peers", tmp_path)
     assert record is not None
-    assert [row["contender"] for row in record["rows"]] == [stack_peers.OURS]
+    assert {row["contender"] for row in record["rows"]} == {stack_peers.OURS, stack_peers.RELU}
     assert f"| 6 | riemannrnn | {stack_peers.RATES[stack_peers.OURS][0]:g} |" in tables.section(tmp_path)
     assert (tmp_path / "stack-peers.png").stat().st_size > 1000
 
