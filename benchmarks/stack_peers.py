@@ -6,7 +6,7 @@ points of these parameters itself, and does not use a contender's own solver.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,17 +14,20 @@ import numpy as np
 
 from benchmarks.learning import uninterrupted
 from benchmarks.records import Row
-from benchmarks.stacks import BATCH, DECAY, RATE, Parameters, Problem, certificate
+from benchmarks.stacks import BATCH, RATE, Parameters, Problem, certificate
 from riemannrnn import train
 from riemannrnn.equilibrium.options import SolverOptions
 from riemannrnn.training.training import single_residual
 
-OURS, RELU, TORCHDEQ, MONOTONE = "riemannrnn", "riemannrnn, relu", "torchdeq, Adam", "monotone operator network, Adam"
+TANH, RELU, TORCHDEQ, MONOTONE = "riemannrnn, tanh", "riemannrnn, relu", "torchdeq, Adam", "monotone operator network, Adam"
 TORCH_RATES = (3e-4, 1e-3, 3e-3)
-RATES: dict[str, tuple[float, ...]] = {OURS: (RATE,), RELU: (RATE, 5e-3), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
+RATES: dict[str, tuple[float, ...]] = {TANH: (RATE,), RELU: (RATE, 5e-3), TORCHDEQ: TORCH_RATES, MONOTONE: TORCH_RATES}
 """All learning rates fall along a cosine."""
 
-NEEDS = {OURS: (), RELU: (), TORCHDEQ: ("torch", "torchdeq"), MONOTONE: ("torch",)}
+DECAY = 0.2
+"""Strength with which the weights of our stack with tanh are drawn to their start."""
+
+NEEDS = {TANH: (), RELU: (), TORCHDEQ: ("torch", "torchdeq"), MONOTONE: ("torch",)}
 """The packages that a contender needs."""
 
 ITERATIONS = 1000
@@ -60,20 +63,21 @@ def raced(contender: str, rate: float, problem: Problem) -> Row:
     Training ends if parameters are no longer finite. The accuracy is then zero, also for the epochs that are left.
     """
     learn, activation, solver = CONTENDERS[contender]
+    problem = replace(problem, activation=activation)
     accuracies, seconds, learned = [], [], None
     proved: Row = {"stimuli": len(problem.test.stimuli), "certified": 0, "unstable": 0, "residual": 0.0}
     for learned in learn(problem, rate):
         seconds.append(learned.seconds)
         if not all(np.isfinite(value).all() for value in learned.parameters.values()):
             break
-        accuracies.append(judged(problem, learned.parameters, activation, solver))
+        accuracies.append(judged(problem, learned.parameters, solver))
     if learned is None:
         raise ValueError("a contender learns for one epoch at least; choose epochs ≥ 1")
     if lacking := problem.epochs - len(accuracies):
         accuracies += lacking * [0.0]
         seconds += (problem.epochs - len(seconds)) * seconds[-1:]
     else:
-        proved = certificate(problem, learned.parameters, problem.test.stimuli, activation, solver)
+        proved = certificate(problem, learned.parameters, problem.test.stimuli, solver)
     return {
         "contender": contender,
         "rate": rate,
@@ -87,18 +91,18 @@ def raced(contender: str, rate: float, problem: Problem) -> Row:
     }
 
 
-def judged(problem: Problem, parameters: Parameters, activation: str, solver: str) -> float:
+def judged(problem: Problem, parameters: Parameters, solver: str) -> float:
     """Return the test accuracy of parameters at their fixed points; a stimulus without a fixed point counts as wrong."""
-    stack = problem.stack(activation=activation, parameters=parameters)
+    stack = problem.stack(parameters=parameters)
     solving = SolverOptions(solver, tolerance=single_residual(min(problem.layers)), max_iterations=ITERATIONS)
     response = stack.respond(parameters, stack.prepare(problem.test.stimuli), solving)
     right = np.argmax(response.outputs, axis=1) == problem.test.labels
     return float(np.mean(right & response.converged))
 
 
-def learn_by_ours(problem: Problem, rate: float, activation: str, decay: float) -> Iterator[Learned]:
+def learn_by_ours(problem: Problem, rate: float, decay: float) -> Iterator[Learned]:
     """Train on the monotone manifold, and yield the state after each epoch."""
-    stack, data, marks, kept = problem.stack(activation=activation), problem.training, [time.process_time()], []
+    stack, data, marks, kept = problem.stack(), problem.training, [time.process_time()], []
 
     def note(step: int, history: Any) -> None:
         marks.append(time.process_time())
@@ -161,8 +165,8 @@ def monotone_stack(problem: Problem) -> Any:
 Learn = Callable[[Problem, float], Iterator[Learned]]
 
 CONTENDERS: dict[str, tuple[Learn, str, str]] = {
-    OURS: (lambda problem, rate: learn_by_ours(problem, rate, "tanh", DECAY), "tanh", "splitting"),
-    RELU: (lambda problem, rate: learn_by_ours(problem, rate, "relu", 0.0), "relu", "splitting"),
+    TANH: (lambda problem, rate: learn_by_ours(problem, rate, DECAY), "tanh", "splitting"),
+    RELU: (lambda problem, rate: learn_by_ours(problem, rate, 0.0), "relu", "splitting"),
     TORCHDEQ: (lambda problem, rate: learn_by_torch(problem, rate, torchdeq_stack), "tanh", "auto"),
     MONOTONE: (lambda problem, rate: learn_by_torch(problem, rate, monotone_stack), "relu", "splitting"),
 }

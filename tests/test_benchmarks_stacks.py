@@ -23,7 +23,7 @@ def problem(monkeypatch: pytest.MonkeyPatch) -> stacks.Problem:
     monkeypatch.setattr(stacks, "BATCH", 50)
     monkeypatch.setattr(stacks, "RATE", 0.01)  # there are few steps
     monkeypatch.setattr(stack_peers, "BATCH", 50)
-    return stacks.Problem(*load_digits(np.float32).split(200, 100, seed=0), layers=(12, 8), epochs=2)
+    return stacks.Problem(*load_digits(np.float32).split(200, 100, seed=0), layers=(12, 8), epochs=2, activation="tanh")
 
 
 def test_a_stack_is_trained_and_every_stimulus_certified(problem: stacks.Problem, tmp_path: Path) -> None:
@@ -53,16 +53,17 @@ def test_unstable_stimuli_are_not_certified(problem: stacks.Problem) -> None:
 
 
 def test_the_judge_counts_a_stimulus_without_a_fixed_point_as_wrong(problem: stacks.Problem) -> None:
-    start = dict(problem.stack(activation="relu").initial_parameters())
+    problem = replace(problem, activation="relu")
+    start = dict(problem.stack().initial_parameters())
     lost = start | {"layers.0.recurrent": 2 * np.eye(12, dtype=np.float32), "layers.0.bias": np.ones(12, np.float32)}
-    assert stack_peers.judged(problem, start, "relu", "splitting") > 0
-    assert stack_peers.judged(problem, lost, "relu", "picard") == 0
+    assert stack_peers.judged(problem, start, "splitting") > 0
+    assert stack_peers.judged(problem, lost, "picard") == 0
 
 
 def test_our_contender_yields_what_was_learned_after_each_epoch(problem: stacks.Problem) -> None:
     history, _ = stacks.trained(problem)
-    learned = list(stack_peers.learn_by_ours(problem, 0.01, "tanh", stacks.DECAY))
-    accuracies = [stack_peers.judged(problem, each.parameters, "tanh", "splitting") for each in learned]
+    learned = list(stack_peers.learn_by_ours(problem, stacks.RATE, 0.0))
+    accuracies = [stack_peers.judged(problem, each.parameters, "splitting") for each in learned]
     assert accuracies == pytest.approx(stacks.measured(history.test_accuracy), abs=0.01)
     assert 0 < learned[0].seconds < learned[1].seconds
 
@@ -106,8 +107,8 @@ def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "Missing: torchdeq, Adam needs torch and torchdeq" in result.output
     record = records.read("stack-peers", tmp_path)
     assert record is not None
-    assert {row["contender"] for row in record["rows"]} == {stack_peers.OURS, stack_peers.RELU}
-    assert f"| 6 | riemannrnn | {stack_peers.RATES[stack_peers.OURS][0]:g} |" in tables.section(tmp_path)
+    assert {row["contender"] for row in record["rows"]} == {stack_peers.TANH, stack_peers.RELU}
+    assert f"| 6 | riemannrnn, tanh | {stack_peers.RATES[stack_peers.TANH][0]:g} |" in tables.section(tmp_path)
     assert (tmp_path / "stack-peers.png").stat().st_size > 1000
 
 
@@ -152,7 +153,7 @@ def test_the_monotone_operator_network_solves_and_differentiates_its_layers(prob
     stimuli, labels = torch.as_tensor(problem.test.stimuli[:20]).double(), torch.as_tensor(problem.test.labels[:20])
     torch.nn.functional.cross_entropy(network(stimuli), labels).backward()
     named = network.named()
-    stack = problem.stack(np.float64, "relu", named)
+    stack = replace(problem, activation="relu").stack(np.float64, named)
     cost = FixedPointCost(stack, stimuli.numpy(), CrossEntropy(labels.numpy()), tolerance=1e-11)
     np.testing.assert_allclose(network(stimuli).detach().numpy(), cost.at(named).outputs, atol=1e-7)
     gradient = cost.gradient(named)
