@@ -36,7 +36,7 @@ def measured(words: str, record: Record, *, versions: bool = False) -> str:
     where = processors(record["rows"], record)
     if versions:
         packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if name != "riemannrnn")
-        where += f", {machine['cores']} cores, Python {machine['python']}, {packages}"
+        where += f", {machine['cores']} core{'s' * (machine['cores'] != 1)}, Python {machine['python']}, {packages}"
     return f"**{words}** ({when}; {where}):"
 
 

@@ -61,7 +61,9 @@ def stack_peers(record: Record) -> str:
         [layers, contender, f"{runs[0]['rate']:g}", *contender_cells(runs)]
         for (layers, contender), runs in best_runs(record["rows"]).items()
     ]
-    return f"{measured(words, record, versions=True)}\n\n{table(headings, rows)}"
+    lost = sorted({f"{row['contender']} at {row['rate']:g}" for row in record["rows"] if not row["accuracies"][-1]})
+    ended = f"\nParameters became infinite: {'; '.join(lost)}.\n" if lost else ""
+    return f"{measured(words, record, versions=True)}\n\n{table(headings, rows)}{ended}"
 
 
 def best_runs(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:

@@ -118,8 +118,11 @@ def test_the_best_rate_of_a_contender_is_shown(tmp_path: Path) -> None:
         setting | {"rate": rate, "seed": seed, "accuracies": [0.5, last], "certified": certified}
         for rate, seed, last, certified in ((0.1, 0, 0.8, 90), (0.1, 1, 0.9, 80), (0.2, 0, 0.86, 100), (0.2, 1, 0.8, 100))
     ]
+    rows.append(rows[0] | {"rate": 0.3, "accuracies": [0.0, 0.0]})
     records.write("stack-peers", rows, tmp_path)
-    assert "| 6 | peer | 0.1 | 50.0%, 85.0% | 2 | 5 | 80 of 100 |" in tables.section(tmp_path)
+    text = tables.section(tmp_path)
+    assert "| 6 | peer | 0.1 | 50.0%, 85.0% | 2 | 5 | 80 of 100 |" in text
+    assert "Parameters became infinite: peer at 0.3." in text
 
 
 def test_a_contender_whose_parameters_become_infinite_scores_zero(
