@@ -6,7 +6,7 @@ A batch is therefore divided into chunks of rows, one thread for each, while BLA
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
@@ -149,8 +149,8 @@ class _Threads:
 class _BlasLimit(AbstractContextManager[None]):
     """Limits BLAS to one thread while any caller is inside. The limit is global, so the last caller to leave lifts it.
 
-    In threadpoolctl only the thread that set a limit can lift it. Callers come from many threads, so one thread does both. A
-    forked child process has one thread, which may set its own limit.
+    Any thread may set the number of threads of OpenBLAS with threads of its own. Other libraries may have a number for each
+    thread, so one thread sets and lifts the limit. A forked child process has one thread, which may set its own limit.
     """
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ class _BlasLimit(AbstractContextManager[None]):
 
     def _begin_in_this_process(self) -> None:
         self._process, self._lock, self._inside = os.getpid(), Lock(), 0
-        self._limits: Any = None
+        self._before: list[int] = []
 
     @property
     def held(self) -> bool:
@@ -171,28 +171,46 @@ class _BlasLimit(AbstractContextManager[None]):
             self._begin_in_this_process()
         with self._lock:
             if self._inside == 0:
-                self._keeper.submit(self._limit).result()
+                self._call(self._limit)
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._keeper.submit(self._lift).result()
+                self._call(self._lift)
+
+    def _call(self, change: Callable[[], None]) -> None:
+        if any_thread_limits():
+            change()  # to ask another thread takes longer than a few products of small matrices
+        else:
+            self._keeper.submit(change).result()
 
     def _limit(self) -> None:
-        if self._limits is None:  # it is set if Ctrl-C interrupted a caller on entry
-            self._limits = _controller().limit(limits=1, user_api="blas")
-            self._limits.__enter__()
+        if not self._before:  # it is not empty if Ctrl-C interrupted a caller on entry
+            self._before = [library.num_threads for library in _libraries()]
+        _set_threads([1] * len(self._before))
 
     def _lift(self) -> None:
-        self._limits.__exit__(None, None, None)
-        self._limits = None
+        _set_threads(self._before)
+        self._before = []
+
+
+def any_thread_limits() -> bool:
+    """Tell whether any thread may set the number of threads of every BLAS library of this process."""
+    return all(library.internal_api == "openblas" and library.threading_layer == "pthreads" for library in _libraries())
 
 
 @cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+def _libraries() -> list[Any]:
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set_threads(counts: Sequence[int]) -> None:
+    """Set the number of threads of each library, and let other threads set it later (threadpoolctl would refuse)."""
+    for library, count in zip(_libraries(), counts, strict=True):
+        library.set_num_threads(count)
+        getattr(library, "clear_controlling_thread", lambda: None)()  # before 3.7 threadpoolctl refused nothing
 
 
 BLAS = _BlasLimit()

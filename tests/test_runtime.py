@@ -70,9 +70,10 @@ def test_gradients_of_small_networks_hold_blas_to_one_thread(monkeypatch, units,
     assert len(entered) == held
 
 
-@pytest.fixture
-def _two_blas_threads():
+@pytest.fixture(params=[True, False], ids=["any thread limits", "one thread limits"])
+def _two_blas_threads(request, monkeypatch):
     """The suite uses one thread, so a limit would have no effect."""
+    monkeypatch.setattr(runtime, "any_thread_limits", lambda: request.param)
     before = blas_threads()
     set_blas_threads([2] * len(before))
     assert set(blas_threads()) == {2}
@@ -316,8 +317,10 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 
 INTERRUPTED = """
 import threading
+from riemannrnn import runtime
 from riemannrnn.runtime import BLAS, one_blas_thread
 
+runtime.any_thread_limits = lambda: False
 start = threading.Thread.start
 
 
