@@ -43,6 +43,14 @@ def norms_in_range(array: Array, factor: float = 1.0) -> tuple[Array, float, flo
     return (norms, smallest, largest) if largest < inf else (norms, nan, nan)
 
 
+def largest_norm(array: Array, factor: float = 1.0) -> float:
+    """Return a factor times the largest norm of a row: NaN if a norm is NaN or infinite, or without rows."""
+    xp = namespace_of(array)
+    largest = float(xp.max(xp.vecdot(array, array))) if array.shape[0] else nan
+    in_range = _least_square(xp, array.dtype) < largest < inf
+    return factor * sqrt(largest) if in_range else norms_in_range(array, factor)[2]
+
+
 @cache
 def _least_square(namespace: Namespace, dtype: object) -> float:
     """Return a lower limit for sums of squares: in a larger sum, squares that underflow are below the rounding error."""

@@ -7,6 +7,7 @@ import pytest
 
 from manifolds import Identity, MonotoneManifold, ProductManifold, PullbackManifold, Resolvent, left_invariant
 from manifolds.arrays import frobenius_norm, inner
+from riemannrnn.norms import largest_norm
 
 SIZES = {np.float32: (1e-44, 1e-30, 1e-20, 1e19, 1e25, 1e38), np.float64: (1e-320, 1e-200, 1e-160, 1e154, 1e200, 1e307)}
 CASES = [(dtype, size) for dtype, sizes in SIZES.items() for size in sizes]
@@ -19,6 +20,23 @@ def test_a_norm_is_in_range(dtype, size):
     exact = size * NORM
     rounding = 1e-6 if np.finfo(dtype).smallest_normal < size else 0.2  # subnormal numbers have few digits
     assert frobenius_norm((ENTRIES * size).astype(dtype)) == pytest.approx(exact, rel=rounding, abs=0)
+
+
+@pytest.mark.parametrize(("dtype", "size"), CASES)
+def test_the_largest_norm_of_a_row_is_in_range(dtype, size):
+    rows = np.array([[3.0, -2.0], [1.0, 0.0], [0.0, 0.0]]) / 4
+    rounding = 1e-6 if np.finfo(dtype).smallest_normal < size else 0.2
+    for factor in (1.0, 0.5):
+        with np.errstate(all="ignore"):  # as in the solvers
+            found = largest_norm((rows * size).astype(dtype), factor)
+        assert found == pytest.approx(factor * size * 13**0.5 / 4, rel=rounding, abs=0)
+
+
+def test_the_largest_norm_is_nan_if_a_row_is_not_finite():
+    for rows in (np.array([[1.0, 2.0], [np.nan, 0.0]]), np.array([[np.inf, 0.0], [1.0, 1.0]]), np.empty((0, 2))):
+        with np.errstate(all="ignore"):
+            assert isnan(largest_norm(rows))
+    assert largest_norm(np.zeros((2, 3))) == 0
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e25, 1e38])

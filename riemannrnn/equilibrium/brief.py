@@ -14,7 +14,7 @@ from riemannrnn.equilibrium.probe import iterations_needed
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, Solution, certified
 from riemannrnn.equilibrium.solver import Prepared, Problem
 from riemannrnn.equilibrium.tuning import TUNING
-from riemannrnn.norms import norms_in_range
+from riemannrnn.norms import largest_norm
 
 
 def brief_iterations(problem: Problem) -> int:
@@ -123,7 +123,7 @@ class Brief(Prepared):
         """Return the state after some iterations, and the largest residual of the previous state; NaN if one is not finite."""
         before = equation.repeated(state, count - 1, work)
         state = equation.image(before)
-        return state, norms_in_range(state - before)[2]
+        return state, largest_norm(state - before)
 
     def _certified(self, equation: FixedPointEquation, state: Array, count: int) -> Solution:
         iterations = namespace_of(state).full(state.shape[:1], count, dtype=namespace_of(state).int64)

@@ -14,7 +14,7 @@ from riemannrnn.equilibrium.equation import FixedPointEquation, FixedPointMap, R
 from riemannrnn.equilibrium.solution import CERTIFICATE_MARGIN, ROUNDING, Solution, certified, is_converged
 from riemannrnn.equilibrium.solver import Prepared, Problem, Solver
 from riemannrnn.network.activations import into
-from riemannrnn.norms import norms_in_range
+from riemannrnn.norms import largest_norm, norms_in_range
 
 if TYPE_CHECKING:
     from riemannrnn.equilibrium.factors import Knowledge
@@ -114,7 +114,7 @@ class Iteration(Solver):
         travelled
             The largest norm at the start, plus the largest residual of each iteration since then.
         """
-        return norms_in_range(state)[2]
+        return largest_norm(state)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def iterate_rows(
     finished: list[tuple[Array, Array, Array, int]] = []
     best, smallest = state, xp.full_like(state[:, 0], xp.inf)
     reference, before = smallest, inf
-    travelled, rounding = norms_in_range(state)[2], SAFE * ROUNDING * float(xp.finfo(state.dtype).eps)
+    travelled, rounding = largest_norm(state), SAFE * ROUNDING * float(xp.finfo(state.dtype).eps)
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging row is reported by its status, not by a warning
         for iteration in range(max_iterations + 1):
             evaluated, least, largest = _evaluated(equation, iterate)

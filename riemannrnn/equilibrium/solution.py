@@ -12,7 +12,7 @@ from manifolds import Array
 from manifolds.arrays import to_numpy
 from riemannrnn.backend import namespace_of
 from riemannrnn.equilibrium.equation import FixedPointEquation, Rows, finite_rows, take_rows
-from riemannrnn.norms import norms_in_range, row_norms
+from riemannrnn.norms import largest_norm, norms_in_range, row_norms
 
 CERTIFICATE_MARGIN = 0.8
 """States are iterated to this fraction of the tolerance: the residual of a recomputed product differs by rounding."""
@@ -163,11 +163,12 @@ def judged(equation: FixedPointEquation, state: Array, inputs: Array, iterations
     image = equation.respond(inputs)
     gains, difference = equation.slope(inputs, image), image - state
     residual, _, largest = norms_in_range(difference)
-    unit, _, reach = norms_in_range(state, float(xp.finfo(state.dtype).eps))
+    reach = largest_norm(state, float(xp.finfo(state.dtype).eps))
     # If the largest residual and rounding are within the tolerance, every row has converged, and none is singular.
-    if max(largest, ROUNDING * reach) <= tolerance and bool(xp.all(finite_rows(inputs))):
+    if max(largest, ROUNDING * reach) <= tolerance and bool(xp.all(xp.isfinite(inputs))):
         converged = xp.ones_like(residual, dtype=xp.bool)
         return Solution(state, inputs, gains, residual, converged, ~converged, iterations)
+    unit = unit_rounding(state)
     converged = is_converged(state, residual, tolerance, unit=unit)
     close = ~converged & is_converged(state, residual, MOST_TOLERANCES * tolerance, MOST_ROUNDING, unit)
     if bool(xp.any(close)):
