@@ -23,6 +23,9 @@ from riemannrnn.runtime import one_blas_thread
 
 UNITS, RADII, STIMULI, DTYPES = (20, 50, 100, 150, 200), (0.3, 0.5, 0.7, 0.9), (1, 32, 200, 512), ("float32", "float64")
 
+TICKS = (0.25, 0.5, 1, 2, 4)
+"""Ratios on the colour bar."""
+
 LOOP = "NumPy Picard loop"
 
 SHORT, SHORT_LIMIT, LIMIT = 1.0, 1.5, 1.05
@@ -105,5 +108,6 @@ def draw_small(rows: list[Row], path: Path) -> None:
         axes.set_yticks(range(len(UNITS)), [str(units) for units in UNITS])
     figure.supxlabel("spectral radius")
     figure.supylabel("units n")
-    figure.colorbar(image, ax=panels, label="time of a step / plain NumPy loop")
+    bar = figure.colorbar(image, ax=panels, label="time of a step / plain NumPy loop", format="{x:g}", ticks=TICKS)
+    bar.minorticks_off()
     save_figure(figure, path)
