@@ -242,12 +242,12 @@ def step(repeats: int = 15, output: Output = RESULTS) -> None:
 
 @app.command(name="default")
 def default_training(data: Data = None, seeds: int = 5, output: Output = RESULTS) -> None:
-    """Train on MNIST as `train` does by default, and without scales, and certify every stimulus at the end."""
+    """Train on MNIST as `train` does by default, with relu, and without scales, and certify every stimulus at the end."""
     if (parts := mnist(data)) is None:
         return
     each = list(product(training.STABLE, range(seeds)))
-    for manifold, seed in track(each, "default", console=console):
-        row = training.certified(manifold, learn.Task(*parts, seed=seed))
+    for (manifold, activation), seed in track(each, "default", console=console):
+        row = training.certified(manifold, learn.Task(*parts, seed=seed, activation=activation))
         show(row)
         records.write("default", [row], output)
 

@@ -65,12 +65,14 @@ class Task:
     test: Dataset
     epochs: int = EPOCHS
     seed: int = 0
+    activation: str = "tanh"
     network: RateNetwork = field(init=False)
     weights: Array = field(init=False)
 
     def __post_init__(self) -> None:
         inputs, dtype = self.training.stimuli.shape[1], self.training.stimuli.dtype
-        self.network = RateNetwork(UNITS, inputs, self.training.n_classes, seed=self.seed, dtype=dtype)
+        options: dict[str, Any] = {"activation": self.activation, "seed": self.seed, "dtype": dtype}
+        self.network = RateNetwork(UNITS, inputs, self.training.n_classes, **options)
         self.weights = self.network.initial_weights(RADIUS)
 
     def batches(self) -> Iterator[Array]:

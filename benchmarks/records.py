@@ -31,7 +31,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "learning": ("contender", "rate"),
     "conditioning": ("metric", "condition"),
     "metrics": ("metric", "optimiser", "seed"),
-    "default": ("manifold", "seed"),
+    "default": ("manifold", "activation", "seed"),
     "step": ("dtype", "age"),
     "manifolds": ("manifold", "optimiser"),
     "stacks": ("layers", "seed", "epochs"),

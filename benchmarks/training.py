@@ -29,8 +29,8 @@ TRIAL, LAST = 118, 10
 """Steps of the trial, and last steps in its mean loss. It has no guard: by shortening long steps, a guard would make all
 rates look alike. Without a guard, rates that lose a fixed point are excluded."""
 
-STABLE = ("scaled-monotone", "monotone")
-"""The manifold of the default of `train`, and the manifold without scales."""
+STABLE = (("scaled-monotone", "tanh"), ("scaled-monotone", "relu"), ("monotone", "tanh"))
+"""The manifold of the default of `train` with two activations, and the manifold without scales."""
 
 PLAIN_RATE = 0.03
 """Rate of Adam on the manifold without scales."""
@@ -122,7 +122,10 @@ def judged(weights: Array, problem: Problem) -> tuple[int, int]:
     found = network.fixed_points(weights, stimuli, on_failure="mask")
     gains, lost = found.gains[found.converged], int(np.count_nonzero(~found.converged))
     if lost:
-        exact, drive = RateNetwork(UNITS), network.drive(stimuli[~found.converged]).astype(np.float64)
+        exact, drive = (
+            RateNetwork(UNITS, activation=problem.activation),
+            network.drive(stimuli[~found.converged]).astype(np.float64),
+        )
         again = exact.fixed_points(weights.astype(np.float64), drive, tolerance=RESIDUAL, on_failure="mask")
         gains = np.concatenate([gains, again.gains[again.converged].astype(gains.dtype)])
         lost = int(np.count_nonzero(~again.converged))
@@ -142,6 +145,7 @@ def certified(manifold: str, problem: Problem) -> Row:
     monotone = (np.eye(UNITS) - weights) / scales  # I − M = E⁻¹ (I − W) has a positive symmetric part on the manifold
     return {
         "manifold": manifold,
+        "activation": problem.activation,
         "seed": problem.seed,
         **trained.row(),
         "last_iterations": float(np.mean(trained.history.iterations[-LAST:])),
@@ -153,7 +157,7 @@ def certified(manifold: str, problem: Problem) -> Row:
 
 def residuals(weights: Array, problem: Problem) -> Row:
     """Return the number of stimuli with a fixed point to the residual, and the largest residual."""
-    exact, worst, count = RateNetwork(UNITS), 0.0, 0
+    exact, worst, count = RateNetwork(UNITS, activation=problem.activation), 0.0, 0
     drive = np.concatenate([problem.network.drive(data.stimuli) for data in (problem.training, problem.test)])
     for start in range(0, len(drive), SLICE):
         part = drive[start : start + SLICE].astype(np.float64)

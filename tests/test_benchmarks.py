@@ -261,12 +261,12 @@ def test_a_cell_is_trained_at_the_rate_that_learns_most(monkeypatch: pytest.Monk
     assert plain["iterations"] == pytest.approx(np.mean(history.iterations))
 
 
-@pytest.mark.parametrize("manifold", training.STABLE)
-def test_every_stimulus_is_certified(manifold: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("manifold", "activation"), training.STABLE)
+def test_every_stimulus_is_certified(manifold: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (learning, training):
         monkeypatch.setattr(module, "UNITS", 20)
     monkeypatch.setattr(training, "BATCH", 50)
-    problem = learning.Task(*load_digits(np.float32).split(200, 100, seed=0))
+    problem = learning.Task(*load_digits(np.float32).split(200, 100, seed=0), activation=activation)
     row = training.certified(manifold, problem)
     assert row["certified"] == row["stimuli"] == 300
     assert row["residual"] <= training.RESIDUAL

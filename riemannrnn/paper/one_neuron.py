@@ -160,7 +160,7 @@ def _claims(task: NeuronTask, data: xr.Dataset) -> Iterator[Claim]:
         "J is a parabola in a", "no number recorded", f"its second difference varies by {spread:.0e} of itself", spread < 1e-6
     )
     runs = [(rule, rate, arrival(task, weights)) for rule, start, rate, weights in _runs(data) if start in PAPER_STARTS]
-    arrived = {rule: [step is not None for name, _, step in runs if name == rule] for rule in LEARNING_RATES}
+    arrived = {rule: [first is not None for name, _, first in runs if name == rule] for rule in LEARNING_RATES}
     yield Claim(
         "ΔW2 and ΔW3 learn more robustly than ΔW1 from W₀ = −2 and 0",
         "no number recorded",
