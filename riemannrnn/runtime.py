@@ -210,7 +210,7 @@ def _set_threads(counts: Sequence[int]) -> None:
     """Set the number of threads of each library, and let other threads set it later (threadpoolctl would refuse)."""
     for library, count in zip(_libraries(), counts, strict=True):
         library.set_num_threads(count)
-        getattr(library, "clear_controlling_thread", lambda: None)()  # before 3.7 threadpoolctl refused nothing
+        getattr(library, "clear_controlling_thread", lambda: None)()  # older versions never refuse
 
 
 BLAS = _BlasLimit()

@@ -1,7 +1,5 @@
 """The runtime: chunks of a batch in threads, BLAS limited to one thread, and no effects of an import."""
 
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -299,22 +297,6 @@ def test_a_busy_pool_is_not_waited_for():
             wait(others)
 
 
-FAULTS = """
-from resource import RUSAGE_SELF, getrusage
-
-import numpy as np
-
-from riemannrnn import solve_fixed_points
-
-rng = np.random.default_rng(0)
-weights, drive = 0.5 * rng.standard_normal((300, 300)) / 300**0.5, rng.standard_normal((512, 300))
-for repeat in range(10):
-    before = getrusage(RUSAGE_SELF).ru_minflt
-    solve_fixed_points(weights, drive, "tanh")
-print(getrusage(RUSAGE_SELF).ru_minflt - before)
-"""
-
-
 INTERRUPTED = """
 import threading
 from riemannrnn import runtime
@@ -343,12 +325,3 @@ with one_blas_thread():
 def test_ctrl_c_at_the_start_of_a_thread_leaves_no_waiting_thread():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["False", "True"]
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps its memory as it likes")
-def test_memory_of_one_step_serves_the_next():
-    """Returning and fetching pages in each step took a quarter of a step in float64: thousands of pages, unless kept."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}  # limits of glibc
-    command = [sys.executable, "-c", FAULTS]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
-    assert int(done.stdout) < 500

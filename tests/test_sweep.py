@@ -121,15 +121,6 @@ def test_workers_give_the_same_bits(small, client, tmp_path):
     assert told[-1].seconds_left == 0
 
 
-def test_workers_keep_freed_memory_and_leave_the_environment_as_it_was():
-    before = dict(os.environ)
-    with local_client(1) as client:
-        (inside,) = client.run(lambda: dict(os.environ)).values()
-    assert "MALLOC_TRIM_THRESHOLD_" not in inside
-    assert "PYTHONHASHSEED" in inside  # dask sets this one in the parent process, too
-    assert dict(os.environ) == before
-
-
 def test_a_killed_worker_loses_no_finished_cell(small, client, tmp_path):
     killed, before = [], {}
 

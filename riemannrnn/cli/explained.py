@@ -36,8 +36,9 @@ def trained_before(stimuli: Array, sets: Sets) -> str:
     training = sets.training
     if not isinstance(training, Table):
         return ""
-    known = {row.tobytes() for row in to_numpy(training.read(slice(0, len(training)))[0])}
-    repeated = sum(row.tobytes() in known for row in stimuli)
+    known = to_numpy(training.read(slice(0, len(training)))[0])
+    group = np.unique(np.concatenate([known, stimuli]), axis=0, return_inverse=True)[1].reshape(-1)
+    repeated = int(np.isin(group[len(known) :], group[: len(known)]).sum())
     if not repeated:
         return ""
     return (

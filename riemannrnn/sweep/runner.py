@@ -25,7 +25,7 @@ GRID = "grid.toml"
 
 WORKER_OPTIONS = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,  # each step would fetch its memory again
-    "distributed.worker.profile.enabled": False,  # it takes a twentieth of the time
+    "distributed.worker.profile.enabled": False,  # dask's profiler takes a twentieth of the time
 }
 """Options of dask for worker processes on this machine."""
 
